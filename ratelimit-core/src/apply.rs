@@ -1,0 +1,205 @@
+//! The step: old records in, new records and decisions out.
+//!
+//! A store calls [`apply`] with the records of a batch while nobody else can touch them, and
+//! stores what it finds in their place afterwards. That is all a store has to do with limits.
+
+use alloc::vec::Vec;
+use core::ops::Deref;
+
+use crate::{
+    Action, Batch, Check, Decision, Outcome, Policy, Record, StateError, Timestamp,
+    decision::Standing,
+    meter::{self, Meter},
+    sensor::Sensor,
+};
+
+/// Applies `action` to `records`, which holds one place for each of [`Batch::slots`], in order.
+///
+/// Spending charges every check or none; whether it was denied or not, each place then holds
+/// what is to be stored: `None` where nothing is. A denial leaves a record as it was, but for
+/// times later than `now`, which are pulled back to it, and for numbers that have changed since
+/// it was written. After a peek the records are to be thrown away.
+///
+/// A shared load sensor is read once: all checks of a batch find the same load.
+///
+/// # Errors
+///
+/// If a record is of another algorithm than its policy. Nothing has changed then.
+pub fn apply(
+    batch: Batch<'_>,
+    action: Action,
+    records: &mut [Option<Record>],
+    now: Timestamp,
+) -> Result<Decisions, StateError> {
+    if action != Action::Reset {
+        for (check, record) in batch.checks().iter().zip(records.iter()) {
+            meter::verify(check.policy(), record.as_ref())?;
+        }
+    }
+    match (batch.checks(), &mut *records) {
+        ([check], [record]) => Ok(Decisions(Repr::One([one(check, action, record, now)]))),
+        _ => Ok(Decisions(Repr::Many(several(&batch, action, records, now)))),
+    }
+}
+
+/// The decisions of a batch, one for each check, in order.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Decisions(Repr);
+
+/// One decision, the common case, is kept in place.
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Repr {
+    One([Decision; 1]),
+    Many(Vec<Decision>),
+}
+
+impl Deref for Decisions {
+    type Target = [Decision];
+
+    fn deref(&self) -> &[Decision] {
+        match &self.0 {
+            Repr::One(decision) => decision,
+            Repr::Many(decisions) => decisions,
+        }
+    }
+}
+
+impl From<Decision> for Decisions {
+    fn from(decision: Decision) -> Self {
+        Self(Repr::One([decision]))
+    }
+}
+
+impl FromIterator<Decision> for Decisions {
+    fn from_iter<I: IntoIterator<Item = Decision>>(decisions: I) -> Self {
+        Self(Repr::Many(decisions.into_iter().collect()))
+    }
+}
+
+/// One check alone, of a policy without a shared sensor.
+fn one(check: &Check<'_>, action: Action, record: &mut Option<Record>, now: Timestamp) -> Decision {
+    let mut entry = Entry::open(check, action, record.take(), now);
+    let outcome = entry.ask(action, now);
+    if is_allow(outcome) {
+        entry.act(action, now);
+    }
+    let decision = entry.meter.standing(now).with(outcome);
+    *record = entry.close(action);
+    decision
+}
+
+fn several(
+    batch: &Batch<'_>,
+    action: Action,
+    records: &mut [Option<Record>],
+    now: Timestamp,
+) -> Vec<Decision> {
+    let (records, sensors) = records.split_at_mut(batch.checks().len().min(records.len()));
+    let mut shared = Shared::open(batch, sensors, now);
+    let open =
+        |(check, record): (_, &mut Option<Record>)| Entry::open(check, action, record.take(), now);
+    let mut entries: Vec<_> = batch.checks().iter().zip(&mut *records).map(open).collect();
+
+    let ask = |entry: &mut Entry<'_>| shared.lend(entry, |entry| entry.ask(action, now));
+    let outcomes: Vec<_> = entries.iter_mut().map(ask).collect();
+    if outcomes.iter().copied().all(is_allow) {
+        for entry in &mut entries {
+            shared.lend(entry, |entry| entry.act(action, now));
+        }
+    }
+    let mut standing = |entry: &mut Entry<'_>| -> Standing {
+        shared.lend(entry, |entry| entry.meter.standing(now))
+    };
+    let decisions =
+        entries.iter_mut().zip(outcomes).map(|(entry, outcome)| standing(entry).with(outcome));
+    let decisions = decisions.collect();
+
+    for (entry, record) in entries.into_iter().zip(records) {
+        *record = entry.close(action);
+    }
+    if action != Action::Reset {
+        shared.close(sensors);
+    }
+    decisions
+}
+
+const fn is_allow(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Allow { .. })
+}
+
+/// One check, and the meter that answers it.
+struct Entry<'a> {
+    check: &'a Check<'a>,
+    meter: Meter<'a>,
+    /// The policy that the record held, to be kept: a clone is not free where threads meet.
+    under: Option<Policy>,
+}
+
+impl<'a> Entry<'a> {
+    fn open(check: &'a Check<'a>, action: Action, record: Option<Record>, now: Timestamp) -> Self {
+        let policy = check.policy();
+        match record.filter(|_| action != Action::Reset) {
+            None => Self { check, meter: Meter::open(policy, policy, None, now), under: None },
+            Some(Record { under, state }) => {
+                let meter = Meter::open(policy, &under, Some(state), now);
+                let under = if under.is(policy) { under } else { policy.clone() };
+                Self { check, meter, under: Some(under) }
+            }
+        }
+    }
+
+    fn ask(&self, action: Action, now: Timestamp) -> Outcome {
+        match action {
+            Action::Spend | Action::Peek => self.meter.outcome(now, self.check.cost()),
+            Action::Refund | Action::Reset => Outcome::ALLOW,
+        }
+    }
+
+    fn act(&mut self, action: Action, now: Timestamp) {
+        match action {
+            Action::Spend => self.meter.charge(now, self.check.cost()),
+            Action::Refund if self.under.is_some() => self.meter.refund(now, self.check.cost()),
+            Action::Refund | Action::Peek | Action::Reset => {}
+        }
+    }
+
+    /// What is to be stored: only spending makes a key known, and a reset makes it unknown.
+    fn close(self, action: Action) -> Option<Record> {
+        let known = || (action == Action::Spend).then(|| self.check.policy().clone());
+        let under = self.under.or_else(known)?;
+        Some(Record { under, state: self.meter.close() })
+    }
+}
+
+/// The load sensors that keys share, by policy.
+struct Shared<'a>(Vec<(&'a Policy, Sensor)>);
+
+impl<'a> Shared<'a> {
+    fn open(batch: &Batch<'a>, records: &mut [Option<Record>], now: Timestamp) -> Self {
+        let open = |(policy, record): (&'a Policy, &mut Option<Record>)| {
+            (policy, meter::open_sensor(policy, record.take(), now))
+        };
+        Self(batch.sensors().into_iter().zip(records).map(open).collect())
+    }
+
+    /// Runs `work` on an entry that holds the sensor of its policy, if that is shared.
+    fn lend<T>(&mut self, entry: &mut Entry<'_>, work: impl FnOnce(&mut Entry<'_>) -> T) -> T {
+        let name = entry.check.policy().name();
+        let lender = self.0.iter_mut().find(|(policy, _)| policy.name() == name);
+        match lender {
+            None => work(entry),
+            Some((_, sensor)) => {
+                entry.meter.swap_sensor(sensor);
+                let result = work(entry);
+                entry.meter.swap_sensor(sensor);
+                result
+            }
+        }
+    }
+
+    fn close(self, records: &mut [Option<Record>]) {
+        for ((policy, sensor), record) in self.0.into_iter().zip(records) {
+            *record = Some(meter::close_sensor(policy, sensor));
+        }
+    }
+}

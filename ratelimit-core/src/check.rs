@@ -1,0 +1,183 @@
+//! What is asked of a store: who, under which policy, at what cost; alone or several as one.
+
+use alloc::vec::Vec;
+use core::{fmt, num::NonZeroU64};
+
+use crate::{CostError, KeyError, Policy};
+
+/// Permits that one request spends: one or more, and no more than its policy can admit.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Cost(NonZeroU64);
+
+impl Cost {
+    /// One permit, which every policy can admit.
+    pub const ONE: Self = Self(NonZeroU64::MIN);
+
+    pub(crate) const fn new(cost: u64) -> Option<Self> {
+        match NonZeroU64::new(cost) {
+            Some(cost) => Some(Self(cost)),
+            None => None,
+        }
+    }
+
+    /// The number of permits.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0.get()
+    }
+}
+
+/// Who is being limited: bytes, taken as they are.
+///
+/// Its `Debug` shows the length only: keys are often secrets.
+#[derive(Clone, Copy, Eq, Hash, PartialEq)]
+pub struct Key<'a>(&'a [u8]);
+
+impl<'a> Key<'a> {
+    /// The longest key, in bytes.
+    pub const BYTES_MAX: usize = 1 << 20;
+
+    /// A key of these bytes; none at all is a key as well.
+    ///
+    /// # Errors
+    ///
+    /// If there are more than [`Key::BYTES_MAX`] of them.
+    pub fn new<B: AsRef<[u8]> + ?Sized>(bytes: &'a B) -> Result<Self, KeyError> {
+        let bytes = bytes.as_ref();
+        if Self::BYTES_MAX < bytes.len() {
+            return Err(KeyError::TooLong { max: Self::BYTES_MAX });
+        }
+        Ok(Self(bytes))
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub const fn as_bytes(self) -> &'a [u8] {
+        self.0
+    }
+}
+
+impl fmt::Debug for Key<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({} bytes)", self.0.len())
+    }
+}
+
+/// One question: may `key` spend `cost` under `policy`?
+#[derive(Clone, Copy, Debug)]
+pub struct Check<'a> {
+    policy: &'a Policy,
+    key: Key<'a>,
+    cost: Cost,
+}
+
+impl<'a> Check<'a> {
+    /// A check of `cost` permits.
+    ///
+    /// # Errors
+    ///
+    /// If `policy` can never admit `cost`, see [`Policy::cost`].
+    pub fn new(policy: &'a Policy, key: Key<'a>, cost: u64) -> Result<Self, CostError> {
+        Ok(Self { policy, key, cost: policy.cost(cost)? })
+    }
+
+    /// The policy.
+    #[must_use]
+    pub const fn policy(&self) -> &'a Policy {
+        self.policy
+    }
+
+    /// The key.
+    #[must_use]
+    pub const fn key(&self) -> Key<'a> {
+        self.key
+    }
+
+    /// The cost.
+    #[must_use]
+    pub const fn cost(&self) -> Cost {
+        self.cost
+    }
+
+    /// Whether both name the same state.
+    fn is_about(&self, other: &Self) -> bool {
+        self.key == other.key && self.policy.name() == other.policy.name()
+    }
+}
+
+/// What to do about the checks of a batch.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Action {
+    /// Charge all of them if every one admits, else none.
+    Spend,
+    /// Look, and change nothing.
+    Peek,
+    /// Give the costs back, newest charge first, never more than is charged now.
+    Refund,
+    /// Forget the keys' states: they are as good as new.
+    Reset,
+}
+
+/// Checks that are decided as one: all are charged, or none.
+///
+/// No two are about the same policy name and key.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    checks: &'a [Check<'a>],
+}
+
+impl<'a> Batch<'a> {
+    /// One check alone.
+    #[must_use]
+    pub const fn one(check: &'a Check<'a>) -> Self {
+        Self { checks: core::slice::from_ref(check) }
+    }
+
+    /// Several checks, or `None` if two of them are about the same policy name and key: such are
+    /// to be asked as one, of the sum of their costs.
+    #[must_use]
+    pub fn new(checks: &'a [Check<'a>]) -> Option<Self> {
+        let repeats = |(index, check): (usize, &Check<'_>)| {
+            checks.iter().take(index).any(|earlier| earlier.is_about(check))
+        };
+        if checks.iter().enumerate().any(repeats) { None } else { Some(Self { checks }) }
+    }
+
+    /// The checks.
+    #[must_use]
+    pub const fn checks(&self) -> &'a [Check<'a>] {
+        self.checks
+    }
+
+    /// The states that the batch needs, each once: of every check, in order; then the shared load
+    /// sensors, in order of their first use.
+    pub fn slots(&self) -> impl Iterator<Item = Slot<'a>> + use<'a> {
+        let keys = self.checks.iter();
+        let keys = keys.map(|check| Slot { policy: check.policy, key: Some(check.key) });
+        let sensors = self.sensors().into_iter();
+        keys.chain(sensors.map(|policy| Slot { policy, key: None }))
+    }
+
+    /// The policies with a shared sensor, each name once.
+    pub(crate) fn sensors(&self) -> Vec<&'a Policy> {
+        let mut policies: Vec<&Policy> = Vec::new();
+        for Check { policy, .. } in self.checks {
+            let is_new = || policies.iter().all(|known| known.name() != policy.name());
+            if policy.algorithm().shares_sensor() && is_new() {
+                policies.push(policy);
+            }
+        }
+        policies
+    }
+}
+
+/// The place of one state in a store.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Slot<'a> {
+    /// The policy whose name is part of the place.
+    pub policy: &'a Policy,
+    /// Whose state; `None` for the load sensor that all keys of the policy share.
+    pub key: Option<Key<'a>>,
+}

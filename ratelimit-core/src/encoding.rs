@@ -1,0 +1,296 @@
+//! The versioned bytes of a record, for stores that keep bytes.
+//!
+//! ```text
+//! version · algorithm · its numbers, as its constructor takes them · its state
+//! ```
+//!
+//! Version and algorithm are a byte each, everything else is an unsigned LEB128 integer. Reading
+//! builds the numbers anew and checks the state against them, so that no bytes, whatever wrote
+//! them, lead to a state that no step could have left.
+
+use alloc::{boxed::Box, vec::Vec};
+use core::time::Duration;
+
+use crate::{
+    Algorithm, Micros, Policy, Record, StateError, Timestamp, adaptive, fixed_window, leaky_bucket,
+    load::Numbers, log::Log, meter::State, number, rate::Level, sensor::Sensor,
+    sliding_window_counter, sliding_window_log, token_bucket,
+};
+
+/// The version of the encoding that this library writes, and the only one it reads.
+pub const VERSION: u8 = 1;
+
+const FIXED_WINDOW: u8 = 1;
+const SLIDING_WINDOW_LOG: u8 = 2;
+const SLIDING_WINDOW_COUNTER: u8 = 3;
+const TOKEN_BUCKET: u8 = 4;
+const LEAKY_BUCKET: u8 = 5;
+const ADAPTIVE: u8 = 6;
+const SENSOR: u8 = 7;
+
+impl Record {
+    /// The bytes to store.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Writer(Vec::with_capacity(32));
+        out.0.push(VERSION);
+        match (self.under.algorithm(), &self.state) {
+            (Algorithm::FixedWindow(quota), State::FixedWindow(state)) => {
+                out.0.push(FIXED_WINDOW);
+                let (limit, window, align) = quota.parts();
+                out.numbers([limit, window.as_micros(), align as u64]);
+                out.numbers([state.start.as_micros(), state.used]);
+            }
+            (Algorithm::SlidingWindowLog(quota), State::SlidingWindowLog(log)) => {
+                out.0.push(SLIDING_WINDOW_LOG);
+                let (limit, window, entries_max) = quota.parts();
+                out.numbers([limit, window.as_micros(), entries_max]);
+                out.log(log);
+            }
+            (Algorithm::SlidingWindowCounter(quota), State::SlidingWindowCounter(state)) => {
+                out.0.push(SLIDING_WINDOW_COUNTER);
+                let (limit, window) = quota.parts();
+                out.numbers([limit, window.as_micros()]);
+                out.numbers([state.start.as_micros(), state.previous, state.current]);
+            }
+            (Algorithm::TokenBucket(quota), State::TokenBucket(level)) => {
+                out.0.push(TOKEN_BUCKET);
+                let (capacity, refill, period, initial) = quota.parts();
+                out.numbers([capacity, refill, micros(period), initial]);
+                out.level(*level);
+            }
+            (Algorithm::LeakyBucket(quota), State::LeakyBucket(level)) => {
+                out.0.push(LEAKY_BUCKET);
+                let (capacity, leak, period, longest_delay) = quota.parts();
+                let delay = longest_delay.map_or(0, |delay| delay.as_micros().saturating_add(1));
+                out.numbers([capacity, leak, micros(period), delay]);
+                out.level(*level);
+            }
+            (Algorithm::Adaptive(quota), State::Adaptive(state)) => {
+                out.0.push(ADAPTIVE);
+                out.adaptive(quota);
+                out.log(&state.log);
+                out.level(state.tokens);
+                out.sensor(&state.sensor);
+            }
+            (Algorithm::Adaptive(quota), State::Sensor(sensor)) => {
+                out.0.push(SENSOR);
+                out.adaptive(quota);
+                out.sensor(sensor);
+            }
+            // A record holds a state of its own algorithm, so there is nothing else.
+            _ => {}
+        }
+        out.0
+    }
+
+    /// Reads what [`encode`](Self::encode) wrote. The record shares the numbers of `policy` where
+    /// they are the same.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::Version`] for another version, [`StateError::Corrupt`] for bytes that are no
+    /// record.
+    pub fn decode(bytes: &[u8], policy: &Policy) -> Result<Self, StateError> {
+        match bytes {
+            [] => Err(StateError::Corrupt),
+            &[VERSION, kind, ref rest @ ..] => {
+                let mut input = Reader(rest);
+                let record = input.record(kind, policy).ok_or(StateError::Corrupt)?;
+                if input.0.is_empty() { Ok(record) } else { Err(StateError::Corrupt) }
+            }
+            [VERSION] => Err(StateError::Corrupt),
+            &[found, ..] => Err(StateError::Version { found, want: VERSION }),
+        }
+    }
+}
+
+fn micros(length: Duration) -> u64 {
+    Micros::from_duration_ceil(length).as_micros()
+}
+
+struct Writer(Vec<u8>);
+
+impl Writer {
+    fn number(&mut self, mut number: u64) {
+        while let (rest, 1..) = (number & 0x7f, number >> 7) {
+            self.0.push(rest.to_le_bytes()[0] | 0x80);
+            number >>= 7;
+        }
+        self.0.push(number.to_le_bytes()[0]);
+    }
+
+    fn numbers<const N: usize>(&mut self, numbers: [u64; N]) {
+        numbers.into_iter().for_each(|number| self.number(number));
+    }
+
+    fn level(&mut self, level: Level) {
+        self.numbers([level.units, level.at.as_micros()]);
+    }
+
+    fn log(&mut self, log: &Log) {
+        let costs = log.costs();
+        self.number(u64::try_from(costs.len()).unwrap_or(u64::MAX));
+        for (at, cost) in costs {
+            self.numbers([at.as_micros(), cost]);
+        }
+    }
+
+    fn sensor(&mut self, sensor: &Sensor) {
+        self.number(sensor.newest);
+        sensor.counts.iter().for_each(|&count| self.number(count.into()));
+    }
+
+    fn adaptive(&mut self, quota: &adaptive::Quota) {
+        let Numbers { limit, window, adaptive_window, multiplier, high, low, penalty } =
+            *quota.load().numbers();
+        self.numbers([limit.get(), window.get(), adaptive_window.get()]);
+        self.numbers([multiplier, high, low, penalty, quota.scope() as u64]);
+    }
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn record(&mut self, kind: u8, policy: &Policy) -> Option<Record> {
+        let (algorithm, state) = match kind {
+            FIXED_WINDOW => self.fixed_window()?,
+            SLIDING_WINDOW_LOG => self.sliding_window_log()?,
+            SLIDING_WINDOW_COUNTER => self.sliding_window_counter()?,
+            TOKEN_BUCKET => self.token_bucket()?,
+            LEAKY_BUCKET => self.leaky_bucket()?,
+            ADAPTIVE | SENSOR => self.adaptive(kind)?,
+            _ => return None,
+        };
+        let is_same = algorithm == *policy.algorithm();
+        let under = if is_same { policy.clone() } else { policy.with_algorithm(algorithm) };
+        Some(Record { under, state })
+    }
+
+    fn fixed_window(&mut self) -> Option<(Algorithm, State)> {
+        let [limit, window, align, start, used] = self.numbers()?;
+        let align = match align {
+            0 => fixed_window::Align::Epoch,
+            1 => fixed_window::Align::First,
+            _ => return None,
+        };
+        let quota = fixed_window::Quota::new(limit, Duration::from_micros(window), align).ok()?;
+        let state = fixed_window::State { start: Timestamp::from_micros(start)?, used };
+        Some((quota.into(), State::FixedWindow(state)))
+    }
+
+    fn sliding_window_log(&mut self) -> Option<(Algorithm, State)> {
+        let [limit, window, entries_max] = self.numbers()?;
+        let window = Duration::from_micros(window);
+        let quota = sliding_window_log::Quota::capped(limit, window, entries_max).ok()?;
+        Some((quota.into(), State::SlidingWindowLog(Box::new(self.log()?))))
+    }
+
+    fn sliding_window_counter(&mut self) -> Option<(Algorithm, State)> {
+        let [limit, window, start, previous, current] = self.numbers()?;
+        let window = Duration::from_micros(window);
+        let quota = sliding_window_counter::Quota::new(limit, window).ok()?;
+        let start = Timestamp::from_micros(start)?;
+        if quota.count_max() < previous.max(current) {
+            return None;
+        }
+        let state = sliding_window_counter::State { start, previous, current };
+        Some((quota.into(), State::SlidingWindowCounter(state)))
+    }
+
+    fn token_bucket(&mut self) -> Option<(Algorithm, State)> {
+        let [capacity, refill, period, initial] = self.numbers()?;
+        let period = Duration::from_micros(period);
+        let quota = token_bucket::Quota::new(capacity, refill, period).ok()?;
+        let quota = quota.with_initial(initial).ok()?;
+        Some((quota.into(), State::TokenBucket(self.level(quota.full())?)))
+    }
+
+    fn leaky_bucket(&mut self) -> Option<(Algorithm, State)> {
+        let [capacity, leak, period, delay] = self.numbers()?;
+        let meter = leaky_bucket::Quota::new(capacity, leak, Duration::from_micros(period)).ok()?;
+        let quota = match delay.checked_sub(1) {
+            None => meter,
+            Some(delay) => meter.queue(Duration::from_micros(delay)).ok()?,
+        };
+        Some((quota.into(), State::LeakyBucket(self.level(quota.brim())?)))
+    }
+
+    fn adaptive(&mut self, kind: u8) -> Option<(Algorithm, State)> {
+        let quota = self.adaptive_quota()?;
+        let state = if kind == SENSOR {
+            State::Sensor(self.sensor()?)
+        } else {
+            let log = self.log()?;
+            let tokens = self.level(quota.full())?;
+            let sensor = self.sensor()?;
+            State::Adaptive(Box::new(adaptive::Contents { log, tokens, sensor }))
+        };
+        Some((quota.into(), state))
+    }
+
+    fn adaptive_quota(&mut self) -> Option<adaptive::Quota> {
+        let [limit, window, adaptive_window, multiplier, high, low, penalty, scope] =
+            self.numbers()?;
+        let mut settings = adaptive::Settings::new(limit, Duration::from_micros(window));
+        settings.adaptive_window = Duration::from_micros(adaptive_window);
+        settings.burst_multiplier = number::from_parts_per_million(multiplier);
+        settings.high_load_threshold = number::from_parts_per_million(high);
+        settings.low_load_threshold = number::from_parts_per_million(low);
+        settings.penalty = number::from_parts_per_million(penalty);
+        settings.scope = match scope {
+            0 => adaptive::Scope::PerKey,
+            1 => adaptive::Scope::Shared,
+            _ => return None,
+        };
+        adaptive::Quota::new(&settings).ok()
+    }
+
+    fn number(&mut self) -> Option<u64> {
+        let mut number = 0;
+        for shift in (0..u64::BITS).step_by(7) {
+            let (&byte, rest) = self.0.split_first()?;
+            self.0 = rest;
+            let part = u64::from(byte & 0x7f);
+            if part << shift >> shift != part {
+                return None;
+            }
+            number |= part << shift;
+            if byte < 0x80 {
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    fn numbers<const N: usize>(&mut self) -> Option<[u64; N]> {
+        let mut numbers = [0; N];
+        for number in &mut numbers {
+            *number = self.number()?;
+        }
+        Some(numbers)
+    }
+
+    fn level(&mut self, units_max: u64) -> Option<Level> {
+        let [units, at] = self.numbers()?;
+        let at = Timestamp::from_micros(at)?;
+        (units <= units_max).then_some(Level { units, at })
+    }
+
+    fn log(&mut self) -> Option<Log> {
+        let entries = self.number()?;
+        Log::from_costs((0..entries).map(|_| {
+            let [at, cost] = self.numbers()?;
+            Some((Timestamp::from_micros(at)?, cost))
+        }))
+    }
+
+    fn sensor(&mut self) -> Option<Sensor> {
+        let newest = self.number()?;
+        let mut sensor = Sensor { newest, ..Sensor::EMPTY };
+        for count in &mut sensor.counts {
+            *count = u32::try_from(self.number()?).ok()?;
+        }
+        Some(sensor)
+    }
+}

@@ -1,0 +1,181 @@
+//! What is refused, and why: each error names the field and the bound.
+
+use core::{error::Error, fmt};
+
+use crate::Micros;
+
+/// A configuration that cannot be honoured. Refused when built; never clamped, never ignored.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A limit, burst or cap of zero.
+    ZeroLimit {
+        /// The field that is wrong.
+        field: &'static str,
+    },
+    /// A limit, burst or cap beyond the largest one.
+    LimitTooLarge {
+        /// The field that is wrong.
+        field: &'static str,
+        /// The largest value.
+        max: u64,
+    },
+    /// A window or period of no length.
+    ZeroWindow {
+        /// The field that is wrong.
+        field: &'static str,
+    },
+    /// A window or period shorter than the shortest one.
+    WindowTooShort {
+        /// The field that is wrong.
+        field: &'static str,
+        /// The shortest length.
+        min: Micros,
+    },
+    /// A window or period, or the time a bucket takes to fill, longer than the longest one.
+    WindowTooLong {
+        /// The field that is wrong.
+        field: &'static str,
+        /// The greatest length.
+        max: Micros,
+    },
+    /// A value that whole microseconds and exact integers cannot express.
+    Unrepresentable {
+        /// The field that is wrong.
+        field: &'static str,
+    },
+    /// NaN or an infinity.
+    NotFinite {
+        /// The field that is wrong.
+        field: &'static str,
+    },
+    /// Zero (of either sign), a negative number, or one too small to count.
+    NotPositive {
+        /// The field that is wrong.
+        field: &'static str,
+    },
+    /// A number outside of its range.
+    OutOfRange {
+        /// The field that is wrong.
+        field: &'static str,
+        /// The least value.
+        low: f64,
+        /// The greatest value.
+        high: f64,
+    },
+    /// A name that is not 1 to 64 characters of `a-z`, `0-9`, `_`, `.`, `-`.
+    BadName,
+    /// Two policies with one name and other settings in one store.
+    DuplicateName,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ZeroLimit { field } => write!(f, "{field} is 0, the least is 1"),
+            Self::LimitTooLarge { field, max } => write!(f, "{field} exceeds {max}"),
+            Self::ZeroWindow { field } => write!(f, "{field} has no length"),
+            Self::WindowTooShort { field, min } => write!(f, "{field} is shorter than {min}"),
+            Self::WindowTooLong { field, max } => write!(f, "{field} is longer than {max}"),
+            Self::Unrepresentable { field } => {
+                write!(f, "{field} cannot be expressed exactly in whole microseconds")
+            }
+            Self::NotFinite { field } => write!(f, "{field} is not a finite number"),
+            Self::NotPositive { field } => write!(f, "{field} is not positive"),
+            Self::OutOfRange { field, low, high } => {
+                write!(f, "{field} is not between {low} and {high}")
+            }
+            Self::BadName => f.write_str("name is not 1 to 64 characters of a-z, 0-9, _, . and -"),
+            Self::DuplicateName => {
+                f.write_str("name is taken by a policy with other settings in this store")
+            }
+        }
+    }
+}
+
+impl Error for ConfigError {}
+
+/// A cost that no wait could ever satisfy. No state is touched.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum CostError {
+    /// A cost of nothing; to look without spending, peek.
+    Zero,
+    /// A cost beyond what the policy ever admits at once.
+    ExceedsLimit {
+        /// The cost asked for.
+        cost: u64,
+        /// The largest cost that the policy admits.
+        max: u64,
+    },
+}
+
+impl fmt::Display for CostError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Zero => f.write_str("cost is 0"),
+            Self::ExceedsLimit { cost, max } => write!(f, "cost {cost} exceeds limit {max}"),
+        }
+    }
+}
+
+impl Error for CostError {}
+
+/// A key that is refused before it is looked at.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// A key longer than the longest one.
+    TooLong {
+        /// The greatest length in bytes.
+        max: usize,
+    },
+}
+
+impl fmt::Display for KeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong { max } => write!(f, "key is longer than {max} bytes"),
+        }
+    }
+}
+
+impl Error for KeyError {}
+
+/// A stored state that cannot be used. It is left as it is; an explicit reset repairs it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum StateError {
+    /// Bytes that are no state, or a state no algorithm could have left.
+    Corrupt,
+    /// A state written in another version of the encoding.
+    Version {
+        /// The version found.
+        found: u8,
+        /// The version this library reads.
+        want: u8,
+    },
+    /// A state of another algorithm than the policy's.
+    Algorithm {
+        /// The algorithm found.
+        found: &'static str,
+        /// The policy's algorithm.
+        want: &'static str,
+    },
+}
+
+impl fmt::Display for StateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Corrupt => f.write_str("stored state is corrupt"),
+            Self::Version { found, want } => {
+                write!(f, "stored state has version {found}, this library reads {want}")
+            }
+            Self::Algorithm { found, want } => {
+                write!(f, "stored state is of a {found}, the policy is a {want}")
+            }
+        }
+    }
+}
+
+impl Error for StateError {}

@@ -1,0 +1,154 @@
+//! Leaky bucket: each request pours in its cost, the bucket leaks at a steady rate.
+//!
+//! As a *meter* it answers at once: a request that would overflow the bucket is denied. Its
+//! arithmetic is the token bucket's, looked at from the other side. As a *queue* it lets requests
+//! out evenly: each is admitted with the `delay` after which all that was poured in before it has
+//! leaked, so that no two come out closer together than the leak rate says; a request that would
+//! have to wait longer than the longest delay is denied.
+
+use core::{num::NonZeroU64, time::Duration};
+
+use crate::{
+    ConfigError, Cost, Detail, Micros, Outcome, Timestamp,
+    arithmetic::Arithmetic,
+    decision::Standing,
+    number,
+    rate::{Level, Rate},
+};
+
+/// A bucket of `capacity` permits that leaks at a rate.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Quota {
+    capacity: NonZeroU64,
+    leak: NonZeroU64,
+    period: Duration,
+    rate: Rate,
+    longest_delay: Option<Micros>,
+}
+
+/// What is kept per key: the permits in the bucket, and when they were counted.
+pub(crate) type State = Level;
+
+impl Quota {
+    /// A bucket of `capacity` permits that leaks `leak` permits per `period`, used as a meter.
+    ///
+    /// The rate is exact. (Where `capacity` times the reduced period passes 2^52 it is rounded
+    /// down once, here, by less than one part in 2^52 / `capacity`.)
+    ///
+    /// # Errors
+    ///
+    /// If a number is zero or beyond [`LIMIT_MAX`](crate::LIMIT_MAX),
+    /// [`WINDOW_MAX`](crate::WINDOW_MAX), or the bucket takes longer than that to drain.
+    pub fn new(capacity: u64, leak: u64, period: Duration) -> Result<Self, ConfigError> {
+        let capacity = number::limit("capacity", capacity)?;
+        let leak = number::limit("limit", leak)?;
+        let rate = Rate::new("leak", leak, period, capacity)?;
+        Ok(Self { capacity, leak, period, rate, longest_delay: None })
+    }
+
+    /// The same bucket as a queue whose requests wait for at most `longest_delay`.
+    ///
+    /// # Errors
+    ///
+    /// If `longest_delay` is beyond [`WINDOW_MAX`](crate::WINDOW_MAX). Zero is fine: it admits
+    /// only into an empty bucket.
+    pub fn queue(self, longest_delay: Duration) -> Result<Self, ConfigError> {
+        if Duration::from(number::WINDOW_MAX) < longest_delay {
+            let max = number::WINDOW_MAX;
+            return Err(ConfigError::WindowTooLong { field: "longest_delay", max });
+        }
+        if !longest_delay.subsec_nanos().is_multiple_of(1_000) {
+            return Err(ConfigError::Unrepresentable { field: "longest_delay" });
+        }
+        Ok(Self { longest_delay: Some(Micros::from_duration_ceil(longest_delay)), ..self })
+    }
+
+    pub(crate) const fn parts(&self) -> (u64, u64, Duration, Option<Micros>) {
+        (self.capacity.get(), self.leak.get(), self.period, self.longest_delay)
+    }
+
+    /// The most units that the bucket holds.
+    pub(crate) const fn brim(&self) -> u64 {
+        self.rate.units(self.capacity.get())
+    }
+
+    /// The bucket as `now` finds it.
+    fn at(&self, state: Level, now: Timestamp) -> Level {
+        let (leaked, at) = self.rate.gained(state.at, now, state.units);
+        Level { units: state.units.saturating_sub(leaked), at }
+    }
+
+    /// The time from `now` until no more than `units` are in the bucket.
+    fn until(&self, level: Level, units: u64, now: Timestamp) -> Micros {
+        match level.units.checked_sub(units) {
+            None | Some(0) => Micros::ZERO,
+            Some(excess) => level.at + self.rate.time_for(excess) - now,
+        }
+    }
+
+    /// The most units that a request may find in the bucket, for its delay not to be too long.
+    fn queue_max(&self) -> u64 {
+        self.longest_delay
+            .map_or_else(|| self.brim(), |delay| self.rate.units_in(delay, self.brim()))
+    }
+}
+
+impl Arithmetic for Quota {
+    type State = State;
+
+    fn fresh(&self, now: Timestamp) -> Level {
+        Level { units: 0, at: now }
+    }
+
+    fn rewind(&self, state: &mut Level, now: Timestamp) {
+        state.at = state.at.min(now);
+    }
+
+    fn outcome(&self, state: &Level, now: Timestamp, cost: Cost) -> Outcome {
+        let level = self.at(*state, now);
+        let room = self.brim().saturating_sub(self.rate.units(cost.get())).min(self.queue_max());
+        if room < level.units {
+            return Outcome::Deny { retry_after: self.until(level, room, now) };
+        }
+        match self.longest_delay {
+            None => Outcome::ALLOW,
+            Some(_) => Outcome::Allow { delay: self.until(level, 0, now) },
+        }
+    }
+
+    fn charge(&self, state: &mut Level, now: Timestamp, cost: Cost) {
+        *state = self.at(*state, now);
+        state.units = state.units.saturating_add(self.rate.units(cost.get()));
+    }
+
+    fn refund(&self, state: &mut Level, now: Timestamp, cost: Cost) {
+        *state = self.at(*state, now);
+        state.units = state.units.saturating_sub(self.rate.units(cost.get()));
+    }
+
+    fn standing(&self, state: &Level, now: Timestamp) -> Standing {
+        let level = self.at(*state, now);
+        let fit = self.rate.permits_floor(self.brim().saturating_sub(level.units));
+        let in_time = match self.queue_max().checked_sub(level.units) {
+            None => 0,
+            Some(room) => self.rate.permits_floor(room).saturating_add(1),
+        };
+        Standing {
+            limit: self.capacity.get(),
+            remaining: fit.min(in_time),
+            reset_after: self.until(level, 0, now),
+            detail: Detail::LeakyBucket {
+                level: self.rate.permits(level.units),
+                leak_rate: self.rate.per_micro(),
+            },
+        }
+    }
+
+    fn scale(&self, from: &Self, state: &mut Level) {
+        state.units = number::scale_ceil(state.units, self.capacity.get(), from.capacity);
+    }
+
+    fn adopt(&self, from: &Self, state: &mut Level, _: Timestamp) {
+        state.units = self.rate.convert_ceil(&from.rate, state.units).min(self.brim());
+    }
+}

@@ -1,0 +1,67 @@
+//! Six rate-limiting algorithms as pure functions over plain data.
+//!
+//! A [`Policy`] is an algorithm with its numbers under a name. [`apply`] takes the records of one
+//! or several checks, the time, and gives back the records to store and a [`Decision`] for each.
+//! It computes in exact integers, so that the same questions get the same answers on every store.
+//!
+//! This crate never reads a clock, never does I/O, never waits and never panics. It needs `alloc`,
+//! nothing else.
+//!
+//! ```
+//! use core::time::Duration;
+//! use ratelimit_core::{Action, Batch, Check, Key, Policy, Timestamp, apply, token_bucket};
+//!
+//! # fn main() -> Result<(), Box<dyn core::error::Error>> {
+//! let quota = token_bucket::Quota::new(2, 1, Duration::from_secs(1))?;
+//! let policy = Policy::new("api", quota)?;
+//! let check = Check::new(&policy, Key::new("user:42")?, 2)?;
+//!
+//! let mut record = [None];
+//! let now = Timestamp::EPOCH;
+//! let first = apply(Batch::one(&check), Action::Spend, &mut record, now)?[0];
+//! let second = apply(Batch::one(&check), Action::Spend, &mut record, now)?[0];
+//! assert!(first.is_allowed());
+//! assert_eq!(second.retry_after().as_secs_ceil(), 2);
+//! # Ok(())
+//! # }
+//! ```
+#![no_std]
+#![warn(clippy::arithmetic_side_effects)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+extern crate alloc;
+
+pub mod adaptive;
+pub mod fixed_window;
+pub mod leaky_bucket;
+pub mod sliding_window_counter;
+pub mod sliding_window_log;
+pub mod token_bucket;
+
+mod apply;
+mod arithmetic;
+mod check;
+mod decision;
+mod encoding;
+mod error;
+mod load;
+mod log;
+mod meter;
+mod number;
+mod policy;
+mod rate;
+mod sensor;
+mod tick;
+mod time;
+
+pub use crate::{
+    apply::{Decisions, apply},
+    check::{Action, Batch, Check, Cost, Key, Slot},
+    decision::{Decision, Detail, Fraction, Layer, Outcome},
+    encoding::VERSION,
+    error::{ConfigError, CostError, KeyError, StateError},
+    meter::{Algorithm, Record},
+    number::{LIMIT_MAX, WINDOW_MAX, WINDOW_MIN},
+    policy::{CarryOver, Policy},
+    time::{Micros, Timestamp},
+};

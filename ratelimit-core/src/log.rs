@@ -1,0 +1,185 @@
+//! A log of charges: when each was made, and how much it weighed.
+//!
+//! A charge is one entry, whatever its cost. Entries keep the running total of all costs up to
+//! and including their own, so the cost of any stretch is one subtraction, and the time at which
+//! enough of it will have left the window is one binary search. Charges of the same instant share
+//! an entry; entries that have left the window are dropped by the next charge.
+
+use alloc::collections::VecDeque;
+use core::num::NonZeroU64;
+
+use crate::{Cost, Micros, Timestamp, number};
+
+/// Charges, oldest first.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Log {
+    entries: VecDeque<Entry>,
+    /// The running total before the oldest entry.
+    base: u64,
+}
+
+/// One charge, or several of the same instant.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Entry {
+    pub(crate) at: Timestamp,
+    /// The running total, this entry included.
+    pub(crate) total: u64,
+}
+
+impl Log {
+    /// Permits spent within the `window` that ends at `now`, in O(log n).
+    pub(crate) fn used(&self, window: Micros, now: Timestamp) -> u64 {
+        self.total().saturating_sub(self.total_before(self.first_live(window, now)))
+    }
+
+    /// Entries within the `window` that ends at `now`.
+    pub(crate) fn live(&self, window: Micros, now: Timestamp) -> usize {
+        self.entries.len().saturating_sub(self.first_live(window, now))
+    }
+
+    /// When the oldest entry that counts at `now` leaves the `window`; `now` if there is none.
+    pub(crate) fn first_leaves(&self, window: Micros, now: Timestamp) -> Timestamp {
+        self.entries.get(self.first_live(window, now)).map_or(now, |entry| entry.at + window)
+    }
+
+    /// When no more than `keep` permits of those that count at `now` are left in the `window`.
+    pub(crate) fn falls_to(&self, keep: u64, window: Micros, now: Timestamp) -> Timestamp {
+        let gone = self.total().saturating_sub(keep);
+        if gone <= self.total_before(self.first_live(window, now)) {
+            return now;
+        }
+        let last_to_leave = self.entries.partition_point(|entry| entry.total < gone);
+        self.entries.get(last_to_leave).map_or(now, |entry| entry.at + window)
+    }
+
+    /// The instant of the newest entry.
+    pub(crate) fn newest(&self) -> Option<Timestamp> {
+        self.entries.back().map(|entry| entry.at)
+    }
+
+    /// Adds a charge, and drops the entries that have left the `window`: amortised O(1).
+    pub(crate) fn push(&mut self, window: Micros, now: Timestamp, cost: Cost) {
+        self.drop_expired(window, now);
+        self.rebase();
+        let total = self.total().saturating_add(cost.get());
+        match self.entries.back_mut() {
+            Some(newest) if newest.at == now => newest.total = total,
+            _ => self.entries.push_back(Entry { at: now, total }),
+        }
+    }
+
+    /// Takes up to `cost` off the entries that count at `now`, newest first.
+    pub(crate) fn take(&mut self, window: Micros, now: Timestamp, cost: Cost) {
+        let expired = self.total_before(self.first_live(window, now));
+        let total = self.total().saturating_sub(cost.get()).max(expired);
+        self.truncate(total);
+    }
+
+    /// Merges the entries dated later than `now` into one at `now`.
+    pub(crate) fn rewind(&mut self, now: Timestamp) {
+        let total = self.total();
+        while let Some(newest) = self.entries.back()
+            && now < newest.at
+        {
+            self.entries.pop_back();
+        }
+        if self.total() < total {
+            if self.newest() == Some(now) {
+                self.entries.pop_back();
+            }
+            self.entries.push_back(Entry { at: now, total });
+        }
+    }
+
+    /// Multiplies what any stretch up to now has spent by `numerator / denominator`, rounded up.
+    pub(crate) fn scale(&mut self, numerator: NonZeroU64, denominator: NonZeroU64) {
+        let scaled = |cost| number::scale_ceil(cost, numerator.get(), denominator);
+        let total = self.total();
+        let all = scaled(total.saturating_sub(core::mem::take(&mut self.base)));
+        let mut before = 0;
+        self.entries.retain_mut(|entry| {
+            entry.total = all.saturating_sub(scaled(total.saturating_sub(entry.total)));
+            core::mem::replace(&mut before, entry.total) < entry.total
+        });
+    }
+
+    /// The entries, as instant and cost.
+    pub(crate) fn costs(&self) -> impl ExactSizeIterator<Item = (Timestamp, u64)> {
+        let mut before = self.base;
+        self.entries.iter().map(move |entry| {
+            (entry.at, entry.total.saturating_sub(core::mem::replace(&mut before, entry.total)))
+        })
+    }
+
+    /// A log of the given charges, or `None` unless they are in order and cost something.
+    pub(crate) fn from_costs(
+        costs: impl Iterator<Item = Option<(Timestamp, u64)>>,
+    ) -> Option<Self> {
+        let mut log = Self::default();
+        for cost in costs {
+            let (at, cost) = cost?;
+            if cost == 0 || log.newest().is_some_and(|newest| at <= newest) {
+                return None;
+            }
+            let total = log.total().checked_add(cost)?;
+            log.entries.push_back(Entry { at, total });
+        }
+        Some(log)
+    }
+
+    fn total(&self) -> u64 {
+        self.entries.back().map_or(self.base, |entry| entry.total)
+    }
+
+    fn total_before(&self, index: usize) -> u64 {
+        let before = index.checked_sub(1).and_then(|index| self.entries.get(index));
+        before.map_or(self.base, |entry| entry.total)
+    }
+
+    /// The index of the oldest entry younger than `window`. The common answer is the first.
+    fn first_live(&self, window: Micros, now: Timestamp) -> usize {
+        match self.entries.front() {
+            Some(oldest) if window <= now - oldest.at => {
+                self.entries.partition_point(|entry| window <= now - entry.at)
+            }
+            _ => 0,
+        }
+    }
+
+    fn drop_expired(&mut self, window: Micros, now: Timestamp) {
+        while let Some(oldest) = self.entries.front()
+            && window <= now - oldest.at
+        {
+            self.base = oldest.total;
+            self.entries.pop_front();
+        }
+        if self.entries.len() < self.entries.capacity().div_euclid(SLACK) {
+            self.entries.shrink_to(self.entries.len().saturating_mul(2));
+        }
+    }
+
+    fn truncate(&mut self, total: u64) {
+        while let Some(newest) = self.entries.back_mut() {
+            newest.total = newest.total.min(total);
+            if self.total_before(self.entries.len().saturating_sub(1)) < total {
+                break;
+            }
+            self.entries.pop_back();
+        }
+    }
+
+    /// Starts the running totals anew before they grow beyond what every store counts exactly.
+    fn rebase(&mut self) {
+        if self.entries.is_empty() {
+            self.base = 0;
+        } else if number::PRODUCT_MAX < self.total() {
+            let base = core::mem::take(&mut self.base);
+            for entry in &mut self.entries {
+                entry.total = entry.total.saturating_sub(base);
+            }
+        }
+    }
+}
+
+/// A log gives memory back when it fills less than one part in this many of what it holds.
+const SLACK: usize = 8;

@@ -1,0 +1,224 @@
+//! A meter: a policy's quota together with one key's state, taken out of a store for one action.
+//!
+//! It is opened from a record, asked and charged, and closed into the record to store. This is
+//! the only place that knows how many algorithms there are: a new one is one module, and one line
+//! in the list below.
+
+use crate::{
+    CarryOver, Cost, Micros, Outcome, Policy, StateError, Timestamp,
+    adaptive::{self, Scope},
+    arithmetic::Arithmetic,
+    decision::Standing,
+    fixed_window, leaky_bucket,
+    sensor::Sensor,
+    sliding_window_counter, sliding_window_log, token_bucket,
+};
+
+/// What a store keeps for one key: a state, and the policy it was written under.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Record {
+    pub(crate) under: Policy,
+    pub(crate) state: State,
+}
+
+macro_rules! algorithms {
+    ($($(#[$doc:meta])* $variant:ident($module:ident) $name:literal,)*) => {
+        /// One of the six algorithms, with its numbers.
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        #[non_exhaustive]
+        pub enum Algorithm {
+            $($(#[$doc])* $variant($module::Quota),)*
+        }
+
+        $(impl From<$module::Quota> for Algorithm {
+            fn from(quota: $module::Quota) -> Self {
+                Self::$variant(quota)
+            }
+        })*
+
+        impl Algorithm {
+            /// The name, in words.
+            #[must_use]
+            pub const fn name(&self) -> &'static str {
+                match self { $(Self::$variant(_) => $name,)* }
+            }
+
+            /// The most permits that a key as good as new has.
+            #[must_use]
+            pub fn limit(&self) -> u64 {
+                let start = Timestamp::EPOCH;
+                match self {
+                    $(Self::$variant(quota) => quota.standing(&quota.fresh(start), start).limit,)*
+                }
+            }
+        }
+
+        /// A key's state, or a policy's shared sensor.
+        #[derive(Clone, Debug, Eq, PartialEq)]
+        pub(crate) enum State {
+            $($variant($module::State),)*
+            Sensor(Sensor),
+        }
+
+        impl State {
+            const fn algorithm_name(&self) -> &'static str {
+                match self {
+                    $(Self::$variant(_) => $name,)*
+                    Self::Sensor(_) => "load sensor",
+                }
+            }
+        }
+
+        /// A quota, and a state of it.
+        #[derive(Debug)]
+        pub(crate) enum Meter<'a> {
+            $($variant(&'a $module::Quota, $module::State),)*
+        }
+
+        impl<'a> Meter<'a> {
+            /// Opens what a state written under `from` is worth under `policy`, at `now`. No
+            /// state is a key never seen; one of another algorithm, see [`verify`], starts anew.
+            pub(crate) fn open(
+                policy: &'a Policy,
+                from: &Policy,
+                state: Option<State>,
+                now: Timestamp,
+            ) -> Self {
+                let rule = policy.carry_over();
+                match (policy.algorithm(), from.algorithm(), state) {
+                    $((
+                        Algorithm::$variant(to),
+                        Algorithm::$variant(from),
+                        Some(State::$variant(state)),
+                    ) => Self::$variant(to, receive(to, from, state, rule, now)),)*
+                    $((Algorithm::$variant(to), ..) => Self::$variant(to, to.fresh(now)),)*
+                }
+            }
+
+            /// The state to store.
+            pub(crate) fn close(self) -> State {
+                match self { $(Self::$variant(_, state) => State::$variant(state),)* }
+            }
+
+            pub(crate) fn outcome(&self, now: Timestamp, cost: Cost) -> Outcome {
+                match self { $(Self::$variant(quota, state) => quota.outcome(state, now, cost),)* }
+            }
+
+            pub(crate) fn charge(&mut self, now: Timestamp, cost: Cost) {
+                match self { $(Self::$variant(quota, state) => quota.charge(state, now, cost),)* }
+            }
+
+            pub(crate) fn refund(&mut self, now: Timestamp, cost: Cost) {
+                match self { $(Self::$variant(quota, state) => quota.refund(state, now, cost),)* }
+            }
+
+            pub(crate) fn standing(&self, now: Timestamp) -> Standing {
+                match self { $(Self::$variant(quota, state) => quota.standing(state, now),)* }
+            }
+        }
+
+        impl Record {
+            /// The time from `now` until the record may be dropped, because no record is as good.
+            #[must_use]
+            pub fn lifetime(&self, now: Timestamp) -> Micros {
+                match (self.under.algorithm(), &self.state) {
+                    $((Algorithm::$variant(quota), State::$variant(state)) => {
+                        quota.lifetime(state, now)
+                    })*
+                    (Algorithm::Adaptive(quota), State::Sensor(sensor)) => {
+                        sensor.lifetime(quota.sub_window(), now)
+                    }
+                    _ => Micros::ZERO,
+                }
+            }
+        }
+    };
+}
+
+algorithms! {
+    /// A count per window.
+    FixedWindow(fixed_window) "fixed window",
+    /// A log of charges.
+    SlidingWindowLog(sliding_window_log) "sliding window log",
+    /// An estimate from two counts.
+    SlidingWindowCounter(sliding_window_counter) "sliding window counter",
+    /// Tokens that are taken out, and come back.
+    TokenBucket(token_bucket) "token bucket",
+    /// Permits that are poured in, and leak.
+    LeakyBucket(leaky_bucket) "leaky bucket",
+    /// A log and a bucket whose size follows the load.
+    Adaptive(adaptive) "adaptive hybrid",
+}
+
+impl Record {
+    /// The policy that it was written under; its name is part of the record's place in a store.
+    #[must_use]
+    pub const fn policy(&self) -> &Policy {
+        &self.under
+    }
+}
+
+impl Algorithm {
+    pub(crate) const fn shares_sensor(&self) -> bool {
+        matches!(self, Self::Adaptive(quota) if matches!(quota.scope(), Scope::Shared))
+    }
+}
+
+impl Meter<'_> {
+    /// Exchanges the sensor of an adaptive hybrid's state; to lend it the shared one, and back.
+    pub(crate) const fn swap_sensor(&mut self, sensor: &mut Sensor) {
+        if let Self::Adaptive(_, state) = self {
+            core::mem::swap(&mut state.sensor, sensor);
+        }
+    }
+}
+
+/// Refuses a record of another algorithm, unless `policy` starts anew where the numbers changed.
+pub(crate) fn verify(policy: &Policy, record: Option<&Record>) -> Result<(), StateError> {
+    let Some(record) = record else { return Ok(()) };
+    let (found, want) = (record.state.algorithm_name(), policy.algorithm().name());
+    if found != want && policy.carry_over() != CarryOver::Reset {
+        return Err(StateError::Algorithm { found, want });
+    }
+    Ok(())
+}
+
+/// Opens a shared sensor.
+pub(crate) fn open_sensor(policy: &Policy, record: Option<Record>, now: Timestamp) -> Sensor {
+    let Algorithm::Adaptive(to) = policy.algorithm() else { return Sensor::EMPTY };
+    let Some(Record { under, state: State::Sensor(mut sensor) }) = record else {
+        return Sensor::EMPTY;
+    };
+    if let Algorithm::Adaptive(from) = under.algorithm() {
+        sensor.rewind(from.sub_window().number(now));
+        sensor.adopt(from.sub_window(), to.sub_window(), now);
+    }
+    sensor
+}
+
+/// Closes a shared sensor.
+pub(crate) fn close_sensor(policy: &Policy, sensor: Sensor) -> Record {
+    Record { under: policy.clone(), state: State::Sensor(sensor) }
+}
+
+/// A state written under `from`, read under `to`.
+fn receive<A: Arithmetic + Eq>(
+    to: &A,
+    from: &A,
+    mut state: A::State,
+    carry_over: CarryOver,
+    now: Timestamp,
+) -> A::State {
+    from.rewind(&mut state, now);
+    if core::ptr::eq(from, to) || from == to {
+        return state;
+    }
+    if carry_over == CarryOver::Reset || from.lifetime(&state, now).is_zero() {
+        return to.fresh(now);
+    }
+    if carry_over == CarryOver::Proportional {
+        to.scale(from, &mut state);
+    }
+    to.adopt(from, &mut state, now);
+    state
+}

@@ -1,0 +1,124 @@
+//! A policy: an algorithm with its numbers, under a name.
+
+use alloc::{boxed::Box, sync::Arc};
+use core::fmt;
+
+use crate::{Algorithm, ConfigError, Cost, CostError};
+
+/// An algorithm with its numbers, under a name. Cheap to clone.
+///
+/// In a store the name and a key together say whose state it is: two policies that should not
+/// share state need two names.
+#[derive(Clone, Debug, Eq)]
+pub struct Policy(Arc<Inner>);
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Inner {
+    name: Box<str>,
+    algorithm: Algorithm,
+    carry_over: CarryOver,
+}
+
+/// What becomes of a state that was written under other numbers.
+///
+/// A state that is as good as new under the numbers it was written with is new under any.
+/// A state of another algorithm is never read: it is an error, but for `Reset`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "complete by nature")]
+pub enum CarryOver {
+    /// What is stored stays as it was stored: a token bucket keeps its tokens, a leaky bucket its
+    /// level (capped by the new capacity), windows and logs their counts as far as they fall into
+    /// the new window.
+    #[default]
+    AsIs,
+    /// Every key starts anew.
+    Reset,
+    /// The share that is spent stays the same, rounded against the caller.
+    Proportional,
+}
+
+impl Policy {
+    /// A policy called `name`: 1 to 64 characters of `a-z`, `0-9`, `_`, `.` and `-`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::BadName`] for any other name.
+    pub fn new(name: &str, algorithm: impl Into<Algorithm>) -> Result<Self, ConfigError> {
+        let is_fit = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-');
+        if name.is_empty() || NAME_MAX < name.len() || !name.bytes().all(is_fit) {
+            return Err(ConfigError::BadName);
+        }
+        let algorithm = algorithm.into();
+        Ok(Self(Arc::new(Inner { name: name.into(), algorithm, carry_over: CarryOver::AsIs })))
+    }
+
+    /// The same policy with another rule for states written under other numbers.
+    #[must_use]
+    pub fn with_carry_over(self, carry_over: CarryOver) -> Self {
+        Self(Arc::new(Inner { carry_over, ..(*self.0).clone() }))
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The algorithm and its numbers.
+    #[must_use]
+    pub fn algorithm(&self) -> &Algorithm {
+        &self.0.algorithm
+    }
+
+    /// What becomes of a state that was written under other numbers.
+    #[must_use]
+    pub fn carry_over(&self) -> CarryOver {
+        self.0.carry_over
+    }
+
+    /// The most permits that a key as good as new has: the largest cost.
+    #[must_use]
+    pub fn limit(&self) -> u64 {
+        self.algorithm().limit()
+    }
+
+    /// A cost that this policy can admit.
+    ///
+    /// # Errors
+    ///
+    /// If `cost` is zero, or more than [`limit`](Self::limit): no wait could ever satisfy it.
+    pub fn cost(&self, cost: u64) -> Result<Cost, CostError> {
+        let max = self.limit();
+        match Cost::new(cost) {
+            Some(fit) if cost <= max => Ok(fit),
+            Some(_) => Err(CostError::ExceedsLimit { cost, max }),
+            None => Err(CostError::Zero),
+        }
+    }
+
+    /// Whether both are clones of one policy.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// The same name over other numbers.
+    pub(crate) fn with_algorithm(&self, algorithm: Algorithm) -> Self {
+        Self(Arc::new(Inner { algorithm, ..(*self.0).clone() }))
+    }
+}
+
+/// The longest name, in bytes.
+const NAME_MAX: usize = 64;
+
+/// Clones of one policy are equal at a glance.
+impl PartialEq for Policy {
+    fn eq(&self, other: &Self) -> bool {
+        self.is(other) || self.0 == other.0
+    }
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name(), self.algorithm().name())
+    }
+}

@@ -1,0 +1,103 @@
+//! The load sensor of the adaptive hybrid: how many requests were admitted lately.
+//!
+//! Time is cut into sub-windows aligned to the epoch, and one count is kept for each of the last
+//! few: constant memory and work, whatever the load. A count is forgotten as a whole, when no
+//! part of its sub-window is within the last adaptive window, so the sensor never sees too little.
+
+use core::num::NonZeroU64;
+
+use crate::{Micros, Timestamp};
+
+/// Sub-windows that an adaptive window is cut into.
+const SUB_WINDOWS: u8 = 32;
+
+/// Counts kept: a window that is not aligned overlaps one sub-window more.
+pub(crate) const KEPT: u8 = SUB_WINDOWS.saturating_add(1);
+
+/// The length of a sub-window.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct SubWindow(NonZeroU64);
+
+impl SubWindow {
+    /// The sub-window of an adaptive window of `length` microseconds.
+    pub(crate) const fn of(length: NonZeroU64) -> Self {
+        match NonZeroU64::new(length.get().div_ceil(SUB_WINDOWS as u64)) {
+            Some(length) => Self(length),
+            None => Self(length),
+        }
+    }
+
+    /// The number of the sub-window that holds `now`, counted from the epoch.
+    pub(crate) fn number(self, now: Timestamp) -> u64 {
+        now.as_micros() / self.0
+    }
+
+    /// When the sub-window of that number begins.
+    pub(crate) const fn start(self, number: u64) -> Timestamp {
+        match Timestamp::from_micros(number.saturating_mul(self.0.get())) {
+            Some(start) => start,
+            None => Timestamp::MAX,
+        }
+    }
+}
+
+/// Requests admitted, by sub-window.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Sensor {
+    /// The number of the sub-window that the first count is of.
+    pub(crate) newest: u64,
+    /// The newest first.
+    pub(crate) counts: [u32; KEPT as usize],
+}
+
+impl Sensor {
+    /// A sensor that has seen nothing.
+    pub(crate) const EMPTY: Self = Self { newest: 0, counts: [0; KEPT as usize] };
+
+    /// Requests admitted in the adaptive window that ends in sub-window `number`.
+    pub(crate) fn admitted(&self, number: u64) -> u64 {
+        let kept = u64::from(KEPT).saturating_sub(number.saturating_sub(self.newest));
+        let kept = usize::try_from(kept).unwrap_or(usize::MAX);
+        self.counts.iter().take(kept).map(|&count| u64::from(count)).sum()
+    }
+
+    /// Counts one request in sub-window `number`.
+    pub(crate) fn record(&mut self, number: u64) {
+        let passed = usize::try_from(number.saturating_sub(self.newest)).unwrap_or(usize::MAX);
+        let gone = passed.min(self.counts.len());
+        self.counts.rotate_right(gone);
+        self.counts.iter_mut().take(gone).for_each(|count| *count = 0);
+        self.newest = self.newest.max(number);
+        if let Some(newest) = self.counts.first_mut() {
+            *newest = newest.saturating_add(1);
+        }
+    }
+
+    /// Pulls counts of sub-windows later than `number` back to it.
+    pub(crate) fn rewind(&mut self, number: u64) {
+        self.newest = self.newest.min(number);
+    }
+
+    /// The number of the sub-window that finds the sensor empty, or `None` if it is.
+    pub(crate) fn empties(&self) -> Option<u64> {
+        let age = self.counts.iter().position(|&count| 0 < count)?;
+        let kept = u64::from(KEPT).saturating_sub(u64::try_from(age).unwrap_or(u64::MAX));
+        Some(self.newest.saturating_add(kept))
+    }
+
+    /// Reads counts of sub-windows `from` as one count in the sub-window `to` of `now`.
+    pub(crate) fn adopt(&mut self, from: SubWindow, to: SubWindow, now: Timestamp) {
+        if from != to {
+            let admitted = u32::try_from(self.admitted(from.number(now))).unwrap_or(u32::MAX);
+            *self = Self { newest: to.number(now), ..Self::EMPTY };
+            if let Some(newest) = self.counts.first_mut() {
+                *newest = admitted;
+            }
+        }
+    }
+
+    /// The time from `now` until the sensor is empty.
+    pub(crate) fn lifetime(&self, sub_window: SubWindow, now: Timestamp) -> Micros {
+        self.empties().map_or(Micros::ZERO, |number| sub_window.start(number) - now)
+    }
+}

@@ -1,0 +1,179 @@
+//! Sliding window counter: an estimate of the last window from two counters.
+//!
+//! Windows are aligned to the epoch. The previous window's count is taken to be spread evenly, so
+//! it weighs as much as the part of it that the last `window` still overlaps:
+//!
+//! ```text
+//! previous · (window − elapsed) / window + current + cost ≤ limit
+//! ```
+//!
+//! Both sides are multiplied out, so nothing is rounded. Memory is constant; the price is that
+//! the estimate, not the true count, is at most `limit`: over any stretch of length `window` up to
+//! `2 · limit − 1` permits can be admitted.
+
+use core::{num::NonZeroU64, time::Duration};
+
+use crate::{
+    ConfigError, Cost, Detail, Fraction, Micros, Outcome, Timestamp,
+    arithmetic::Arithmetic,
+    decision::Standing,
+    number::{self, PRODUCT_MAX},
+    tick::Tick,
+};
+
+/// An estimated `limit` permits per window.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Quota {
+    limit: NonZeroU64,
+    window: NonZeroU64,
+    tick: Tick,
+    /// The window in ticks, rounded up.
+    ticks: NonZeroU64,
+}
+
+/// What is kept per key: the window that was last charged, its count, and the one before.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct State {
+    pub(crate) start: Timestamp,
+    pub(crate) previous: u64,
+    pub(crate) current: u64,
+}
+
+impl Quota {
+    /// An estimated `limit` permits per `window`.
+    ///
+    /// Where `limit` times `window` in microseconds passes 2^52, the weight of the previous
+    /// window falls in coarser steps, always a little late.
+    ///
+    /// # Errors
+    ///
+    /// If either is zero or beyond [`LIMIT_MAX`](crate::LIMIT_MAX),
+    /// [`WINDOW_MAX`](crate::WINDOW_MAX).
+    pub fn new(limit: u64, window: Duration) -> Result<Self, ConfigError> {
+        let limit = number::limit("limit", limit)?;
+        let window = number::window("window", window)?;
+        let (tick, ticks) = Tick::fit(window, limit);
+        Ok(Self { limit, window, tick, ticks })
+    }
+
+    pub(crate) const fn parts(&self) -> (u64, Micros) {
+        (self.limit.get(), self.window())
+    }
+
+    /// The largest count whose weight every store computes exactly; never below the limit.
+    pub(crate) fn count_max(&self) -> u64 {
+        PRODUCT_MAX / self.ticks
+    }
+
+    const fn window(&self) -> Micros {
+        Micros::new(self.window.get())
+    }
+
+    /// The state as `now` finds it: rolled into the present window.
+    fn at(&self, state: State, now: Timestamp) -> State {
+        let start = now.floor(self.window);
+        match start - state.start {
+            Micros::ZERO => state,
+            age if age == self.window() => State { start, previous: state.current, current: 0 },
+            _ => State { start, previous: 0, current: 0 },
+        }
+    }
+
+    /// The ticks of the previous window that still count; at least one.
+    fn weight(&self, state: State, now: Timestamp) -> u64 {
+        self.ticks.get().saturating_sub(self.tick.whole(now - state.start))
+    }
+
+    /// When `count` permits of a window that ends at `end` weigh no more than `room`.
+    fn fades(&self, count: u64, room: u64, end: Timestamp) -> Timestamp {
+        let Some(count) = NonZeroU64::new(count) else { return end };
+        let weight = room.saturating_mul(self.ticks.get()) / count;
+        let elapsed = self.tick.length(self.ticks.get().saturating_sub(weight));
+        end + elapsed.min(self.window())
+    }
+
+    /// Permits that the previous window still takes, rounded up.
+    fn carried(&self, state: State, now: Timestamp) -> u64 {
+        state.previous.saturating_mul(self.weight(state, now)).div_ceil(self.ticks.get())
+    }
+}
+
+impl Arithmetic for Quota {
+    type State = State;
+
+    fn fresh(&self, now: Timestamp) -> State {
+        State { start: now.floor(self.window), previous: 0, current: 0 }
+    }
+
+    fn rewind(&self, state: &mut State, now: Timestamp) {
+        if now < state.start {
+            state.start = now.floor(self.window);
+        }
+    }
+
+    fn outcome(&self, state: &State, now: Timestamp, cost: Cost) -> Outcome {
+        let state = self.at(*state, now);
+        let spent = state.current.saturating_add(cost.get());
+        if spent.saturating_add(self.carried(state, now)) <= self.limit.get() {
+            return Outcome::ALLOW;
+        }
+        let end = state.start + self.window();
+        let in_this_window = match self.limit.get().checked_sub(spent) {
+            Some(room) => self.fades(state.previous, room, state.start),
+            None => end,
+        };
+        let fits = if in_this_window < end {
+            in_this_window
+        } else {
+            self.fades(state.current, self.limit.get().saturating_sub(cost.get()), end)
+        };
+        Outcome::Deny { retry_after: fits - now }
+    }
+
+    fn charge(&self, state: &mut State, now: Timestamp, cost: Cost) {
+        *state = self.at(*state, now);
+        state.current = state.current.saturating_add(cost.get());
+    }
+
+    fn refund(&self, state: &mut State, now: Timestamp, cost: Cost) {
+        *state = self.at(*state, now);
+        state.current = state.current.saturating_sub(cost.get());
+    }
+
+    fn standing(&self, state: &State, now: Timestamp) -> Standing {
+        let state = self.at(*state, now);
+        let spent = state.current.saturating_add(self.carried(state, now));
+        let end = state.start + self.window();
+        let as_new = match state {
+            State { previous: 0, current: 0, .. } => now,
+            State { current: 0, .. } => end,
+            _ => end + self.window(),
+        };
+        Standing {
+            limit: self.limit.get(),
+            remaining: self.limit.get().saturating_sub(spent),
+            reset_after: as_new - now,
+            detail: Detail::SlidingWindowCounter {
+                previous: state.previous,
+                current: state.current,
+                weight: Fraction { numerator: self.weight(state, now), denominator: self.ticks },
+            },
+        }
+    }
+
+    fn scale(&self, from: &Self, state: &mut State) {
+        state.previous = number::scale_ceil(state.previous, self.limit.get(), from.limit);
+        state.current = number::scale_ceil(state.current, self.limit.get(), from.limit);
+    }
+
+    /// Under another window all that still weighs counts in the present one.
+    fn adopt(&self, from: &Self, state: &mut State, now: Timestamp) {
+        if from.window != self.window {
+            let old = from.at(*state, now);
+            let current = old.current.saturating_add(from.carried(old, now));
+            *state = State { current, ..self.fresh(now) };
+        }
+        state.previous = state.previous.min(self.count_max());
+        state.current = state.current.min(self.count_max());
+    }
+}

@@ -1,0 +1,117 @@
+//! Sliding window log: at most `limit` permits in every half-open stretch of length `window`.
+//!
+//! Each charge is remembered with its instant, and counts until exactly one window later. It is
+//! the only one of the six that is exact over every stretch of time, and pays for it with memory:
+//! one entry of 16 bytes per charge (not per permit), at most `entries_max` of them.
+
+use core::{num::NonZeroU64, time::Duration};
+
+use crate::{
+    ConfigError, Cost, Detail, Micros, Outcome, Timestamp, arithmetic::Arithmetic,
+    decision::Standing, log::Log, number,
+};
+use alloc::boxed::Box;
+
+/// The most entries that a log may keep: a million, 16 MB a key.
+pub const ENTRIES_MAX: u64 = 1_000_000;
+
+/// At most `limit` permits in every stretch of length `window`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Quota {
+    limit: NonZeroU64,
+    window: NonZeroU64,
+    entries_max: u64,
+}
+
+/// What is kept per key.
+pub(crate) type State = Box<Log>;
+
+impl Quota {
+    /// At most `limit` permits in every stretch of length `window`. A log holds `limit` entries
+    /// at most, since each costs a permit or more.
+    ///
+    /// # Errors
+    ///
+    /// If either is zero, `window` is beyond [`WINDOW_MAX`](crate::WINDOW_MAX), or `limit` beyond
+    /// [`ENTRIES_MAX`]: for more permits of higher cost, see [`capped`](Self::capped).
+    pub fn new(limit: u64, window: Duration) -> Result<Self, ConfigError> {
+        let limit = number::at_most(ENTRIES_MAX, "limit", limit)?.get();
+        Self::capped(limit, window, limit)
+    }
+
+    /// The same with a log of at most `entries_max` entries. A request that would need one more
+    /// is denied until the oldest has left the window, so the bound holds all the same.
+    ///
+    /// # Errors
+    ///
+    /// If a number is zero or beyond [`LIMIT_MAX`](crate::LIMIT_MAX),
+    /// [`WINDOW_MAX`](crate::WINDOW_MAX), [`ENTRIES_MAX`].
+    pub fn capped(limit: u64, window: Duration, entries_max: u64) -> Result<Self, ConfigError> {
+        Ok(Self {
+            limit: number::limit("limit", limit)?,
+            window: number::window("window", window)?,
+            entries_max: number::at_most(ENTRIES_MAX, "entries_max", entries_max)?.get(),
+        })
+    }
+
+    pub(crate) const fn parts(&self) -> (u64, Micros, u64) {
+        (self.limit.get(), self.window(), self.entries_max)
+    }
+
+    const fn window(&self) -> Micros {
+        Micros::new(self.window.get())
+    }
+
+    /// Whether one more entry is one too many.
+    fn is_full(&self, log: &Log, now: Timestamp) -> bool {
+        let live = u64::try_from(log.live(self.window(), now)).unwrap_or(u64::MAX);
+        self.entries_max <= live && log.newest() != Some(now)
+    }
+}
+
+impl Arithmetic for Quota {
+    type State = State;
+
+    fn fresh(&self, _: Timestamp) -> State {
+        State::default()
+    }
+
+    fn rewind(&self, log: &mut State, now: Timestamp) {
+        log.rewind(now);
+    }
+
+    fn outcome(&self, log: &State, now: Timestamp, cost: Cost) -> Outcome {
+        let room = log.falls_to(self.limit.get().saturating_sub(cost.get()), self.window(), now);
+        let entry = if self.is_full(log, now) { log.first_leaves(self.window(), now) } else { now };
+        if now < room || now < entry {
+            return Outcome::Deny { retry_after: room.max(entry) - now };
+        }
+        Outcome::ALLOW
+    }
+
+    fn charge(&self, log: &mut State, now: Timestamp, cost: Cost) {
+        log.push(self.window(), now, cost);
+    }
+
+    fn refund(&self, log: &mut State, now: Timestamp, cost: Cost) {
+        log.take(self.window(), now, cost);
+    }
+
+    fn standing(&self, log: &State, now: Timestamp) -> Standing {
+        let used = log.used(self.window(), now);
+        let room = self.limit.get().saturating_sub(used);
+        Standing {
+            limit: self.limit.get(),
+            remaining: if self.is_full(log, now) { 0 } else { room },
+            reset_after: log.falls_to(0, self.window(), now) - now,
+            detail: Detail::SlidingWindowLog { used },
+        }
+    }
+
+    fn scale(&self, from: &Self, log: &mut State) {
+        log.scale(self.limit, from.limit);
+    }
+
+    /// Entries keep their instants, whatever the window.
+    fn adopt(&self, _: &Self, _: &mut State, _: Timestamp) {}
+}

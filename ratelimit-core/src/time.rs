@@ -1,0 +1,183 @@
+//! Time as integer microseconds: [`Timestamp`], a point, and [`Micros`], a length.
+//!
+//! Both are at most 2^53 − 1, the largest integer that every store keeps exactly (a Lua script in
+//! Redis computes in doubles, SQLite in signed 64 bits). As a point that is the year 2255. Their
+//! operators saturate at either end; adding two points does not compile.
+
+use core::{
+    fmt,
+    num::NonZeroU64,
+    ops::{Add, Sub},
+    time::Duration,
+};
+
+/// The largest integer below which every store counts exactly: 2^53 − 1.
+const EXACT_MAX: u64 = (1 << 53) - 1;
+
+/// A point in time: microseconds since the Unix epoch, at most 2^53 − 1 (the year 2255).
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// The Unix epoch.
+    pub const EPOCH: Self = Self(0);
+    /// The last representable point, in the year 2255.
+    pub const MAX: Self = Self(EXACT_MAX);
+
+    /// The point `micros` after the epoch, or `None` beyond [`Timestamp::MAX`].
+    #[must_use]
+    pub const fn from_micros(micros: u64) -> Option<Self> {
+        if micros <= EXACT_MAX { Some(Self(micros)) } else { None }
+    }
+
+    /// Microseconds since the epoch.
+    #[must_use]
+    pub const fn as_micros(self) -> u64 {
+        self.0
+    }
+
+    /// The last multiple of `length` since the epoch, at or before this point.
+    pub(crate) fn floor(self, length: NonZeroU64) -> Self {
+        Self(self.0.saturating_sub(self.0 % length))
+    }
+}
+
+impl Add<Micros> for Timestamp {
+    type Output = Self;
+
+    fn add(self, length: Micros) -> Self {
+        Self(self.0.saturating_add(length.0).min(EXACT_MAX))
+    }
+}
+
+/// The time since `earlier`; zero if that is not earlier.
+impl Sub for Timestamp {
+    type Output = Micros;
+
+    fn sub(self, earlier: Self) -> Micros {
+        Micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Sub<Micros> for Timestamp {
+    type Output = Self;
+
+    fn sub(self, length: Micros) -> Self {
+        Self(self.0.saturating_sub(length.0))
+    }
+}
+
+/// A length of time in microseconds, at most 2^53 − 1 (285 years).
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
+pub struct Micros(u64);
+
+impl Micros {
+    /// No time at all.
+    pub const ZERO: Self = Self(0);
+    /// The longest representable length.
+    pub const MAX: Self = Self(EXACT_MAX);
+
+    /// A length of `micros`, saturating at [`Micros::MAX`].
+    #[must_use]
+    pub const fn new(micros: u64) -> Self {
+        Self(if micros < EXACT_MAX { micros } else { EXACT_MAX })
+    }
+
+    /// A length of `seconds`, saturating at [`Micros::MAX`].
+    #[must_use]
+    pub const fn from_secs(seconds: u64) -> Self {
+        Self::new(seconds.saturating_mul(1_000_000))
+    }
+
+    /// A length of `millis`, saturating at [`Micros::MAX`].
+    #[must_use]
+    pub const fn from_millis(millis: u64) -> Self {
+        Self::new(millis.saturating_mul(1_000))
+    }
+
+    /// The shortest length that is not shorter than `duration`, saturating at [`Micros::MAX`].
+    #[must_use]
+    pub const fn from_duration_ceil(duration: Duration) -> Self {
+        let micros = duration.as_nanos().div_ceil(1_000);
+        #[expect(clippy::cast_possible_truncation, reason = "compared with a u64 just before")]
+        Self(if micros < EXACT_MAX as u128 { micros as u64 } else { EXACT_MAX })
+    }
+
+    /// The number of microseconds.
+    #[must_use]
+    pub const fn as_micros(self) -> u64 {
+        self.0
+    }
+
+    /// Whole seconds, rounded up: who waits this long is never early.
+    #[must_use]
+    pub const fn as_secs_ceil(self) -> u64 {
+        self.0.div_ceil(1_000_000)
+    }
+
+    /// Whether this is no time at all.
+    #[must_use]
+    pub const fn is_zero(self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl Add for Micros {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0).min(EXACT_MAX))
+    }
+}
+
+impl Sub for Micros {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+}
+
+impl From<Micros> for Duration {
+    fn from(length: Micros) -> Self {
+        Self::from_micros(length.0)
+    }
+}
+
+/// Seconds with as many decimals as it takes: `0.25s`.
+impl fmt::Display for Micros {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&Duration::from(*self), f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operators_saturate_at_both_ends() {
+        assert_eq!(Timestamp::MAX + Micros::MAX, Timestamp::MAX);
+        assert_eq!(Timestamp::EPOCH - Timestamp::MAX, Micros::ZERO);
+        assert_eq!(Timestamp::EPOCH - Micros::new(1), Timestamp::EPOCH);
+        assert_eq!(Micros::new(u64::MAX), Micros::MAX);
+        assert_eq!(Timestamp::from_micros(1 << 53), None);
+    }
+
+    #[test]
+    fn whole_seconds_round_up() {
+        for (nanos, seconds) in [(1, 1), (999_000_000, 1), (1_000_000_000, 1), (1_000_000_001, 2)] {
+            let wait = Micros::from_duration_ceil(Duration::from_nanos(nanos));
+            assert_eq!(wait.as_secs_ceil(), seconds, "{nanos} ns");
+        }
+    }
+
+    #[test]
+    fn the_longest_duration_saturates() {
+        assert_eq!(Micros::from_duration_ceil(Duration::MAX), Micros::MAX);
+    }
+}

@@ -1,0 +1,154 @@
+//! Token bucket: `capacity` tokens at most, refilled at a steady rate.
+//!
+//! A request takes as many tokens as it costs, or is denied. A quiet key saves up tokens for a
+//! burst; over any time `T` at most `capacity + ⌊rate · T⌋` permits are admitted. The level is
+//! brought up to date when somebody asks, so a key costs nothing while it rests.
+
+use core::{num::NonZeroU64, time::Duration};
+
+use crate::{
+    ConfigError, Cost, Detail, Micros, Outcome, Timestamp,
+    arithmetic::Arithmetic,
+    decision::Standing,
+    number,
+    rate::{Level, Rate},
+};
+
+/// `capacity` tokens, refilled at a rate.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Quota {
+    capacity: NonZeroU64,
+    refill: NonZeroU64,
+    period: Duration,
+    initial: u64,
+    rate: Rate,
+}
+
+/// What is kept per key: the tokens in the bucket, and when they were counted.
+pub(crate) type State = Level;
+
+impl Quota {
+    /// A bucket of `capacity` tokens that is refilled with `refill` tokens per `period`.
+    ///
+    /// The rate is exact. (Where `capacity` times the reduced period passes 2^52 it is rounded
+    /// down once, here, by less than one part in 2^52 / `capacity`.)
+    ///
+    /// # Errors
+    ///
+    /// If a number is zero or beyond [`LIMIT_MAX`](crate::LIMIT_MAX),
+    /// [`WINDOW_MAX`](crate::WINDOW_MAX), or the bucket takes longer than that to fill.
+    pub fn new(capacity: u64, refill: u64, period: Duration) -> Result<Self, ConfigError> {
+        let capacity = number::limit("burst", capacity)?;
+        let refill = number::limit("limit", refill)?;
+        let rate = Rate::new("refill", refill, period, capacity)?;
+        Ok(Self { capacity, refill, period, initial: capacity.get(), rate })
+    }
+
+    /// A key never seen starts with `initial` tokens instead of a full bucket.
+    ///
+    /// A key is forgotten, and starts like that again, when it has rested for twice the time that
+    /// an empty bucket takes to fill.
+    ///
+    /// # Errors
+    ///
+    /// If `initial` exceeds the capacity.
+    pub const fn with_initial(self, initial: u64) -> Result<Self, ConfigError> {
+        let max = self.capacity.get();
+        if max < initial {
+            return Err(ConfigError::LimitTooLarge { field: "initial", max });
+        }
+        Ok(Self { initial, ..self })
+    }
+
+    pub(crate) const fn parts(&self) -> (u64, u64, Duration, u64) {
+        (self.capacity.get(), self.refill.get(), self.period, self.initial)
+    }
+
+    /// The most units that the bucket holds.
+    pub(crate) const fn full(&self) -> u64 {
+        self.rate.units(self.capacity.get())
+    }
+
+    /// How long a key rests until it is forgotten, where that makes a difference.
+    fn memory(&self) -> Option<Micros> {
+        let fill = self.rate.time_for(self.full());
+        (self.initial < self.capacity.get()).then_some(fill + fill)
+    }
+
+    /// The bucket as `now` finds it.
+    fn at(&self, state: Level, now: Timestamp) -> Level {
+        if self.memory().is_some_and(|memory| memory <= now - state.at) {
+            return self.fresh(now);
+        }
+        let missing = self.full().saturating_sub(state.units);
+        let (gained, at) = self.rate.gained(state.at, now, missing);
+        Level { units: state.units.saturating_add(gained), at }
+    }
+
+    /// The time from `now` until the bucket holds `units`.
+    fn until(&self, level: Level, units: u64, now: Timestamp) -> Micros {
+        match units.checked_sub(level.units) {
+            None | Some(0) => Micros::ZERO,
+            Some(missing) => level.at + self.rate.time_for(missing) - now,
+        }
+    }
+}
+
+impl Arithmetic for Quota {
+    type State = State;
+
+    fn fresh(&self, now: Timestamp) -> Level {
+        Level { units: self.rate.units(self.initial), at: now }
+    }
+
+    fn rewind(&self, state: &mut Level, now: Timestamp) {
+        state.at = state.at.min(now);
+    }
+
+    fn outcome(&self, state: &Level, now: Timestamp, cost: Cost) -> Outcome {
+        let level = self.at(*state, now);
+        let needed = self.rate.units(cost.get());
+        if level.units < needed {
+            return Outcome::Deny { retry_after: self.until(level, needed, now) };
+        }
+        Outcome::ALLOW
+    }
+
+    fn charge(&self, state: &mut Level, now: Timestamp, cost: Cost) {
+        *state = self.at(*state, now);
+        state.units = state.units.saturating_sub(self.rate.units(cost.get()));
+    }
+
+    fn refund(&self, state: &mut Level, now: Timestamp, cost: Cost) {
+        *state = self.at(*state, now);
+        state.units = state.units.saturating_add(self.rate.units(cost.get())).min(self.full());
+    }
+
+    fn standing(&self, state: &Level, now: Timestamp) -> Standing {
+        let level = self.at(*state, now);
+        Standing {
+            limit: self.capacity.get(),
+            remaining: self.rate.permits_floor(level.units),
+            reset_after: self.until(level, self.full(), now),
+            detail: Detail::TokenBucket {
+                tokens: self.rate.permits(level.units),
+                refill_rate: self.rate.per_micro(),
+            },
+        }
+    }
+
+    fn lifetime(&self, state: &Level, now: Timestamp) -> Micros {
+        match self.memory() {
+            Some(memory) => memory - (now - state.at),
+            None => self.standing(state, now).reset_after,
+        }
+    }
+
+    fn scale(&self, from: &Self, state: &mut Level) {
+        state.units = number::scale_floor(state.units, self.capacity.get(), from.capacity);
+    }
+
+    fn adopt(&self, from: &Self, state: &mut Level, _: Timestamp) {
+        state.units = self.rate.convert_floor(&from.rate, state.units).min(self.full());
+    }
+}
