@@ -99,8 +99,9 @@ impl<'a> Check<'a> {
         self.cost
     }
 
-    /// Whether both name the same state.
-    fn is_about(&self, other: &Self) -> bool {
+    /// Whether both are about the same state: policies of one name, and the same key.
+    #[must_use]
+    pub fn is_about(&self, other: &Self) -> bool {
         self.key == other.key && self.policy.name() == other.policy.name()
     }
 }

@@ -95,6 +95,13 @@ impl fmt::Display for ConfigError {
 
 impl Error for ConfigError {}
 
+/// What needs no conversion cannot fail in one.
+impl From<core::convert::Infallible> for ConfigError {
+    fn from(never: core::convert::Infallible) -> Self {
+        match never {}
+    }
+}
+
 /// A cost that no wait could ever satisfy. No state is touched.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]

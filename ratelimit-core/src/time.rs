@@ -107,6 +107,14 @@ impl Micros {
         Self(if micros < EXACT_MAX as u128 { micros as u64 } else { EXACT_MAX })
     }
 
+    /// The longest length that is not longer than `duration`, saturating at [`Micros::MAX`].
+    #[must_use]
+    pub const fn from_duration_floor(duration: Duration) -> Self {
+        let micros = duration.as_micros();
+        #[expect(clippy::cast_possible_truncation, reason = "compared with a u64 just before")]
+        Self(if micros < EXACT_MAX as u128 { micros as u64 } else { EXACT_MAX })
+    }
+
     /// The number of microseconds.
     #[must_use]
     pub const fn as_micros(self) -> u64 {

@@ -1,0 +1,53 @@
+//! What an application calls: limiters over any store, and the six algorithms to build them of.
+//!
+//! A [`Limiter`] answers on the calling thread, on stores that can ([`SyncBackend`]: memory); an
+//! [`AsyncLimiter`] is the same on any store. Either is a store, a name, and an algorithm:
+//!
+//! ```
+//! use ratelimit_algorithms::{FixedWindow, Limiter, Limits, TokenBucket};
+//! use ratelimit_memory::Memory;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let store = Memory::new();
+//! let burst = Limiter::new(store.clone(), "burst", TokenBucket::per_second(10).burst(20))?;
+//! let daily = Limiter::new(store, "daily", FixedWindow::per_day(50_000))?;
+//!
+//! assert!(burst.check("user:42")?.is_allowed());
+//!
+//! // Several limits at once: all of them are charged, or none.
+//! let answer = Limits::of(&burst, "user:42", 1).and(&daily, "org:7", 1).check()?;
+//! assert!(answer.is_allowed());
+//! assert_eq!(answer.each()[answer.bound()].remaining, 18);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! This crate never reads a clock and keeps no state: both are the store's.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod error;
+mod limiter;
+mod limits;
+mod paved;
+
+pub use crate::{
+    error::Error,
+    limiter::{AsyncLimiter, Limiter},
+    limits::{Answer, Limits},
+    paved::{
+        Adaptive, FixedWindow, LeakyBucket, SlidingWindowCounter, SlidingWindowLog, TokenBucket,
+    },
+};
+pub use ratelimit_backend::{
+    Backend, BackendError, Clock, Effect, ErrorKind, ManualClock, MonotonicClock, SyncBackend,
+    WallClock,
+};
+pub use ratelimit_core::{
+    Algorithm, CarryOver, ConfigError, CostError, Decision, Detail, Fraction, KeyError, Layer,
+    Micros, Outcome, Policy, Timestamp, adaptive::Scope, fixed_window::Align,
+};
+
+/// The README's examples are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,0 +1,97 @@
+//! The trait itself, and the future that its method returns.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use ratelimit_core::{Action, Batch, Decisions};
+
+use crate::{BackendError, Names};
+
+/// A store that applies actions to the records it keeps.
+///
+/// Two calls about one key behave as if one came after the other, and a batch as if it were
+/// alone: either all of its checks are charged, or none. Dropping the reply before it is ready
+/// leaves one whole charge, or none.
+pub trait Backend: Send + Sync {
+    /// Applies `action` to `batch`, and gives a decision for each of its checks, in order.
+    fn apply<'a>(&'a self, batch: Batch<'a>, action: Action) -> Reply<'a>;
+
+    /// The names that policies have taken in this store. Clones of a store share theirs.
+    fn names(&self) -> &Names;
+}
+
+/// A store that can also answer on the calling thread, without a runtime.
+pub trait SyncBackend: Backend {
+    /// Applies `action` to `batch`, and gives a decision for each of its checks, in order.
+    ///
+    /// # Errors
+    ///
+    /// When no decision was made; [`BackendError::effect`] says whether a charge may have landed.
+    fn apply_now(&self, batch: Batch<'_>, action: Action) -> Result<Decisions, BackendError>;
+}
+
+/// The answer of a store: a future that is often ready from the start, and then costs nothing.
+#[must_use = "a reply does nothing unless it is awaited"]
+pub struct Reply<'a>(State<'a>);
+
+enum State<'a> {
+    Ready(Option<Answer>),
+    Waiting(Pin<Box<dyn Future<Output = Answer> + Send + 'a>>),
+}
+
+type Answer = Result<Decisions, BackendError>;
+
+impl<'a> Reply<'a> {
+    /// A reply that is known already.
+    pub const fn ready(answer: Result<Decisions, BackendError>) -> Self {
+        Self(State::Ready(Some(answer)))
+    }
+
+    /// A reply that takes time.
+    pub fn waiting(
+        answer: impl Future<Output = Result<Decisions, BackendError>> + Send + 'a,
+    ) -> Self {
+        Self(State::Waiting(Box::pin(answer)))
+    }
+}
+
+impl Future for Reply<'_> {
+    type Output = Result<Decisions, BackendError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            State::Ready(answer) => answer.take().map_or(Poll::Pending, Poll::Ready),
+            State::Waiting(answer) => answer.as_mut().poll(context),
+        }
+    }
+}
+
+impl fmt::Debug for Reply<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            State::Ready(_) => "Reply(ready)",
+            State::Waiting(_) => "Reply(waiting)",
+        })
+    }
+}
+
+impl<B: Backend + ?Sized> Backend for Arc<B> {
+    fn apply<'a>(&'a self, batch: Batch<'a>, action: Action) -> Reply<'a> {
+        (**self).apply(batch, action)
+    }
+
+    fn names(&self) -> &Names {
+        (**self).names()
+    }
+}
+
+impl<B: SyncBackend + ?Sized> SyncBackend for Arc<B> {
+    fn apply_now(&self, batch: Batch<'_>, action: Action) -> Result<Decisions, BackendError> {
+        (**self).apply_now(batch, action)
+    }
+}

@@ -1,0 +1,125 @@
+//! Clocks: a store in one process takes the monotonic one, a store that others share the wall's.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use ratelimit_core::{Micros, Timestamp};
+
+use crate::{BackendError, ErrorKind};
+
+/// Says what time it is.
+pub trait Clock: fmt::Debug + Send + Sync {
+    /// The time since the Unix epoch.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Clock`] if it is before 1970 or after 2255.
+    fn now(&self) -> Result<Timestamp, BackendError>;
+}
+
+/// Time that never steps back: [`Instant`], set to the wall clock once, when it is made.
+///
+/// It means nothing outside of its process, and on most systems stands still while the machine
+/// sleeps.
+#[derive(Clone, Copy, Debug)]
+pub struct MonotonicClock {
+    anchor: Instant,
+    at_anchor: Result<Timestamp, ClockOutOfRange>,
+}
+
+impl MonotonicClock {
+    /// A clock that is right now, and goes on evenly from here.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { anchor: Instant::now(), at_anchor: wall_time() }
+    }
+}
+
+impl Default for MonotonicClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for MonotonicClock {
+    fn now(&self) -> Result<Timestamp, BackendError> {
+        Ok(self.at_anchor? + Micros::from_duration_floor(self.anchor.elapsed()))
+    }
+}
+
+/// The system's wall clock, which all processes of a host share, and which may be set.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct WallClock;
+
+impl WallClock {
+    /// The system's clock.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self
+    }
+}
+
+impl Clock for WallClock {
+    fn now(&self) -> Result<Timestamp, BackendError> {
+        Ok(wall_time()?)
+    }
+}
+
+/// A clock that stands until it is set, for tests. Its clones are the same clock.
+#[derive(Clone, Debug)]
+pub struct ManualClock(Arc<AtomicU64>);
+
+impl ManualClock {
+    /// A clock that says `now`.
+    #[must_use]
+    pub fn new(now: Timestamp) -> Self {
+        Self(Arc::new(AtomicU64::new(now.as_micros())))
+    }
+
+    /// Sets it, forward or back.
+    pub fn set(&self, now: Timestamp) {
+        // Relaxed here and below: a clock orders nothing but itself.
+        self.0.store(now.as_micros(), Ordering::Relaxed);
+    }
+
+    /// Moves it forward.
+    pub fn advance(&self, length: Micros) {
+        self.0.fetch_add(length.as_micros(), Ordering::Relaxed);
+    }
+}
+
+impl Default for ManualClock {
+    fn default() -> Self {
+        Self::new(Timestamp::EPOCH)
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Result<Timestamp, BackendError> {
+        Ok(Timestamp::from_micros(self.0.load(Ordering::Relaxed)).ok_or(ClockOutOfRange)?)
+    }
+}
+
+/// Why a clock has no answer.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("time is before 1970 or after 2255")]
+struct ClockOutOfRange;
+
+impl From<ClockOutOfRange> for BackendError {
+    fn from(error: ClockOutOfRange) -> Self {
+        Self::not_applied(ErrorKind::Clock).with_source(error)
+    }
+}
+
+fn wall_time() -> Result<Timestamp, ClockOutOfRange> {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| ClockOutOfRange)?;
+    let micros = u64::try_from(since_epoch.as_micros()).map_err(|_| ClockOutOfRange)?;
+    Timestamp::from_micros(micros).ok_or(ClockOutOfRange)
+}

@@ -1,0 +1,112 @@
+//! Why a store made no decision, and whether a charge may have landed all the same.
+
+use std::{error::Error, sync::Arc};
+
+use ratelimit_core::StateError;
+
+/// No decision was made. Says what went wrong, and what it may have left behind.
+///
+/// Its text names neither keys nor secrets.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{kind} ({effect})")]
+pub struct BackendError {
+    kind: ErrorKind,
+    effect: Effect,
+    source: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+/// What went wrong.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The store cannot be reached, or says that it cannot serve now. Retrying may help.
+    #[error("store is unavailable")]
+    Unavailable,
+    /// The store did not answer in time. Retrying may help.
+    #[error("store did not answer in time")]
+    Timeout,
+    /// Too much is waiting already. Retrying later may help.
+    #[error("store is overloaded")]
+    Overloaded,
+    /// The store takes no writes.
+    #[error("store is read-only")]
+    ReadOnly,
+    /// The store refuses who is asking.
+    #[error("store refuses access")]
+    Auth,
+    /// The store has no space left.
+    #[error("store is full")]
+    Full,
+    /// What is stored under the key is no state. An explicit reset repairs it.
+    #[error("stored state is corrupt")]
+    Corrupt,
+    /// What is stored, or the store itself, is of another version or another algorithm.
+    #[error("store or stored state is incompatible")]
+    Incompatible,
+    /// The key is new, and the store holds as many keys as it may, none of them idle.
+    #[error("store holds as many keys as it may")]
+    Capacity,
+    /// The store answered something that makes no sense.
+    #[error("store answered nonsense")]
+    Protocol,
+    /// The store was closed.
+    #[error("store is closed")]
+    Closed,
+    /// The clock says a time before 1970 or after 2255.
+    #[error("clock is out of range")]
+    Clock,
+}
+
+/// What may have been left behind.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
+#[expect(clippy::exhaustive_enums, reason = "complete by nature")]
+pub enum Effect {
+    /// Nothing: no charge has landed, and none will.
+    #[error("nothing was charged")]
+    NotApplied,
+    /// A charge may have landed, or may land yet.
+    #[error("a charge may have landed")]
+    Unknown,
+}
+
+impl BackendError {
+    /// An error that has left nothing behind.
+    #[must_use]
+    pub const fn not_applied(kind: ErrorKind) -> Self {
+        Self { kind, effect: Effect::NotApplied, source: None }
+    }
+
+    /// An error that may have left a charge behind.
+    #[must_use]
+    pub const fn unknown(kind: ErrorKind) -> Self {
+        Self { kind, effect: Effect::Unknown, source: None }
+    }
+
+    /// The same error with its cause.
+    #[must_use]
+    pub fn with_source(self, source: impl Error + Send + Sync + 'static) -> Self {
+        Self { source: Some(Arc::new(source)), ..self }
+    }
+
+    /// What went wrong.
+    #[must_use]
+    pub const fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// Whether a charge may have landed.
+    #[must_use]
+    pub const fn effect(&self) -> Effect {
+        self.effect
+    }
+}
+
+impl From<StateError> for BackendError {
+    fn from(error: StateError) -> Self {
+        let kind = match error {
+            StateError::Corrupt => ErrorKind::Corrupt,
+            _ => ErrorKind::Incompatible,
+        };
+        Self::not_applied(kind).with_source(error)
+    }
+}

@@ -1,0 +1,1 @@
+//! Every promise of a rate-limit store as a test, in one macro line.

@@ -1,0 +1,18 @@
+//! Rate-limit state in the memory of one process.
+//!
+//! Atomicity comes from the lock of the shard that a key falls into; a batch locks its shards in
+//! ascending order, so two batches never wait for each other. No lock is held while anything is
+//! awaited, and no caller's code runs under one. A crash leaves nothing: the state goes with the
+//! process.
+//!
+//! The number of keys is bounded. Keys that are as good as new are dropped, in small steps, when
+//! there is need of room; no other key ever is. When there is no room left, new keys are refused
+//! with [`ErrorKind::Capacity`](ratelimit_backend::ErrorKind::Capacity), and known keys stay
+//! exact.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod memory;
+mod place;
+mod table;
+
+pub use crate::memory::Memory;

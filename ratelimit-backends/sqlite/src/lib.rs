@@ -1,0 +1,1 @@
+//! Rate-limit state in a SQLite file: one host, many processes, survives restarts.

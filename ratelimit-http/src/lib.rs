@@ -1,0 +1,1 @@
+//! Rate limiting for HTTP services: a tower layer, key functions and headers.
