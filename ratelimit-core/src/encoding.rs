@@ -219,7 +219,7 @@ impl Reader<'_> {
     fn adaptive(&mut self, kind: u8) -> Option<(Algorithm, State)> {
         let quota = self.adaptive_quota()?;
         let state = if kind == SENSOR {
-            State::Sensor(self.sensor()?)
+            State::Sensor(Box::new(self.sensor()?))
         } else {
             let log = self.log()?;
             let tokens = self.level(quota.full())?;

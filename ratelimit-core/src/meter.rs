@@ -4,6 +4,8 @@
 //! the only place that knows how many algorithms there are: a new one is one module, and one line
 //! in the list below.
 
+use alloc::boxed::Box;
+
 use crate::{
     CarryOver, Cost, Micros, Outcome, Policy, StateError, Timestamp,
     adaptive::{self, Scope},
@@ -57,7 +59,7 @@ macro_rules! algorithms {
         #[derive(Clone, Debug, Eq, PartialEq)]
         pub(crate) enum State {
             $($variant($module::State),)*
-            Sensor(Sensor),
+            Sensor(Box<Sensor>),
         }
 
         impl State {
@@ -193,12 +195,12 @@ pub(crate) fn open_sensor(policy: &Policy, record: Option<Record>, now: Timestam
         sensor.rewind(from.sub_window().number(now));
         sensor.adopt(from.sub_window(), to.sub_window(), now);
     }
-    sensor
+    *sensor
 }
 
 /// Closes a shared sensor.
 pub(crate) fn close_sensor(policy: &Policy, sensor: Sensor) -> Record {
-    Record { under: policy.clone(), state: State::Sensor(sensor) }
+    Record { under: policy.clone(), state: State::Sensor(Box::new(sensor)) }
 }
 
 /// A state written under `from`, read under `to`.

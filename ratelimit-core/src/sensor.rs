@@ -1,18 +1,16 @@
 //! The load sensor of the adaptive hybrid: how many requests were admitted lately.
 //!
-//! Time is cut into sub-windows aligned to the epoch, and one count is kept for each of the last
-//! few: constant memory and work, whatever the load. A count is forgotten as a whole, when no
-//! part of its sub-window is within the last adaptive window, so the sensor never sees too little.
+//! Time is cut into sub-windows aligned to the epoch, 64 to an adaptive window, and one count is
+//! kept for the present one and each of the 63 before: constant memory and work, whatever the
+//! load. A count is forgotten as a whole, up to one sub-window before its oldest request is an
+//! adaptive window old.
 
 use core::num::NonZeroU64;
 
 use crate::{Micros, Timestamp};
 
-/// Sub-windows that an adaptive window is cut into.
-const SUB_WINDOWS: u8 = 32;
-
-/// Counts kept: a window that is not aligned overlaps one sub-window more.
-pub(crate) const KEPT: u8 = SUB_WINDOWS.saturating_add(1);
+/// Sub-windows that an adaptive window is cut into, and counts that are kept.
+pub(crate) const KEPT: u8 = 64;
 
 /// The length of a sub-window.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -21,7 +19,7 @@ pub(crate) struct SubWindow(NonZeroU64);
 impl SubWindow {
     /// The sub-window of an adaptive window of `length` microseconds.
     pub(crate) const fn of(length: NonZeroU64) -> Self {
-        match NonZeroU64::new(length.get().div_ceil(SUB_WINDOWS as u64)) {
+        match NonZeroU64::new(length.get().div_ceil(KEPT as u64)) {
             Some(length) => Self(length),
             None => Self(length),
         }

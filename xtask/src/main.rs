@@ -1,3 +1,86 @@
-//! The workspace's own commands.
+//! `cargo xtask`: the workspace's own commands.
 
-fn main() {}
+mod servers;
+
+use std::{
+    env,
+    process::{Command, ExitCode},
+};
+
+const USAGE: &str = "usage: cargo xtask COMMAND
+
+  demo    serves the six algorithms over HTTP   [--port N] [--backend memory]
+  test    runs all tests, getting or starting what they need   [--full]
+  lint    formatting, clippy and docs, with warnings as errors
+  check   test, then lint: what CI runs
+  replay  decides recorded scenarios anew
+          [--backend core|memory] [--check] FILE";
+
+fn main() -> ExitCode {
+    let mut arguments = env::args().skip(1);
+    let command = arguments.next().unwrap_or_default();
+    let rest: Vec<String> = arguments.collect();
+    let done = match command.as_str() {
+        "demo" => run_binary("ratelimit-demo", &rest),
+        "replay" => run_binary("ratelimit-replay", &rest),
+        "test" => test(&rest),
+        "lint" => lint(),
+        "check" => test(&rest).and_then(|()| lint()),
+        _ => Err(USAGE.to_owned()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// All tests; `--full` runs the long suites at their full length.
+fn test(arguments: &[String]) -> Result<(), String> {
+    let full = match arguments {
+        [] => false,
+        [argument] if argument == "--full" => true,
+        _ => return Err(USAGE.to_owned()),
+    };
+    servers::find_redis()?;
+    let mut tests = cargo(&["test", "--workspace", "--all-features"]);
+    if full {
+        tests.env("RATELIMIT_FULL", "1").env("PROPTEST_CASES", "4096");
+    }
+    run(&mut tests)
+}
+
+fn lint() -> Result<(), String> {
+    run(&mut cargo(&["fmt", "--all", "--check"]))?;
+    let clippy = ["clippy", "--workspace", "--all-targets", "--all-features"];
+    run(cargo(&clippy).args(["--", "-D", "warnings"]))?;
+    let docs = ["doc", "--workspace", "--no-deps", "--all-features"];
+    run(cargo(&docs).env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// Becomes one of the workspace's binaries, so that a signal to this process reaches it.
+fn run_binary(package: &str, arguments: &[String]) -> Result<(), String> {
+    let mut command = cargo(&["run", "--quiet", "--release", "--package", package, "--"]);
+    command.args(arguments);
+    #[cfg(unix)]
+    {
+        let error = std::os::unix::process::CommandExt::exec(&mut command);
+        Err(format!("cargo cannot be run: {error}"))
+    }
+    #[cfg(not(unix))]
+    run(&mut command)
+}
+
+/// The cargo that runs this.
+fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments);
+    command
+}
+
+fn run(command: &mut Command) -> Result<(), String> {
+    let status = command.status().map_err(|error| format!("cargo cannot be run: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("{command:?} failed")) }
+}

@@ -1,0 +1,43 @@
+//! `cargo xtask demo`: a web service that each of the six algorithms limits.
+
+mod options;
+mod routes;
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use anyhow::{Context, Result};
+use tokio::net::TcpListener;
+
+use crate::options::Options;
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let options = Options::parse(std::env::args().skip(1))?;
+    let app = routes::app(options.backend.open())?;
+    let address = (Ipv4Addr::LOCALHOST, options.port);
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("port {} cannot be listened on", options.port))?;
+    println!("listening on http://{}", listener.local_addr()?);
+    axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
+        .with_graceful_shutdown(asked_to_stop())
+        .await?;
+    println!("stopped");
+    Ok(())
+}
+
+/// Ends with Ctrl-C, or when the system asks the process to end.
+async fn asked_to_stop() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}

@@ -1,0 +1,187 @@
+//! Runs a scenario from scratch.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use ratelimit_algorithms::{
+    Algorithm, Answer, AsyncLimiter, Backend, CarryOver, ConfigError, Decision, Error, ErrorKind,
+    Limits, ManualClock, Policy, Timestamp,
+};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    decimal,
+    engine::Kind,
+    scenario::{Action, Asked, Limit, Scenario, Step},
+};
+
+/// The fields of a step that say what was decided; they are replaced.
+const DECIDED: [&str; 10] = [
+    "allowed",
+    "remaining",
+    "reset_after",
+    "retry_after",
+    "each",
+    "error",
+    "meta",
+    "differs",
+    "right",
+    "note",
+];
+
+type Limiter = AsyncLimiter<Arc<dyn Backend>>;
+
+/// The scenario's steps, with what `kind` decided.
+pub(crate) async fn replay(scenario: &Scenario, kind: Kind) -> Result<Vec<Map<String, Value>>> {
+    let clock = ManualClock::default();
+    let store = kind.start(clock.clone());
+    let mut stage = Stage { store, clock, limiters: Vec::new(), limit: scenario.limit.clone() };
+    let mut main = stage.main(CarryOver::AsIs);
+    let mut steps = Vec::new();
+    for step in &scenario.steps {
+        let mut fields = step.fields.clone();
+        DECIDED.iter().for_each(|name| drop(fields.shift_remove(*name)));
+        let decided = stage.step(step, &mut main).await;
+        fields.extend(decided.unwrap_or_else(|error| object(json!({ "error": error.0 }))));
+        steps.push(fields);
+    }
+    Ok(steps)
+}
+
+/// A store, and the limiters that a scenario uses on it.
+struct Stage {
+    store: Arc<dyn Backend>,
+    clock: ManualClock,
+    /// Those of composites.
+    limiters: Vec<Limiter>,
+    limit: Option<Limit>,
+}
+
+/// The kind of an error, as it is printed.
+struct Kinded(String);
+
+impl Stage {
+    async fn step(
+        &mut self,
+        step: &Step,
+        main: &mut Result<Limiter, ConfigError>,
+    ) -> Result<Map<String, Value>, Kinded> {
+        if let (Some(change), Some(limit)) = (&step.change, &self.limit) {
+            let changed = limit.changed(change);
+            changed.algorithm()?;
+            self.limit = Some(changed);
+            // The old limiter goes first: a name is taken for as long as its limiter lives.
+            *main = Err(ConfigError::DuplicateName);
+            *main = self.main(change.carry_over);
+        }
+        let now = u64::try_from(step.at).ok().and_then(Timestamp::from_micros);
+        self.clock.set(now.ok_or_else(|| Kinded("Clock".to_owned()))?);
+        let decision = match &step.action {
+            Action::All(all) => return Ok(object(self.all(all).await?)),
+            Action::Check(asked) => as_ref(main)?.check_n(&asked.key, asked.cost()).await?,
+            Action::Refund(asked) => as_ref(main)?.refund(&asked.key, asked.cost()).await?,
+            Action::Reset(asked) => {
+                let _as_new = as_ref(main)?.reset(&asked.key).await?;
+                return Ok(Map::new());
+            }
+            Action::Peek(asked) => {
+                let limits = Limits::of(as_ref(main)?, &asked.key, asked.cost());
+                limits.peek().await?.each()[0]
+            }
+        };
+        Ok(object(shown(&decision)))
+    }
+
+    async fn all(&mut self, all: &[(Limit, Asked)]) -> Result<Value, Kinded> {
+        let limiters =
+            all.iter().map(|(limit, _)| self.limiter(limit)).collect::<Result<Vec<_>, _>>()?;
+        let mut asked = limiters.iter().zip(all);
+        let Some((first, (_, Asked { key, .. }))) = asked.next() else {
+            return Ok(json!({ "allowed": true, "each": [] }));
+        };
+        let mut limits = Limits::of(first, key, all[0].1.cost());
+        for (limiter, (_, asked)) in asked {
+            limits = limits.and(limiter, &asked.key, asked.cost());
+        }
+        let answer: Answer = limits.check().await?;
+        let each: Vec<_> = answer.each().iter().map(shown).collect();
+        Ok(json!({ "allowed": answer.is_allowed(), "each": each }))
+    }
+
+    /// The limiter of a composite's part: one for each algorithm and configuration.
+    fn limiter(&mut self, limit: &Limit) -> Result<Limiter, ConfigError> {
+        let algorithm = limit.algorithm()?;
+        let is_it = |limiter: &&Limiter| *limiter.policy().algorithm() == algorithm;
+        if let Some(limiter) = self.limiters.iter().find(is_it) {
+            return Ok(limiter.clone());
+        }
+        let limiter =
+            self.build(&format!("part-{}", self.limiters.len()), algorithm, CarryOver::AsIs)?;
+        self.limiters.push(limiter.clone());
+        Ok(limiter)
+    }
+
+    /// The limiter of the scenario's own algorithm.
+    fn main(&self, carry_over: CarryOver) -> Result<Limiter, ConfigError> {
+        let limit = self.limit.as_ref().ok_or(ConfigError::BadName)?;
+        self.build("scenario", limit.algorithm()?, carry_over)
+    }
+
+    fn build(
+        &self,
+        name: &str,
+        algorithm: Algorithm,
+        carry_over: CarryOver,
+    ) -> Result<Limiter, ConfigError> {
+        let policy = Policy::new(name, algorithm)?.with_carry_over(carry_over);
+        AsyncLimiter::with_policy(Arc::clone(&self.store), policy)
+    }
+}
+
+impl Asked {
+    /// The cost; one that is negative is as wrong as none.
+    fn cost(&self) -> u64 {
+        u64::try_from(self.cost).unwrap_or(if self.cost < 0 { 0 } else { u64::MAX })
+    }
+}
+
+fn as_ref(main: &Result<Limiter, ConfigError>) -> Result<&Limiter, ConfigError> {
+    main.as_ref().map_err(|error| *error)
+}
+
+fn shown(decision: &Decision) -> Value {
+    json!({
+        "allowed": decision.is_allowed(),
+        "remaining": decision.remaining,
+        "reset_after": decimal::seconds(decision.reset_after.as_micros()),
+        "retry_after": decimal::seconds(decision.retry_after().as_micros()),
+    })
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    }
+}
+
+impl From<ConfigError> for Kinded {
+    fn from(_: ConfigError) -> Self {
+        Self("Config".to_owned())
+    }
+}
+
+impl From<Error> for Kinded {
+    fn from(error: Error) -> Self {
+        Self(match error {
+            Error::Cost(_) => "Cost".to_owned(),
+            Error::Key(_) => "Key".to_owned(),
+            Error::Backend(error) => kind(error.kind()),
+            _ => "Config".to_owned(),
+        })
+    }
+}
+
+fn kind(kind: ErrorKind) -> String {
+    format!("{kind:?}")
+}
