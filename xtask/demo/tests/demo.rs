@@ -1,4 +1,5 @@
 //! The demo as its user runs it: a process, real requests, Ctrl-C.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{
     io::{BufRead, BufReader, Read, Write},

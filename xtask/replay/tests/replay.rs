@@ -1,4 +1,5 @@
 //! The command as its user runs it.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{
     io::Write,
