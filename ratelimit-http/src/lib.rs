@@ -1,1 +1,86 @@
 //! Rate limiting for HTTP services: a tower layer, key functions and headers.
+//!
+//! A [`RateLimitLayer`] asks a limiter about each request, under the key that a [`KeyFn`] finds in
+//! it. What is admitted goes on to the service, and its response tells how much is left; the rest
+//! is answered here. It works on any service of `http` requests: axum, hyper, tonic.
+//!
+//! ```
+//! # use axum::{Router, body::Body, http::Request, routing::get};
+//! # use ratelimit_algorithms::{Limiter, TokenBucket};
+//! # use ratelimit_http::{ApiKey, KeyFn, PeerAddr, RateLimitLayer};
+//! # use ratelimit_memory::Memory;
+//! # use tower::ServiceExt;
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let limiter = Limiter::new(Memory::new(), "api", TokenBucket::per_hour(60).burst(1))?;
+//! let client = ApiKey::header("x-api-key").or(PeerAddr);
+//! let app: Router = Router::new()
+//!     .route("/", get(|| async { "hello" }))
+//!     .layer(RateLimitLayer::new(limiter, client));
+//!
+//! let request = || Request::get("/").header("x-api-key", "k1").body(Body::empty());
+//! assert_eq!(app.clone().oneshot(request()?).await?.status(), 200);
+//! let denied = app.oneshot(request()?).await?;
+//! assert_eq!(denied.status(), 429);
+//! assert_eq!(denied.headers()["retry-after"], "60");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What is counted
+//!
+//! Every request that reaches the layer, once, by its head alone; the body is not read. So a
+//! `HEAD` costs what a `GET` does, a WebSocket is charged when it is opened and never again, and a
+//! preflight `OPTIONS` is charged unless a CORS layer outside of this one answers it. With axum,
+//! `Router::layer` also covers requests that match no route, and `Router::route_layer` does not.
+//!
+//! # What is answered
+//!
+//! | | status | body | `Retry-After` |
+//! |---|---|---|---|
+//! | denied | 429 | `{"error":"rate limit exceeded"}` | whole seconds, at least 1 |
+//! | a cost beyond the limit | 429 | the same | none: no wait would help |
+//! | a bad key, any other bad cost | 400 | `{"error":"bad request"}` | none |
+//! | no peer, a key function that failed | 500 | `{"error":"internal server error"}` | none |
+//! | a store that did not answer | 503 | `{"error":"service unavailable"}` | 1 |
+//!
+//! [`RateLimitLayer::respond_with`] changes status and body. Denied and admitted alike say
+//! `X-RateLimit-Limit`, `X-RateLimit-Remaining` and `X-RateLimit-Reset` (seconds from now, rounded
+//! up). Where the response has these already, from the application or another layer, the set with
+//! the fewest remaining stands, and of two alike the one that resets later: never two sets.
+//! Nothing that is sent holds a key, a digest or an error's text.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod layer;
+mod service;
+
+mod rejection;
+mod rule;
+
+mod body;
+mod future;
+mod headers;
+
+mod api_key;
+mod error;
+mod key;
+mod key_fn;
+mod peer;
+
+pub use crate::{
+    api_key::ApiKey,
+    body::ResponseBody,
+    error::KeyError,
+    future::ResponseFuture,
+    key::RequestKey,
+    key_fn::{And, KeyFn, Or},
+    layer::RateLimitLayer,
+    peer::{Peer, PeerAddr},
+    rejection::Rejection,
+    service::RateLimit,
+};
+
+/// The README's examples are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

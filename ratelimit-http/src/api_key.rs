@@ -1,0 +1,123 @@
+//! The credential that a request carries, of which only a digest leaves this file.
+
+use std::{fmt, sync::LazyLock};
+
+use blake3::KEY_LEN;
+use http::{
+    HeaderMap, HeaderName,
+    header::{AUTHORIZATION, HeaderValue},
+    request::Parts,
+};
+
+use crate::{KeyError, KeyFn, RequestKey};
+
+/// Counts requests by the credential they carry, whether it is a good one or not.
+///
+/// Credentials are compared byte by byte, and kept as 128 bits of a keyed hash: who can read the
+/// store learns nothing about them. The same credential is the same key in whichever header.
+///
+/// A client that makes up a new credential for each request has a new budget with each. So either
+/// refuse unknown ones in a layer outside of this one, or limit by [`PeerAddr`](crate::PeerAddr)
+/// in another layer as well.
+#[derive(Clone)]
+pub struct ApiKey {
+    place: Place,
+    pepper: [u8; KEY_LEN],
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    Header(HeaderName),
+    Bearer,
+}
+
+impl ApiKey {
+    /// The whole value of the header `name`. An empty one counts as none.
+    ///
+    /// For a name that is not known in advance there is `ApiKey::from(header_name)`.
+    ///
+    /// # Panics
+    ///
+    /// If `name` is no header name, or if the operating system has no random bytes.
+    #[must_use]
+    pub fn header(name: &'static str) -> Self {
+        HeaderName::from_bytes(name.as_bytes()).expect("name should be a header name").into()
+    }
+
+    /// The token in `Authorization: Bearer <token>`. Another scheme counts as none.
+    ///
+    /// # Panics
+    ///
+    /// If the operating system has no random bytes.
+    #[must_use]
+    pub fn bearer() -> Self {
+        Self { place: Place::Bearer, pepper: *PEPPER }
+    }
+
+    /// Hashes with this secret, of at least 16 random bytes, in place of one that is random with
+    /// each start of the process. Processes that share a store should share it.
+    #[must_use]
+    pub fn pepper(self, secret: impl AsRef<[u8]>) -> Self {
+        let pepper = blake3::derive_key("ratelimit-http 2025 pepper of API keys", secret.as_ref());
+        Self { pepper, ..self }
+    }
+}
+
+/// The whole value of this header. Panics if the operating system has no random bytes.
+impl From<HeaderName> for ApiKey {
+    fn from(name: HeaderName) -> Self {
+        Self { place: Place::Header(name), pepper: *PEPPER }
+    }
+}
+
+/// One for the process, so that two layers on one limiter agree about a client.
+static PEPPER: LazyLock<[u8; KEY_LEN]> = LazyLock::new(|| {
+    let mut pepper = [0; KEY_LEN];
+    getrandom::fill(&mut pepper).expect("the operating system should have random bytes");
+    pepper
+});
+
+impl KeyFn for ApiKey {
+    fn key(&self, request: &Parts) -> Result<RequestKey, KeyError> {
+        let credential = self.place.find(&request.headers)?;
+        let hash = blake3::keyed_hash(&self.pepper, credential);
+        let digest = hash.as_bytes().first_chunk().expect("32 bytes begin with 16");
+        Ok(RequestKey::digest(digest))
+    }
+}
+
+/// Shows where the credential is found, and no secret.
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiKey").field("place", &self.place).finish_non_exhaustive()
+    }
+}
+
+impl Place {
+    fn find<'a>(&self, headers: &'a HeaderMap) -> Result<&'a [u8], KeyError> {
+        let credential = match self {
+            Self::Header(name) => the_only(headers, name)?.as_bytes(),
+            Self::Bearer => token(the_only(headers, &AUTHORIZATION)?.as_bytes()),
+        };
+        if credential.is_empty() { Err(KeyError::Missing) } else { Ok(credential) }
+    }
+}
+
+fn the_only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<&'a HeaderValue, KeyError> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next().ok_or(KeyError::Missing)?;
+    if values.next().is_some() { Err(KeyError::Duplicate) } else { Ok(value) }
+}
+
+/// What follows `Bearer`, in any case, and its spaces; empty where nothing does.
+fn token(authorization: &[u8]) -> &[u8] {
+    match authorization.split_at_checked(BEARER.len()) {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case(BEARER) => {
+            let spaces = token.iter().take_while(|&&byte| byte == b' ').count();
+            if spaces == 0 { &[] } else { &token[spaces..] }
+        }
+        _ => &[],
+    }
+}
+
+const BEARER: &[u8] = b"Bearer";

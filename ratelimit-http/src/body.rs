@@ -1,0 +1,73 @@
+//! The body of a response: the service's own, or that of an answer given in its place.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+pin_project! {
+    /// The body of a response: the service's own, or that of an answer given in its place.
+    ///
+    /// An enum, not a conversion into the service's type, because many bodies (boxed ones above
+    /// all) are not made from bytes. The service's body passes through as it is.
+    #[derive(Debug)]
+    pub struct ResponseBody<B> {
+        #[pin]
+        source: Source<B>,
+    }
+}
+
+pin_project! {
+    #[derive(Debug)]
+    #[project = Project]
+    enum Source<B> {
+        Service { #[pin] body: B },
+        Answer { body: Bytes },
+    }
+}
+
+impl<B> ResponseBody<B> {
+    pub(crate) const fn service(body: B) -> Self {
+        Self { source: Source::Service { body } }
+    }
+
+    pub(crate) const fn answer(body: Bytes) -> Self {
+        Self { source: Source::Answer { body } }
+    }
+}
+
+impl<B: Body<Data: From<Bytes>>> Body for ResponseBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        match self.project().source.project() {
+            Project::Service { body } => body.poll_frame(context),
+            Project::Answer { body } if body.is_empty() => Poll::Ready(None),
+            Project::Answer { body } => {
+                Poll::Ready(Some(Ok(Frame::data(std::mem::take(body).into()))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Service { body } => body.is_end_stream(),
+            Source::Answer { body } => body.is_empty(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Service { body } => body.size_hint(),
+            Source::Answer { body } => SizeHint::with_exact(body.len() as u64),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What a client is told that is not served.
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use axum::{Router, body::Body, response::Response, routing::get};
+use http::{Method, Request, StatusCode};
+use ratelimit_algorithms::Micros;
+use ratelimit_http::{ApiKey, PeerAddr, Rejection};
+use tower::{Layer, ServiceExt, service_fn};
+
+use crate::support::{
+    app, budget, from, header, one_per_minute, per_minute, request, send, status, text,
+};
+
+async fn denied(app: &Router, request: impl Fn() -> Request<Body>) -> Response {
+    assert_eq!(status(app, request()).await, 200);
+    send(app, request()).await
+}
+
+#[tokio::test]
+async fn a_denied_request_is_told_when_to_come_back() {
+    let (layer, clock) = one_per_minute();
+    let app = app(layer);
+    clock.advance(Micros::from_millis(17_999));
+    let response = denied(&app, || from("192.0.2.1:1")).await;
+    assert_eq!(response.status(), 429);
+    assert_eq!(header(&response, "retry-after"), Some("43"), "42.001 s, rounded up");
+    assert_eq!(header(&response, "content-type"), Some("application/json"));
+    assert_eq!(header(&response, "content-length"), Some("31"));
+    assert_eq!(budget(&response), [Some("1"), Some("0"), Some("43")]);
+    assert_eq!(text(response).await, r#"{"error":"rate limit exceeded"}"#);
+}
+
+/// Without axum, which takes the body off by itself.
+#[tokio::test]
+async fn a_denied_head_is_told_the_same_without_the_body() {
+    let hello = service_fn(async |_| Ok::<Response, Infallible>(Response::default()));
+    let service = per_minute(1, PeerAddr).layer(hello);
+    let send = async |method| {
+        let mut request = from("192.0.2.1:1");
+        *request.method_mut() = method;
+        service.clone().oneshot(request).await.expect("service is infallible").map(Body::new)
+    };
+    assert_eq!(send(Method::GET).await.status(), 200);
+    let (get, head) = (send(Method::GET).await, send(Method::HEAD).await);
+    assert_eq!(head.status(), 429);
+    assert_eq!(head.headers(), get.headers());
+    assert_eq!(text(get).await, r#"{"error":"rate limit exceeded"}"#);
+    assert_eq!(text(head).await, "");
+}
+
+#[tokio::test]
+async fn a_request_from_nowhere_is_the_servers_fault() {
+    let app = app(per_minute(1, PeerAddr));
+    for _ in 0..3 {
+        let request = request().body(Body::empty()).expect("request is valid");
+        let response = send(&app, request).await;
+        assert_eq!(response.status(), 500);
+        assert_eq!(header(&response, "retry-after"), None);
+        assert_eq!(text(response).await, r#"{"error":"internal server error"}"#);
+    }
+}
+
+#[tokio::test]
+async fn a_missing_or_repeated_api_key_is_the_clients_fault() {
+    let app = app(per_minute(1, ApiKey::header("x-api-key")));
+    let twice = request().header("x-api-key", "a").header("X-API-KEY", "b");
+    for request in [request(), twice] {
+        let response = send(&app, request.body(Body::empty()).expect("request is valid")).await;
+        assert_eq!(response.status(), 400);
+        assert_eq!(header(&response, "retry-after"), None);
+        assert_eq!(text(response).await, r#"{"error":"bad request"}"#);
+    }
+}
+
+#[tokio::test]
+async fn a_cost_that_never_fits_promises_nothing() {
+    let response = send(&app(per_minute(5, PeerAddr).cost(6)), from("192.0.2.1:1")).await;
+    assert_eq!(response.status(), 429);
+    assert_eq!(header(&response, "retry-after"), None);
+    assert_eq!(budget(&response), [None; 3]);
+    assert_eq!(text(response).await, r#"{"error":"rate limit exceeded"}"#);
+}
+
+#[tokio::test]
+async fn a_cost_of_nothing_is_refused() {
+    assert_eq!(status(&app(per_minute(5, PeerAddr).cost(0)), from("192.0.2.1:1")).await, 400);
+}
+
+#[tokio::test]
+async fn the_application_can_answer_in_its_own_words() {
+    let layer = per_minute(1, PeerAddr).respond_with(|rejection, request| {
+        let Rejection::Deny(decision) = rejection else { return rejection.to_response() };
+        let mut response = http::Response::new(format!("{}: {}", request.uri, decision.limit));
+        *response.status_mut() = StatusCode::IM_A_TEAPOT;
+        response.headers_mut().insert("retry-after", 99.into());
+        response.map(Into::into)
+    });
+    let app = app(layer);
+    let response = denied(&app, || from("192.0.2.1:1")).await;
+    assert_eq!(response.status(), 418);
+    assert_eq!(header(&response, "retry-after"), Some("99"));
+    assert_eq!(budget(&response), [Some("1"), Some("0"), Some("60")]);
+    assert_eq!(text(response).await, "/: 1");
+}
+
+#[tokio::test]
+async fn a_denied_request_never_reaches_the_service() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    let handler = get(async move || counted.fetch_add(1, Ordering::Relaxed).to_string());
+    let app = Router::new().route("/", handler).layer(per_minute(3, PeerAddr));
+    for _ in 0..10 {
+        let response = app.clone().oneshot(from("192.0.2.1:1")).await;
+        assert!(response.is_ok());
+    }
+    assert_eq!(calls.load(Ordering::Relaxed), 3);
+}

@@ -1,0 +1,173 @@
+//! What makes two keys the same, and what does not.
+
+use std::net::IpAddr;
+
+use http::{Request, request::Parts};
+use ratelimit_http::{ApiKey, KeyError, KeyFn, Peer, PeerAddr, RequestKey};
+
+const ALICE: &[u8] = b"\x31\xffalice\x80";
+
+fn head(request: http::request::Builder) -> Parts {
+    request.body(()).expect("request is valid").into_parts().0
+}
+
+fn with_header(name: &str, value: &[u8]) -> Parts {
+    head(Request::get("/").header(name, value))
+}
+
+fn at(peer: &str) -> Parts {
+    head(Request::get("/").extension(Peer(peer.parse().expect("peer is an address"))))
+}
+
+#[track_caller]
+fn key(function: &impl KeyFn, request: &Parts) -> RequestKey {
+    function.key(request).expect("request has a key")
+}
+
+#[track_caller]
+fn all_differ(keys: &[RequestKey]) {
+    for (index, one) in keys.iter().enumerate() {
+        assert!(!keys[..index].contains(one), "number {index} is new");
+    }
+}
+
+#[test]
+fn parts_do_not_run_into_each_other() {
+    let pair = |a: &str, b: &str| RequestKey::from(a).and(b);
+    let pairs = [("a|b", "c"), ("a", "b|c"), ("ab", ""), ("a", "b"), ("", "ab"), ("\0", "")];
+    all_differ(&pairs.map(|(a, b)| pair(a, b)));
+    let with_tags = [("a\u{1}b", "c"), ("a", "b\u{1}c")];
+    all_differ(&with_tags.map(|(a, b)| pair(a, b)));
+    all_differ(&[pair("a", "b"), "ab".into(), RequestKey::from("a").and(pair("b", ""))]);
+}
+
+#[test]
+fn the_same_bytes_of_another_type_are_another_key() {
+    let credential = key(&ApiKey::header("x-api-key"), &with_header("x-api-key", b"x"));
+    let address = IpAddr::from([120, 120, 120, 120]);
+    all_differ(&[
+        credential,
+        "x".into(),
+        "apikey:x".into(),
+        b"x".as_slice().into(),
+        RequestKey::from("user").and("x"),
+        "xxxx".into(),
+        address.into(),
+        u64::from_be_bytes(*b"xxxxxxxx").into(),
+        "xxxxxxxx".into(),
+    ]);
+}
+
+#[test]
+fn a_text_cannot_pretend_to_be_another_part() {
+    let joined = RequestKey::from("a").and("b");
+    let forged: RequestKey = std::str::from_utf8(joined.as_ref()).expect("bytes are text").into();
+    assert_ne!(forged, joined);
+}
+
+#[test]
+fn credentials_are_compared_byte_by_byte() {
+    let spelled: [&[u8]; 9] = [
+        b"alice",
+        b"Alice",
+        ALICE,
+        "caf\u{e9}".as_bytes(),
+        "cafe\u{301}".as_bytes(),
+        "\u{ff41}lice".as_bytes(),
+        "\u{130}".as_bytes(),
+        b"i",
+        "alice\u{200b}".as_bytes(),
+    ];
+    let api_key = ApiKey::header("x-api-key");
+    all_differ(&spelled.map(|value| key(&api_key, &with_header("x-api-key", value))));
+    let again = with_header("x-api-key", ALICE);
+    assert_eq!(key(&api_key, &again), key(&api_key, &again));
+}
+
+#[test]
+fn bytes_that_others_would_interpret_stay_as_they_are() {
+    let raw: [&[u8]; 5] = [b"\0", b"\r\nINCR x", b"\xff\xfe", b"\xed\xa0\x80", b"'; DROP TABLE x"];
+    all_differ(&raw.map(RequestKey::from));
+}
+
+#[test]
+fn the_scheme_of_a_bearer_token_has_no_case_and_any_number_of_spaces() {
+    let bearer = ApiKey::bearer();
+    let known = key(&bearer, &with_header("authorization", b"Bearer tok"));
+    for spelled in ["bearer tok", "BEARER  tok", "bEaReR   tok"] {
+        assert_eq!(key(&bearer, &with_header("authorization", spelled.as_bytes())), known);
+    }
+    assert_ne!(key(&bearer, &with_header("authorization", b"Bearer TOK")), known);
+    for absent in ["Basic tok", "Bearer", "Bearer ", "Bearertok", ""] {
+        let error = bearer.key(&with_header("authorization", absent.as_bytes()));
+        assert!(matches!(error, Err(KeyError::Missing)), "{absent}");
+    }
+}
+
+#[test]
+fn a_credential_has_one_budget_in_whichever_header() {
+    let either = ApiKey::header("x-api-key").or(ApiKey::bearer());
+    let header = key(&either, &with_header("X-API-Key", b"tok"));
+    assert_eq!(key(&either, &with_header("authorization", b"Bearer tok")), header);
+}
+
+#[test]
+fn a_shared_pepper_makes_the_same_digests_and_another_one_does_not() {
+    let request = with_header("x-api-key", b"k1");
+    let peppered = |secret: &str| key(&ApiKey::header("x-api-key").pepper(secret), &request);
+    assert_eq!(peppered("0123456789abcdef"), peppered("0123456789abcdef"));
+    assert_ne!(peppered("0123456789abcdef"), peppered("fedcba9876543210"));
+    assert_ne!(peppered("0123456789abcdef"), key(&ApiKey::header("x-api-key"), &request));
+}
+
+#[test]
+fn a_process_has_one_pepper() {
+    let request = with_header("x-api-key", b"k1");
+    let api_key = || ApiKey::header("x-api-key");
+    assert_eq!(key(&api_key(), &request), key(&api_key(), &request));
+}
+
+#[test]
+fn a_fallback_is_for_clients_that_say_nothing() {
+    let client = ApiKey::header("x-api-key").or("someone");
+    assert_eq!(key(&client, &with_header("x-other", b"k1")), "someone".into());
+    assert_eq!(key(&client, &with_header("x-api-key", b"")), "someone".into());
+    let twice = head(Request::get("/").header("x-api-key", "a").header("X-Api-Key", "a"));
+    assert!(matches!(client.key(&twice), Err(KeyError::Duplicate)));
+    let nowhere = PeerAddr.or("someone").key(&head(Request::get("/")));
+    assert!(matches!(nowhere, Err(KeyError::NoPeer)));
+}
+
+#[test]
+fn joined_functions_join_their_keys() {
+    let path = |request: &Parts| Ok(request.uri.path().to_owned());
+    let both = "v1".and(path).and(PeerAddr);
+    let address = IpAddr::from([192, 0, 2, 1]);
+    assert_eq!(
+        key(&both, &at("192.0.2.1:80")),
+        RequestKey::from("v1").and("/").and(address),
+        "in order"
+    );
+    assert!(matches!(both.key(&head(Request::get("/"))), Err(KeyError::NoPeer)));
+}
+
+#[test]
+fn a_peer_is_its_address_without_the_port_and_in_one_spelling() {
+    let known = key(&PeerAddr, &at("192.0.2.1:80"));
+    assert_eq!(key(&PeerAddr, &at("192.0.2.1:81")), known);
+    assert_eq!(key(&PeerAddr, &at("[::ffff:192.0.2.1]:80")), known);
+    assert_ne!(key(&PeerAddr, &at("[::192.0.2.1]:80")), known);
+    assert_ne!(key(&PeerAddr, &at("192.0.2.2:80")), known);
+}
+
+#[cfg(feature = "axum")]
+#[test]
+fn axum_says_who_the_peer_is_unless_the_server_knows_better() {
+    use axum::extract::ConnectInfo;
+    let connected =
+        |peer: &str| ConnectInfo(peer.parse::<std::net::SocketAddr>().expect("peer is an address"));
+    let mut request = head(Request::get("/").extension(connected("192.0.2.1:80")));
+    assert_eq!(key(&PeerAddr, &request), key(&PeerAddr, &at("192.0.2.1:80")));
+    request.extensions.insert(Peer("192.0.2.2:80".parse().expect("peer is an address")));
+    assert_eq!(key(&PeerAddr, &request), key(&PeerAddr, &at("192.0.2.2:80")));
+}

@@ -1,0 +1,14 @@
+//! What clients of a limited service see, and what they can and cannot do.
+
+mod support;
+
+mod answers;
+mod failures;
+mod headers;
+mod keys;
+mod limits;
+mod promises;
+mod readiness;
+mod secrets;
+#[cfg(feature = "axum")]
+mod socket;
