@@ -130,6 +130,11 @@ impl Quota {
         self.sub_window
     }
 
+    pub(crate) const fn terms(&self) -> [u64; 4] {
+        let sub_window = self.sub_window.micros().get();
+        [self.window.get(), self.tick.micros().get(), self.ticks.get(), sub_window]
+    }
+
     const fn window(&self) -> Micros {
         Micros::new(self.window.get())
     }
@@ -243,7 +248,6 @@ impl Arithmetic for Quota {
         state.tokens = self.bucket(state.tokens, burst, now);
         state.tokens.units = state.tokens.units.saturating_sub(self.units(cost.get()));
         state.log.push(self.window(), now, cost);
-        state.sensor.record(self.sub_window.number(now));
     }
 
     /// The load stays: the request was admitted, whatever it cost in the end.
@@ -285,17 +289,15 @@ impl Arithmetic for Quota {
         }
     }
 
-    /// Others may keep a shared sensor high, so the bucket is as good as new only once it is full
-    /// at the slowest refill.
+    /// Others may keep a shared sensor high, so there the bucket is as good as new only once it is
+    /// full at the slowest refill.
     fn lifetime(&self, state: &State, now: Timestamp) -> Micros {
         let slowest = self.load.cut_nonzero();
         let refilled = state.tokens.at + self.holds(state.tokens, self.load.whole(), slowest);
-        state
-            .log
-            .falls_to(0, self.window(), now)
-            .max(refilled)
-            .max(now + state.sensor_lifetime(self, now))
-            - now
+        match self.scope {
+            Scope::PerKey => self.standing(state, now).reset_after,
+            Scope::Shared => state.log.falls_to(0, self.window(), now).max(refilled) - now,
+        }
     }
 
     fn scale(&self, from: &Self, state: &mut State) {

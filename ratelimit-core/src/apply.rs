@@ -82,9 +82,10 @@ fn one(check: &Check<'_>, action: Action, record: &mut Option<Record>, now: Time
     let outcome = entry.ask(action, now);
     if is_allow(outcome) {
         entry.act(action, now);
+        entry.record_load(action, now);
     }
     let decision = entry.meter.standing(now).with(outcome);
-    *record = entry.close(action);
+    *record = entry.close(action, now);
     decision
 }
 
@@ -106,6 +107,9 @@ fn several(
         for entry in &mut entries {
             shared.lend(entry, |entry| entry.act(action, now));
         }
+        for entry in &mut entries {
+            shared.lend(entry, |entry| entry.record_load(action, now));
+        }
     }
     let mut standing = |entry: &mut Entry<'_>| -> Standing {
         shared.lend(entry, |entry| entry.meter.standing(now))
@@ -115,11 +119,9 @@ fn several(
     let decisions = decisions.collect();
 
     for (entry, record) in entries.into_iter().zip(records) {
-        *record = entry.close(action);
+        *record = entry.close(action, now);
     }
-    if action != Action::Reset {
-        shared.close(sensors);
-    }
+    shared.close(action, sensors);
     decisions
 }
 
@@ -158,26 +160,47 @@ impl<'a> Entry<'a> {
     fn act(&mut self, action: Action, now: Timestamp) {
         match action {
             Action::Spend => self.meter.charge(now, self.check.cost()),
-            Action::Refund if self.under.is_some() => self.meter.refund(now, self.check.cost()),
+            Action::Refund if self.is_spent(now) => self.meter.refund(now, self.check.cost()),
             Action::Refund | Action::Peek | Action::Reset => {}
         }
     }
 
-    /// What is to be stored: only spending makes a key known, and a reset makes it unknown.
-    fn close(self, action: Action) -> Option<Record> {
-        let known = || (action == Action::Spend).then(|| self.check.policy().clone());
-        let under = self.under.or_else(known)?;
-        Some(Record { under, state: self.meter.close() })
+    fn record_load(&mut self, action: Action, now: Timestamp) {
+        if action == Action::Spend {
+            self.meter.record_load(now);
+        }
+    }
+
+    /// Whether there is anything to give back.
+    fn is_spent(&self, now: Timestamp) -> bool {
+        self.under.is_some() && !self.meter.standing(now).reset_after.is_zero()
+    }
+
+    /// What is to be stored. A key becomes known when it spends, or begins to fill; a reset makes
+    /// it unknown.
+    fn close(self, action: Action, now: Timestamp) -> Option<Record> {
+        let Self { check, meter, under } = self;
+        let becomes_known = || action == Action::Spend && !meter.lifetime(now).is_zero();
+        let under = under.or_else(|| becomes_known().then(|| check.policy().clone()))?;
+        Some(Record { under, state: meter.close() })
     }
 }
 
-/// The load sensors that keys share, by policy.
-struct Shared<'a>(Vec<(&'a Policy, Sensor)>);
+/// The load sensors that keys share.
+struct Shared<'a>(Vec<SharedSensor<'a>>);
+
+struct SharedSensor<'a> {
+    policy: &'a Policy,
+    sensor: Sensor,
+    is_known: bool,
+}
 
 impl<'a> Shared<'a> {
     fn open(batch: &Batch<'a>, records: &mut [Option<Record>], now: Timestamp) -> Self {
-        let open = |(policy, record): (&'a Policy, &mut Option<Record>)| {
-            (policy, meter::open_sensor(policy, record.take(), now))
+        let open = |(policy, record): (&'a Policy, &mut Option<Record>)| SharedSensor {
+            policy,
+            is_known: record.is_some(),
+            sensor: meter::open_sensor(policy, record.take(), now),
         };
         Self(batch.sensors().into_iter().zip(records).map(open).collect())
     }
@@ -185,10 +208,9 @@ impl<'a> Shared<'a> {
     /// Runs `work` on an entry that holds the sensor of its policy, if that is shared.
     fn lend<T>(&mut self, entry: &mut Entry<'_>, work: impl FnOnce(&mut Entry<'_>) -> T) -> T {
         let name = entry.check.policy().name();
-        let lender = self.0.iter_mut().find(|(policy, _)| policy.name() == name);
-        match lender {
+        match self.0.iter_mut().find(|shared| shared.policy.name() == name) {
             None => work(entry),
-            Some((_, sensor)) => {
+            Some(SharedSensor { sensor, .. }) => {
                 entry.meter.swap_sensor(sensor);
                 let result = work(entry);
                 entry.meter.swap_sensor(sensor);
@@ -197,9 +219,11 @@ impl<'a> Shared<'a> {
         }
     }
 
-    fn close(self, records: &mut [Option<Record>]) {
-        for ((policy, sensor), record) in self.0.into_iter().zip(records) {
-            *record = Some(meter::close_sensor(policy, sensor));
+    /// Resetting a key leaves the load that all keys share.
+    fn close(self, action: Action, records: &mut [Option<Record>]) {
+        for (SharedSensor { policy, sensor, is_known }, record) in self.0.into_iter().zip(records) {
+            let is_kept = is_known || action == Action::Spend;
+            *record = is_kept.then(|| meter::close_sensor(policy, sensor));
         }
     }
 }

@@ -19,10 +19,14 @@ pub(crate) trait Arithmetic: Copy {
     /// So a clock that steps back grants nothing, and delays by one window at most.
     fn rewind(&self, state: &mut Self::State, now: Timestamp);
 
+    /// Starts a state anew that has been kept for its [`lifetime`](Self::lifetime), where that
+    /// makes a difference; so it does not matter whether a store has dropped it.
+    fn renew(&self, _: &mut Self::State, _: Timestamp) {}
+
     /// Whether a request of `cost` fits; if not, when it would.
     fn outcome(&self, state: &Self::State, now: Timestamp, cost: Cost) -> Outcome;
 
-    /// Charges a request of `cost` that fits.
+    /// Charges a request of `cost` that fits, at the load that it found.
     fn charge(&self, state: &mut Self::State, now: Timestamp, cost: Cost);
 
     /// Gives back up to `cost` of what is charged now, newest first; never more than that.

@@ -20,68 +20,32 @@ use crate::{
 /// The version of the encoding that this library writes, and the only one it reads.
 pub const VERSION: u8 = 1;
 
-const FIXED_WINDOW: u8 = 1;
-const SLIDING_WINDOW_LOG: u8 = 2;
-const SLIDING_WINDOW_COUNTER: u8 = 3;
-const TOKEN_BUCKET: u8 = 4;
-const LEAKY_BUCKET: u8 = 5;
-const ADAPTIVE: u8 = 6;
-const SENSOR: u8 = 7;
+/// What a state is of: its second byte.
+pub(crate) type Kind = u8;
+
+const FIXED_WINDOW: Kind = 1;
+const SLIDING_WINDOW_LOG: Kind = 2;
+const SLIDING_WINDOW_COUNTER: Kind = 3;
+const TOKEN_BUCKET: Kind = 4;
+const LEAKY_BUCKET: Kind = 5;
+const ADAPTIVE: Kind = 6;
+pub(crate) const SENSOR: Kind = 7;
 
 impl Record {
     /// The bytes to store.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Writer(Vec::with_capacity(32));
-        out.0.push(VERSION);
-        match (self.under.algorithm(), &self.state) {
-            (Algorithm::FixedWindow(quota), State::FixedWindow(state)) => {
-                out.0.push(FIXED_WINDOW);
-                let (limit, window, align) = quota.parts();
-                out.numbers([limit, window.as_micros(), align as u64]);
-                out.numbers([state.start.as_micros(), state.used]);
-            }
-            (Algorithm::SlidingWindowLog(quota), State::SlidingWindowLog(log)) => {
-                out.0.push(SLIDING_WINDOW_LOG);
-                let (limit, window, entries_max) = quota.parts();
-                out.numbers([limit, window.as_micros(), entries_max]);
-                out.log(log);
-            }
-            (Algorithm::SlidingWindowCounter(quota), State::SlidingWindowCounter(state)) => {
-                out.0.push(SLIDING_WINDOW_COUNTER);
-                let (limit, window) = quota.parts();
-                out.numbers([limit, window.as_micros()]);
-                out.numbers([state.start.as_micros(), state.previous, state.current]);
-            }
-            (Algorithm::TokenBucket(quota), State::TokenBucket(level)) => {
-                out.0.push(TOKEN_BUCKET);
-                let (capacity, refill, period, initial) = quota.parts();
-                out.numbers([capacity, refill, micros(period), initial]);
-                out.level(*level);
-            }
-            (Algorithm::LeakyBucket(quota), State::LeakyBucket(level)) => {
-                out.0.push(LEAKY_BUCKET);
-                let (capacity, leak, period, longest_delay) = quota.parts();
-                let delay = longest_delay.map_or(0, |delay| delay.as_micros().saturating_add(1));
-                out.numbers([capacity, leak, micros(period), delay]);
-                out.level(*level);
-            }
-            (Algorithm::Adaptive(quota), State::Adaptive(state)) => {
-                out.0.push(ADAPTIVE);
-                out.adaptive(quota);
-                out.log(&state.log);
-                out.level(state.tokens);
-                out.sensor(&state.sensor);
-            }
-            (Algorithm::Adaptive(quota), State::Sensor(sensor)) => {
-                out.0.push(SENSOR);
-                out.adaptive(quota);
-                out.sensor(sensor);
-            }
-            // A record holds a state of its own algorithm, so there is nothing else.
-            _ => {}
-        }
+        out.header(self.kind(), self.under.algorithm());
+        self.state.each_word(|word| out.number(word));
         out.0
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        match self.state {
+            State::Sensor(_) => SENSOR,
+            _ => kind(self.under.algorithm()),
+        }
     }
 
     /// Reads what [`encode`](Self::encode) wrote. The record shares the numbers of `policy` where
@@ -92,16 +56,67 @@ impl Record {
     /// [`StateError::Version`] for another version, [`StateError::Corrupt`] for bytes that are no
     /// record.
     pub fn decode(bytes: &[u8], policy: &Policy) -> Result<Self, StateError> {
+        Self::read(bytes, &[], policy)
+    }
+
+    /// Reads a record of a header, or all of its bytes, and the words that follow.
+    pub(crate) fn read(bytes: &[u8], words: &[u64], policy: &Policy) -> Result<Self, StateError> {
         match bytes {
-            [] => Err(StateError::Corrupt),
-            &[VERSION, kind, ref rest @ ..] => {
-                let mut input = Reader(rest);
+            [] | [VERSION] => Err(StateError::Corrupt),
+            &[VERSION, kind, ref bytes @ ..] => {
+                let mut input = Reader { bytes, words };
                 let record = input.record(kind, policy).ok_or(StateError::Corrupt)?;
-                if input.0.is_empty() { Ok(record) } else { Err(StateError::Corrupt) }
+                if input.is_empty() { Ok(record) } else { Err(StateError::Corrupt) }
             }
-            [VERSION] => Err(StateError::Corrupt),
             &[found, ..] => Err(StateError::Version { found, want: VERSION }),
         }
+    }
+}
+
+/// The numbers that tell a state, in the order in which they are written.
+impl State {
+    pub(crate) fn each_word(&self, mut put: impl FnMut(u64)) {
+        match self {
+            Self::FixedWindow(state) => {
+                [state.start.as_micros(), state.used].into_iter().for_each(put);
+            }
+            Self::SlidingWindowLog(log) => log.each_word(put),
+            Self::SlidingWindowCounter(state) => {
+                let words = [state.start.as_micros(), state.previous, state.current];
+                words.into_iter().for_each(put);
+            }
+            Self::TokenBucket(level) | Self::LeakyBucket(level) => level.each_word(put),
+            Self::Adaptive(state) => {
+                state.log.each_word(&mut put);
+                state.tokens.each_word(&mut put);
+                state.sensor.each_word(put);
+            }
+            Self::Sensor(sensor) => sensor.each_word(put),
+        }
+    }
+}
+
+impl Level {
+    fn each_word(self, put: impl FnMut(u64)) {
+        [self.units, self.at.as_micros()].into_iter().for_each(put);
+    }
+}
+
+impl Log {
+    fn each_word(&self, mut put: impl FnMut(u64)) {
+        let costs = self.costs();
+        put(u64::try_from(costs.len()).unwrap_or(u64::MAX));
+        for (at, cost) in costs {
+            put(at.as_micros());
+            put(cost);
+        }
+    }
+}
+
+impl Sensor {
+    fn each_word(&self, mut put: impl FnMut(u64)) {
+        put(self.newest);
+        self.counts.iter().for_each(|&count| put(count.into()));
     }
 }
 
@@ -109,9 +124,61 @@ fn micros(length: Duration) -> u64 {
     Micros::from_duration_ceil(length).as_micros()
 }
 
+/// What the states of keys are of.
+pub(crate) const fn kind(algorithm: &Algorithm) -> Kind {
+    match algorithm {
+        Algorithm::FixedWindow(_) => FIXED_WINDOW,
+        Algorithm::SlidingWindowLog(_) => SLIDING_WINDOW_LOG,
+        Algorithm::SlidingWindowCounter(_) => SLIDING_WINDOW_COUNTER,
+        Algorithm::TokenBucket(_) => TOKEN_BUCKET,
+        Algorithm::LeakyBucket(_) => LEAKY_BUCKET,
+        Algorithm::Adaptive(_) => ADAPTIVE,
+    }
+}
+
+/// All of a record but its words: what it is of, and under which numbers.
+pub(crate) fn header(kind: Kind, algorithm: &Algorithm) -> Vec<u8> {
+    let mut out = Writer(Vec::with_capacity(32));
+    out.header(kind, algorithm);
+    out.0
+}
+
 struct Writer(Vec<u8>);
 
 impl Writer {
+    fn header(&mut self, kind: Kind, algorithm: &Algorithm) {
+        self.0.extend([VERSION, kind]);
+        match algorithm {
+            Algorithm::FixedWindow(quota) => {
+                let (limit, window, align) = quota.parts();
+                self.numbers([limit, window.as_micros(), align as u64]);
+            }
+            Algorithm::SlidingWindowLog(quota) => {
+                let (limit, window, entries_max) = quota.parts();
+                self.numbers([limit, window.as_micros(), entries_max]);
+            }
+            Algorithm::SlidingWindowCounter(quota) => {
+                let (limit, window) = quota.parts();
+                self.numbers([limit, window.as_micros()]);
+            }
+            Algorithm::TokenBucket(quota) => {
+                let (capacity, refill, period, initial) = quota.parts();
+                self.numbers([capacity, refill, micros(period), initial]);
+            }
+            Algorithm::LeakyBucket(quota) => {
+                let (capacity, leak, period, longest_delay) = quota.parts();
+                let delay = longest_delay.map_or(0, |delay| delay.as_micros().saturating_add(1));
+                self.numbers([capacity, leak, micros(period), delay]);
+            }
+            Algorithm::Adaptive(quota) => {
+                let Numbers { limit, window, adaptive_window, multiplier, high, low, penalty } =
+                    *quota.load().numbers();
+                self.numbers([limit.get(), window.get(), adaptive_window.get()]);
+                self.numbers([multiplier, high, low, penalty, quota.scope() as u64]);
+            }
+        }
+    }
+
     fn number(&mut self, mut number: u64) {
         while let (rest, 1..) = (number & 0x7f, number >> 7) {
             self.0.push(rest.to_le_bytes()[0] | 0x80);
@@ -123,33 +190,13 @@ impl Writer {
     fn numbers<const N: usize>(&mut self, numbers: [u64; N]) {
         numbers.into_iter().for_each(|number| self.number(number));
     }
-
-    fn level(&mut self, level: Level) {
-        self.numbers([level.units, level.at.as_micros()]);
-    }
-
-    fn log(&mut self, log: &Log) {
-        let costs = log.costs();
-        self.number(u64::try_from(costs.len()).unwrap_or(u64::MAX));
-        for (at, cost) in costs {
-            self.numbers([at.as_micros(), cost]);
-        }
-    }
-
-    fn sensor(&mut self, sensor: &Sensor) {
-        self.number(sensor.newest);
-        sensor.counts.iter().for_each(|&count| self.number(count.into()));
-    }
-
-    fn adaptive(&mut self, quota: &adaptive::Quota) {
-        let Numbers { limit, window, adaptive_window, multiplier, high, low, penalty } =
-            *quota.load().numbers();
-        self.numbers([limit.get(), window.get(), adaptive_window.get()]);
-        self.numbers([multiplier, high, low, penalty, quota.scope() as u64]);
-    }
 }
 
-struct Reader<'a>(&'a [u8]);
+/// Numbers, one after the other: those in the bytes, then the words.
+struct Reader<'a> {
+    bytes: &'a [u8],
+    words: &'a [u64],
+}
 
 impl Reader<'_> {
     fn record(&mut self, kind: u8, policy: &Policy) -> Option<Record> {
@@ -246,11 +293,17 @@ impl Reader<'_> {
         adaptive::Quota::new(&settings).ok()
     }
 
+    const fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && self.words.is_empty()
+    }
+
     fn number(&mut self) -> Option<u64> {
+        if self.bytes.is_empty() {
+            return self.words.split_off_first().copied();
+        }
         let mut number = 0;
         for shift in (0..u64::BITS).step_by(7) {
-            let (&byte, rest) = self.0.split_first()?;
-            self.0 = rest;
+            let &byte = self.bytes.split_off_first()?;
             let part = u64::from(byte & 0x7f);
             if part << shift >> shift != part {
                 return None;

@@ -67,6 +67,11 @@ pub enum ConfigError {
     BadName,
     /// Two policies with one name and other settings in one store.
     DuplicateName,
+    /// State that the store cannot change together with the rest, as it would have to.
+    NotAtomic {
+        /// The field that asks for it.
+        field: &'static str,
+    },
 }
 
 impl fmt::Display for ConfigError {
@@ -88,6 +93,9 @@ impl fmt::Display for ConfigError {
             Self::BadName => f.write_str("name is not 1 to 64 characters of a-z, 0-9, _, . and -"),
             Self::DuplicateName => {
                 f.write_str("name is taken by a policy with other settings in this store")
+            }
+            Self::NotAtomic { field } => {
+                write!(f, "{field} asks for state that this store cannot change as one")
             }
         }
     }

@@ -54,6 +54,10 @@ impl Quota {
         (self.limit.get(), self.window(), self.align)
     }
 
+    pub(crate) const fn terms(&self) -> [u64; 3] {
+        [self.limit.get(), self.window.get(), self.align as u64]
+    }
+
     const fn window(&self) -> Micros {
         Micros::new(self.window.get())
     }

@@ -33,7 +33,7 @@ impl Quota {
     /// A bucket of `capacity` permits that leaks `leak` permits per `period`, used as a meter.
     ///
     /// The rate is exact. (Where `capacity` times the reduced period passes 2^52 it is rounded
-    /// down once, here, by less than one part in 2^52 / `capacity`.)
+    /// down once, here, by less than one part in 2^51 / `capacity`.)
     ///
     /// # Errors
     ///
@@ -67,6 +67,11 @@ impl Quota {
         (self.capacity.get(), self.leak.get(), self.period, self.longest_delay)
     }
 
+    pub(crate) fn terms(&self) -> [u64; 5] {
+        let [unit, per_tick, tick] = self.rate.terms();
+        [self.brim(), unit, per_tick, tick, self.queue_max()]
+    }
+
     /// The most units that the bucket holds.
     pub(crate) const fn brim(&self) -> u64 {
         self.rate.units(self.capacity.get())
@@ -74,16 +79,13 @@ impl Quota {
 
     /// The bucket as `now` finds it.
     fn at(&self, state: Level, now: Timestamp) -> Level {
-        let (leaked, at) = self.rate.gained(state.at, now, state.units);
-        Level { units: state.units.saturating_sub(leaked), at }
+        let leaked = self.rate.units_in(now - state.at, state.units);
+        Level { units: state.units.saturating_sub(leaked), at: now }
     }
 
-    /// The time from `now` until no more than `units` are in the bucket.
-    fn until(&self, level: Level, units: u64, now: Timestamp) -> Micros {
-        match level.units.checked_sub(units) {
-            None | Some(0) => Micros::ZERO,
-            Some(excess) => level.at + self.rate.time_for(excess) - now,
-        }
+    /// The time until no more than `units` are in the bucket.
+    const fn until(&self, level: Level, units: u64) -> Micros {
+        self.rate.time_for(level.units.saturating_sub(units))
     }
 
     /// The most units that a request may find in the bucket, for its delay not to be too long.
@@ -108,11 +110,11 @@ impl Arithmetic for Quota {
         let level = self.at(*state, now);
         let room = self.brim().saturating_sub(self.rate.units(cost.get())).min(self.queue_max());
         if room < level.units {
-            return Outcome::Deny { retry_after: self.until(level, room, now) };
+            return Outcome::Deny { retry_after: self.until(level, room) };
         }
         match self.longest_delay {
             None => Outcome::ALLOW,
-            Some(_) => Outcome::Allow { delay: self.until(level, 0, now) },
+            Some(_) => Outcome::Allow { delay: self.until(level, 0) },
         }
     }
 
@@ -136,10 +138,10 @@ impl Arithmetic for Quota {
         Standing {
             limit: self.capacity.get(),
             remaining: fit.min(in_time),
-            reset_after: self.until(level, 0, now),
+            reset_after: self.until(level, 0),
             detail: Detail::LeakyBucket {
                 level: self.rate.permits(level.units),
-                leak_rate: self.rate.per_micro(),
+                leak_rate: self.rate.as_fraction(),
             },
         }
     }

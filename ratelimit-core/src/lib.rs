@@ -44,6 +44,7 @@ mod check;
 mod decision;
 mod encoding;
 mod error;
+mod exchange;
 mod load;
 mod log;
 mod meter;

@@ -47,6 +47,9 @@ impl Load {
     ) -> Result<Self, ConfigError> {
         let limit = number::limit("limit", settings.limit)?;
         let fraction = number::parts_per_million;
+        if settings.burst_multiplier.is_finite() && settings.burst_multiplier <= 0.0 {
+            return Err(ConfigError::NotPositive { field: "burst_multiplier" });
+        }
         let multiplier =
             fraction("burst_multiplier", settings.burst_multiplier, 0.0, MULTIPLE_MAX)?;
         if multiplier == 0 {
@@ -108,6 +111,12 @@ impl Load {
 
     pub(crate) const fn numbers(&self) -> &Numbers {
         &self.numbers
+    }
+
+    /// The line: whole, cut, low, high, offset, slope, divisor.
+    pub(crate) const fn terms(&self) -> [u64; 7] {
+        let (whole, cut) = (self.whole.get(), self.cut.get());
+        [whole, cut, self.low, self.high, self.offset, self.slope, self.divisor.get()]
     }
 
     /// The burst when there is no load.

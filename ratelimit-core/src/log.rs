@@ -16,6 +16,8 @@ pub(crate) struct Log {
     entries: VecDeque<Entry>,
     /// The running total before the oldest entry.
     base: u64,
+    /// Entries that the oldest one stands for, besides itself: of a log that is shown in part.
+    hidden: usize,
 }
 
 /// One charge, or several of the same instant.
@@ -34,7 +36,10 @@ impl Log {
 
     /// Entries within the `window` that ends at `now`.
     pub(crate) fn live(&self, window: Micros, now: Timestamp) -> usize {
-        self.entries.len().saturating_sub(self.first_live(window, now))
+        match self.first_live(window, now) {
+            0 => self.entries.len().saturating_add(self.hidden),
+            gone => self.entries.len().saturating_sub(gone),
+        }
     }
 
     /// When the oldest entry that counts at `now` leaves the `window`; `now` if there is none.
@@ -73,6 +78,11 @@ impl Log {
         let expired = self.total_before(self.first_live(window, now));
         let total = self.total().saturating_sub(cost.get()).max(expired);
         self.truncate(total);
+    }
+
+    /// Lets the oldest entry stand for so many more.
+    pub(crate) const fn hide(&mut self, entries: usize) {
+        self.hidden = entries;
     }
 
     /// Merges the entries dated later than `now` into one at `now`.
@@ -151,6 +161,7 @@ impl Log {
             && window <= now - oldest.at
         {
             self.base = oldest.total;
+            self.hidden = 0;
             self.entries.pop_front();
         }
         if self.entries.len() < self.entries.capacity().div_euclid(SLACK) {

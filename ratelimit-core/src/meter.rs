@@ -114,6 +114,11 @@ macro_rules! algorithms {
                 match self { $(Self::$variant(quota, state) => quota.refund(state, now, cost),)* }
             }
 
+            /// The time until a fresh state is as good.
+            pub(crate) fn lifetime(&self, now: Timestamp) -> Micros {
+                match self { $(Self::$variant(quota, state) => quota.lifetime(state, now),)* }
+            }
+
             pub(crate) fn standing(&self, now: Timestamp) -> Standing {
                 match self { $(Self::$variant(quota, state) => quota.standing(state, now),)* }
             }
@@ -167,6 +172,13 @@ impl Algorithm {
 }
 
 impl Meter<'_> {
+    /// Lets the sensor of an adaptive hybrid know that a request was admitted.
+    pub(crate) fn record_load(&mut self, now: Timestamp) {
+        if let Self::Adaptive(quota, state) = self {
+            state.sensor.record(quota.sub_window().number(now));
+        }
+    }
+
     /// Exchanges the sensor of an adaptive hybrid's state; to lend it the shared one, and back.
     pub(crate) const fn swap_sensor(&mut self, sensor: &mut Sensor) {
         if let Self::Adaptive(_, state) = self {
@@ -212,15 +224,15 @@ fn receive<A: Arithmetic + Eq>(
     now: Timestamp,
 ) -> A::State {
     from.rewind(&mut state, now);
-    if core::ptr::eq(from, to) || from == to {
-        return state;
+    if !core::ptr::eq(from, to) && from != to {
+        if carry_over == CarryOver::Reset || from.lifetime(&state, now).is_zero() {
+            return to.fresh(now);
+        }
+        if carry_over == CarryOver::Proportional {
+            to.scale(from, &mut state);
+        }
+        to.adopt(from, &mut state, now);
     }
-    if carry_over == CarryOver::Reset || from.lifetime(&state, now).is_zero() {
-        return to.fresh(now);
-    }
-    if carry_over == CarryOver::Proportional {
-        to.scale(from, &mut state);
-    }
-    to.adopt(from, &mut state, now);
+    to.renew(&mut state, now);
     state
 }

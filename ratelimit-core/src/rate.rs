@@ -1,19 +1,24 @@
-//! An exact rate: permits that come back per tick, with nothing lost to rounding.
+//! An exact rate: permits that come back per microsecond, with nothing lost to rounding.
 //!
 //! `permits` per `period` is reduced to its lowest terms, and levels are counted in *units* so
-//! small that one tick brings back a whole number of them. So a bucket never drifts: after any
-//! time `T` it has taken back exactly `⌊rate · T⌋` permits.
+//! small that one microsecond brings back a whole number of them. So a bucket never drifts: after
+//! any time `T` it has taken back exactly `⌊rate · T⌋` permits.
+//!
+//! Where a full bucket would be more units than every store counts exactly, the rate is rounded
+//! once: down, to the nearest fraction whose units are coarse enough.
 
 use core::{num::NonZeroU64, time::Duration};
 
-use crate::{ConfigError, Fraction, Micros, Timestamp, number, tick::Tick};
+use crate::{
+    ConfigError, Fraction, Micros, Timestamp,
+    number::{self, PRODUCT_MAX, WINDOW_MAX},
+};
 
-/// Units that come back per tick, and units in a permit.
+/// Units that come back per microsecond, and units in a permit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Rate {
-    per_tick: NonZeroU64,
+    per_micro: NonZeroU64,
     per_permit: NonZeroU64,
-    tick: Tick,
 }
 
 /// What is kept per key of a bucket: a level, and the instant up to which it is counted.
@@ -36,13 +41,26 @@ impl Rate {
     ) -> Result<Self, ConfigError> {
         let period = number::window("window", period)?;
         let divisor = number::gcd(permits.get(), period);
-        let (per_tick, length) = (permits.div_ceil(divisor), period.div_ceil(divisor));
-        let (tick, per_permit) = Tick::fit(length, capacity);
-        let rate = Self { per_tick, per_permit, tick };
-        if number::WINDOW_MAX < rate.time_for(rate.units(capacity.get())) {
-            return Err(ConfigError::WindowTooLong { field, max: number::WINDOW_MAX });
+        let exact =
+            Self { per_micro: permits.div_ceil(divisor), per_permit: period.div_ceil(divisor) };
+        let fill = number::scale_ceil(capacity.get(), period.get(), permits);
+        if WINDOW_MAX.as_micros() < fill {
+            return Err(ConfigError::WindowTooLong { field, max: WINDOW_MAX });
         }
-        Ok(rate)
+        let units_max = PRODUCT_MAX / capacity;
+        if exact.per_permit.get() <= units_max {
+            return Ok(exact);
+        }
+        let (per_micro, per_permit) = largest_at_most(exact, units_max);
+        match (NonZeroU64::new(per_micro), NonZeroU64::new(per_permit)) {
+            (Some(per_micro), Some(per_permit)) => Ok(Self { per_micro, per_permit }),
+            _ => Err(ConfigError::Unrepresentable { field }),
+        }
+    }
+
+    /// Units in a permit, units that come back per tick, microseconds in a tick.
+    pub(crate) const fn terms(&self) -> [u64; 3] {
+        [self.per_permit.get(), self.per_micro.get(), 1]
     }
 
     /// The units in `permits`.
@@ -61,27 +79,18 @@ impl Rate {
     }
 
     /// Permits per microsecond, exactly.
-    pub(crate) const fn per_micro(&self) -> Fraction {
-        let denominator = self.per_permit.saturating_mul(self.tick.micros());
-        Fraction { numerator: self.per_tick.get(), denominator }
-    }
-
-    /// The units that have come back from `since` to `now`, at most `most`; and the instant up to
-    /// which they are counted, the last whole tick.
-    pub(crate) fn gained(&self, since: Timestamp, now: Timestamp, most: u64) -> (u64, Timestamp) {
-        let ticks = self.tick.whole(now - since);
-        let units = ticks.saturating_mul(self.per_tick.get());
-        if units < most { (units, since + self.tick.length(ticks)) } else { (most, now) }
-    }
-
-    /// How long `units` take to come back.
-    pub(crate) const fn time_for(&self, units: u64) -> Micros {
-        self.tick.length(units.div_ceil(self.per_tick.get()))
+    pub(crate) const fn as_fraction(&self) -> Fraction {
+        Fraction { numerator: self.per_micro.get(), denominator: self.per_permit }
     }
 
     /// The units that come back in `length`, at most `most`.
     pub(crate) fn units_in(&self, length: Micros, most: u64) -> u64 {
-        self.tick.whole(length).saturating_mul(self.per_tick.get()).min(most)
+        length.as_micros().saturating_mul(self.per_micro.get()).min(most)
+    }
+
+    /// How long `units` take to come back.
+    pub(crate) const fn time_for(&self, units: u64) -> Micros {
+        Micros::new(units.div_ceil(self.per_micro.get()))
     }
 
     /// `units` of the rate `from` in units of this one, rounded down.
@@ -92,5 +101,59 @@ impl Rate {
     /// `units` of the rate `from` in units of this one, rounded up.
     pub(crate) fn convert_ceil(&self, from: &Self, units: u64) -> u64 {
         number::scale_ceil(units, self.per_permit.get(), from.per_permit)
+    }
+}
+
+/// The largest fraction that is at most `rate` and has a denominator of at most `units_max`.
+///
+/// Walks down the Stern–Brocot tree between a fraction below and one above, as many steps at once
+/// as go in the same direction, until the next step would pass `units_max`.
+fn largest_at_most(rate: Rate, units_max: u64) -> (u64, u64) {
+    let (numerator, denominator) = (rate.per_micro.get().into(), rate.per_permit.get().into());
+    let distance =
+        |(n, d): (u128, u128)| n.saturating_mul(denominator).abs_diff(d.saturating_mul(numerator));
+    let steps_to = |from: (u128, u128), by: (u128, u128)| {
+        u128::from(units_max).saturating_sub(from.1).checked_div(by.1).unwrap_or(u128::MAX)
+    };
+    let step = |from: (u128, u128), by: (u128, u128), times: u128| {
+        let add = |from: u128, by: u128| from.saturating_add(by.saturating_mul(times));
+        (add(from.0, by.0), add(from.1, by.1))
+    };
+    let (mut below, mut above): ((u128, u128), (u128, u128)) = ((0, 1), (1, 0));
+    loop {
+        let up = distance(below).checked_div(distance(above)).unwrap_or(0);
+        let up = up.min(steps_to(below, above));
+        below = step(below, above, up);
+        let down = distance(above).saturating_sub(1).checked_div(distance(below)).unwrap_or(0);
+        let down = down.min(steps_to(above, below));
+        above = step(above, below, down);
+        if up == 0 && down == 0 {
+            let narrow = |n| u64::try_from(n).unwrap_or(u64::MAX);
+            return (narrow(below.0), narrow(below.1));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rounded_rate_is_the_largest_fraction_that_fits() {
+        let rate = |(n, d)| Rate {
+            per_micro: NonZeroU64::new(n).unwrap(),
+            per_permit: NonZeroU64::new(d).unwrap(),
+        };
+        for numerator in 1..40_u64 {
+            for denominator in 2..40_u64 {
+                for most in 1..denominator {
+                    let below = (1..=most).map(|d| (numerator * d / denominator, d));
+                    let (n, d) = below.max_by(|a, b| (a.0 * b.1).cmp(&(b.0 * a.1))).unwrap();
+                    let (found_n, found_d) = largest_at_most(rate((numerator, denominator)), most);
+                    assert!(found_d <= most);
+                    assert_eq!(found_n * d, n * found_d, "{numerator}/{denominator} in {most}");
+                }
+            }
+        }
     }
 }

@@ -25,6 +25,11 @@ impl SubWindow {
         }
     }
 
+    /// Its microseconds.
+    pub(crate) const fn micros(self) -> NonZeroU64 {
+        self.0
+    }
+
     /// The number of the sub-window that holds `now`, counted from the epoch.
     pub(crate) fn number(self, now: Timestamp) -> u64 {
         now.as_micros() / self.0
@@ -32,10 +37,7 @@ impl SubWindow {
 
     /// When the sub-window of that number begins.
     pub(crate) const fn start(self, number: u64) -> Timestamp {
-        match Timestamp::from_micros(number.saturating_mul(self.0.get())) {
-            Some(start) => start,
-            None => Timestamp::MAX,
-        }
+        Timestamp::nth(number, self.0)
     }
 }
 
@@ -66,13 +68,19 @@ impl Sensor {
         self.counts.rotate_right(gone);
         self.counts.iter_mut().take(gone).for_each(|count| *count = 0);
         self.newest = self.newest.max(number);
-        if let Some(newest) = self.counts.first_mut() {
-            *newest = newest.saturating_add(1);
-        }
+        let [newest, ..] = &mut self.counts;
+        *newest = newest.saturating_add(1);
     }
 
-    /// Pulls counts of sub-windows later than `number` back to it.
+    /// Adds the counts of sub-windows later than `number` to that one's.
     pub(crate) fn rewind(&mut self, number: u64) {
+        let late = usize::try_from(self.newest.saturating_sub(number)).unwrap_or(usize::MAX);
+        let late = late.min(self.counts.len());
+        let moved = self.counts.iter_mut().take(late).map(core::mem::take);
+        let moved = moved.fold(0, u32::saturating_add);
+        self.counts.rotate_left(late);
+        let [newest, ..] = &mut self.counts;
+        *newest = newest.saturating_add(moved);
         self.newest = self.newest.min(number);
     }
 
@@ -88,9 +96,8 @@ impl Sensor {
         if from != to {
             let admitted = u32::try_from(self.admitted(from.number(now))).unwrap_or(u32::MAX);
             *self = Self { newest: to.number(now), ..Self::EMPTY };
-            if let Some(newest) = self.counts.first_mut() {
-                *newest = admitted;
-            }
+            let [newest, ..] = &mut self.counts;
+            *newest = admitted;
         }
     }
 

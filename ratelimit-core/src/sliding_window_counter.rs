@@ -60,6 +60,11 @@ impl Quota {
         (self.limit.get(), self.window())
     }
 
+    pub(crate) fn terms(&self) -> [u64; 5] {
+        let ticks = self.ticks.get();
+        [self.limit.get(), self.window.get(), self.tick.micros().get(), ticks, self.count_max()]
+    }
+
     /// The largest count whose weight every store computes exactly; never below the limit.
     pub(crate) fn count_max(&self) -> u64 {
         PRODUCT_MAX / self.ticks
@@ -105,9 +110,12 @@ impl Arithmetic for Quota {
         State { start: now.floor(self.window), previous: 0, current: 0 }
     }
 
+    /// Both counts fall into the window that holds `now`, and close it at most: nobody knows how
+    /// much of the previous one still weighed.
     fn rewind(&self, state: &mut State, now: Timestamp) {
         if now < state.start {
-            state.start = now.floor(self.window);
+            let both = state.current.saturating_add(state.previous).min(self.limit.get());
+            *state = State { current: state.current.max(both), ..self.fresh(now) };
         }
     }
 

@@ -58,6 +58,10 @@ impl Quota {
         (self.limit.get(), self.window(), self.entries_max)
     }
 
+    pub(crate) const fn terms(&self) -> [u64; 3] {
+        [self.limit.get(), self.window.get(), self.entries_max]
+    }
+
     const fn window(&self) -> Micros {
         Micros::new(self.window.get())
     }

@@ -2,7 +2,7 @@
 //!
 //! Both are at most 2^53 − 1, the largest integer that every store keeps exactly (a Lua script in
 //! Redis computes in doubles, SQLite in signed 64 bits). As a point that is the year 2255. Their
-//! operators saturate at either end; adding two points does not compile.
+//! operators saturate; adding two points does not compile.
 
 use core::{
     fmt,
@@ -12,9 +12,11 @@ use core::{
 };
 
 /// The largest integer below which every store counts exactly: 2^53 − 1.
-const EXACT_MAX: u64 = (1 << 53) - 1;
+pub(crate) const EXACT_MAX: u64 = (1 << 53) - 1;
 
 /// A point in time: microseconds since the Unix epoch, at most 2^53 − 1 (the year 2255).
+///
+/// The sum of a point and a length may lie beyond that, so that it stays exact; no clock is there.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(transparent))]
@@ -38,6 +40,11 @@ impl Timestamp {
         self.0
     }
 
+    /// The start of the `number`th stretch of `length` since the epoch.
+    pub(crate) const fn nth(number: u64, length: NonZeroU64) -> Self {
+        Self(number.saturating_mul(length.get()))
+    }
+
     /// The last multiple of `length` since the epoch, at or before this point.
     pub(crate) fn floor(self, length: NonZeroU64) -> Self {
         Self(self.0.saturating_sub(self.0 % length))
@@ -48,7 +55,7 @@ impl Add<Micros> for Timestamp {
     type Output = Self;
 
     fn add(self, length: Micros) -> Self {
-        Self(self.0.saturating_add(length.0).min(EXACT_MAX))
+        Self(self.0.saturating_add(length.0))
     }
 }
 
@@ -57,7 +64,7 @@ impl Sub for Timestamp {
     type Output = Micros;
 
     fn sub(self, earlier: Self) -> Micros {
-        Micros(self.0.saturating_sub(earlier.0))
+        Micros::new(self.0.saturating_sub(earlier.0))
     }
 }
 
@@ -169,7 +176,7 @@ mod tests {
 
     #[test]
     fn operators_saturate_at_both_ends() {
-        assert_eq!(Timestamp::MAX + Micros::MAX, Timestamp::MAX);
+        assert_eq!((Timestamp::MAX + Micros::MAX) - Timestamp::MAX, Micros::MAX);
         assert_eq!(Timestamp::EPOCH - Timestamp::MAX, Micros::ZERO);
         assert_eq!(Timestamp::EPOCH - Micros::new(1), Timestamp::EPOCH);
         assert_eq!(Micros::new(u64::MAX), Micros::MAX);

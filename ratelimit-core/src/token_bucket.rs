@@ -31,7 +31,7 @@ impl Quota {
     /// A bucket of `capacity` tokens that is refilled with `refill` tokens per `period`.
     ///
     /// The rate is exact. (Where `capacity` times the reduced period passes 2^52 it is rounded
-    /// down once, here, by less than one part in 2^52 / `capacity`.)
+    /// down once, here, by less than one part in 2^51 / `capacity`.)
     ///
     /// # Errors
     ///
@@ -64,6 +64,12 @@ impl Quota {
         (self.capacity.get(), self.refill.get(), self.period, self.initial)
     }
 
+    pub(crate) fn terms(&self) -> [u64; 6] {
+        let [unit, per_tick, tick] = self.rate.terms();
+        let memory = self.memory().map_or(0, Micros::as_micros);
+        [self.full(), unit, per_tick, tick, self.rate.units(self.initial), memory]
+    }
+
     /// The most units that the bucket holds.
     pub(crate) const fn full(&self) -> u64 {
         self.rate.units(self.capacity.get())
@@ -77,20 +83,14 @@ impl Quota {
 
     /// The bucket as `now` finds it.
     fn at(&self, state: Level, now: Timestamp) -> Level {
-        if self.memory().is_some_and(|memory| memory <= now - state.at) {
-            return self.fresh(now);
-        }
         let missing = self.full().saturating_sub(state.units);
-        let (gained, at) = self.rate.gained(state.at, now, missing);
-        Level { units: state.units.saturating_add(gained), at }
+        let gained = self.rate.units_in(now - state.at, missing);
+        Level { units: state.units.saturating_add(gained), at: now }
     }
 
-    /// The time from `now` until the bucket holds `units`.
-    fn until(&self, level: Level, units: u64, now: Timestamp) -> Micros {
-        match units.checked_sub(level.units) {
-            None | Some(0) => Micros::ZERO,
-            Some(missing) => level.at + self.rate.time_for(missing) - now,
-        }
+    /// The time until the bucket holds `units`.
+    const fn until(&self, level: Level, units: u64) -> Micros {
+        self.rate.time_for(units.saturating_sub(level.units))
     }
 }
 
@@ -105,11 +105,17 @@ impl Arithmetic for Quota {
         state.at = state.at.min(now);
     }
 
+    fn renew(&self, state: &mut Level, now: Timestamp) {
+        if self.memory().is_some_and(|memory| memory <= now - state.at) {
+            *state = self.fresh(now);
+        }
+    }
+
     fn outcome(&self, state: &Level, now: Timestamp, cost: Cost) -> Outcome {
         let level = self.at(*state, now);
         let needed = self.rate.units(cost.get());
         if level.units < needed {
-            return Outcome::Deny { retry_after: self.until(level, needed, now) };
+            return Outcome::Deny { retry_after: self.until(level, needed) };
         }
         Outcome::ALLOW
     }
@@ -129,10 +135,10 @@ impl Arithmetic for Quota {
         Standing {
             limit: self.capacity.get(),
             remaining: self.rate.permits_floor(level.units),
-            reset_after: self.until(level, self.full(), now),
+            reset_after: self.until(level, self.full()),
             detail: Detail::TokenBucket {
                 tokens: self.rate.permits(level.units),
-                refill_rate: self.rate.per_micro(),
+                refill_rate: self.rate.as_fraction(),
             },
         }
     }

@@ -1,0 +1,52 @@
+//! Every decision agrees with the model's, whatever happened to the key before.
+
+use proptest::prelude::*;
+use ratelimit_core::Action;
+
+use crate::{
+    model::{Answer, Reference},
+    rule::{self, Rule},
+    subject::Subject,
+    trace::{Course, Step, history},
+};
+
+macro_rules! agrees {
+    ($($name:ident: $rules:expr;)*) => {
+        proptest! {
+            $(#[test]
+            fn $name(rule in $rules, history in history()) {
+                agrees_with_the_model(&rule, &history)?;
+            })*
+        }
+    };
+}
+
+agrees! {
+    fixed_window_agrees_with_the_model: rule::fixed_window();
+    sliding_window_log_agrees_with_the_model: rule::sliding_window_log();
+    sliding_window_counter_agrees_with_the_model: rule::sliding_window_counter();
+    token_bucket_agrees_with_the_model: rule::token_bucket();
+    leaky_bucket_agrees_with_the_model: rule::leaky_bucket();
+    adaptive_hybrid_agrees_with_the_model: rule::adaptive();
+}
+
+fn agrees_with_the_model(
+    rule: &Rule,
+    (start, steps): &(u64, Vec<Step>),
+) -> Result<(), TestCaseError> {
+    let (mut subject, mut reference) = (Subject::new(rule), Reference::new(rule));
+    let mut course = Course::new(rule, *start);
+    for (index, step) in steps.iter().enumerate() {
+        let (now, cost) = (course.go(step.wait), step.cost(subject.limit()));
+        let (decision, expected) = match step.action {
+            Action::Peek => (subject.peek(now, cost), reference.peek(now, cost)),
+            Action::Refund => (subject.refund(now, cost), reference.refund(now, cost)),
+            Action::Reset => (subject.reset(now), reference.reset(now)),
+            _ => (subject.spend(now, cost), reference.spend(now, cost)),
+        };
+        let answer = Answer::from(decision);
+        prop_assert_eq!(answer, expected, "step {}: {:?} of {} at {}", index, step, cost, now);
+        course.saw(decision);
+    }
+    Ok(())
+}

@@ -1,0 +1,220 @@
+//! What becomes of a state when the numbers change under it.
+
+use proptest::prelude::*;
+use ratelimit_core::{Action, CarryOver, Detail, StateError, fixed_window::Align};
+
+use crate::{
+    rule::{self, Adaptive, Rule, one_of_each},
+    subject::Subject,
+    trace::{history, worn},
+};
+
+/// At a whole multiple of every window below.
+const START: u64 = 1_700_000_000_000_000;
+
+/// One rule of each algorithm, of `limit` permits per ten seconds; each charged at once in full.
+fn of_limit(limit: u64) -> [Rule; 7] {
+    let (window, capacity, period) = (10_000_000, limit, 10_000_000);
+    let adaptive = Adaptive::new(limit, window, ratelimit_core::adaptive::Scope::PerKey);
+    [
+        Rule::FixedWindow { limit, window, align: Align::Epoch },
+        Rule::FixedWindow { limit, window, align: Align::First },
+        Rule::SlidingWindowLog { limit, window, entries_max: 1_000 },
+        Rule::SlidingWindowCounter { limit, window },
+        Rule::TokenBucket { capacity, refill: limit, period, initial: capacity },
+        Rule::LeakyBucket { capacity, leak: limit, period, longest_delay: None },
+        // Never cut, so that its limit is its burst.
+        Rule::Adaptive(Adaptive { multiplier: 1_000_000, penalty: 0, ..adaptive }),
+    ]
+}
+
+/// What remains of `to` after `spent` of `from`, by algorithm.
+fn remaining(rule: CarryOver, (from, spent, to): (u64, u64, u64)) -> Vec<(Rule, u64)> {
+    let changes = of_limit(from).into_iter().zip(of_limit(to));
+    let remaining = |(from, to): (Rule, Rule)| {
+        let mut subject = Subject::new(&from);
+        assert!(subject.spend(START, spent).is_allowed());
+        let changed = subject.under(to.policy().with_carry_over(rule));
+        (to, changed.peek(START, 1).remaining)
+    };
+    changes.map(remaining).collect()
+}
+
+#[test]
+fn as_is_keeps_what_is_stored_capped_by_the_new_numbers() {
+    // Limit, spent of it, new limit; left by those that count what is spent, and by those that
+    // count what is left.
+    for (change, spent_stays, left_stays) in [
+        ((10, 3, 20), 17, 7),
+        ((10, 3, 5), 2, 5),
+        ((10, 8, 5), 0, 2),
+        ((10, 10, 11), 1, 0),
+        ((1_000_000, 1, 1), 0, 1),
+    ] {
+        for (rule, remaining) in remaining(CarryOver::AsIs, change) {
+            let expected = match rule {
+                Rule::TokenBucket { .. } => left_stays,
+                Rule::Adaptive(_) => left_stays.min(spent_stays),
+                _ => spent_stays,
+            };
+            assert_eq!(remaining, expected, "{change:?} {rule:?}");
+        }
+    }
+}
+
+#[test]
+fn proportional_keeps_the_share_that_is_spent_rounded_against_the_caller() {
+    for (change, expected) in [
+        ((10, 3, 20), 14),
+        ((10, 3, 5), 3),
+        ((10, 1, 5), 4),
+        ((3, 1, 100), 66),
+        ((10, 10, 1), 0),
+        ((7, 7, 1_000), 0),
+    ] {
+        for (rule, remaining) in remaining(CarryOver::Proportional, change) {
+            assert_eq!(remaining, expected, "{change:?} {rule:?}");
+        }
+    }
+}
+
+#[test]
+fn reset_starts_anew() {
+    for change in [(10, 3, 20), (10, 8, 5), (10, 10, 11)] {
+        for (rule, remaining) in remaining(CarryOver::Reset, change) {
+            assert_eq!(remaining, change.2, "{rule:?}");
+        }
+    }
+}
+
+#[test]
+fn another_algorithm_is_an_error_unless_it_resets() {
+    for from in one_of_each() {
+        let mut subject = Subject::new(&from);
+        let _ = subject.spend(START, 1);
+        for to in one_of_each() {
+            let (found, want) = (from.policy(), to.policy());
+            let (found, want) = (found.algorithm().name(), want.algorithm().name());
+            if found == want {
+                continue;
+            }
+            for carry_over in [CarryOver::AsIs, CarryOver::Proportional] {
+                let mut changed = subject.under(to.policy().with_carry_over(carry_over));
+                let error = changed.try_act(Action::Spend, START, 1);
+                assert_eq!(error, Err(StateError::Algorithm { found, want }));
+                assert_eq!(changed.record, subject.record, "nothing has changed");
+            }
+            let mut anew = subject.under(to.policy().with_carry_over(CarryOver::Reset));
+            let fresh = Subject::new(&to).spend(START, 1);
+            assert_eq!(anew.try_act(Action::Spend, START, 1), Ok(fresh));
+            let mut reset = subject.under(to.policy());
+            assert!(reset.try_act(Action::Reset, START, 1).is_ok(), "a reset repairs it");
+            assert_eq!(reset.record, None);
+        }
+    }
+}
+
+/// Two rules of one algorithm.
+fn changes() -> impl Strategy<Value = (Rule, Rule)> {
+    prop_oneof![
+        (rule::fixed_window(), rule::fixed_window()),
+        (rule::sliding_window_log(), rule::sliding_window_log()),
+        (rule::sliding_window_counter(), rule::sliding_window_counter()),
+        (rule::token_bucket(), rule::token_bucket()),
+        (rule::leaky_bucket(), rule::leaky_bucket()),
+        (rule::adaptive(), rule::adaptive()),
+    ]
+}
+
+fn carry_overs() -> impl Strategy<Value = CarryOver> {
+    prop_oneof![Just(CarryOver::AsIs), Just(CarryOver::Proportional), Just(CarryOver::Reset)]
+}
+
+proptest! {
+    #[test]
+    fn no_change_leads_outside_of_the_new_limit(
+        (from, to) in changes(),
+        carry_over in carry_overs(),
+        history in history(),
+    ) {
+        let (subject, now) = worn(&from, &history);
+        let mut changed = subject.under(to.policy().with_carry_over(carry_over));
+        let limit = changed.limit();
+        let peeked = changed.peek(now, 1);
+        prop_assert!(peeked.remaining <= limit);
+        prop_assert_eq!(peeked.limit, limit);
+        prop_assert!(changed.drain(now) <= limit);
+        let denied = changed.spend(now, limit);
+        prop_assert!(!denied.is_allowed());
+        prop_assert!(changed.spend(now + denied.retry_after().as_micros(), limit).is_allowed());
+    }
+
+    #[test]
+    fn the_same_numbers_change_nothing(
+        rule in rule::any(),
+        carry_over in carry_overs(),
+        history in history(),
+    ) {
+        let (subject, now) = worn(&rule, &history);
+        let same = subject.under(rule.policy().with_carry_over(carry_over));
+        prop_assert_eq!(same.peek(now, 1), subject.peek(now, 1));
+    }
+
+    #[test]
+    fn a_key_as_good_as_new_is_new_under_any_numbers(
+        (from, to) in changes(),
+        carry_over in carry_overs(),
+        history in history(),
+    ) {
+        prop_assume!(!from.is_shared() && !to.is_shared());
+        let (mut subject, now) = worn(&from, &history);
+        let _ = subject.spend(now, 1);
+        let now = now + subject.lifetime(now);
+        let changed = subject.under(to.policy().with_carry_over(carry_over));
+        prop_assert_eq!(changed.peek(now, 1), Subject::new(&to).peek(now, 1));
+    }
+
+    #[test]
+    fn a_change_of_a_fixed_window_hands_out_no_second_quota(
+        from in rule::fixed_window(),
+        to in rule::fixed_window(),
+        history in history(),
+        rest in 0_u64..=1_000_000,
+    ) {
+        let (mut subject, now) = worn(&from, &history);
+        let spent = subject.limit() - subject.peek(now, 1).remaining + subject.drain(now);
+        let mut changed = subject.under(to.policy());
+        let peeked = changed.peek(now, 1);
+        let Detail::FixedWindow { window_start, .. } = peeked.detail else {
+            unreachable!("the rule is a fixed window")
+        };
+        let end = window_start.as_micros() + to.span();
+        let later = now + rule::share_of(end - 1 - now, rest);
+        // Even a denial stores the count under the new numbers.
+        let first = u64::from(changed.spend(now, 1).is_allowed());
+        let admitted = spent + first + changed.drain(now) + changed.drain(later);
+        prop_assert!(admitted <= subject.limit().max(changed.limit()), "{admitted}");
+    }
+
+    #[test]
+    fn a_change_of_a_log_hands_out_no_second_quota(
+        from in rule::sliding_window_log(),
+        to in rule::sliding_window_log(),
+        history in history(),
+        rest in 0_u64..=1_000_000,
+    ) {
+        let (mut subject, now) = worn(&from, &history);
+        let Detail::SlidingWindowLog { used } = subject.peek(now, 1).detail else {
+            unreachable!("the rule is a log")
+        };
+        let used = if from.span() <= to.span() { used } else { 0 };
+        let spent = used + subject.drain(now);
+        let mut changed = subject.under(to.policy());
+        // Whatever was spent now is within the new window until then.
+        let later = now + rule::share_of(to.span() - 1, rest);
+        let now_admitted = changed.drain(now);
+        prop_assert!(spent + now_admitted <= subject.limit().max(changed.limit()));
+        let in_window = subject.drain(now) + now_admitted + changed.drain(later);
+        prop_assert!(in_window <= changed.limit());
+    }
+}

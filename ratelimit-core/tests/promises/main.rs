@@ -1,0 +1,22 @@
+//! What the crate promises, checked from outside.
+//!
+//! [`rule`] draws policies, [`trace`] draws what happens to a key, [`subject`] is the only place
+//! that calls the crate, [`model`] holds the six algorithms once more: slow, obvious and exact.
+//! Every other file is a promise. Longer runs: `PROPTEST_CASES=10000 cargo test`.
+
+mod model;
+mod rule;
+mod subject;
+mod trace;
+
+mod agreement;
+mod batches;
+mod bounds;
+mod carry_over;
+mod clock;
+mod configuration;
+mod denial;
+mod drift;
+mod encoding;
+mod extremes;
+mod tightness;
