@@ -128,8 +128,10 @@ impl<B: Backend> AsyncLimiter<B> {
     ///
     /// # Errors
     ///
-    /// If another limiter on this store has the policy's name and other settings.
+    /// If another limiter on this store has the policy's name and other settings, or if the store
+    /// cannot keep its state.
     pub fn with_policy(backend: B, policy: Policy) -> Result<Self, ConfigError> {
+        backend.accepts(&policy)?;
         let claim = Arc::new(backend.names().claim(&policy)?);
         Ok(Self { backend, policy, _claim: claim })
     }

@@ -135,19 +135,26 @@ struct Entry<'a> {
     meter: Meter<'a>,
     /// The policy that the record held, to be kept: a clone is not free where threads meet.
     under: Option<Policy>,
+    /// A record that is as good as none: nothing can be given back to it.
+    expired: Option<Record>,
 }
 
 impl<'a> Entry<'a> {
     fn open(check: &'a Check<'a>, action: Action, record: Option<Record>, now: Timestamp) -> Self {
         let policy = check.policy();
-        match record.filter(|_| action != Action::Reset) {
-            None => Self { check, meter: Meter::open(policy, policy, None, now), under: None },
-            Some(Record { under, state }) => {
-                let meter = Meter::open(policy, &under, Some(state), now);
-                let under = if under.is(policy) { under } else { policy.clone() };
-                Self { check, meter, under: Some(under) }
-            }
-        }
+        let mut record = record.filter(|_| action != Action::Reset);
+        let is_expired = |record: &mut Record| {
+            record.rewind(now);
+            action == Action::Refund && record.lifetime(now).is_zero()
+        };
+        let expired = record.take_if(is_expired);
+        let Some(Record { under, state }) = record else {
+            let meter = Meter::open(policy, policy, None, now);
+            return Self { check, meter, under: None, expired };
+        };
+        let meter = Meter::open(policy, &under, Some(state), now);
+        let under = if under.is(policy) { under } else { policy.clone() };
+        Self { check, meter, under: Some(under), expired }
     }
 
     fn ask(&self, action: Action, now: Timestamp) -> Outcome {
@@ -179,10 +186,12 @@ impl<'a> Entry<'a> {
     /// What is to be stored. A key becomes known when it spends, or begins to fill; a reset makes
     /// it unknown.
     fn close(self, action: Action, now: Timestamp) -> Option<Record> {
-        let Self { check, meter, under } = self;
+        let Self { check, meter, under, expired } = self;
         let becomes_known = || action == Action::Spend && !meter.lifetime(now).is_zero();
-        let under = under.or_else(|| becomes_known().then(|| check.policy().clone()))?;
-        Some(Record { under, state: meter.close() })
+        match under.or_else(|| becomes_known().then(|| check.policy().clone())) {
+            Some(under) => Some(Record { under, state: meter.close() }),
+            None => expired,
+        }
     }
 }
 

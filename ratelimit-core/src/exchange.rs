@@ -40,8 +40,8 @@ impl Slot<'_> {
     /// | fixed window | limit, window, 1 if aligned to the first request |
     /// | sliding window log | limit, window, most entries |
     /// | sliding window counter | limit, window, tick, window in ticks, largest count |
-    /// | token bucket | capacity, permit, gain per tick, all in units; tick; initial units; memory or 0 |
-    /// | leaky bucket | capacity, permit, loss per tick, all in units; tick; most units to queue behind |
+    /// | token bucket | in units: capacity, permit, gain per microsecond, initial level; memory, or 0 |
+    /// | leaky bucket | in units: capacity, permit, loss per microsecond, most to queue behind |
     /// | adaptive hybrid | window, tick, window in ticks, sub-window; whole burst, cut burst, load to which it is whole, load from which it is cut, offset, slope, divisor |
     /// | its shared sensor | as the adaptive hybrid |
     ///
@@ -100,10 +100,11 @@ impl Record {
     /// The same record with a log that holds so many entries more than it shows.
     ///
     /// To tell the decision about a log, [`apply`](crate::apply) needs the total of its live
-    /// entries, their number, and three of them: the oldest, the one that has to leave for the
-    /// request to fit, and the newest. A log of these three, where the oldest also costs what is
-    /// not shown before the second, and the newest what is not shown after it, says the same as
-    /// the whole. The records that [`apply`](crate::apply) leaves are then to be thrown away.
+    /// entries, their number, and three of them: the oldest; the one that has to leave for the
+    /// request to fit, or that a refund is taken off last; and the newest. A log of these three,
+    /// where the oldest also costs what is not shown before the second, and the newest what is not
+    /// shown after it, says the same as the whole. The records that [`apply`](crate::apply) leaves
+    /// are then to be thrown away.
     #[must_use]
     pub fn hiding(mut self, entries: usize) -> Self {
         match &mut self.state {

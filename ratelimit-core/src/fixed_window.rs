@@ -70,9 +70,11 @@ impl Quota {
         }
     }
 
-    /// The state as `now` finds it: an old window's count is gone.
+    /// The state as `now` finds it: an old window's count is gone, and a window in which nothing
+    /// is spent has yet to begin.
     fn at(&self, state: State, now: Timestamp) -> State {
-        if now - state.start < self.window() { state } else { self.fresh(now) }
+        let counts = 0 < state.used && now - state.start < self.window();
+        if counts { state } else { self.fresh(now) }
     }
 
     fn left_of(&self, state: State, now: Timestamp) -> Micros {

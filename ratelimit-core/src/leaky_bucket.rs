@@ -67,9 +67,9 @@ impl Quota {
         (self.capacity.get(), self.leak.get(), self.period, self.longest_delay)
     }
 
-    pub(crate) fn terms(&self) -> [u64; 5] {
-        let [unit, per_tick, tick] = self.rate.terms();
-        [self.brim(), unit, per_tick, tick, self.queue_max()]
+    pub(crate) fn terms(&self) -> [u64; 4] {
+        let [permit, per_micro] = self.rate.terms();
+        [self.brim(), permit, per_micro, self.queue_max()]
     }
 
     /// The most units that the bucket holds.

@@ -78,7 +78,7 @@ macro_rules! algorithms {
         }
 
         impl<'a> Meter<'a> {
-            /// Opens what a state written under `from` is worth under `policy`, at `now`. No
+            /// Opens what a rewound state written under `from` is worth under `policy`, at `now`. No
             /// state is a key never seen; one of another algorithm, see [`verify`], starts anew.
             pub(crate) fn open(
                 policy: &'a Policy,
@@ -125,6 +125,16 @@ macro_rules! algorithms {
         }
 
         impl Record {
+            /// Pulls times later than `now` back to it.
+            pub(crate) fn rewind(&mut self, now: Timestamp) {
+                match (self.under.algorithm(), &mut self.state) {
+                    $((Algorithm::$variant(quota), State::$variant(state)) => {
+                        quota.rewind(state, now);
+                    })*
+                    _ => {}
+                }
+            }
+
             /// The time from `now` until the record may be dropped, because no record is as good.
             #[must_use]
             pub fn lifetime(&self, now: Timestamp) -> Micros {
@@ -223,7 +233,6 @@ fn receive<A: Arithmetic + Eq>(
     carry_over: CarryOver,
     now: Timestamp,
 ) -> A::State {
-    from.rewind(&mut state, now);
     if !core::ptr::eq(from, to) && from != to {
         if carry_over == CarryOver::Reset || from.lifetime(&state, now).is_zero() {
             return to.fresh(now);

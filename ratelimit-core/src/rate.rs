@@ -58,9 +58,9 @@ impl Rate {
         }
     }
 
-    /// Units in a permit, units that come back per tick, microseconds in a tick.
-    pub(crate) const fn terms(&self) -> [u64; 3] {
-        [self.per_permit.get(), self.per_micro.get(), 1]
+    /// Units in a permit, units that come back per microsecond.
+    pub(crate) const fn terms(&self) -> [u64; 2] {
+        [self.per_permit.get(), self.per_micro.get()]
     }
 
     /// The units in `permits`.

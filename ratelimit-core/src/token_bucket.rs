@@ -64,10 +64,10 @@ impl Quota {
         (self.capacity.get(), self.refill.get(), self.period, self.initial)
     }
 
-    pub(crate) fn terms(&self) -> [u64; 6] {
-        let [unit, per_tick, tick] = self.rate.terms();
+    pub(crate) fn terms(&self) -> [u64; 5] {
+        let [permit, per_micro] = self.rate.terms();
         let memory = self.memory().map_or(0, Micros::as_micros);
-        [self.full(), unit, per_tick, tick, self.rate.units(self.initial), memory]
+        [self.full(), permit, per_micro, self.rate.units(self.initial), memory]
     }
 
     /// The most units that the bucket holds.

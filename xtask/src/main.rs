@@ -9,12 +9,13 @@ use std::{
 
 const USAGE: &str = "usage: cargo xtask COMMAND
 
-  demo    serves the six algorithms over HTTP   [--port N] [--backend memory]
+  demo    serves the six algorithms over HTTP   [--port N]
+          [--backend memory|sqlite|redis]
   test    runs all tests, getting or starting what they need   [--full]
   lint    formatting, clippy and docs, with warnings as errors
   check   test, then lint: what CI runs
   replay  decides recorded scenarios anew
-          [--backend core|memory] [--check] FILE";
+          [--backend core|memory|sqlite|redis] [--check] FILE";
 
 fn main() -> ExitCode {
     let mut arguments = env::args().skip(1);

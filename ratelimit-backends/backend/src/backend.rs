@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use ratelimit_core::{Action, Batch, Decisions};
+use ratelimit_core::{Action, Batch, ConfigError, Decisions, Policy};
 
 use crate::{BackendError, Names};
 
@@ -23,6 +23,17 @@ pub trait Backend: Send + Sync {
 
     /// The names that policies have taken in this store. Clones of a store share theirs.
     fn names(&self) -> &Names;
+
+    /// Whether the store can keep the state of `policy`; asked when a limiter is built of it.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::NotAtomic`] if some of the state would lie where the rest does not. By
+    /// default every policy is accepted.
+    fn accepts(&self, policy: &Policy) -> Result<(), ConfigError> {
+        let _ = policy;
+        Ok(())
+    }
 }
 
 /// A store that can also answer on the calling thread, without a runtime.
@@ -87,6 +98,10 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
 
     fn names(&self) -> &Names {
         (**self).names()
+    }
+
+    fn accepts(&self, policy: &Policy) -> Result<(), ConfigError> {
+        (**self).accepts(policy)
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Atomicity comes from the lock of the shard that a key falls into; a batch locks its shards in
 //! ascending order, so two batches never wait for each other. No lock is held while anything is
-//! awaited, and no caller's code runs under one. A crash leaves nothing: the state goes with the
-//! process.
+//! awaited, and no caller's code but the clock's runs under one. A crash leaves nothing: the state
+//! goes with the process.
 //!
 //! The number of keys is bounded. Keys that are as good as new are dropped, in small steps, when
 //! there is need of room; no other key ever is. When there is no room left, new keys are refused

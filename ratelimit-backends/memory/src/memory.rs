@@ -5,7 +5,7 @@ use std::{fmt, num::NonZeroUsize, sync::Arc};
 use ratelimit_backend::{
     Backend, BackendError, Clock, ErrorKind, MonotonicClock, Names, Reply, SyncBackend,
 };
-use ratelimit_core::{Action, Batch, Decisions, Timestamp, apply};
+use ratelimit_core::{Action, Batch, Decisions, Record, apply};
 
 use crate::{
     place::Place,
@@ -58,18 +58,21 @@ impl<C: Clock> Memory<C> {
         self.0.table.refused()
     }
 
+    /// The clock is read under the lock, here and below: a time read before it would be in the
+    /// past by then, and pull back what others have stored meanwhile.
     fn one(
         &self,
         place: Place<'_>,
         batch: Batch<'_>,
         action: Action,
-        now: Timestamp,
     ) -> Result<Decisions, BackendError> {
-        let table = &self.0.table;
+        let Inner { table, clock, .. } = &*self.0;
         if action == Action::Peek {
-            return Ok(apply(batch, action, &mut [table.copy(&place)], now)?);
+            let (record, now) = table.copy(&place, || clock.now());
+            return Ok(apply(batch, action, &mut [record], now?)?);
         }
         let mut shard = table.lock(table.shard_of(&place));
+        let now = clock.now()?;
         if let Some(record) = shard.get(&place) {
             let decisions = apply(batch, action, std::slice::from_mut(record), now)?;
             if record.is_none() {
@@ -92,25 +95,37 @@ impl<C: Clock> Memory<C> {
         places: &[Place<'_>],
         batch: Batch<'_>,
         action: Action,
-        now: Timestamp,
     ) -> Result<Decisions, BackendError> {
-        let mut shards = Shards::lock(&self.0.table, places);
+        let Inner { table, clock, .. } = &*self.0;
+        let mut shards = Shards::lock(table, places);
+        let now = clock.now()?;
         if action == Action::Peek {
             let mut records: Vec<_> =
                 places.iter().map(|place| shards.of(place).copy(place)).collect();
             return Ok(apply(batch, action, &mut records, now)?);
         }
-        if action == Action::Spend {
-            let new = places.iter().filter(|place| shards.of(place).get(place).is_none()).count();
-            self.0.table.reserve(new, &mut shards.locked, now).map_err(|_| full())?;
-        }
+        // Taken before room is made: a sweep passes over a place whose record is taken.
         let take = |place| shards.of(place).get(place).and_then(Option::take);
         let mut records: Vec<_> = places.iter().map(take).collect();
-        let decisions = apply(batch, action, &mut records, now);
+        let makes_known = action == Action::Spend;
+        let vacant = |records: &[Option<Record>]| {
+            records.iter().filter(|record| makes_known && record.is_none()).count()
+        };
+        let decisions = match table.reserve(vacant(&records), &mut shards.locked, now) {
+            Err(_) => Err(full()),
+            Ok(()) => {
+                let decisions = apply(batch, action, &mut records, now);
+                table.release(vacant(&records));
+                decisions.map_err(BackendError::from)
+            }
+        };
         for (place, record) in places.iter().zip(records) {
-            shards.of(place).put(place, record, now);
+            let shard = shards.of(place);
+            if makes_known || shard.get(place).is_some() {
+                shard.put(place, record, now);
+            }
         }
-        Ok(decisions?)
+        decisions
     }
 }
 
@@ -140,13 +155,12 @@ impl<'a> Shards<'a> {
 impl<C: Clock> SyncBackend for Memory<C> {
     fn apply_now(&self, batch: Batch<'_>, action: Action) -> Result<Decisions, BackendError> {
         let table = &self.0.table;
-        let now = self.0.clock.now()?;
         let mut slots = batch.slots().map(|slot| table.place(slot));
         match (slots.next(), slots.next()) {
-            (Some(place), None) => self.one(place, batch, action, now),
+            (Some(place), None) => self.one(place, batch, action),
             (first, second) => {
                 let places: Vec<_> = first.into_iter().chain(second).chain(slots).collect();
-                self.several(&places, batch, action, now)
+                self.several(&places, batch, action)
             }
         }
     }

@@ -77,10 +77,16 @@ impl Table {
         Shard { table: self, index, records: self.shards.shards()[index].write() }
     }
 
-    /// Copies the record at `place`, beside other readers.
-    pub(crate) fn copy(&self, place: &Place<'_>) -> Option<Record> {
+    /// Copies the record at `place`, beside other readers, and does `meanwhile` before anybody can
+    /// change it.
+    pub(crate) fn copy<T>(
+        &self,
+        place: &Place<'_>,
+        meanwhile: impl FnOnce() -> T,
+    ) -> (Option<Record>, T) {
         let records = self.shards.shards()[self.shard_of(place)].read();
-        records.get(place.hash, |(stored, _)| place.is(stored))?.1.get().clone()
+        let stored = records.get(place.hash, |(stored, _)| place.is(stored));
+        (stored.and_then(|(_, record)| record.get().clone()), meanwhile())
     }
 
     pub(crate) fn records(&self) -> usize {

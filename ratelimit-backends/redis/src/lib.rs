@@ -1,1 +1,53 @@
-//! Rate-limit state in Redis: many hosts, one Lua round trip, standalone, sentinel and cluster.
+//! Rate-limit state in Redis or Valkey, which many hosts share: standalone, sentinel, cluster.
+//!
+//! Atomicity comes from the server, which runs one script at a time: a check is one `EVALSHA`,
+//! whatever its number of limits, that reads the states, decides at the server's own clock, and
+//! writes. All its keys lie in one hash slot, so a cluster is no exception; what would need two
+//! slots is refused with a typed error before anything is sent.
+//!
+//! A crash or a timeout leaves the whole of a check, or nothing of it: scripts look at everything
+//! before they write anything, and no key is without a time to live, which is never shorter than
+//! its state matters. What is not known to have failed is never sent again, so an error says
+//! [`Effect::Unknown`](ratelimit_backend::Effect::Unknown) where a charge may have landed, and no
+//! check is ever charged twice.
+//!
+//! ```no_run
+//! use ratelimit_algorithms::{AsyncLimiter, TokenBucket};
+//! use ratelimit_redis::Redis;
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let store = Redis::connect("redis://127.0.0.1:6379").await?;
+//! let limiter = AsyncLimiter::new(store, "api", TokenBucket::per_second(10).burst(20))?;
+//!
+//! let decision = limiter.check("user:42").await?;
+//! if !decision.is_allowed() {
+//!     println!("retry in {}", decision.retry_after());
+//! }
+//! # Ok(())
+//! # }
+//! ```
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod redis;
+mod settings;
+
+mod exchange;
+mod step;
+
+mod key;
+mod reply;
+mod script;
+mod value;
+
+mod connection;
+mod error;
+
+pub use crate::{
+    redis::Redis,
+    settings::{Settings, UrlError},
+};
+
+/// The README's examples are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

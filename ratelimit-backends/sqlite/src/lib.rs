@@ -1,1 +1,70 @@
 //! Rate-limit state in a SQLite file: one host, many processes, survives restarts.
+//!
+//! Atomicity comes from `BEGIN IMMEDIATE`: reading the records, the decision and writing what
+//! follows are one transaction under the file's only write lock. Within a process one thread at a
+//! time holds the connection, and all decisions that wait for it are one transaction, each applied
+//! in turn. A denial that changes nothing writes nothing, and a peek only reads.
+//!
+//! A crash of the process leaves a decision whole or not at all: what was acknowledged is in the
+//! file, and nobody has to repair it. So does a loss of power under [`Synchronous::Full`]; under
+//! [`Synchronous::Normal`], the default, it may also take back the last decisions. A timeout
+//! leaves nothing: who cannot get the write lock in time gets
+//! [`ErrorKind::Timeout`](ratelimit_backend::ErrorKind::Timeout), and is not charged.
+//!
+//! ```
+//! use ratelimit_algorithms::{Limiter, TokenBucket};
+//! use ratelimit_sqlite::Sqlite;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("limits.db");
+//! let limiter = Limiter::new(Sqlite::open(&path)?, "api", TokenBucket::per_hour(10))?;
+//! assert_eq!(limiter.check("user:42")?.remaining, 9);
+//! drop(limiter);
+//!
+//! let again = Limiter::new(Sqlite::open(&path)?, "api", TokenBucket::per_hour(10))?;
+//! assert_eq!(again.check("user:42")?.remaining, 8);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it keeps to
+//!
+//! The number of records is bounded ([`Options::with_keys_max`]), for all processes together.
+//! Records that are as good as new are dropped in small steps between transactions; the file does
+//! not shrink, its free pages are used again. The write-ahead log is written back when it has
+//! grown to 4 MiB, and cut to that size when it starts anew. Processes that write without a pause
+//! let it grow to 16 MiB, and only somebody who keeps a read transaction open to more. Once a
+//! second the file is looked at, and if it was deleted or replaced the new one is opened.
+//!
+//! # What it needs
+//!
+//! A file system with locks and shared memory, as SQLite's write-ahead log does: not a network
+//! share. The file and its two companions (`-wal`, `-shm`) belong together. A store is of no use
+//! in a forked child: its calls get [`ErrorKind::Closed`](ratelimit_backend::ErrorKind::Closed).
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod options;
+mod sqlite;
+
+mod job;
+mod queue;
+
+mod rows;
+mod store;
+mod walk;
+
+mod busy;
+mod database;
+mod error;
+mod schema;
+
+pub use crate::{
+    options::{Options, Synchronous},
+    sqlite::Sqlite,
+};
+
+/// The README's examples are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

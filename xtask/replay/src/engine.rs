@@ -3,44 +3,78 @@
 use std::{
     collections::HashMap,
     num::NonZeroUsize,
-    str::FromStr,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use anyhow::bail;
+use anyhow::{Context, Result, bail};
 use ratelimit_algorithms::{Backend, Clock, ManualClock};
 use ratelimit_backend::{BackendError, Names, Reply};
 use ratelimit_core::{Action, Batch, Decisions, Record, Slot, apply};
 use ratelimit_memory::Memory;
+use ratelimit_redis::{Redis, Settings as RedisSettings};
+use ratelimit_servers::Server;
+use ratelimit_sqlite::Options as SqliteOptions;
 
-/// Which engine.
-#[derive(Clone, Copy)]
-pub(crate) enum Kind {
+/// What scenarios run on.
+pub(crate) enum Engine {
     Core,
     Memory,
+    Sqlite,
+    Redis(RedisServer),
 }
 
-impl FromStr for Kind {
-    type Err = anyhow::Error;
+/// A server, and how many scenarios have run on it.
+pub(crate) struct RedisServer {
+    url: String,
+    scenarios: u64,
+    /// Lives as long as this does, where it is a private one.
+    _private: Option<Server>,
+}
 
-    fn from_str(name: &str) -> anyhow::Result<Self> {
+impl Engine {
+    /// The engine of that name; `redis` starts a private server unless there is a URL.
+    pub(crate) fn start(name: &str) -> Result<Self> {
         match name {
             "core" => Ok(Self::Core),
             "memory" => Ok(Self::Memory),
-            _ => bail!("there is no backend {name:?}, only core and memory"),
+            "sqlite" => Ok(Self::Sqlite),
+            "redis" => RedisServer::start().map(Self::Redis),
+            _ => bail!("there is no backend {name:?}, only core, memory, sqlite and redis"),
         }
     }
-}
 
-impl Kind {
     /// A store that knows nobody yet, and goes by `clock`.
-    pub(crate) fn start(self, clock: ManualClock) -> Arc<dyn Backend> {
-        match self {
+    pub(crate) async fn store(&mut self, clock: ManualClock) -> Result<Arc<dyn Backend>> {
+        Ok(match self {
             Self::Core => {
                 Arc::new(Core { clock, records: Mutex::default(), names: Names::default() })
             }
             Self::Memory => Arc::new(Memory::with_clock(clock, NonZeroUsize::MAX)),
-        }
+            Self::Sqlite => Arc::new(SqliteOptions::in_memory().with_clock(clock).open()?),
+            Self::Redis(server) => Arc::new(server.store(clock).await?),
+        })
+    }
+}
+
+impl RedisServer {
+    fn start() -> Result<Self> {
+        let (url, private) = match std::env::var("RATELIMIT_REDIS_URL") {
+            Ok(url) => (url, None),
+            Err(_) => {
+                let server = Server::start(&[]).context(
+                    "redis-server is not on the path: install it, or set RATELIMIT_REDIS_URL",
+                )?;
+                (server.url(), Some(server))
+            }
+        };
+        Ok(Self { url, scenarios: 0, _private: private })
+    }
+
+    /// Every scenario has keys of its own.
+    async fn store(&mut self, clock: ManualClock) -> Result<Redis> {
+        self.scenarios += 1;
+        let prefix = format!("replay-{}-{}", std::process::id(), self.scenarios);
+        Ok(RedisSettings::new(&self.url)?.prefix(&prefix)?.clock(clock).connect().await?)
     }
 }
 

@@ -18,9 +18,9 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::{check::Differences, engine::Kind, scenario::Scenario};
+use crate::{check::Differences, engine::Engine, scenario::Scenario};
 
-const USAGE: &str = "usage: cargo xtask replay [--backend core|memory] [--check] FILE
+const USAGE: &str = "usage: cargo xtask replay [--backend core|memory|sqlite|redis] [--check] FILE
 FILE holds scenarios as JSON lines; - is the standard input.";
 
 fn main() -> ExitCode {
@@ -37,7 +37,8 @@ fn main() -> ExitCode {
 /// Whether nothing differed.
 fn run() -> Result<bool> {
     let options = Options::parse(std::env::args().skip(1))?;
-    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut engine = Engine::start(&options.backend)?;
     let mut out = io::stdout().lock();
     let mut differences = Differences::default();
     for (number, line) in (1..).zip(BufReader::new(open(&options.file)?).lines()) {
@@ -46,7 +47,7 @@ fn run() -> Result<bool> {
             continue;
         }
         let scenario = Scenario::parse(&line).with_context(|| format!("line {number}"))?;
-        let decided = runtime.block_on(replay::replay(&scenario, options.backend))?;
+        let decided = runtime.block_on(replay::replay(&scenario, &mut engine))?;
         if options.check {
             differences.compare(&scenario, &decided);
         } else {
@@ -60,17 +61,17 @@ fn run() -> Result<bool> {
 }
 
 struct Options {
-    backend: Kind,
+    backend: String,
     check: bool,
     file: String,
 }
 
 impl Options {
     fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self> {
-        let (mut backend, mut check, mut file) = (Kind::Core, false, None);
+        let (mut backend, mut check, mut file) = ("core".to_owned(), false, None);
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
-                "--backend" => backend = arguments.next().context(USAGE)?.parse()?,
+                "--backend" => backend = arguments.next().context(USAGE)?,
                 "--check" => check = true,
                 "--help" => bail!("{USAGE}"),
                 name if name.starts_with("--") => bail!("no such option: {name}\n{USAGE}"),

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     decimal,
-    engine::Kind,
+    engine::Engine,
     scenario::{Action, Asked, Limit, Scenario, Step},
 };
 
@@ -31,10 +31,13 @@ const DECIDED: [&str; 10] = [
 
 type Limiter = AsyncLimiter<Arc<dyn Backend>>;
 
-/// The scenario's steps, with what `kind` decided.
-pub(crate) async fn replay(scenario: &Scenario, kind: Kind) -> Result<Vec<Map<String, Value>>> {
+/// The scenario's steps, with what `engine` decided.
+pub(crate) async fn replay(
+    scenario: &Scenario,
+    engine: &mut Engine,
+) -> Result<Vec<Map<String, Value>>> {
     let clock = ManualClock::default();
-    let store = kind.start(clock.clone());
+    let store = engine.store(clock.clone()).await?;
     let mut stage = Stage { store, clock, limiters: Vec::new(), limit: scenario.limit.clone() };
     let mut main = stage.main(CarryOver::AsIs);
     let mut steps = Vec::new();

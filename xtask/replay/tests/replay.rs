@@ -8,7 +8,7 @@ use std::{
 
 const ORIGINAL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/traces/original.jsonl");
 
-const ENGINES: [&str; 2] = ["core", "memory"];
+const ENGINES: [&str; 4] = ["core", "memory", "sqlite", "redis"];
 
 fn replay(arguments: &[&str], input: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_ratelimit-replay"))

@@ -117,6 +117,20 @@ impl Model for Hybrid {
         !has_past && !is_used && self.tokens(now) == whole(self.limit())
     }
 
+    /// Others may keep a shared sensor high, and the refill at its slowest.
+    fn is_expired(&self, now: u64) -> bool {
+        let mut key = self.clone();
+        key.rewind(now);
+        match self.numbers.scope {
+            Scope::PerKey => key.is_as_new(now),
+            Scope::Shared => {
+                let refilled = self.refill(self.least_burst()).over(key.at, now);
+                let is_used = 0 < key.guard.used(self.numbers.window, now);
+                !is_used && whole(self.limit()) <= key.tokens + refilled
+            }
+        }
+    }
+
     fn wait_max(&self) -> u64 {
         let refill = self.refill(self.least_burst()).time_for(self.limit());
         self.sensor.memory() + self.numbers.window + refill

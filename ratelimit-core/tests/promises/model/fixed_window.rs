@@ -28,7 +28,7 @@ impl FixedWindow {
     }
 
     const fn is_over(&self, now: u64) -> bool {
-        self.start + self.window <= now
+        self.used == 0 || self.start + self.window <= now
     }
 
     const fn used(&self, now: u64) -> u64 {

@@ -47,6 +47,13 @@ pub(crate) trait Model: Debug {
 
     fn is_as_new(&self, now: u64) -> bool;
 
+    /// Whether a store may have forgotten the key, so that there is nothing to give back to.
+    fn is_expired(&self, now: u64) -> bool {
+        let mut key = self.boxed();
+        key.rewind(now);
+        key.is_as_new(now)
+    }
+
     /// No wait is longer.
     fn wait_max(&self) -> u64;
 
@@ -105,8 +112,10 @@ impl Reference {
         self.answer(now, self.ask(now, cost))
     }
 
+    /// To a key that a store may have forgotten there is nothing to give back.
     pub(crate) fn refund(&mut self, now: u64, cost: u64) -> Answer {
         self.settle(now);
+        let expired = self.known.take_if(|key| key.is_expired(now));
         if self.known.is_some() {
             let mut key = self.open(now);
             if !key.is_as_new(now) {
@@ -114,7 +123,9 @@ impl Reference {
             }
             self.close(key);
         }
-        self.answer(now, ALLOW)
+        let answer = self.answer(now, ALLOW);
+        self.known = self.known.take().or(expired);
+        answer
     }
 
     pub(crate) fn reset(&mut self, now: u64) -> Answer {

@@ -73,6 +73,11 @@ impl Model for TokenBucket {
         (whole(self.capacity) - self.tokens(now)).is_zero()
     }
 
+    fn is_expired(&self, now: u64) -> bool {
+        let is_full = || self.tokens(now.max(self.at)) == whole(self.capacity);
+        if self.initial < self.capacity { self.is_forgotten(now) } else { is_full() }
+    }
+
     fn wait_max(&self) -> u64 {
         self.rate.time_for(self.capacity)
     }

@@ -1,0 +1,82 @@
+//! Promises about policies that change while the store remembers.
+#![expect(missing_docs, reason = "a promise is its name")]
+
+use ratelimit_backend::{Effect, ErrorKind};
+use ratelimit_core::{Action, CarryOver, ConfigError, Policy};
+
+use crate::{Subject, rules, subject::check, trace::Trace};
+
+pub async fn changed_numbers_are_read_as_is(subject: Subject) {
+    change_to_and_fro(&subject, CarryOver::AsIs).await;
+}
+
+pub async fn changed_numbers_are_read_in_proportion(subject: Subject) {
+    change_to_and_fro(&subject, CarryOver::Proportional).await;
+}
+
+pub async fn changed_numbers_start_anew(subject: Subject) {
+    change_to_and_fro(&subject, CarryOver::Reset).await;
+}
+
+pub async fn another_algorithm_is_incompatible_until_a_reset(subject: Subject) {
+    let policies = rules::one_of_each(10).into_iter().map(|policy| named("same", &policy));
+    let policies: Vec<_> = policies.collect();
+    let bystander = named("bystander", &policies[0]);
+    for (old, new) in pairs_of_other_algorithms(&policies) {
+        subject.charge(old, "key", 1).await;
+        let before = [subject.peek(old, "key").await, subject.peek(&bystander, "key").await];
+
+        let batch = [check(&bystander, b"key", 1), check(new, b"key", 1)];
+        for action in [Action::Spend, Action::Peek, Action::Refund] {
+            for checks in [&batch[1..], &batch] {
+                let error = subject.apply(checks, action).await.expect_err("one is of the other");
+                let what = (error.kind(), error.effect());
+                assert_eq!(what, (ErrorKind::Incompatible, Effect::NotApplied), "{old} to {new}");
+            }
+        }
+        let after = [subject.peek(old, "key").await, subject.peek(&bystander, "key").await];
+        assert_eq!(after, before, "{old} to {new}: an error charges nothing");
+
+        subject.reset(new, "key").await;
+        assert_eq!(subject.peek(new, "key").await, subject.peek(new, "unknown").await, "{new}");
+    }
+}
+
+pub async fn another_algorithm_starts_anew_where_the_policy_says_so(subject: Subject) {
+    let anew = |policy: Policy| named("same", &policy).with_carry_over(CarryOver::Reset);
+    let policies: Vec<_> = rules::keys_apart(10).into_iter().map(anew).collect();
+    for (old, new) in pairs_of_other_algorithms(&policies) {
+        subject.fill(old, "key").await;
+        let fresh = subject.spend(new, "unknown", 1).await;
+        assert_eq!(subject.spend(new, "key", 1).await, fresh, "{old} to {new}");
+        subject.reset(new, "key").await;
+        subject.reset(new, "unknown").await;
+    }
+}
+
+pub async fn a_name_means_one_set_of_numbers(subject: Subject) {
+    let names = subject.backend.names();
+    let [policy, other] = [10, 20].map(|limit| rules::fixed_windows(limit).swap_remove(0));
+    let claim = names.claim(&policy).expect("the name is free");
+    let again = names.claim(&policy).expect("the numbers are the same");
+    assert!(matches!(names.claim(&other), Err(ConfigError::DuplicateName)));
+    drop((claim, again));
+    names.claim(&other).expect("the name is free again");
+}
+
+async fn change_to_and_fro(subject: &Subject, carry_over: CarryOver) {
+    for pair in rules::pairs(10, carry_over) {
+        Trace::of(subject).of_single_checks(&pair).await;
+    }
+}
+
+fn named(name: &str, policy: &Policy) -> Policy {
+    Policy::new(name, *policy.algorithm()).expect("the name is good")
+}
+
+fn pairs_of_other_algorithms(policies: &[Policy]) -> impl Iterator<Item = (&Policy, &Policy)> {
+    let is_other =
+        |(old, new): &(&Policy, &Policy)| old.algorithm().name() != new.algorithm().name();
+    let pairs = policies.iter().flat_map(|old| policies.iter().map(move |new| (old, new)));
+    pairs.filter(is_other)
+}

@@ -1,0 +1,112 @@
+//! Promises about keys: any bytes are one, and no two are taken for each other.
+#![expect(missing_docs, reason = "a promise is its name")]
+
+use ratelimit_core::Policy;
+
+use crate::{Subject, rules};
+
+pub async fn hostile_keys_are_keys_like_any(subject: Subject) {
+    let policy = rules::token_buckets(3).swap_remove(0);
+    for key in hostile() {
+        let shown = String::from_utf8_lossy(&key[..key.len().min(32)]);
+        let (admitted, _) = subject.exhaust(&policy, &key).await;
+        assert_eq!(admitted, 3, "{shown:?} of {} bytes is no other key", key.len());
+    }
+}
+
+pub async fn names_and_keys_do_not_run_into_each_other(subject: Subject) {
+    let quota = *rules::fixed_windows(1)[0].algorithm();
+    for name in ["a", "a.b", "a.b.c", "a-b", "b", "a.b.1"] {
+        let policy = Policy::new(name, quota).expect("the name is good");
+        for key in ["", "b", ".b", "b.c", "c", ":", ":b", "b:c", "#", "-b", ".b.c", "1", ".1"] {
+            let decision = subject.spend(&policy, key, 1).await;
+            assert!(decision.is_allowed(), "{name:?} and {key:?}: {decision:?}");
+            assert!(!subject.spend(&policy, key, 1).await.is_allowed(), "{name:?} and {key:?}");
+        }
+    }
+}
+
+/// No two the same, though to some programs they are.
+fn hostile() -> Vec<Vec<u8>> {
+    let texts = [
+        "",
+        " ",
+        "a",
+        "A",
+        " a",
+        "a ",
+        "a\0",
+        "\0",
+        "\0\0",
+        "nul",
+        "nul\0x",
+        "\r\n",
+        "\n",
+        "\r\nINCR x\r\n",
+        "\t",
+        "*",
+        "?",
+        "[a]",
+        "[^a]",
+        "{",
+        "}",
+        "{}",
+        "{a}b",
+        "{a}c",
+        "a}{b",
+        "'; DROP TABLE keys; --",
+        "\"",
+        "'",
+        "\\",
+        "%",
+        "%s",
+        "_",
+        "$1",
+        "?1",
+        ":key",
+        "\"]] os.execute()",
+        "'; return 1 --",
+        "1",
+        "01",
+        "1.0",
+        "0x31",
+        "31",
+        "-1",
+        "1e0",
+        "NaN",
+        "null",
+        "NULL",
+        "true",
+        "k:tb",
+        "__global__",
+        "k:1700000000",
+        "#",
+        "token-bucket",
+        "token-bucket#",
+        "token-bucket:a",
+        "adaptive.shared#",
+        "../../etc/passwd",
+        "é",
+        "e\u{301}",
+        "İ",
+        "i",
+        "ı",
+        "ａ",
+        "a\u{200b}",
+        "ß",
+        "ss",
+    ];
+    let bytes: [&[u8]; 5] = [b"\xff", b"\xff\xfe", b"\xed\xa0\x80", b"\xc3", b"\x80"];
+    // About the lengths at which stores begin to keep keys in another way, in pairs that differ
+    // at one end only.
+    let long = [8, 15, 16, 21, 22, 23, 24, 31, 32, 255, 256, 1 << 10, 100 << 10];
+    let ends = |length: usize| {
+        let [mut first, mut last] = [vec![b'x'; length], vec![b'x'; length]];
+        first[0] = b'y';
+        last[length - 1] = b'y';
+        [vec![b'x'; length], first, last]
+    };
+    let texts = texts.into_iter().map(|text| text.as_bytes().to_vec());
+    let bytes = bytes.into_iter().map(<[u8]>::to_vec);
+    texts.chain(bytes).chain(long.into_iter().flat_map(ends)).collect()
+}

@@ -1,0 +1,191 @@
+//! The macro, how much it asks, and the one list of promises.
+
+use ratelimit_backend::{Backend, ManualClock};
+use ratelimit_core::Timestamp;
+use tokio::runtime;
+
+use crate::Subject;
+
+/// How much the suite asks of a store. The defaults take a store in memory a few seconds.
+#[must_use]
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    pub(crate) checks_per_task: u64,
+    pub(crate) trace_steps: u64,
+    pub(crate) keys: u64,
+    pub(crate) seed: u64,
+}
+
+impl Effort {
+    /// 64 tasks of 200 checks, traces of 500 steps, 10 000 keys.
+    pub const fn new() -> Self {
+        Self { checks_per_task: 200, trace_steps: 500, keys: 10_000, seed: 0 }
+    }
+
+    /// How many checks each of the 64 tasks makes that race for one limit.
+    pub const fn with_checks_per_task(self, checks_per_task: u64) -> Self {
+        Self { checks_per_task, ..self }
+    }
+
+    /// How many steps a random trace has.
+    pub const fn with_trace_steps(self, trace_steps: u64) -> Self {
+        Self { trace_steps, ..self }
+    }
+
+    /// How many keys the store sees in its growth.
+    pub const fn with_keys(self, keys: u64) -> Self {
+        Self { keys, ..self }
+    }
+
+    /// What the random traces are drawn from; the same seed draws the same traces.
+    pub const fn with_seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
+    }
+}
+
+impl Default for Effort {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Makes a store, and asks whether it keeps a promise.
+///
+/// # Panics
+///
+/// If it does not.
+pub fn keep<B: Backend + 'static>(
+    make: impl AsyncFnOnce(ManualClock) -> B,
+    effort: Effort,
+    promise: impl AsyncFnOnce(Subject),
+) {
+    let mut runtime = runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(WORKERS).enable_all().build();
+    runtime.expect("a runtime can be made").block_on(async {
+        let clock = ManualClock::new(START);
+        let backend = make(clock.clone()).await;
+        promise(Subject::new(backend, clock, effort)).await;
+    });
+}
+
+/// So many threads that two of them meet even where there is one core.
+const WORKERS: usize = 4;
+
+/// No multiple of anything, so that windows aligned to the epoch and others differ.
+const START: Timestamp = Timestamp::from_micros(1_700_000_012_345_678).unwrap();
+
+/// Writes the macro and its documentation from the list below. A promise that is missing from
+/// the list is dead code, which the compiler says. `$d` is a dollar sign.
+macro_rules! promises {
+    ($d:tt $($module:ident: $($name:ident)*;)*) => {
+        #[doc(hidden)]
+        pub mod promise {
+            $($(pub use crate::$module::$name;)*)*
+        }
+
+        /// Expands to one test for each promise of a store.
+        ///
+        /// The first argument is an async function, most often a closure, that makes a new, empty
+        /// store which goes by the clock that it is given:
+        ///
+        /// ```
+        /// # use ratelimit_backend::{Backend, BackendError, ManualClock, Names, Reply};
+        /// # use ratelimit_core::{Action, Batch};
+        /// # use ratelimit_conformance::Effort;
+        /// # struct MyStore;
+        /// # impl MyStore {
+        /// #     fn with_clock(_: ManualClock) -> Self { Self }
+        /// #     async fn connect(_: ManualClock) -> Result<Self, BackendError> { Ok(Self) }
+        /// # }
+        /// # impl Backend for MyStore {
+        /// #     fn apply<'a>(&'a self, _: Batch<'a>, _: Action) -> Reply<'a> { unimplemented!() }
+        /// #     fn names(&self) -> &Names { unimplemented!() }
+        /// # }
+        /// mod local {
+        /// #   use {super::*, ratelimit_conformance::suite};
+        ///     suite!(async |clock| MyStore::with_clock(clock));
+        /// }
+        /// mod remote {
+        /// #   use {super::*, ratelimit_conformance::suite};
+        ///     suite!(
+        ///         async |clock| MyStore::connect(clock).await.expect("the server is there"),
+        ///         Effort::new().with_checks_per_task(20)
+        ///     );
+        /// }
+        /// ```
+        ///
+        /// The second one, which may be left out, is an [`Effort`](crate::Effort). The function
+        /// is called once in each test, within a runtime that ends with it.
+        ///
+        /// The clock often stands while a test runs. A store that also forgets by a clock which
+        /// does not has to keep things for some seconds more when it is tested. That it
+        /// may answer [`Overloaded`](ratelimit_backend::ErrorKind::Overloaded), and nothing was
+        /// charged, is understood: it is asked again.
+        ///
+        /// # The promises
+        ///
+        $($(#[doc = concat!("- `", stringify!($name), "`")])*)*
+        #[macro_export]
+        macro_rules! suite {
+            ($d make:expr $d(,)?) => {
+                $d crate::suite!($d make, $d crate::Effort::new());
+            };
+            ($d make:expr, $d effort:expr $d(,)?) => {
+                $($(
+                    #[test]
+                    fn $name() {
+                        $d crate::keep($d make, $d effort, $d crate::promise::$name);
+                    }
+                )*)*
+            };
+        }
+    };
+}
+
+promises! { $
+    agreement:
+        fixed_windows_decide_as_the_core
+        sliding_window_logs_decide_as_the_core
+        sliding_window_counters_decide_as_the_core
+        token_buckets_decide_as_the_core
+        leaky_buckets_decide_as_the_core
+        adaptive_hybrids_decide_as_the_core
+        shared_sensors_decide_as_the_core
+        batches_decide_as_the_core
+        growing_stores_decide_as_the_core;
+    answers:
+        a_peek_changes_nothing
+        a_denial_charges_nothing
+        a_reset_makes_a_key_as_good_as_new
+        a_refund_gives_back_no_more_than_was_charged
+        retry_after_is_neither_early_nor_late
+        reset_after_is_neither_early_nor_late
+        a_clock_that_steps_back_grants_nothing;
+    batches:
+        a_batch_is_charged_as_one
+        a_denied_batch_charges_nothing
+        one_key_under_several_policies_is_several_states
+        a_dropped_reply_leaves_one_whole_charge_or_none
+        an_empty_batch_has_no_decisions;
+    changes:
+        changed_numbers_are_read_as_is
+        changed_numbers_are_read_in_proportion
+        changed_numbers_start_anew
+        another_algorithm_is_incompatible_until_a_reset
+        another_algorithm_starts_anew_where_the_policy_says_so
+        a_name_means_one_set_of_numbers;
+    keys:
+        hostile_keys_are_keys_like_any
+        names_and_keys_do_not_run_into_each_other;
+    races:
+        tasks_at_once_spend_a_fixed_window_exactly
+        tasks_at_once_spend_a_sliding_window_log_exactly
+        tasks_at_once_spend_a_sliding_window_counter_exactly
+        tasks_at_once_spend_a_token_bucket_exactly
+        tasks_at_once_spend_a_leaky_bucket_exactly
+        tasks_at_once_spend_an_adaptive_hybrid_exactly
+        tasks_at_once_feed_a_shared_sensor_exactly
+        batches_in_opposite_orders_neither_wait_nor_overspend
+        refunds_at_once_lose_nothing
+        a_reset_amid_checks_grants_one_limit;
+}

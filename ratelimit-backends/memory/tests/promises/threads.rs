@@ -1,0 +1,168 @@
+//! Threads that meet at a key, a shard, or the bound.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+};
+
+use ratelimit_backend::{BackendError, Clock};
+use ratelimit_conformance::{Dice, one_of_each};
+use ratelimit_core::{Action, Detail, Micros, Timestamp};
+
+use crate::asking::{
+    Answer, ask, ask_all, at, check, is_allowed, is_refused, memory, policy, remaining, reset,
+    spend, with_clock,
+};
+
+#[test]
+fn sixty_four_threads_spend_exactly_the_limit_of_each_algorithm() {
+    for policy in one_of_each(100_000) {
+        let (memory, _) = memory(1_000);
+        let alone = admitted((0..640_000).map(|_| spend(&memory, &policy, "alone")));
+        let (memory, _) = crate::asking::memory(1_000);
+        let together =
+            on_threads(64, |_| admitted((0..10_000).map(|_| spend(&memory, &policy, "key"))));
+        assert_eq!(together.iter().sum::<u64>(), alone, "{policy}");
+    }
+}
+
+/// A time that was read before a lock was had would reopen a window that is over.
+#[test]
+fn no_window_is_spent_twice_while_time_goes_on() {
+    let window = Micros::new(50);
+    let quota = ratelimit_core::fixed_window::Quota::new(10, window.into(), Default::default());
+    let policy = ratelimit_core::Policy::new("fast", quota.expect("good numbers"));
+    let policy = policy.expect("a good name");
+    let memory = with_clock(Ticking::default(), 10);
+    let starts = on_threads(4, |_| {
+        let answers = (0..50_000).map(|_| spend(&memory, &policy, "key").expect("it is known"));
+        let admitted = answers.filter(|decision| decision.is_allowed());
+        admitted.map(|decision| window_start(decision.detail)).collect::<Vec<_>>()
+    });
+    let mut starts = starts.concat();
+    starts.sort_unstable();
+    for spent in starts.chunk_by(|one, other| one == other) {
+        assert!(spent.len() <= 10, "{} permits in the window from {:?}", spent.len(), spent[0]);
+    }
+}
+
+#[test]
+fn no_token_comes_back_twice_while_time_goes_on() {
+    let quota = ratelimit_core::token_bucket::Quota::new(5, 1, Micros::new(10).into());
+    let policy = ratelimit_core::Policy::new("fast", quota.expect("good numbers"));
+    let policy = policy.expect("a good name");
+    let memory = with_clock(Ticking::default(), 10);
+    let admitted = on_threads(4, |_| admitted((0..50_000).map(|_| spend(&memory, &policy, "key"))));
+    // 200 000 checks are as many ticks of a microsecond.
+    assert!(admitted.iter().sum::<u64>() <= 5 + 200_000 / 10);
+}
+
+#[test]
+fn checks_and_sweeps_and_resets_grant_one_limit_per_reset() {
+    let (memory, _) = memory(50);
+    let policy = policy("token-bucket", 5);
+    let counts = on_threads(8, |thread| {
+        let turns = 0..20_000_u32;
+        match thread {
+            0 => turns.step_by(10).map(|_| reset(&memory, &policy, "key")).map(|()| 1).sum(),
+            1..4 => admitted(turns.map(|_| spend(&memory, &policy, "key"))),
+            // Keys that come, are idle at once, and are swept when the next ones come.
+            _ => turns.map(|turn| come_and_go(&memory, &policy, &format!("{thread}-{turn}"))).sum(),
+        }
+    });
+    let (resets, admitted) = (counts[0], counts[1..4].iter().sum::<u64>());
+    assert!(admitted <= 5 * (resets + 1), "{admitted} admitted, {resets} resets");
+    assert!(memory.keys() <= 50);
+}
+
+#[test]
+fn batches_over_common_keys_charge_all_of_them_or_none() {
+    let (memory, _) = memory(100);
+    let policy = policy("fixed-window", 20_000);
+    let charges = on_threads(8, |thread| {
+        let mut dice = Dice::new(thread);
+        let mut charges = [0_u64; KEYS.len()];
+        for _ in 0..10_000 {
+            let first = *dice.pick(&[0_usize, 1, 2, 3, 4, 5, 6, 7]);
+            let indices = [first, (first + 3) % 8, (first + 6) % 8];
+            let checks = indices.map(|index| check(&policy, KEYS[index], 1));
+            let spent = ask_all(&memory, &checks, Action::Spend).expect("there is room");
+            if spent.iter().all(|decision| decision.is_allowed()) {
+                indices.into_iter().for_each(|index| charges[index] += 1);
+            }
+        }
+        charges
+    });
+    for (index, key) in KEYS.into_iter().enumerate() {
+        let charged: u64 = charges.iter().map(|charges| charges[index]).sum();
+        assert_eq!(charged + remaining(&memory, &policy, key), 20_000, "{key}");
+    }
+}
+
+#[test]
+fn threads_that_flood_never_pass_the_bound_together() {
+    let (memory, clock) = memory(1_000);
+    let policy = policy("token-bucket", 10);
+    let refused = on_threads(8, |thread| {
+        let mut refused = 0;
+        for turn in 0..10_000_u32 {
+            let answer = spend(&memory, &policy, &format!("{thread}-{turn}"));
+            refused += u64::from(is_refused(&answer));
+            clock.advance(Micros::new(1_000));
+            assert!(memory.keys() <= 1_000);
+        }
+        refused
+    });
+    assert_eq!(refused.iter().sum::<u64>(), memory.capacity_rejected());
+    clock.advance(Micros::from_secs(600));
+    for number in 0..1_000_u32 {
+        assert!(
+            is_allowed(&spend(&memory, &policy, &number.to_string())),
+            "all room is found again"
+        );
+    }
+}
+
+const KEYS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
+
+/// A clock of which no two readings are the same.
+#[derive(Debug, Default)]
+struct Ticking(AtomicU64);
+
+impl Clock for Ticking {
+    fn now(&self) -> Result<Timestamp, BackendError> {
+        Ok(at(self.0.fetch_add(1, Ordering::Relaxed)))
+    }
+}
+
+/// Runs `work` on so many threads at once, and collects what they return.
+fn on_threads<T: Send>(count: u64, work: impl Fn(u64) -> T + Sync) -> Vec<T> {
+    let work = &work;
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..count).map(|thread| scope.spawn(move || work(thread))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no thread panics")).collect()
+    })
+}
+
+fn admitted(answers: impl Iterator<Item = Answer>) -> u64 {
+    answers.filter(is_allowed).map(|_| 1).sum()
+}
+
+fn come_and_go<C: Clock>(
+    memory: &ratelimit_memory::Memory<C>,
+    policy: &ratelimit_core::Policy,
+    key: &str,
+) -> u64 {
+    if is_allowed(&spend(memory, policy, key)) {
+        let refund = ask(memory, &check(policy, key, 1), Action::Refund);
+        assert!(is_allowed(&refund));
+    }
+    0
+}
+
+fn window_start(detail: Detail) -> Timestamp {
+    match detail {
+        Detail::FixedWindow { window_start, .. } => window_start,
+        other => panic!("{other:?} is not of a fixed window"),
+    }
+}

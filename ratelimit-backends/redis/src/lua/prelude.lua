@@ -1,0 +1,65 @@
+-- What every step shares: the time, the action, and how a state lies under its key.
+--
+--   ARGV[1]  the time in microseconds, for tests; '' for the server's
+--   ARGV[2]  'spend', 'peek' or 'refund'
+--   ARGV[2i + 1], ARGV[2i + 2]  of KEYS[i]: the header of its state, and the terms of its step
+--
+-- A state is its header, then its words, seven bytes each. Nothing is ever printed or parsed as a
+-- decimal: all numbers are integers below 2^53, which doubles hold and `struct` packs exactly.
+-- A step reads and computes, and only when all of them have is anything written.
+
+local call, floor, ceil, min, max = redis.call, math.floor, math.ceil, math.min, math.max
+local pack, unpack_words = struct.pack, struct.unpack
+
+local EXACT_MAX = 9007199254740991
+local now, spare_ms
+
+if ARGV[1] == '' then
+  local time = call('TIME')
+  now, spare_ms = time[1] * 1000000 + time[2], 0
+else
+  -- A test's clock may stand while the server's goes on.
+  now, spare_ms = ARGV[1] + 0, 3600000
+end
+
+local spends, refunds = ARGV[2] == 'spend', ARGV[2] == 'refund'
+
+-- A step takes a key, its header and its terms (and the key's index, if it has use for it). It
+-- tells what was found, whether the request fits, what to store if all requests do, for how many
+-- microseconds that is not to be forgotten, and what to store if they do not. What to store is
+-- the words behind the header, or a function that writes; what is false is not stored.
+
+-- Set where a value is not this policy's, or no state at all. Then nothing is written, and the
+-- caller finds out with `read.lua` what it is.
+local damaged = false
+
+-- The value under a key, if it is a string of that header and so many words.
+local function read(key, header, words)
+  local value = redis.pcall('GET', key)
+  if not value then return false end
+  if type(value) ~= 'string' or #value ~= #header + 7 * words
+    or value:sub(1, #header) ~= header then
+    damaged = true
+    return false
+  end
+  return value
+end
+
+local function ms(ttl)
+  return max(ceil(ttl / 1000), 1) + spare_ms
+end
+
+-- Stores what a step has returned.
+local function store(key, header, state, ttl)
+  if type(state) == 'string' then
+    call('SET', key, header .. state, 'PX', ms(ttl))
+  elseif state then
+    state()
+  end
+end
+
+-- The first part of a reply: 1 if all was admitted, 0 if not, 2 if something found is not what it
+-- should be, and nothing was done; then the time.
+local function verdict(fits)
+  return pack('>BI7', damaged and 2 or fits and 1 or 0, now)
+end

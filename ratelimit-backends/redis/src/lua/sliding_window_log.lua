@@ -1,0 +1,25 @@
+-- Mirrors `Arithmetic for sliding_window_log::Quota` in ratelimit-core/src/sliding_window_log.rs.
+
+local function sliding_window_log(key, header, terms)
+  local limit, window, entries_max, cost = unpack_words('>I7I7I7I7', terms)
+  local log = open_log(key, header, 1, window)
+  local function write() save(log, header .. pack('>I7', log.base), window) end
+
+  local pulled = log.pulled and write
+  if refunds then
+    local refund = 0 < log.used and function()
+      take(log, cost)
+      write()
+    end
+    local last = cost < log.used and leaves(log, cost)
+    return show(log, header, '', last), true, refund
+  end
+
+  local excess = limit < log.used + cost
+  local is_full = entries_max <= log.size - log.gone and log.at ~= now
+  local found = show(log, header, '', excess and leaves(log, limit - cost))
+  return found, not excess and not is_full, function()
+    push(log, cost)
+    write()
+  end, nil, pulled
+end

@@ -1,0 +1,183 @@
+//! What a store is made from: where the server is, and how to speak to it.
+
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+
+use fred::types::{
+    Builder,
+    config::{Config, ReconnectPolicy, TcpConfig, UnresponsiveConfig},
+};
+use ratelimit_backend::{BackendError, Clock, ErrorKind};
+use ratelimit_core::ConfigError;
+
+use crate::{Redis, connection::Connection, error, key::Keyspace};
+
+/// Where the server is, and how to speak to it. Its `Debug` shows neither.
+#[derive(Clone)]
+#[must_use]
+pub struct Settings {
+    config: Config,
+    keyspace: Keyspace,
+    client_name: String,
+    pool_size: NonZeroUsize,
+    timeout: Duration,
+    connect_timeout: Duration,
+    queue_max: usize,
+    clock: Option<Arc<dyn Clock>>,
+}
+
+impl Settings {
+    /// A server by its URL:
+    ///
+    /// ```text
+    /// redis :// [[user:]password@] host [:port][/database]
+    /// redis-cluster :// [[user:]password@] host [:port][?node=host:port[&node=…]]
+    /// redis-sentinel :// [[user:]password@] host [:port][/database]?sentinelServiceName=name[&node=host:port…]
+    /// ```
+    ///
+    /// With `rediss` instead of `redis` the connection is encrypted; `valkey` and `valkeys` mean
+    /// the same as either.
+    ///
+    /// # Errors
+    ///
+    /// If the URL is none of these, or asks for encryption and neither of the features
+    /// `tls-rustls` and `tls-native` is on.
+    pub fn new(url: &str) -> Result<Self, UrlError> {
+        let config = Config::from_url(url).map_err(|_| UrlError::Malformed)?;
+        if ["rediss", "valkeys"].iter().any(|scheme| url.starts_with(scheme)) && !config.uses_tls()
+        {
+            return Err(UrlError::NoTls);
+        }
+        Ok(Self::from_config(config))
+    }
+
+    /// A server by the client's own configuration, for what a URL cannot say: certificates, other
+    /// credentials for sentinels. The exchange of messages is set up here all the same.
+    pub fn from_config(config: Config) -> Self {
+        Self {
+            config,
+            keyspace: Keyspace::new("ratelimit").expect("the name is good"),
+            client_name: "ratelimit".to_owned(),
+            pool_size: NonZeroUsize::MIN,
+            timeout: Duration::from_millis(100),
+            connect_timeout: Duration::from_secs(2),
+            queue_max: 10_000,
+            clock: None,
+        }
+    }
+
+    /// What all keys begin with; by default `ratelimit`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::BadName`] if it is not 1 to 64 characters of `a-z`, `0-9`, `_`, `.`, `-`.
+    pub fn prefix(self, prefix: &str) -> Result<Self, ConfigError> {
+        Ok(Self { keyspace: Keyspace::new(prefix)?, ..self })
+    }
+
+    /// The name of the connections in the server's `CLIENT LIST`; by default `ratelimit`.
+    pub fn client_name(self, name: impl Into<String>) -> Self {
+        Self { client_name: name.into(), ..self }
+    }
+
+    /// How many connections there are, to each node; by default one, which many tasks share.
+    pub fn pool_size(self, pool_size: NonZeroUsize) -> Self {
+        Self { pool_size, ..self }
+    }
+
+    /// How long to wait for an answer; by default 100 ms.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// How long to wait for a connection; by default two seconds.
+    pub fn connect_timeout(self, connect_timeout: Duration) -> Self {
+        Self { connect_timeout, ..self }
+    }
+
+    /// How many commands may wait to be sent on a connection; by default 10 000. Beyond that they
+    /// are refused, with [`ErrorKind::Overloaded`].
+    pub fn queue_max(self, queue_max: NonZeroUsize) -> Self {
+        Self { queue_max: queue_max.get(), ..self }
+    }
+
+    /// Goes by this clock instead of the server's: **for tests**. Clients whose clocks differ
+    /// would admit more than they should. State then stays for an hour longer than it matters, for
+    /// the server forgets by its own clock.
+    pub fn clock(self, clock: impl Clock + 'static) -> Self {
+        Self { clock: Some(Arc::new(clock)), ..self }
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    ///
+    /// If the server is not there, refuses, or is older than 6.2
+    /// ([`ErrorKind::Incompatible`]).
+    pub async fn connect(self) -> Result<Redis, BackendError> {
+        let connection = Connection::open(self.pool(true)?, &self.client_name).await?;
+        Ok(Redis::new(connection, self.keyspace, self.clock))
+    }
+
+    /// Begins to connect, and goes on until it succeeds; until then every check fails at once
+    /// with [`ErrorKind::Unavailable`]. The server's version is not looked at.
+    ///
+    /// # Errors
+    ///
+    /// If the configuration makes no sense.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a runtime of `tokio`.
+    pub fn connect_lazily(self) -> Result<Redis, BackendError> {
+        let connection = Connection::open_lazily(self.pool(false)?, &self.client_name);
+        Ok(Redis::new(connection, self.keyspace, self.clock))
+    }
+
+    fn pool(&self, fail_fast: bool) -> Result<fred::clients::Pool, BackendError> {
+        if self.timeout.is_zero() || self.connect_timeout.is_zero() {
+            return Err(BackendError::not_applied(ErrorKind::Timeout));
+        }
+        let mut builder = Builder::from_config(Config { fail_fast, ..self.config.clone() });
+        builder.set_policy(reconnect());
+        builder.with_performance_config(|performance| {
+            performance.default_command_timeout = self.timeout;
+        });
+        builder.with_connection_config(|connection| {
+            // A command in flight when a connection breaks may have run: it is not sent again.
+            connection.max_command_attempts = 1;
+            connection.max_command_buffer_len = self.queue_max;
+            connection.connection_timeout = self.connect_timeout;
+            connection.internal_command_timeout = self.connect_timeout;
+            connection.tcp = TcpConfig { nodelay: Some(true), ..TcpConfig::default() };
+            // A connection that is silent for so long is given up; the next call has a new one.
+            connection.unresponsive =
+                UnresponsiveConfig { max_timeout: Some(self.timeout * 4), interval: self.timeout };
+        });
+        builder.build_pool(self.pool_size.get()).map_err(|error| error::failure(&error, false))
+    }
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings").field("client_name", &self.client_name).finish_non_exhaustive()
+    }
+}
+
+/// Why a URL is refused. Says nothing of the URL, which may hold a password.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UrlError {
+    /// It is not of a server.
+    #[error("url is none of redis://, redis-sentinel://, redis-cluster:// with a host")]
+    Malformed,
+    /// It asks for encryption, and the features are off that can.
+    #[error("url asks for encryption, which needs the feature tls-rustls or tls-native")]
+    NoTls,
+}
+
+/// Without end, and soon: at most a second apart, so that service resumes within two.
+fn reconnect() -> ReconnectPolicy {
+    let mut policy = ReconnectPolicy::new_exponential(0, 50, 1_000, 2);
+    policy.set_jitter(50);
+    policy
+}

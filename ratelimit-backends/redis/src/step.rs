@@ -1,0 +1,123 @@
+//! The short way: one script decides and writes, and the core says what that means.
+
+use fred::types::Value as Reply;
+use ratelimit_backend::BackendError;
+use ratelimit_core::{
+    Action, Algorithm, Batch, Decision, Decisions, Record, Slot, Timestamp, apply,
+};
+
+use crate::{redis::Redis, reply::nonsense, script, value};
+
+/// Asks the server. `None` if nothing was done: because something stored is not the policy's own,
+/// or because there is no script for the action.
+pub(crate) async fn run(
+    redis: &Redis,
+    keys: &[String],
+    batch: Batch<'_>,
+    action: Action,
+) -> Result<Option<Decisions>, BackendError> {
+    let Some(word) = word(action) else { return Ok(None) };
+    let headers: Vec<_> = batch.slots().map(|slot| value::framed(&slot.header())).collect();
+    let script = script::step(headers.iter().filter_map(|header| value::kind(header)));
+
+    let mut arguments = vec![redis.time()?, word.into()];
+    for ((index, slot), header) in batch.slots().enumerate().zip(headers) {
+        let terms = value::packed(&terms(batch, index, slot));
+        arguments.extend([header, terms].map(|bytes| Reply::Bytes(bytes.into())));
+    }
+    let charges = action != Action::Peek;
+    let reply = redis.run(script, keys, arguments, charges).await?;
+
+    let answer = Answer::parse(&reply, keys.len()).ok_or_else(|| nonsense(charges))?;
+    let Some(admitted) = answer.admitted else { return Ok(None) };
+    let records = batch.slots().zip(answer.found).map(|(slot, found)| record(slot, found));
+    let mut records: Vec<_> = records.collect::<Option<_>>().ok_or_else(|| nonsense(charges))?;
+    let decisions = apply(batch, action, &mut records, answer.now)?;
+    // The script has decided. Where the core would not have decided so, one of them is wrong.
+    if decisions.iter().all(Decision::is_allowed) != admitted {
+        return Err(nonsense(charges));
+    }
+    Ok(Some(decisions))
+}
+
+/// What the scripts call an action.
+const fn word(action: Action) -> Option<&'static str> {
+    match action {
+        Action::Spend => Some("spend"),
+        Action::Peek => Some("peek"),
+        Action::Refund => Some("refund"),
+        _ => None,
+    }
+}
+
+/// What the step of a slot computes with: the policy's terms; of a key, the cost; of an adaptive
+/// hybrid's key, the place of its shared sensor among all slots, counted from one, or zero.
+fn terms(batch: Batch<'_>, index: usize, slot: Slot<'_>) -> Vec<u64> {
+    let mut terms = slot.terms();
+    if let Some(check) = batch.checks().get(index) {
+        terms.push(check.cost().get());
+        if let Algorithm::Adaptive(_) = slot.policy.algorithm() {
+            let name = slot.policy.name();
+            let mut slots = batch.slots();
+            let sensor = slots.position(|slot| slot.key.is_none() && slot.policy.name() == name);
+            terms.push(sensor.map_or(0, |index| index as u64 + 1));
+        }
+    }
+    terms
+}
+
+/// What a step replies: one part, or where there are several checks, one and one for each slot.
+struct Answer<'a> {
+    /// Whether all was admitted; `None` if nothing was done.
+    admitted: Option<bool>,
+    now: Timestamp,
+    /// What was found in each slot; empty if nothing was.
+    found: Vec<&'a [u8]>,
+}
+
+impl<'a> Answer<'a> {
+    /// `None` if the reply makes no sense.
+    fn parse(reply: &'a Reply, slots: usize) -> Option<Self> {
+        let (verdict, found) = match reply {
+            Reply::Array(parts) => {
+                let mut parts = parts.iter().map(Reply::as_bytes);
+                (parts.next()??, parts.collect::<Option<Vec<_>>>()?)
+            }
+            one => {
+                let (verdict, found) = one.as_bytes()?.split_at_checked(VERDICT_BYTES)?;
+                (verdict, vec![found])
+            }
+        };
+        let (&verdict, now) = verdict.split_first()?;
+        let admitted = match verdict {
+            0 => Some(false),
+            1 => Some(true),
+            2 => None,
+            _ => return None,
+        };
+        let &[now] = value::words(now)?.as_slice() else { return None };
+        (found.len() == slots).then_some(Self {
+            admitted,
+            now: Timestamp::from_micros(now)?,
+            found,
+        })
+    }
+}
+
+/// The verdict proper, and the time.
+const VERDICT_BYTES: usize = 1 + value::WORD_BYTES;
+
+/// The record that was found in a slot, if any was; `None` if it makes no sense.
+fn record(slot: Slot<'_>, found: &[u8]) -> Option<Option<Record>> {
+    if found.is_empty() {
+        return Some(None);
+    }
+    let has_log = matches!(
+        slot,
+        Slot { key: Some(_), policy, .. }
+            if matches!(policy.algorithm(), Algorithm::SlidingWindowLog(_) | Algorithm::Adaptive(_))
+    );
+    let (entries, flat) = found.split_at_checked(if has_log { value::WORD_BYTES } else { 0 })?;
+    let entries = value::words(entries)?.first().copied();
+    value::read(flat, entries, slot.policy).ok().map(Some)
+}

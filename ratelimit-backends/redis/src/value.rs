@@ -1,0 +1,143 @@
+//! What lies under a key: a record as bytes that a script can take apart.
+//!
+//! ```text
+//! length of the header · header · words, seven bytes each, the greatest first
+//! ```
+//!
+//! Header and words are those of [`ratelimit_core`]'s exchange of records, but for logs: their
+//! words come last, and are a list's elements in the server. Its head ends with the words of the
+//! rest, and each entry is an instant and the running total of all costs up to and with its own,
+//! so that the cost of any stretch is one subtraction. Totals wrap at 2^52, and so need never
+//! start anew.
+
+use std::iter;
+
+use ratelimit_core::{Policy, Record, StateError};
+
+/// A record as bytes.
+pub(crate) struct Value {
+    /// The value; of a list, its elements end to end.
+    pub(crate) flat: Vec<u8>,
+    /// The length of a list's head; zero if this is no list.
+    pub(crate) head: usize,
+}
+
+impl Value {
+    pub(crate) fn new(record: &Record) -> Self {
+        let header = record.header();
+        let mut words = record.words();
+        let entries = has_log(&header).then(|| take_entries(&mut words));
+
+        let mut flat = framed(&header);
+        let Some(entries) = entries else {
+            words.into_iter().for_each(|word| put(&mut flat, word));
+            return Self { flat, head: 0 };
+        };
+        iter::once(BASE).chain(words).for_each(|word| put(&mut flat, word));
+        let head = flat.len();
+        let mut total = BASE;
+        for &[at, cost] in entries.as_chunks().0 {
+            total = (total + cost) % WRAP;
+            [at, total].into_iter().for_each(|word| put(&mut flat, word));
+        }
+        Self { flat, head }
+    }
+}
+
+/// The header as it is stored, and compared.
+pub(crate) fn framed(header: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(header.len()).expect("a header has a dozen short numbers at most");
+    iter::once(length).chain(header.iter().copied()).collect()
+}
+
+/// Words as scripts read them.
+pub(crate) fn packed(words: &[u64]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(words.len() * WORD_BYTES);
+    words.iter().for_each(|&word| put(&mut bytes, word));
+    bytes
+}
+
+/// Reads a value; `entries`, if known, is how many a log has, of which it may show fewer.
+pub(crate) fn read(
+    flat: &[u8],
+    entries: Option<u64>,
+    policy: &Policy,
+) -> Result<Record, StateError> {
+    let (header, words) = split(flat).ok_or(StateError::Corrupt)?;
+    if !has_log(header) {
+        return Record::from_words(header, &words, policy);
+    }
+    let (base, words) = words.split_first().ok_or(StateError::Corrupt)?;
+    let (rest, log) =
+        words.split_at_checked(words_beside_log(header)).ok_or(StateError::Corrupt)?;
+    let (pairs, []) = log.as_chunks() else { return Err(StateError::Corrupt) };
+
+    let shown = pairs.len() as u64;
+    let mut before = *base;
+    let costs = pairs.iter().flat_map(|&[at, total]| {
+        let cost = total.wrapping_sub(std::mem::replace(&mut before, total)) % WRAP;
+        [at, cost]
+    });
+    let words: Vec<_> = iter::once(shown).chain(costs).chain(rest.iter().copied()).collect();
+    let hidden = entries.unwrap_or(shown).saturating_sub(shown);
+    let hidden = usize::try_from(hidden).map_err(|_| StateError::Corrupt)?;
+    Ok(Record::from_words(header, &words, policy)?.hiding(hidden))
+}
+
+/// What a state is of, by its header as it is stored.
+pub(crate) fn kind(framed: &[u8]) -> Option<u8> {
+    framed.get(2).copied()
+}
+
+/// Takes words apart; `None` if they do not come out even.
+pub(crate) fn words(bytes: &[u8]) -> Option<Vec<u64>> {
+    let (words, []) = bytes.as_chunks::<WORD_BYTES>() else { return None };
+    let word =
+        |&[a, b, c, d, e, f, g]: &[u8; WORD_BYTES]| u64::from_be_bytes([0, a, b, c, d, e, f, g]);
+    Some(words.iter().map(word).collect())
+}
+
+fn split(flat: &[u8]) -> Option<(&[u8], Vec<u64>)> {
+    let (&length, rest) = flat.split_first()?;
+    let (header, rest) = rest.split_at_checked(length.into())?;
+    Some((header, words(rest)?))
+}
+
+/// Takes the log off the words of a record: their number, then instant and cost of each.
+fn take_entries(words: &mut Vec<u64>) -> Vec<u64> {
+    let entries = words.first().and_then(|&entries| usize::try_from(entries).ok());
+    let end = 1 + 2 * entries.expect("a log's words begin with the number of its entries");
+    words.drain(..end).skip(1).collect()
+}
+
+fn put(bytes: &mut Vec<u8>, word: u64) {
+    let [first, rest @ ..] = word.min(WORD_MAX).to_be_bytes();
+    debug_assert_eq!(first, 0, "nothing beyond 2^53 comes here");
+    bytes.extend(rest);
+}
+
+/// Seven bytes hold 2^53 with ease, and `struct` in scripts packs as many exactly.
+pub(crate) const WORD_BYTES: usize = 7;
+
+const WORD_MAX: u64 = (1 << 53) - 1;
+
+const WRAP: u64 = 1 << 52;
+
+/// The running total before the first entry; scripts let it rise.
+const BASE: u64 = 0;
+
+/// What a state is of, by the second byte of its header.
+fn has_log(header: &[u8]) -> bool {
+    matches!(header, [_, LOG | ADAPTIVE, ..])
+}
+
+fn words_beside_log(header: &[u8]) -> usize {
+    if let [_, ADAPTIVE, ..] = header { BUCKET_WORDS + SENSOR_WORDS } else { 0 }
+}
+
+/// The kinds of state that have a log, by the second byte of the header.
+const LOG: u8 = 2;
+const ADAPTIVE: u8 = 6;
+
+const BUCKET_WORDS: usize = 2;
+const SENSOR_WORDS: usize = 65;

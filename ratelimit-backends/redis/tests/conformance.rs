@@ -1,0 +1,39 @@
+//! Whether Redis keeps every promise of a store.
+
+mod server;
+
+use ratelimit_backend::{Backend, ManualClock, Names, Reply};
+use ratelimit_conformance::{Effort, suite};
+use ratelimit_core::{Action, Batch, ConfigError, Policy};
+use ratelimit_redis::{Redis, Settings};
+
+use crate::server::Server;
+
+suite!(private, Effort::new().with_checks_per_task(20).with_keys(2_000));
+
+/// A store, and the server that is its own.
+struct Private {
+    redis: Redis,
+    _server: Server,
+}
+
+async fn private(clock: ManualClock) -> Private {
+    let server = Server::start(&[]).expect("redis-server is installed");
+    let settings = Settings::new(&server.url()).expect("the URL is good");
+    let settings = settings.clock(clock).timeout(std::time::Duration::from_secs(10));
+    Private { redis: settings.connect().await.expect("the server is up"), _server: server }
+}
+
+impl Backend for Private {
+    fn apply<'a>(&'a self, batch: Batch<'a>, action: Action) -> Reply<'a> {
+        self.redis.apply(batch, action)
+    }
+
+    fn names(&self) -> &Names {
+        self.redis.names()
+    }
+
+    fn accepts(&self, policy: &Policy) -> Result<(), ConfigError> {
+        self.redis.accepts(policy)
+    }
+}

@@ -1,0 +1,283 @@
+//! Random traces: the server decides as the core does, field by field, whatever comes.
+
+use std::{collections::HashMap, time::Duration};
+
+use ratelimit_core::{
+    Action, Algorithm, Batch, CarryOver, Check, Decision, LIMIT_MAX, Policy, Record, Timestamp,
+    WINDOW_MAX, adaptive, apply, fixed_window, leaky_bucket, sliding_window_counter,
+    sliding_window_log, token_bucket,
+};
+
+use crate::{
+    server::Server,
+    store::{START, ask, at, check, connect_with_clock},
+};
+
+/// One test for each algorithm: traces of single checks under changing numbers.
+macro_rules! agreement {
+    ($($name:ident: $make:expr;)*) => {
+        $(
+            #[tokio::test]
+            async fn $name() {
+                trace(&[$make], 1).await;
+            }
+        )*
+    };
+}
+
+agreement! {
+    a_fixed_window_is_that_of_the_core: fixed_windows;
+    a_sliding_window_log_is_that_of_the_core: sliding_window_logs;
+    a_sliding_window_counter_is_that_of_the_core: sliding_window_counters;
+    a_token_bucket_is_that_of_the_core: token_buckets;
+    a_leaky_bucket_is_that_of_the_core: leaky_buckets;
+    an_adaptive_hybrid_is_that_of_the_core: adaptive_hybrids;
+}
+
+#[tokio::test]
+async fn a_batch_of_all_algorithms_is_that_of_the_core() {
+    let makes: [Make; 6] = [
+        fixed_windows,
+        sliding_window_logs,
+        sliding_window_counters,
+        token_buckets,
+        leaky_buckets,
+        adaptive_hybrids,
+    ];
+    trace(&makes, 4).await;
+}
+
+type Make = fn(&mut Dice) -> Algorithm;
+
+/// Asks the store and the core the same, of up to `most` checks at a time.
+async fn trace(makes: &[Make], most: u64) {
+    let Some(server) = Server::start(&[]) else { return };
+    let (redis, clock) = connect_with_clock(&server).await;
+    let mut dice = Dice(seed());
+    let mut records: HashMap<(String, Option<Vec<u8>>), Record> = HashMap::new();
+    let mut policies: Vec<Vec<Policy>> = Vec::new();
+    let mut now = START;
+    let mut last: Option<Decision> = None;
+    let mut history = Vec::new();
+
+    for step in 0..steps() {
+        if step % 40 == 0 {
+            // Two sets of numbers for each name, for a while.
+            policies = makes.iter().enumerate().map(|it| dice.policies(it)).collect();
+        }
+        if step % 500 == 499 {
+            server.cli(&["SCRIPT", "FLUSH"]);
+        }
+        now = dice.passes(now, last);
+        clock.set(at(now));
+
+        let names: Vec<_> = policies.iter().map(|numbers| dice.pick(numbers)).collect();
+        let mut checks: Vec<Check<'_>> = Vec::new();
+        for _ in 0..=dice.below(most) {
+            let policy = names[dice.index(names.len())];
+            let check = check(policy, dice.key(), dice.cost(policy.limit()));
+            if checks.iter().all(|known| !known.is_about(&check)) {
+                checks.push(check);
+            }
+        }
+        let action = dice.action();
+
+        let batch = Batch::new(&checks).expect("no two are about the same");
+        let place = |slot: ratelimit_core::Slot<'_>| {
+            (slot.policy.name().to_owned(), slot.key.map(|key| key.as_bytes().to_vec()))
+        };
+        let places: Vec<_> = batch.slots().map(place).collect();
+        let mut next: Vec<_> = places.iter().map(|place| records.get(place).cloned()).collect();
+        let wanted = apply(batch, action, &mut next, at(now)).map(|wanted| wanted.to_vec());
+        if action != Action::Peek && wanted.is_ok() {
+            for (place, record) in places.into_iter().zip(next) {
+                match record {
+                    Some(record) => records.insert(place, record),
+                    None => records.remove(&place),
+                };
+            }
+        }
+
+        let found = ask(&redis, &checks, action).await;
+        history.push(format!("{step}: {now} {action:?} {checks:?}\n  {wanted:?}"));
+        let tail = history.len().saturating_sub(6);
+        let wanted = wanted.ok();
+        last = wanted.as_ref().map(|wanted| wanted[0]);
+        assert_eq!(found.clone().ok(), wanted, "{found:?}\n{}", history[tail..].join("\n"));
+    }
+    let without_ttl: Vec<_> =
+        server.keys().into_iter().filter(|key| server.cli(&["PTTL", key]) == "-1").collect();
+    assert!(without_ttl.is_empty(), "{without_ttl:?}");
+}
+
+/// As many as a few seconds allow, or all that are asked for.
+fn steps() -> u64 {
+    if std::env::var_os("RATELIMIT_FULL").is_some() { 100_000 } else { 1_500 }
+}
+
+fn seed() -> u64 {
+    std::env::var("RATELIMIT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_default()
+}
+
+fn fixed_windows(dice: &mut Dice) -> Algorithm {
+    let align = [fixed_window::Align::Epoch, fixed_window::Align::First][dice.index(2)];
+    fixed_window::Quota::new(dice.limit(LIMIT_MAX), dice.window(), align).expect("in range").into()
+}
+
+fn sliding_window_logs(dice: &mut Dice) -> Algorithm {
+    let (limit, entries_max) = (dice.limit(LIMIT_MAX), dice.sized(500));
+    let quota = sliding_window_log::Quota::capped(limit, dice.window(), entries_max);
+    quota.expect("in range").into()
+}
+
+fn sliding_window_counters(dice: &mut Dice) -> Algorithm {
+    let quota = sliding_window_counter::Quota::new(dice.limit(LIMIT_MAX), dice.window());
+    quota.expect("in range").into()
+}
+
+/// A bucket that would take too long to fill is made again.
+fn token_buckets(dice: &mut Dice) -> Algorithm {
+    loop {
+        let (capacity, refill) = (dice.limit(LIMIT_MAX), dice.limit(LIMIT_MAX));
+        let initial = [capacity, dice.below(capacity + 1)][dice.index(2)];
+        let quota = token_bucket::Quota::new(capacity, refill, dice.window());
+        if let Ok(quota) = quota.and_then(|quota| quota.with_initial(initial)) {
+            return quota.into();
+        }
+    }
+}
+
+fn leaky_buckets(dice: &mut Dice) -> Algorithm {
+    loop {
+        let (capacity, leak) = (dice.limit(LIMIT_MAX), dice.limit(LIMIT_MAX));
+        let Ok(quota) = leaky_bucket::Quota::new(capacity, leak, dice.window()) else { continue };
+        return match dice.below(2) {
+            0 => quota.into(),
+            _ => quota.queue(dice.window()).expect("in range").into(),
+        };
+    }
+}
+
+fn adaptive_hybrids(dice: &mut Dice) -> Algorithm {
+    loop {
+        let window = dice.window();
+        let mut settings = adaptive::Settings::new(dice.limit(400_000), window);
+        if dice.below(2) == 0 {
+            settings.adaptive_window = dice.window();
+        }
+        settings.penalty = [0.0, 0.3, 0.5, 1.0][dice.index(4)];
+        settings.burst_multiplier = [0.7, 1.0, 2.0, 2.5][dice.index(4)];
+        settings.low_load_threshold = [0.0, 0.1, 0.4][dice.index(3)];
+        settings.scope = [adaptive::Scope::PerKey, adaptive::Scope::Shared][dice.index(2)];
+        if let Ok(quota) = adaptive::Quota::new(&settings) {
+            return quota.into();
+        }
+    }
+}
+
+/// Random numbers, the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    /// SplitMix64.
+    const fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    const fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+
+    fn index(&mut self, end: usize) -> usize {
+        usize::try_from(self.below(end as u64)).expect("below the end")
+    }
+
+    fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
+        &of[self.index(of.len())]
+    }
+
+    /// Of any size up to `most`, and now and then that.
+    fn sized(&mut self, most: u64) -> u64 {
+        match self.below(20) {
+            0 => most,
+            _ => {
+                let bits = self.below(u64::from(most.ilog2()) + 1);
+                (1 + self.below(2 << bits)).min(most)
+            }
+        }
+    }
+
+    /// Most often small, so that it is reached.
+    fn limit(&mut self, max: u64) -> u64 {
+        match self.below(4) {
+            0 => self.sized(max),
+            _ => 1 + self.below(20),
+        }
+    }
+
+    fn window(&mut self) -> Duration {
+        Duration::from_micros(match self.below(4) {
+            0 => self.sized(WINDOW_MAX.as_micros()),
+            1 => 1 + self.below(50),
+            _ => 1_000_000 * (1 + self.below(60)),
+        })
+    }
+
+    fn policies(&mut self, (index, make): (usize, &Make)) -> Vec<Policy> {
+        let rules = [CarryOver::AsIs, CarryOver::Proportional, CarryOver::Reset];
+        let name = format!("policy-{index}");
+        let mut policy = || {
+            let policy = Policy::new(&name, make(self)).expect("the name is good");
+            policy.with_carry_over(rules[self.index(3)])
+        };
+        let (often, seldom) = (policy(), policy());
+        let mut policies = vec![often; 12];
+        policies.push(seldom);
+        policies
+    }
+
+    fn key(&mut self) -> &'static [u8] {
+        self.pick::<&[u8]>(&[b"a", b"b", b"{c}"])
+    }
+
+    fn cost(&mut self, limit: u64) -> u64 {
+        match self.below(10) {
+            0..5 => 1,
+            5..9 => 1 + self.below(limit.div_ceil(3)),
+            _ => 1 + self.below(limit),
+        }
+    }
+
+    const fn action(&mut self) -> Action {
+        match self.below(100) {
+            0..72 => Action::Spend,
+            72..84 => Action::Peek,
+            84..98 => Action::Refund,
+            _ => Action::Reset,
+        }
+    }
+
+    /// Time stands, passes, passes to the moment that was promised, or steps back.
+    fn passes(&mut self, now: u64, last: Option<Decision>) -> u64 {
+        let promised = last.map_or(0, |last| match last.retry_after().as_micros() {
+            0 => last.reset_after.as_micros(),
+            wait => wait,
+        });
+        let then = match self.below(16) {
+            0..6 => now,
+            6 => now + 1,
+            7 | 8 => now + self.sized(30_000_000),
+            9 => now + self.sized(3_000_000_000),
+            10 => (now + promised).saturating_sub(1),
+            11 => now + promised,
+            12 => now + self.below(promised.max(1)),
+            13 => now.saturating_sub(self.sized(1_000_000)),
+            14 => now.saturating_sub(self.sized(100_000_000)),
+            _ => now + 2,
+        };
+        if then < Timestamp::MAX.as_micros() / 2 { then } else { START }
+    }
+}

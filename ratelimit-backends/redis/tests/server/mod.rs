@@ -1,0 +1,172 @@
+//! Servers of the tests' own: child processes on free loopback ports, gone with their handle.
+#![allow(dead_code, reason = "each test crate uses its part")]
+
+use std::{
+    net::TcpListener,
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use tempfile::TempDir;
+
+/// A `redis-server`, or a sentinel.
+#[derive(Debug)]
+pub(crate) struct Server {
+    process: Child,
+    pub(crate) port: u16,
+    _directory: TempDir,
+}
+
+impl Server {
+    /// Starts one; `None`, and says why, where there is no `redis-server`.
+    pub(crate) fn start(options: &[&str]) -> Option<Self> {
+        Self::start_as("", options)
+    }
+
+    /// Starts one with the given configuration file.
+    pub(crate) fn start_as(configuration: &str, options: &[&str]) -> Option<Self> {
+        if !is_installed() {
+            return None;
+        }
+        let directory = tempfile::tempdir().expect("a directory can be made");
+        let file = directory.path().join("server.conf");
+        std::fs::write(&file, configuration).expect("the directory is new");
+        // Somebody else may take the port before the server does.
+        for _ in 0..STARTS_MAX {
+            let port = free_port();
+            let mut process = run(directory.path(), &file, port, options);
+            if is_up(port, &mut process) {
+                return Some(Self { process, port, _directory: directory });
+            }
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+        panic!("no server came up");
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// What `redis-cli` prints for a command.
+    pub(crate) fn cli(&self, command: &[&str]) -> String {
+        cli(self.port, command)
+    }
+
+    /// The line of `INFO` that begins so.
+    pub(crate) fn info(&self, section: &str, line: &str) -> Option<String> {
+        let info = self.cli(&["INFO", section]);
+        info.lines().find(|found| found.starts_with(line)).map(str::to_owned)
+    }
+
+    /// How often a command has been called.
+    pub(crate) fn calls(&self, command: &str) -> u64 {
+        let line = self.info("commandstats", &format!("cmdstat_{command}:"));
+        line.map_or(0, |line| field(&line, "calls="))
+    }
+
+    pub(crate) fn keys(&self) -> Vec<String> {
+        self.cli(&["--scan"]).lines().map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Three nodes that share all slots.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    pub(crate) nodes: Vec<Server>,
+}
+
+impl Cluster {
+    pub(crate) fn start() -> Option<Self> {
+        let node = |_| {
+            let bus = free_port().to_string();
+            Server::start(&["--cluster-enabled", "yes", "--cluster-port", &bus])
+        };
+        let nodes: Vec<_> = (0..3).map(node).collect::<Option<_>>()?;
+        let addresses: Vec<_> =
+            nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
+        let mut create = vec!["--cluster", "create"];
+        create.extend(addresses.iter().map(String::as_str));
+        create.push("--cluster-yes");
+        let made = Command::new("redis-cli").args(&create).output().expect("redis-cli runs");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stdout));
+        let is_ready =
+            |node: &Server| poll(|| node.cli(&["CLUSTER", "INFO"]).contains("cluster_state:ok"));
+        assert!(nodes.iter().all(is_ready), "the cluster came up");
+        Some(Self { nodes })
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis-cluster://127.0.0.1:{}", self.nodes[0].port)
+    }
+}
+
+/// Asks until the answer is yes, for ten seconds at most; says whether it was.
+pub(crate) fn poll(mut is_so: impl FnMut() -> bool) -> bool {
+    (0..1_000).any(|_| {
+        is_so() || {
+            thread::sleep(Duration::from_millis(10));
+            false
+        }
+    })
+}
+
+/// The number after `name` in a line of `INFO`.
+pub(crate) fn field(line: &str, name: &str) -> u64 {
+    let value = line.split_once(name).map_or("", |(_, rest)| rest);
+    let digits = value.split(|char: char| !char.is_ascii_digit()).next();
+    digits.and_then(|digits| digits.parse().ok()).unwrap_or_default()
+}
+
+fn is_installed() -> bool {
+    let found = Command::new("redis-server").arg("--version").output().is_ok();
+    assert!(found || std::env::var_os("CI").is_none(), "CI needs redis-server");
+    if !found {
+        eprintln!("skipped: there is no redis-server on the path");
+    }
+    found
+}
+
+fn run(directory: &Path, file: &Path, port: u16, options: &[&str]) -> Child {
+    Command::new("redis-server")
+        .arg(file)
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
+        .args(["--daemonize", "no", "--dir"])
+        .arg(directory)
+        .args(options)
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("redis-server runs")
+}
+
+fn is_up(port: u16, process: &mut Child) -> bool {
+    poll(|| {
+        let is_gone = process.try_wait().is_ok_and(|status| status.is_some());
+        is_gone || cli(port, &["PING"]).contains("PONG")
+    }) && process.try_wait().is_ok_and(|status| status.is_none())
+}
+
+fn cli(port: u16, command: &[&str]) -> String {
+    let output = Command::new("redis-cli")
+        .args(["-h", "127.0.0.1", "-p", &port.to_string()])
+        .args(command)
+        .output()
+        .expect("redis-cli runs");
+    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    listener.local_addr().expect("it is bound").port()
+}
+
+const STARTS_MAX: usize = 5;

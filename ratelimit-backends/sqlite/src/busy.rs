@@ -1,0 +1,65 @@
+//! Waiting for a lock that another process holds.
+//!
+//! SQLite wakes nobody when it releases a lock, so who wants it has to look again and again. Its
+//! own busy handler soon sleeps for a tenth of a second between two looks; among writers that
+//! come back at once, that starves some of them for seconds. Here the sleeps stay short and differ
+//! at random, and each is followed by several looks in a row: long enough for the holder, who has
+//! only just been interrupted in the midst of a transaction, to get to its end.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::error::Failure;
+
+/// Repeats `attempt` while others hold a lock that it needs, at least once, until `due`.
+pub(crate) fn patiently<T>(
+    due: Instant,
+    mut attempt: impl FnMut() -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let mut pause = PAUSE_MIN;
+    loop {
+        for _ in 1..LOOKS {
+            let result = attempt();
+            if !is_busy(&result) {
+                return result;
+            }
+        }
+        let result = attempt();
+        let left = due.saturating_duration_since(Instant::now());
+        if left.is_zero() || !is_busy(&result) {
+            return result;
+        }
+        thread::sleep(jittered(pause).min(left));
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+fn is_busy<T>(result: &Result<T, Failure>) -> bool {
+    result.as_ref().is_err_and(Failure::is_busy)
+}
+
+/// The instant `length` from now, but within a year, which every clock can express.
+pub(crate) fn due_after(length: Duration) -> Instant {
+    Instant::now() + length.min(A_YEAR)
+}
+
+/// Between half of `pause` and the whole.
+fn jittered(pause: Duration) -> Duration {
+    let half = pause / 2;
+    let [random, ..] = RandomState::new().hash_one(()).to_le_bytes();
+    half + half * random.into() / 256
+}
+
+/// Together they take about as long as two transactions.
+const LOOKS: usize = 8;
+
+/// About what a transaction takes.
+const PAUSE_MIN: Duration = Duration::from_micros(20);
+
+/// Fifty times within the default deadline.
+const PAUSE_MAX: Duration = Duration::from_millis(2);
+
+const A_YEAR: Duration = Duration::from_secs(365 * 86_400);

@@ -1,0 +1,127 @@
+//! How a store is opened: where it is, how durable, and the bounds it keeps.
+
+use std::{
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use ratelimit_backend::{BackendError, Clock, WallClock};
+
+use crate::Sqlite;
+
+/// Where a store is, and how it is kept.
+///
+/// ```
+/// use std::time::Duration;
+/// use ratelimit_sqlite::{Options, Synchronous};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("limits.db");
+/// let store = Options::file(path)
+///     .with_synchronous(Synchronous::Full)
+///     .with_deadline(Duration::from_millis(20))
+///     .open()?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use]
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `None` for a store in memory.
+    pub(crate) path: Option<PathBuf>,
+    pub(crate) synchronous: Synchronous,
+    pub(crate) deadline: Duration,
+    pub(crate) queue_max: NonZeroUsize,
+    pub(crate) keys_max: NonZeroUsize,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// When what was decided is safe from a loss of power. It is always safe from a crash of the
+/// process.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Synchronous {
+    /// Some time later: a loss of power may give back the permits spent last, but never damages
+    /// the file.
+    #[default]
+    Normal,
+    /// Before it is acknowledged: each transaction waits for the disk.
+    Full,
+}
+
+impl Options {
+    /// A store in the file at `path`, which is made if there is none.
+    pub fn file(path: impl AsRef<Path>) -> Self {
+        Self::new(Some(path.as_ref().to_owned()))
+    }
+
+    /// A store in memory, private to the handle that is opened and to its clones.
+    pub fn in_memory() -> Self {
+        Self::new(None)
+    }
+
+    fn new(path: Option<PathBuf>) -> Self {
+        Self {
+            path,
+            synchronous: Synchronous::default(),
+            deadline: DEADLINE,
+            queue_max: QUEUE_MAX,
+            keys_max: KEYS_MAX,
+            clock: Arc::new(WallClock::new()),
+        }
+    }
+
+    /// When what was decided is safe from a loss of power.
+    pub fn with_synchronous(self, synchronous: Synchronous) -> Self {
+        Self { synchronous, ..self }
+    }
+
+    /// How long a call may wait for its turn and for other processes; by default 100 ms.
+    pub fn with_deadline(self, deadline: Duration) -> Self {
+        Self { deadline, ..self }
+    }
+
+    /// The most calls that may wait for their turn; by default 4096.
+    pub fn with_queue_max(self, queue_max: NonZeroUsize) -> Self {
+        Self { queue_max, ..self }
+    }
+
+    /// The most keys in the store, whichever process brought them; by default a million, which
+    /// take some 100 MB. New ones are refused then, unless others have expired.
+    pub fn with_keys_max(self, keys_max: NonZeroUsize) -> Self {
+        Self { keys_max, ..self }
+    }
+
+    /// The clock to go by; by default the wall's, which all processes of a host share.
+    pub fn with_clock(self, clock: impl Clock + 'static) -> Self {
+        Self { clock: Arc::new(clock), ..self }
+    }
+
+    /// Opens the store, and starts the thread that serves async callers.
+    ///
+    /// # Errors
+    ///
+    /// All leave the file as it was.
+    ///
+    /// - `Incompatible`: it belongs to something else or to a newer version of this library, or
+    ///   its file system cannot keep a write-ahead log.
+    /// - `Corrupt`: it is no database.
+    /// - `ReadOnly`: it, or its folder, takes no writes.
+    /// - `Timeout`: another process kept it locked for five seconds.
+    /// - `Full`, `Unavailable`: there is no space, no such folder, no thread.
+    pub fn open(self) -> Result<Sqlite, BackendError> {
+        Sqlite::with_options(self)
+    }
+}
+
+/// What a check may take as a whole.
+const DEADLINE: Duration = Duration::from_millis(100);
+
+/// As many as are decided within some 40 ms, well before the deadline.
+const QUEUE_MAX: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
+
+/// As many as a store in memory holds.
+const KEYS_MAX: NonZeroUsize = NonZeroUsize::new(1_000_000).unwrap();

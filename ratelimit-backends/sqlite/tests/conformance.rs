@@ -1,0 +1,34 @@
+//! Whether SQLite keeps every promise of a store, in memory and in a file.
+
+use ratelimit_conformance::suite;
+use ratelimit_sqlite::Options;
+
+mod in_memory {
+    use super::*;
+
+    suite!(async |clock| Options::in_memory().with_clock(clock).open().unwrap());
+}
+
+mod in_a_file {
+    use std::{
+        fs,
+        path::Path,
+        sync::atomic::{AtomicUsize, Ordering},
+    };
+
+    use super::*;
+
+    /// Files outlive the suite's tests, and are replaced by those of its next run.
+    fn new_file() -> Options {
+        static FILES: AtomicUsize = AtomicUsize::new(0);
+
+        let name = format!("conformance-{}.db", FILES.fetch_add(1, Ordering::Relaxed));
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        for companion in ["", "-wal", "-shm"] {
+            let _ = fs::remove_file(format!("{}{companion}", path.display()));
+        }
+        Options::file(path)
+    }
+
+    suite!(async |clock| new_file().with_clock(clock).open().unwrap());
+}

@@ -1,0 +1,177 @@
+//! What is bounded: the keys, the rows, the log, the wait for others.
+
+use std::{fs, num::NonZeroUsize, time::Duration};
+
+use ratelimit_algorithms::{
+    AsyncLimiter, ErrorKind, FixedWindow, Limiter, Limits, ManualClock, Micros, Timestamp,
+};
+use ratelimit_sqlite::Sqlite;
+
+use crate::subject::{Folder, assert_fails, left, limiter, spend};
+
+const NOON: Timestamp = Timestamp::from_micros(1_700_000_000_000_000).unwrap();
+
+/// Permits that are back after a second.
+const BRIEF: FixedWindow = FixedWindow::per_second(10);
+
+#[test]
+fn a_full_store_refuses_new_keys_and_keeps_the_known_ones_exact() {
+    let (folder, clock) = (Folder::new(), ManualClock::new(NOON));
+    let options = folder.options().with_keys_max(NonZeroUsize::new(100).unwrap());
+    let store = options.with_clock(clock.clone()).open().unwrap();
+    let lasting = limiter(&store, 10);
+    let brief = Limiter::new(store, "brief", BRIEF).unwrap();
+    for key in 0..99 {
+        spend(&brief, key.to_string(), 1);
+    }
+    spend(&lasting, "known", 1);
+
+    assert_fails(brief.check("new"), ErrorKind::Capacity);
+    assert_fails(
+        Limits::of(&lasting, "known", 1).and(&brief, "new", 1).check(),
+        ErrorKind::Capacity,
+    );
+    assert_eq!(left(&brief, "new"), 10);
+    assert_eq!(left(&lasting, "known"), 9);
+    spend(&lasting, "known", 1);
+
+    clock.advance(Micros::from_secs(1));
+    spend(&brief, "new", 1);
+    assert_eq!(left(&lasting, "known"), 8);
+    drop((lasting, brief));
+    assert_eq!(folder.rows(), 2);
+    folder.verify();
+}
+
+/// Making room for the new key drops the old one, which is charged all the same.
+#[test]
+fn an_expired_key_and_a_new_one_are_charged_together_in_a_full_store() {
+    let (folder, clock) = (Folder::new(), ManualClock::new(NOON));
+    let open = |keys_max| {
+        let options = folder.options().with_keys_max(NonZeroUsize::new(keys_max).unwrap());
+        let store = options.with_clock(clock.clone()).open().unwrap();
+        (Limiter::new(store.clone(), "brief", BRIEF).unwrap(), limiter(&store, 10))
+    };
+    let (brief, lasting) = open(2);
+    spend(&brief, "old", 1);
+    spend(&lasting, "live", 1);
+    clock.advance(Micros::from_secs(1));
+    let both = |brief: &Limiter<Sqlite>, lasting: &Limiter<Sqlite>| {
+        Limits::of(brief, "old", 3).and(lasting, "new", 1).check()
+    };
+    assert_fails(both(&brief, &lasting), ErrorKind::Capacity);
+    drop((brief, lasting));
+
+    let (brief, lasting) = open(3);
+    assert!(both(&brief, &lasting).unwrap().is_allowed());
+    assert_eq!((left(&brief, "old"), left(&lasting, "new")), (7, 9));
+}
+
+#[test]
+fn the_total_counts_the_keys_of_all_processes() {
+    let folder = Folder::new();
+    let options = || folder.options().with_keys_max(NonZeroUsize::new(2).unwrap());
+    let [one, other] = [(); 2].map(|()| limiter(&options().open().unwrap(), 10));
+    spend(&one, "a", 1);
+    spend(&other, "b", 1);
+    assert_fails(one.check("c"), ErrorKind::Capacity);
+    folder.stranger().execute_batch("DELETE FROM record").unwrap();
+    spend(&one, "c", 1);
+}
+
+/// Two thousand rows expire at once; then there is a call each hundredth of a second.
+#[tokio::test]
+async fn expired_rows_are_dropped_a_batch_at_a_time() {
+    let (folder, clock) = (Folder::new(), ManualClock::new(NOON));
+    let store = folder.options().with_clock(clock.clone()).open().unwrap();
+    let brief = Limiter::new(store.clone(), "brief", BRIEF).unwrap();
+    for key in 0..2_000 {
+        spend(&brief, key.to_string(), 1);
+    }
+    let lasting = AsyncLimiter::from(limiter(&store, 1_000));
+    clock.advance(Micros::from_secs(1));
+
+    let mut rows = folder.rows();
+    for _ in 0..20 {
+        clock.advance(Micros::from_millis(10));
+        assert!(lasting.check("kept").await.unwrap().is_allowed());
+        // What is asked next waits until the writer has tidied up.
+        assert!(lasting.peek("kept").await.unwrap().is_allowed());
+        let left = folder.rows();
+        assert!(rows <= left + 256, "{rows} rows, then {left}");
+        rows = left;
+    }
+    assert_eq!(rows, 1);
+    folder.verify();
+}
+
+#[test]
+fn new_keys_alone_make_expired_ones_go() {
+    let (folder, clock) = (Folder::new(), ManualClock::new(NOON));
+    let store = folder.options().with_clock(clock.clone()).open().unwrap();
+    let brief = Limiter::new(store, "brief", BRIEF).unwrap();
+    for round in 0..10 {
+        for key in 0..1_000 {
+            spend(&brief, format!("{round} {key}"), 1);
+        }
+        clock.advance(Micros::from_secs(1));
+    }
+    let rows = folder.rows();
+    assert!(rows < 3_000, "{rows} rows of 1 000 that are live");
+}
+
+#[test]
+fn a_denial_and_a_peek_write_nothing() {
+    let folder = Folder::new();
+    let limiter = limiter(&folder.open(), 1);
+    spend(&limiter, "key", 1);
+    let before = fs::read(folder.log()).unwrap();
+    for _ in 0..10 {
+        assert!(!limiter.check("key").unwrap().is_allowed());
+        assert!(limiter.peek("other").unwrap().is_allowed());
+        assert!(limiter.reset("unknown").unwrap().is_allowed());
+        assert!(limiter.refund("unknown", 1).unwrap().is_allowed());
+    }
+    assert!(fs::read(folder.log()).unwrap() == before);
+}
+
+/// A reader in its way makes the log grow, until it is gone.
+#[test]
+fn the_log_is_written_back_and_cut() {
+    const MIB: u64 = 1 << 20;
+
+    let folder = Folder::new();
+    let limiter = limiter(&folder.open(), 1_000_000);
+    let spend = |times| (0..times).for_each(|_| spend(&limiter, "key", 1));
+    let log_bytes = || fs::metadata(folder.log()).unwrap().len();
+    spend(20_000);
+    assert!(log_bytes() < 6 * MIB, "{} bytes", log_bytes());
+
+    let reader = folder.stranger();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM record").unwrap();
+    spend(10_000);
+    assert!(6 * MIB < log_bytes(), "{} bytes", log_bytes());
+
+    drop(reader);
+    spend(20_000);
+    assert!(log_bytes() < 6 * MIB, "{} bytes", log_bytes());
+    assert_eq!(left(&limiter, "key"), 950_000);
+}
+
+#[test]
+fn a_lock_that_others_hold_is_waited_for_until_the_deadline() {
+    let folder = Folder::new();
+    let store = folder.options().with_deadline(Duration::from_millis(10)).open().unwrap();
+    let limiter = limiter(&store, 10);
+    spend(&limiter, "key", 1);
+
+    let stranger = folder.stranger();
+    stranger.execute_batch("BEGIN IMMEDIATE").unwrap();
+    for _ in 0..3 {
+        assert_fails(limiter.check("key"), ErrorKind::Timeout);
+    }
+    assert_eq!(left(&limiter, "key"), 9, "a peek waits for no lock");
+
+    stranger.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(limiter.check("key").unwrap().remaining, 8);
+}

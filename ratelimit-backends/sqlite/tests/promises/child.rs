@@ -1,0 +1,75 @@
+//! The other process: this test binary once more, told by its environment what to do.
+
+use std::{
+    env,
+    io::Write,
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+};
+
+use ratelimit_sqlite::{Options, Synchronous};
+
+use crate::subject::{A_MINUTE, limiter};
+
+/// A command that runs `role` on `file` in another process. What it prints is its report.
+pub(crate) fn child(role: &str, file: &Path) -> Command {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args(["--exact", "child::plays_its_role", "--nocapture", "--quiet"]);
+    command.env("RATELIMIT_CHILD", role).env("RATELIMIT_FILE", file);
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+/// Does nothing in a run of all tests.
+#[test]
+fn plays_its_role() {
+    let (Ok(role), Some(file)) = (env::var("RATELIMIT_CHILD"), env::var_os("RATELIMIT_FILE"))
+    else {
+        return;
+    };
+    let options = Options::file(&file);
+    match role.split(' ').collect::<Vec<_>>()[..] {
+        ["spend", checks, limit] => spend(options, parse(checks), parse(limit)),
+        ["endless", "normal"] => endless(options),
+        ["endless", "full"] => endless(options.with_synchronous(Synchronous::Full)),
+        ["open"] => open(options),
+        _ => panic!("no such role: {role}"),
+    }
+}
+
+/// Spends, and reports how many were admitted.
+fn spend(options: Options, checks: u64, limit: u64) {
+    let limiter = limiter(&options.with_deadline(A_MINUTE).open().unwrap(), limit);
+    let admitted = (0..checks).filter(|_| limiter.check("key").unwrap().is_allowed()).count();
+    eprint!("{admitted}");
+}
+
+/// Spends in several threads until it is killed, and reports each permit by one byte.
+fn endless(options: Options) {
+    let limiter = limiter(&options.open().unwrap(), u64::from(u32::MAX));
+    thread::scope(|scope| {
+        for _ in 0..ENDLESS_THREADS {
+            scope.spawn(|| {
+                while limiter.check("key").unwrap().is_allowed() {
+                    std::io::stderr().write_all(b".").unwrap();
+                }
+            });
+        }
+    });
+}
+
+/// Opens and checks, and reports what kind of error there is.
+fn open(options: Options) {
+    match options.open() {
+        Ok(_) => eprint!("opened"),
+        Err(error) => eprint!("{:?}", error.kind()),
+    }
+}
+
+fn parse(number: &str) -> u64 {
+    number.parse().unwrap()
+}
+
+/// Threads of one child that spend at once.
+pub(crate) const ENDLESS_THREADS: u64 = 4;

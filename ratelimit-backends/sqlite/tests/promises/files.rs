@@ -1,0 +1,186 @@
+//! What may be at the path: nothing, a store, something else, something that has gone.
+
+use std::{
+    fs,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use ratelimit_algorithms::ErrorKind;
+use ratelimit_sqlite::{Options, Sqlite, Synchronous};
+use rusqlite::Connection;
+
+use crate::subject::{A_MINUTE, Folder, assert_fails, left, limiter, spend};
+
+#[test]
+fn state_survives_reopening() {
+    let folder = Folder::new();
+    for synchronous in [Synchronous::Normal, Synchronous::Full, Synchronous::Normal] {
+        let store = folder.options().with_synchronous(synchronous).open().unwrap();
+        spend(&limiter(&store, 10), "key", 2);
+    }
+    assert_eq!(left(&limiter(&folder.open(), 10), "key"), 4);
+}
+
+#[test]
+fn a_store_in_memory_is_private() {
+    let [one, other] = [(); 2].map(|()| limiter(&Sqlite::in_memory().unwrap(), 10));
+    spend(&one, "key", 1);
+    assert_eq!((left(&one, "key"), left(&one.clone(), "key"), left(&other, "key")), (9, 9, 10));
+}
+
+#[test]
+fn clones_are_the_same_store() {
+    let store = Folder::new().open();
+    spend(&limiter(&store, 10), "key", 1);
+    assert_eq!(left(&limiter(&store.clone(), 10), "key"), 9);
+}
+
+#[test]
+fn garbage_is_left_alone() {
+    let folder = Folder::new();
+    fs::write(folder.file(), b"something that took years to write ".repeat(100)).unwrap();
+    assert_untouched(&folder, ErrorKind::Corrupt);
+}
+
+#[test]
+fn a_file_of_a_newer_version_is_left_alone() {
+    changed(|stranger| stranger.pragma_update(None, "user_version", 2).unwrap());
+}
+
+#[test]
+fn a_file_of_another_application_is_left_alone() {
+    changed(|stranger| stranger.pragma_update(None, "application_id", 0x1234).unwrap());
+}
+
+#[test]
+fn a_file_with_other_tables_is_left_alone() {
+    changed(|stranger| stranger.execute_batch("CREATE TABLE theirs (it)").unwrap());
+    changed(|stranger| stranger.execute_batch("DROP TRIGGER record_deleted").unwrap());
+    changed(|stranger| {
+        stranger.execute_batch("ALTER TABLE record RENAME COLUMN expires TO expired").unwrap();
+    });
+
+    let folder = Folder::new();
+    folder.stranger().execute_batch("CREATE TABLE theirs (it)").unwrap();
+    assert_untouched(&folder, ErrorKind::Incompatible);
+}
+
+/// Statistics are SQLite's own, and help it.
+#[test]
+fn an_analyzed_file_is_still_ours() {
+    let folder = Folder::new();
+    spend(&limiter(&folder.open(), 10), "key", 1);
+    folder.stranger().execute_batch("ANALYZE").unwrap();
+    assert_eq!(left(&limiter(&folder.open(), 10), "key"), 9);
+}
+
+/// Checks that a store which somebody has changed is not opened.
+#[track_caller]
+fn changed(change: impl FnOnce(&Connection)) {
+    let folder = Folder::new();
+    spend(&limiter(&folder.open(), 10), "key", 1);
+    change(&folder.stranger());
+    assert_untouched(&folder, ErrorKind::Incompatible);
+}
+
+#[track_caller]
+fn assert_untouched(folder: &Folder, kind: ErrorKind) {
+    let before = fs::read(folder.file()).unwrap();
+    assert_fails(folder.options().open(), kind);
+    assert!(fs::read(folder.file()).unwrap() == before, "the file has changed");
+}
+
+#[test]
+fn a_folder_that_is_missing_is_unavailable() {
+    let file = Folder::new().path().join("missing").join("limits.db");
+    assert_fails(Options::file(file).open(), ErrorKind::Unavailable);
+    assert_fails(Options::file("").open(), ErrorKind::Unavailable);
+    assert_fails(Options::file("a\0b").open(), ErrorKind::Unavailable);
+}
+
+#[cfg(unix)]
+#[test]
+fn what_takes_no_writes_is_read_only() {
+    let folder = Folder::new();
+    spend(&limiter(&folder.open(), 10), "key", 1);
+
+    set_mode(&folder.file(), 0o444);
+    set_mode(folder.path(), 0o777);
+    assert_eq!(opened_without_rights(&folder.file()), "ReadOnly");
+
+    set_mode(&folder.file(), 0o666);
+    set_mode(folder.path(), 0o555);
+    assert_eq!(opened_without_rights(&folder.file()), "ReadOnly");
+    assert_eq!(opened_without_rights(&folder.path().join("other.db")), "ReadOnly");
+
+    set_mode(folder.path(), 0o777);
+    assert_eq!(opened_without_rights(&folder.file()), "opened");
+    assert_eq!(opened_without_rights(&folder.path().join("other.db")), "opened");
+}
+
+#[cfg(unix)]
+fn set_mode(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// What becomes of opening `file` as a user without special rights. Such rights ignore modes.
+#[cfg(unix)]
+fn opened_without_rights(file: &Path) -> String {
+    use std::os::unix::{fs::MetadataExt, process::CommandExt};
+
+    const NOBODY: u32 = 65_534;
+    let mut child = crate::child::child("open", file);
+    let is_root = fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
+    if is_root {
+        child.uid(NOBODY).gid(NOBODY).current_dir("/");
+    }
+    String::from_utf8(child.output().unwrap().stderr).unwrap()
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_is_deleted_or_replaced_is_opened_anew() {
+    let folder = Folder::new();
+    let old = limiter(&folder.open(), 10);
+    spend(&old, "key", 1);
+
+    for companion in ["", "-wal", "-shm"] {
+        fs::remove_file(format!("{}{companion}", folder.file().display())).unwrap();
+    }
+    let new = limiter(&folder.open(), 10);
+    spend(&new, "key", 1);
+
+    let start = Instant::now();
+    while old.check("seen").unwrap().is_allowed() && left(&new, "seen") == 10 {
+        assert!(start.elapsed() < A_MINUTE, "it never looks");
+        thread::sleep(Duration::from_millis(200));
+    }
+    assert_eq!((left(&old, "key"), left(&new, "key")), (9, 9));
+    drop((old, new));
+    folder.verify();
+}
+
+/// The file and its log are copied in the midst of writing, and the log's end is lost.
+#[test]
+fn a_loss_of_power_loses_only_the_last_decisions() {
+    let folder = Folder::new();
+    let spent = limiter(&folder.open(), 1_000);
+    (0..100).for_each(|_| spend(&spent, "key", 1));
+    let log = fs::read(folder.log()).unwrap();
+
+    let mut stored_before = 0;
+    for kept in (0..=log.len()).step_by(log.len().div_ceil(50)).chain([log.len()]) {
+        let copy = Folder::new();
+        fs::copy(folder.file(), copy.file()).unwrap();
+        fs::write(copy.log(), &log[..kept]).unwrap();
+        let stored = 1_000 - left(&limiter(&copy.open(), 1_000), "key");
+        assert!(stored_before <= stored && stored <= 100, "{stored} stored");
+        stored_before = stored;
+        copy.verify();
+    }
+    assert_eq!(stored_before, 100);
+}

@@ -1,0 +1,12 @@
+//! What a store in a SQLite file promises beyond what every store does: see `conformance.rs`.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod bounds;
+mod callers;
+mod clocks;
+mod files;
+mod kept;
+mod processes;
+
+mod child;
+mod subject;

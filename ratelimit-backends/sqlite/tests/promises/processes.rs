@@ -1,0 +1,91 @@
+//! Several processes on one file, some of which die.
+
+use std::{
+    env,
+    hash::{BuildHasher, RandomState},
+    io::Read,
+    process::Child,
+    sync::Barrier,
+    thread,
+};
+
+use ratelimit_sqlite::Sqlite;
+
+use crate::{
+    child::{ENDLESS_THREADS, child},
+    subject::{Folder, left, limiter},
+};
+
+/// No check of any of them fails for the others.
+#[test]
+fn eight_processes_admit_exactly_the_limit() {
+    const PROCESSES: u64 = 8;
+    const CHECKS: u64 = 10_000;
+    const LIMIT: u64 = PROCESSES * CHECKS - 1_234;
+
+    let folder = Folder::new();
+    let role = format!("spend {CHECKS} {LIMIT}");
+    let children: Vec<Child> =
+        (0..PROCESSES).map(|_| child(&role, &folder.file()).spawn().unwrap()).collect();
+    let admitted = children.into_iter().map(|child| {
+        let output = child.wait_with_output().unwrap();
+        let report = String::from_utf8(output.stderr).unwrap();
+        report.parse::<u64>().unwrap_or_else(|_| panic!("{report}"))
+    });
+    assert_eq!(admitted.sum::<u64>(), LIMIT);
+    folder.verify();
+}
+
+#[test]
+fn a_killed_process_leaves_each_decision_whole_or_not_at_all() {
+    let rounds = if env::var_os("RATELIMIT_FULL").is_some() { 200 } else { 20 };
+    let limit = u64::from(u32::MAX);
+
+    let folder = Folder::new();
+    let mut stored_before = 0;
+    for round in 0..rounds {
+        let role = if round % 2 == 0 { "endless normal" } else { "endless full" };
+        let acknowledged = acknowledged_until_killed(&folder, role);
+
+        let limiter = limiter(&folder.open(), limit);
+        let stored = limit - left(&limiter, "key");
+        let newly = stored - stored_before;
+        assert!(acknowledged <= newly, "{newly} stored of {acknowledged} acknowledged");
+        assert!(newly <= acknowledged + ENDLESS_THREADS, "{newly} of {acknowledged} and some");
+        stored_before = stored;
+        drop(limiter);
+        folder.verify();
+    }
+}
+
+/// Kills a child some while after it has begun, and gives how many permits it has spent.
+fn acknowledged_until_killed(folder: &Folder, role: &str) -> u64 {
+    let mut child = child(role, &folder.file()).spawn().unwrap();
+    let mut report = child.stderr.take().unwrap();
+    let moment = RandomState::new().hash_one(role) % 200;
+    let mut first = vec![0; 1 + usize::try_from(moment).unwrap()];
+    report.read_exact(&mut first).unwrap();
+    child.kill().unwrap();
+    let mut rest = Vec::new();
+    report.read_to_end(&mut rest).unwrap();
+    child.wait().unwrap();
+    let reports = first.into_iter().chain(rest);
+    reports.inspect(|&byte| assert_eq!(byte, b'.')).count() as u64
+}
+
+#[test]
+fn stores_opened_at_once_make_the_tables_once() {
+    let folder = Folder::new();
+    let barrier = Barrier::new(8);
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                barrier.wait();
+                let limiter = limiter(&Sqlite::open(folder.file()).unwrap(), 100);
+                assert!(limiter.check("key").unwrap().is_allowed());
+            });
+        }
+    });
+    assert_eq!(left(&limiter(&folder.open(), 100), "key"), 92);
+    folder.verify();
+}

@@ -1,0 +1,100 @@
+//! The store under test, in a folder of its own, and the few words that the tests are made of.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use ratelimit_algorithms::{Align, BackendError, Effect, Error, ErrorKind, FixedWindow, Limiter};
+use ratelimit_sqlite::{Options, Sqlite};
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+/// A folder for one test's file.
+pub(crate) struct Folder(TempDir);
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// The file.
+    pub(crate) fn file(&self) -> PathBuf {
+        self.path().join("limits.db")
+    }
+
+    /// The file's write-ahead log.
+    pub(crate) fn log(&self) -> PathBuf {
+        self.path().join("limits.db-wal")
+    }
+
+    /// Options whose deadline no test ever reaches by chance.
+    pub(crate) fn options(&self) -> Options {
+        Options::file(self.file()).with_deadline(A_MINUTE)
+    }
+
+    pub(crate) fn open(&self) -> Sqlite {
+        self.options().open().unwrap()
+    }
+
+    /// A connection of somebody else's.
+    pub(crate) fn stranger(&self) -> Connection {
+        Connection::open(self.file()).unwrap()
+    }
+
+    /// The number of rows, as somebody else sees it.
+    pub(crate) fn rows(&self) -> u32 {
+        self.stranger().query_row("SELECT count(*) FROM record", [], |row| row.get(0)).unwrap()
+    }
+
+    /// Checks that the file is whole, and that its total is right.
+    #[track_caller]
+    pub(crate) fn verify(&self) {
+        let stranger = self.stranger();
+        let verdict: String =
+            stranger.pragma_query_value(None, "integrity_check", |row| row.get(0)).unwrap();
+        assert_eq!(verdict, "ok");
+        let total: u32 =
+            stranger.query_row("SELECT records FROM total", [], |row| row.get(0)).unwrap();
+        assert_eq!(total, self.rows());
+    }
+}
+
+pub(crate) const A_MINUTE: Duration = Duration::from_secs(60);
+
+/// A limiter of `limit` permits that do not come back while a test runs.
+pub(crate) fn limiter(store: &Sqlite, limit: u64) -> Limiter<Sqlite> {
+    let permits = FixedWindow::per_day(limit).align(Align::First);
+    Limiter::new(store.clone(), "permits", permits).unwrap()
+}
+
+/// Spends permits that there are.
+#[track_caller]
+pub(crate) fn spend(limiter: &Limiter<Sqlite>, key: impl AsRef<[u8]>, permits: u64) {
+    assert!(limiter.check_n(&key, permits).unwrap().is_allowed());
+}
+
+/// How many permits are left of `key`.
+pub(crate) fn left(limiter: &Limiter<Sqlite>, key: &str) -> u64 {
+    limiter.peek(key).unwrap().remaining
+}
+
+/// Checks that something failed like this, and left nothing behind.
+#[track_caller]
+pub(crate) fn assert_fails<T>(result: Result<T, impl Into<Error>>, kind: ErrorKind) {
+    let error = backend_error(result);
+    assert_eq!((error.kind(), error.effect()), (kind, Effect::NotApplied), "{error:?}");
+}
+
+/// The store's error.
+#[track_caller]
+pub(crate) fn backend_error<T>(result: Result<T, impl Into<Error>>) -> BackendError {
+    match result.err().map(Into::into) {
+        Some(Error::Backend(error)) => error,
+        other => panic!("expected an error of the store, found {other:?}"),
+    }
+}
