@@ -58,7 +58,7 @@ impl ApiKey {
     /// each start of the process. Processes that share a store should share it.
     #[must_use]
     pub fn pepper(self, secret: impl AsRef<[u8]>) -> Self {
-        let pepper = blake3::derive_key("ratelimit-http 2025 pepper of API keys", secret.as_ref());
+        let pepper = blake3::derive_key("ratelimit-http 1 pepper of API keys", secret.as_ref());
         Self { pepper, ..self }
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! SQLite wakes nobody when it releases a lock, so who wants it has to look again and again. Its
 //! own busy handler soon sleeps for a tenth of a second between two looks; among writers that
-//! come back at once, that starves some of them for seconds. Here the sleeps stay short and differ
-//! at random, and each is followed by several looks in a row: long enough for the holder, who has
-//! only just been interrupted in the midst of a transaction, to get to its end.
+//! come back at once, that starves some of them for seconds. Here the sleeps stay short, differ at
+//! random, and get shorter as time runs out. Each is followed by several looks in a row: long
+//! enough for the holder, who may have been interrupted in the midst of a transaction, to end it.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -32,7 +32,7 @@ pub(crate) fn patiently<T>(
         if left.is_zero() || !is_busy(&result) {
             return result;
         }
-        thread::sleep(jittered(pause).min(left));
+        thread::sleep(jittered(pause.min(left / HASTE)));
         pause = (pause * 2).min(PAUSE_MAX);
     }
 }
@@ -59,7 +59,10 @@ const LOOKS: usize = 8;
 /// About what a transaction takes.
 const PAUSE_MIN: Duration = Duration::from_micros(20);
 
-/// Fifty times within the default deadline.
+/// The share of the time left that one sleep may take: who has waited longest looks most often.
+const HASTE: u32 = 32;
+
+/// Rare enough to leave the processor to whoever holds the lock.
 const PAUSE_MAX: Duration = Duration::from_millis(2);
 
 const A_YEAR: Duration = Duration::from_secs(365 * 86_400);
