@@ -85,12 +85,7 @@ impl Connection {
             match reply {
                 Err(error) if !by_text && error::is_unknown_script(&error) => by_text = true,
                 Err(error) if moves < MOVES_MAX && error::is_moved(&error) => moves += 1,
-                reply => {
-                    return reply.map_err(|error| {
-                        eprintln!("DEBUG {error}");
-                        error::failure(&error, charges)
-                    });
-                }
+                reply => return reply.map_err(|error| error::failure(&error, charges)),
             }
         }
     }

@@ -1,12 +1,15 @@
 //! What a store is made from: where the server is, and how to speak to it.
 
-use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{fmt, num::NonZeroUsize, sync::Arc, time::Duration};
 
-use fred::types::{
-    Builder,
-    config::{Config, ReconnectPolicy, TcpConfig, UnresponsiveConfig},
+use fred::{
+    clients::Pool,
+    types::{
+        Builder,
+        config::{Config, ReconnectPolicy, TcpConfig},
+    },
 };
-use ratelimit_backend::{BackendError, Clock, ErrorKind};
+use ratelimit_backend::{BackendError, Clock};
 use ratelimit_core::ConfigError;
 
 use crate::{Redis, connection::Connection, error, key::Keyspace};
@@ -84,18 +87,18 @@ impl Settings {
         Self { pool_size, ..self }
     }
 
-    /// How long to wait for an answer; by default 100 ms.
+    /// How long to wait for an answer, a millisecond at least; by default 100.
     pub fn timeout(self, timeout: Duration) -> Self {
-        Self { timeout, ..self }
+        Self { timeout: timeout.max(Duration::from_millis(1)), ..self }
     }
 
-    /// How long to wait for a connection; by default two seconds.
+    /// How long to wait for a connection, a millisecond at least; by default two seconds.
     pub fn connect_timeout(self, connect_timeout: Duration) -> Self {
-        Self { connect_timeout, ..self }
+        Self { connect_timeout: connect_timeout.max(Duration::from_millis(1)), ..self }
     }
 
     /// How many commands may wait to be sent on a connection; by default 10 000. Beyond that they
-    /// are refused, with [`ErrorKind::Overloaded`].
+    /// are refused, with [`ErrorKind::Overloaded`](ratelimit_backend::ErrorKind::Overloaded).
     pub fn queue_max(self, queue_max: NonZeroUsize) -> Self {
         Self { queue_max: queue_max.get(), ..self }
     }
@@ -112,14 +115,14 @@ impl Settings {
     /// # Errors
     ///
     /// If the server is not there, refuses, or is older than 6.2
-    /// ([`ErrorKind::Incompatible`]).
+    /// ([`ErrorKind::Incompatible`](ratelimit_backend::ErrorKind::Incompatible)).
     pub async fn connect(self) -> Result<Redis, BackendError> {
         let connection = Connection::open(self.pool(true)?, &self.client_name).await?;
         Ok(Redis::new(connection, self.keyspace, self.clock))
     }
 
     /// Begins to connect, and goes on until it succeeds; until then every check fails at once
-    /// with [`ErrorKind::Unavailable`]. The server's version is not looked at.
+    /// with [`ErrorKind::Unavailable`](ratelimit_backend::ErrorKind::Unavailable). The server's version is not looked at.
     ///
     /// # Errors
     ///
@@ -133,10 +136,7 @@ impl Settings {
         Ok(Redis::new(connection, self.keyspace, self.clock))
     }
 
-    fn pool(&self, fail_fast: bool) -> Result<fred::clients::Pool, BackendError> {
-        if self.timeout.is_zero() || self.connect_timeout.is_zero() {
-            return Err(BackendError::not_applied(ErrorKind::Timeout));
-        }
+    fn pool(&self, fail_fast: bool) -> Result<Pool, BackendError> {
         let mut builder = Builder::from_config(Config { fail_fast, ..self.config.clone() });
         builder.set_policy(reconnect());
         builder.with_performance_config(|performance| {
@@ -150,15 +150,15 @@ impl Settings {
             connection.internal_command_timeout = self.connect_timeout;
             connection.tcp = TcpConfig { nodelay: Some(true), ..TcpConfig::default() };
             // A connection that is silent for so long is given up; the next call has a new one.
-            connection.unresponsive =
-                UnresponsiveConfig { max_timeout: Some(self.timeout * 4), interval: self.timeout };
+            connection.unresponsive.max_timeout = Some(SILENCE_MAX.max(self.timeout * 4));
+            connection.unresponsive.interval = SILENCE_MAX / 4;
         });
         builder.build_pool(self.pool_size.get()).map_err(|error| error::failure(&error, false))
     }
 }
 
-impl std::fmt::Debug for Settings {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings").field("client_name", &self.client_name).finish_non_exhaustive()
     }
 }
@@ -174,6 +174,9 @@ pub enum UrlError {
     #[error("url asks for encryption, which needs the feature tls-rustls or tls-native")]
     NoTls,
 }
+
+/// How long a server may be silent while it owes an answer, where that is not waited for longer.
+const SILENCE_MAX: Duration = Duration::from_secs(1);
 
 /// Without end, and soon: at most a second apart, so that service resumes within two.
 fn reconnect() -> ReconnectPolicy {

@@ -112,11 +112,9 @@ fn record(slot: Slot<'_>, found: &[u8]) -> Option<Option<Record>> {
     if found.is_empty() {
         return Some(None);
     }
-    let has_log = matches!(
-        slot,
-        Slot { key: Some(_), policy, .. }
-            if matches!(policy.algorithm(), Algorithm::SlidingWindowLog(_) | Algorithm::Adaptive(_))
-    );
+    let algorithm = slot.policy.algorithm();
+    let has_log = slot.key.is_some()
+        && matches!(algorithm, Algorithm::SlidingWindowLog(_) | Algorithm::Adaptive(_));
     let (entries, flat) = found.split_at_checked(if has_log { value::WORD_BYTES } else { 0 })?;
     let entries = value::words(entries)?.first().copied();
     value::read(flat, entries, slot.policy).ok().map(Some)

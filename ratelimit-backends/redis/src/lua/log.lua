@@ -15,7 +15,9 @@ local function entry(log, index)
     damaged = true
     return now, log.base
   end
-  return unpack_words('>I7I7', packed)
+  local at, total = unpack_words('>I7I7', packed)
+  damaged = damaged or EXACT_MAX < at or WRAP <= total
+  return at, total
 end
 
 -- The first entry after `low` that passes, where `high` would: most often it is near, so steps
@@ -56,7 +58,8 @@ local function open_log(key, header, words, window)
     damaged = true
   elseif head then
     log.head = head
-    log.base = unpack_words('>I7', head, #header + 1) % WRAP
+    log.base = unpack_words('>I7', head, #header + 1)
+    damaged = damaged or WRAP <= log.base
     log.total, log.before = log.base, log.base
   end
   if not log.head or not front[2] then return log end
@@ -85,15 +88,18 @@ end
 -- ratelimit-core/src/exchange.rs. `last` is the entry that matters beside both ends, if one does.
 local function show(log, header, rest, last)
   if not log.head then return false end
-  local first = log.gone + 1
   local shown = pack('>I7', log.size - log.gone) .. header .. pack('>I7', log.before) .. rest
-  last = last or first
-  if first < last then
-    local _, total = entry(log, last - 1)
-    shown = shown .. pack('>I7I7', entry(log, first), total)
+  local before, latest = log.before, -1
+  local function add(at, total)
+    damaged = damaged or at <= latest or total == before
+    shown, before, latest = shown .. pack('>I7I7', at, total), total, at
   end
-  if last < log.size then shown = shown .. pack('>I7I7', entry(log, last)) end
-  if first <= log.size then shown = shown .. pack('>I7I7', log.at, log.total) end
+
+  local first = log.gone + 1
+  last = last or first
+  if first < last then add((entry(log, first)), select(2, entry(log, last - 1))) end
+  if last < log.size then add(entry(log, last)) end
+  if first <= log.size then add(log.at, log.total) end
   return shown
 end
 
@@ -111,17 +117,21 @@ local function take(log, cost)
   log.size, log.total = newest, (log.before + max(log.used - cost, 0)) % WRAP
 end
 
--- Writes what has changed: both ends of the list. The time to live comes first, so that nobody
--- who may not set one leaves a list without.
+-- Writes what has changed: both ends of the list. What takes room comes first, so that a server
+-- that has none refuses the whole.
 local function save(log, head, ttl)
-  local kept = max(log.size - 1, 0)
-  if log.head then
-    call('PEXPIRE', log.key, ms(ttl))
-    if 0 < log.drop or kept < log.stored then call('LTRIM', log.key, log.drop, kept) end
-    if 0 < log.drop or head ~= log.head then call('LSET', log.key, 0, head) end
+  local key, size = log.key, log.size
+  if not log.head then
+    call('RPUSH', key, head, pack('>I7I7', log.at, log.total))
   else
-    call('RPUSH', log.key, head)
-    call('PEXPIRE', log.key, ms(ttl))
+    if log.stored < size then
+      call('RPUSH', key, pack('>I7I7', log.at, log.total))
+    elseif 0 < size then
+      call('LSET', key, size, pack('>I7I7', log.at, log.total))
+    end
+    -- The head goes as well, and takes the place of the last that is dropped.
+    if 0 < log.drop or size < log.stored then call('LTRIM', key, log.drop, size) end
+    if 0 < log.drop or head ~= log.head then call('LSET', key, 0, head) end
   end
-  if 0 < log.size then call('RPUSH', log.key, pack('>I7I7', log.at, log.total)) end
+  call('PEXPIRE', key, ms(ttl))
 end

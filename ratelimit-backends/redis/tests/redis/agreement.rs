@@ -1,11 +1,14 @@
 //! Random traces: the server decides as the core does, field by field, whatever comes.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
 
 use ratelimit_core::{
-    Action, Algorithm, Batch, CarryOver, Check, Decision, LIMIT_MAX, Policy, Record, Timestamp,
-    WINDOW_MAX, adaptive, apply, fixed_window, leaky_bucket, sliding_window_counter,
-    sliding_window_log, token_bucket,
+    Action, Algorithm, Batch, CarryOver, Check, Decision, LIMIT_MAX, Policy, Record, Slot,
+    StateError, Timestamp, WINDOW_MAX, adaptive, apply, fixed_window, leaky_bucket,
+    sliding_window_counter, sliding_window_log, token_bucket,
 };
 
 use crate::{
@@ -54,11 +57,11 @@ async fn trace(makes: &[Make], most: u64) {
     let Some(server) = Server::start(&[]) else { return };
     let (redis, clock) = connect_with_clock(&server).await;
     let mut dice = Dice(seed());
-    let mut records: HashMap<(String, Option<Vec<u8>>), Record> = HashMap::new();
+    let mut core = Core::default();
     let mut policies: Vec<Vec<Policy>> = Vec::new();
     let mut now = START;
     let mut last: Option<Decision> = None;
-    let mut history = Vec::new();
+    let mut history = VecDeque::new();
 
     for step in 0..steps() {
         if step % 40 == 0 {
@@ -70,45 +73,53 @@ async fn trace(makes: &[Make], most: u64) {
         }
         now = dice.passes(now, last);
         clock.set(at(now));
+        let (checks, action) = (dice.checks(&policies, most), dice.action());
 
-        let names: Vec<_> = policies.iter().map(|numbers| dice.pick(numbers)).collect();
-        let mut checks: Vec<Check<'_>> = Vec::new();
-        for _ in 0..=dice.below(most) {
-            let policy = names[dice.index(names.len())];
-            let check = check(policy, dice.key(), dice.cost(policy.limit()));
-            if checks.iter().all(|known| !known.is_about(&check)) {
-                checks.push(check);
-            }
+        let wanted = core.ask(&checks, action, at(now)).ok();
+        let found = ask(&redis, &checks, action).await;
+        history.push_back(format!("{step}: {now} {action:?} {checks:?}\n  {wanted:?}"));
+        while HISTORY < history.len() {
+            history.pop_front();
         }
-        let action = dice.action();
+        last = wanted.as_ref().map(|wanted| wanted[0]);
+        assert_eq!(found.clone().ok(), wanted, "{found:?}\n{history:#?}");
+    }
+    let is_forever = |key: &String| server.cli(&["PTTL", key]) == "-1";
+    assert!(!server.keys().iter().any(is_forever), "a key is without a time to live");
+}
 
-        let batch = Batch::new(&checks).expect("no two are about the same");
-        let place = |slot: ratelimit_core::Slot<'_>| {
+/// The core over a map that never forgets.
+#[derive(Default)]
+struct Core(HashMap<(String, Option<Vec<u8>>), Record>);
+
+impl Core {
+    fn ask(
+        &mut self,
+        checks: &[Check<'_>],
+        action: Action,
+        now: Timestamp,
+    ) -> Result<Vec<Decision>, StateError> {
+        let batch = Batch::new(checks).expect("no two are about the same");
+        let place = |slot: Slot<'_>| {
             (slot.policy.name().to_owned(), slot.key.map(|key| key.as_bytes().to_vec()))
         };
         let places: Vec<_> = batch.slots().map(place).collect();
-        let mut next: Vec<_> = places.iter().map(|place| records.get(place).cloned()).collect();
-        let wanted = apply(batch, action, &mut next, at(now)).map(|wanted| wanted.to_vec());
-        if action != Action::Peek && wanted.is_ok() {
-            for (place, record) in places.into_iter().zip(next) {
+        let mut records: Vec<_> = places.iter().map(|place| self.0.get(place).cloned()).collect();
+        let decisions = apply(batch, action, &mut records, now)?;
+        if action != Action::Peek {
+            for (place, record) in places.into_iter().zip(records) {
                 match record {
-                    Some(record) => records.insert(place, record),
-                    None => records.remove(&place),
+                    Some(record) => self.0.insert(place, record),
+                    None => self.0.remove(&place),
                 };
             }
         }
-
-        let found = ask(&redis, &checks, action).await;
-        history.push(format!("{step}: {now} {action:?} {checks:?}\n  {wanted:?}"));
-        let tail = history.len().saturating_sub(6);
-        let wanted = wanted.ok();
-        last = wanted.as_ref().map(|wanted| wanted[0]);
-        assert_eq!(found.clone().ok(), wanted, "{found:?}\n{}", history[tail..].join("\n"));
+        Ok(decisions.to_vec())
     }
-    let without_ttl: Vec<_> =
-        server.keys().into_iter().filter(|key| server.cli(&["PTTL", key]) == "-1").collect();
-    assert!(without_ttl.is_empty(), "{without_ttl:?}");
 }
+
+/// As many steps as a failure shows.
+const HISTORY: usize = 6;
 
 /// As many as a few seconds allow, or all that are asked for.
 fn steps() -> u64 {
@@ -237,6 +248,20 @@ impl Dice {
         let mut policies = vec![often; 12];
         policies.push(seldom);
         policies
+    }
+
+    /// Of names with the numbers that they have most often, or seldom.
+    fn checks<'a>(&mut self, policies: &'a [Vec<Policy>], most: u64) -> Vec<Check<'a>> {
+        let names: Vec<_> = policies.iter().map(|numbers| self.pick(numbers)).collect();
+        let mut checks: Vec<Check<'_>> = Vec::new();
+        for _ in 0..=self.below(most) {
+            let policy = names[self.index(names.len())];
+            let check = check(policy, self.key(), self.cost(policy.limit()));
+            if checks.iter().all(|known| !known.is_about(&check)) {
+                checks.push(check);
+            }
+        }
+        checks
     }
 
     fn key(&mut self) -> &'static [u8] {

@@ -5,5 +5,10 @@ mod server;
 
 mod store;
 
+mod access;
 mod agreement;
+mod cluster;
 mod cost;
+mod many;
+mod sentinel;
+mod server_side;
