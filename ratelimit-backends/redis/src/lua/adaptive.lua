@@ -76,7 +76,7 @@ local function adaptive(key, header, terms)
     local missing = whole * ticks - units
     local expires, refilled = at + ceil(missing / cut) * tick, at + ceil(missing / whole) * tick
     local is_loaded = burst ~= whole or shared == 0 and 0 < admitted(own, present)
-    local expired = shared ~= 0 and not pulled and log.used == 0 and expires <= now
+    local expired = shared ~= 0 and log.used == 0 and expires <= now
     local spent = log.head and not expired and (0 < log.used or now < refilled or is_loaded)
     local refund = spent and function()
       fill(burst)

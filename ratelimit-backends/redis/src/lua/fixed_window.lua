@@ -18,7 +18,7 @@ local function fixed_window(key, header, terms)
   end
 
   local fits = refunds or used + cost <= limit
-  local after
+  local after = pulled
   if refunds and 0 < used then
     after = pack('>I7I7', start, max(used - cost, 0))
   elseif spends and fits then

@@ -20,7 +20,7 @@ local function leaky_bucket(key, header, terms)
 
   local charge = cost * permit
   local fits = refunds or units <= min(brim - charge, queue_max)
-  local after
+  local after = pulled
   if refunds and 0 < units then
     units = max(units - charge, 0)
     after = pack('>I7I7', units, now)

@@ -27,7 +27,7 @@ local function sliding_window_counter(key, header, terms)
   local weight = ticks - floor((now - start) / tick)
   local carried = ceil(previous * weight / ticks)
   local fits = refunds or current + cost + carried <= limit
-  local after
+  local after = pulled
   if refunds and 0 < previous + current then
     after = pack('>I7I7I7', start, previous, max(current - cost, 0))
   elseif spends and fits then

@@ -12,7 +12,7 @@ local function sliding_window_log(key, header, terms)
       write()
     end
     local last = cost < log.used and leaves(log, cost)
-    return show(log, header, '', last), true, refund
+    return show(log, header, '', last), true, refund or pulled
   end
 
   local excess = limit < log.used + cost

@@ -27,13 +27,11 @@ local function token_bucket(key, header, terms)
 
   local charge = cost * permit
   local fits = refunds or charge <= units
-  local after
+  local after = pulled
   if refunds and found and units < full then
     units = min(units + charge, full)
     after = pack('>I7I7', units, now)
-  elseif refunds then
-    after = 0 < memory and pulled
-  elseif fits then
+  elseif spends and fits then
     units = units - charge
     after = pack('>I7I7', units, now)
   end
