@@ -88,15 +88,17 @@ end
 -- ratelimit-core/src/exchange.rs. `last` is the entry that matters beside both ends, if one does.
 local function show(log, header, rest, last)
   if not log.head then return false end
-  local shown = pack('>I7', log.size - log.gone) .. header .. pack('>I7', log.before) .. rest
+  local first = log.gone + 1
+  last = last or first
+  -- Those that are not shown count with the oldest; but not where a refund may take them away.
+  local count = (refunds and min(last + 1, log.size) or log.size) - log.gone
+  local shown = pack('>I7', count) .. header .. pack('>I7', log.before) .. rest
   local before, latest = log.before, -1
   local function add(at, total)
     damaged = damaged or at <= latest or total == before
     shown, before, latest = shown .. pack('>I7I7', at, total), total, at
   end
 
-  local first = log.gone + 1
-  last = last or first
   if first < last then add((entry(log, first)), select(2, entry(log, last - 1))) end
   if last < log.size then add(entry(log, last)) end
   if first <= log.size then add(log.at, log.total) end
