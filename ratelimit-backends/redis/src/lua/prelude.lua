@@ -45,8 +45,10 @@ local function read(key, header, words)
   return value
 end
 
+-- Milliseconds, rounded up. A million tokens that come back one in ten years take longer than
+-- commands have digits for, and than 285 years, which the core takes for ever.
 local function ms(ttl)
-  return max(ceil(ttl / 1000), 1) + spare_ms
+  return max(ceil(min(ttl, EXACT_MAX) / 1000), 1) + spare_ms
 end
 
 -- Stores what a step has returned.

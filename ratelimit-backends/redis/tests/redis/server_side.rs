@@ -61,6 +61,25 @@ async fn no_key_is_without_a_time_to_live() {
     }
 }
 
+/// It had more digits than the server reads, and failed when half was written.
+#[tokio::test]
+async fn a_time_to_live_of_ten_million_years_is_one_of_285() {
+    let Some(server) = Server::start(&[]) else { return };
+    let redis = connect(&server).await;
+    let mut settings = adaptive::Settings::new(400_000, 3_650 * 24 * HOUR);
+    settings.burst_multiplier = 2.5;
+    settings.adaptive_window = Duration::from_secs(38);
+    settings.penalty = 1.0;
+    let quota = adaptive::Quota::new(&settings).expect("in range");
+    let policy = Policy::new("patient", quota).expect("the name is good");
+    let checks = [check(&policy, b"key", 1)];
+    for action in [Action::Spend, Action::Refund] {
+        let _ = ask(&redis, &checks, action).await.expect("the server decides");
+    }
+    let ttl_ms: u64 = server.cli(&["PTTL", &server.keys()[0]]).parse().expect("a number");
+    assert!(ttl_ms <= 9_007_199_254_741, "{ttl_ms}");
+}
+
 #[tokio::test]
 async fn the_text_of_a_key_is_never_seen_by_the_server() {
     let Some(server) = Server::start(&[]) else { return };
