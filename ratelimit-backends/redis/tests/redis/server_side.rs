@@ -6,6 +6,7 @@ use ratelimit_backend::{Backend, Effect, ErrorKind};
 use ratelimit_core::{
     Action, Algorithm, Key, Policy, adaptive, fixed_window, sliding_window_log, token_bucket,
 };
+use ratelimit_redis::{Settings, UrlError};
 
 use crate::{
     server::Server,
@@ -215,9 +216,21 @@ async fn connections_carry_their_name_and_no_secret_is_shown() {
     let error = settings(&wrong).connect().await.expect_err("it is not the password");
     assert_eq!(error.kind(), ErrorKind::Auth);
     assert!(!format!("{error:?}").contains("hunter"));
-    let refused =
-        ratelimit_redis::Settings::new("rediss://:hunter2@localhost").expect_err("no TLS");
+    let refused = Settings::new("redis://:hunter2@localhost:port").expect_err("it is no port");
     assert!(!format!("{refused:?} {refused}").contains("hunter"));
+}
+
+/// Encryption is never given up for want of a feature, and is not missing where there is one.
+#[test]
+fn an_encrypted_connection_needs_a_feature_for_it() {
+    let settings = Settings::new("rediss://:hunter2@localhost");
+    if cfg!(any(feature = "tls-rustls", feature = "tls-native")) {
+        assert!(settings.is_ok());
+    } else {
+        let refused = settings.expect_err("nothing here encrypts");
+        assert_eq!(refused, UrlError::NoTls);
+        assert!(!format!("{refused:?} {refused}").contains("hunter"));
+    }
 }
 
 #[tokio::test]
