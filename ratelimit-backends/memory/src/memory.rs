@@ -199,5 +199,5 @@ const fn full() -> BackendError {
     BackendError::not_applied(ErrorKind::Capacity)
 }
 
-/// A million keys of a bucket take about 100 MB.
+/// A million short keys of a bucket take some 150 MB.
 const KEYS_MAX: NonZeroUsize = NonZeroUsize::new(1_000_000).unwrap();

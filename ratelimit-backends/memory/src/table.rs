@@ -3,8 +3,8 @@
 //! A shard is one lock and one hash table. The number of shards follows the bound, so that a
 //! shard stays small enough to be swept as a whole under its lock. A sweep rebuilds a shard
 //! without the records that are as good as new. It happens where a shard would otherwise grow
-//! (which rebuilds it as well), and where the table is full; the earliest time at which it could
-//! free anything is remembered, so a table full of live records is not swept in vain.
+//! (which rebuilds it as well), and where the table is full; but only when it is [`Due`], so that
+//! it frees a share of what it looks at.
 
 use std::{
     hash::BuildHasher,
@@ -16,14 +16,17 @@ use foldhash::quality::RandomState;
 use hashbrown::raw::RawTable;
 use ratelimit_core::{Micros, Record, Slot, Timestamp};
 
-use crate::place::{Hashers, Place, StoredPlace};
+use crate::{
+    due::Due,
+    place::{Hashers, Place, StoredPlace},
+};
 
 /// Records by place, at most `records_max` of them.
 pub(crate) struct Table {
     shards: DashMap<StoredPlace, Option<Record>, RandomState>,
     hashers: Hashers,
-    /// For each shard, when a sweep may free something. Written under the shard's lock.
-    horizons: Box<[AtomicU64]>,
+    /// For each shard, when to sweep it.
+    due: Box<[Due]>,
     records_max: usize,
     /// Records stored, and places reserved for such. Never above `records_max`.
     records: AtomicUsize,
@@ -54,7 +57,7 @@ impl Table {
         Self {
             shards: DashMap::with_capacity_and_hasher_and_shard_amount(0, hasher, shards),
             hashers,
-            horizons: (0..shards).map(|_| AtomicU64::new(u64::MAX)).collect(),
+            due: (0..shards).map(|_| Due::never()).collect(),
             records_max,
             records: AtomicUsize::new(0),
             next_sweep: AtomicUsize::new(0),
@@ -112,7 +115,7 @@ impl Table {
         for shard in held {
             shard.sweep(now);
         }
-        for _ in 0..SWEEPS_MAX.min(self.horizons.len()) {
+        for _ in 0..SWEEPS_MAX {
             if self.try_reserve(new) {
                 return Ok(());
             }
@@ -145,12 +148,12 @@ impl Table {
         self.records.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_ok()
     }
 
-    /// The next shard, round and round, in which a sweep may free something.
+    /// The next shard, round and round, that is to be swept.
     fn next_due(&self, now: Timestamp) -> Option<usize> {
-        let shards = self.horizons.len();
+        let shards = self.due.len();
         (0..shards)
             .map(|_| self.next_sweep.fetch_add(1, Ordering::Relaxed) % shards)
-            .find(|&index| self.horizons[index].load(Ordering::Relaxed) <= now.as_micros())
+            .find(|&index| self.due[index].has_come(now))
     }
 }
 
@@ -182,8 +185,7 @@ impl Shard<'_> {
         if self.records.len() == self.records.capacity() {
             self.sweep(now);
         }
-        let horizon = horizon(&record, now).as_micros();
-        self.table.horizons[self.index].fetch_min(horizon, Ordering::Relaxed);
+        self.table.due[self.index].stored(expires(&record, now), self.records.len() + 1);
         let stored = (place.to_stored(), SharedValue::new(Some(record)));
         self.records.insert(place.hash, stored, |stored| self.table.hash(stored));
     }
@@ -195,24 +197,26 @@ impl Shard<'_> {
         }
     }
 
-    /// Drops the records that are as good as new, if it is time for any.
+    /// Drops the records that are as good as new, if that is worth its while.
     fn sweep(&mut self, now: Timestamp) {
-        let horizons = &self.table.horizons[self.index];
-        if now.as_micros() < horizons.load(Ordering::Relaxed) {
+        let due = &self.table.due[self.index];
+        if !due.has_come(now) {
             return;
         }
-        let mut next = u64::MAX;
+        let mut kept = Vec::with_capacity(self.records.len());
         let mut is_live = |(_, record): &Stored| {
             // A place whose record is taken belongs to the batch that holds this lock.
             let Some(record) = record.get() else { return true };
-            let horizon = horizon(record, now);
-            next = next.min(horizon.as_micros());
-            now < horizon
+            let expires = expires(record, now);
+            if now < expires {
+                kept.push(expires);
+            }
+            now < expires
         };
         let all = std::mem::replace(&mut *self.records, RawTable::new());
         let before = all.len();
         let live: Vec<_> = all.into_iter().filter(|stored| is_live(stored)).collect();
-        horizons.store(next, Ordering::Relaxed);
+        due.swept(&mut kept);
         self.table.release(before - live.len());
 
         // Half as much again, so that a shard of live records is not full again at once.
@@ -225,13 +229,13 @@ impl Shard<'_> {
 
 /// When to look whether `record` may be dropped: when it is as good as new unless somebody
 /// spends, but within a minute, since a refund or a live change may bring that forward.
-fn horizon(record: &Record, now: Timestamp) -> Timestamp {
+fn expires(record: &Record, now: Timestamp) -> Timestamp {
     now + record.lifetime(now).min(LOOK_AGAIN)
 }
 
 const LOOK_AGAIN: Micros = Micros::from_secs(60);
 
-/// Records per shard when the table is full: a sweep of so many takes some 50 µs.
+/// Records per shard when the table is full. They are swept under its lock, all at once.
 const SHARD_RECORDS: usize = 1_024;
 
 /// Enough for the threads of a large machine to stay out of each other's way.
@@ -240,5 +244,6 @@ const SHARDS_MIN: usize = 64;
 /// A megabyte or so of empty shards.
 const SHARDS_MAX: usize = 1 << 14;
 
-/// Shards that one call sweeps at most before it says that the table is full.
-const SWEEPS_MAX: usize = 16;
+/// Shards that one call sweeps at most before it says that the table is full. One that is due
+/// frees something unless somebody has spent on all that had expired.
+const SWEEPS_MAX: usize = 4;
