@@ -32,8 +32,8 @@ pub fn apply(
     now: Timestamp,
 ) -> Result<Decisions, StateError> {
     if action != Action::Reset {
-        for (check, record) in batch.checks().iter().zip(records.iter()) {
-            meter::verify(check.policy(), record.as_ref())?;
+        for (slot, record) in batch.slots().zip(records.iter()) {
+            meter::verify(slot, record.as_ref())?;
         }
     }
     match (batch.checks(), &mut *records) {

@@ -1,4 +1,4 @@
-//! What an algorithm is made of: seven small functions over its own state.
+//! What an algorithm is made of: a few small functions over its own state.
 //!
 //! The six modules beside this one implement [`Arithmetic`]; the [`Meter`](crate::meter::Meter)
 //! writes the step once over all of them. None of the functions can fail: whatever could go

@@ -7,7 +7,7 @@
 use alloc::boxed::Box;
 
 use crate::{
-    CarryOver, Cost, Micros, Outcome, Policy, StateError, Timestamp,
+    CarryOver, Cost, Micros, Outcome, Policy, Slot, StateError, Timestamp,
     adaptive::{self, Scope},
     arithmetic::Arithmetic,
     decision::Standing,
@@ -66,7 +66,7 @@ macro_rules! algorithms {
             const fn algorithm_name(&self) -> &'static str {
                 match self {
                     $(Self::$variant(_) => $name,)*
-                    Self::Sensor(_) => "load sensor",
+                    Self::Sensor(_) => LOAD_SENSOR,
                 }
             }
         }
@@ -167,6 +167,8 @@ algorithms! {
     Adaptive(adaptive) "adaptive hybrid",
 }
 
+const LOAD_SENSOR: &str = "load sensor";
+
 impl Record {
     /// The policy that it was written under; its name is part of the record's place in a store.
     #[must_use]
@@ -197,11 +199,12 @@ impl Meter<'_> {
     }
 }
 
-/// Refuses a record of another algorithm, unless `policy` starts anew where the numbers changed.
-pub(crate) fn verify(policy: &Policy, record: Option<&Record>) -> Result<(), StateError> {
+/// Refuses a record of another algorithm, unless the policy starts anew where the numbers changed.
+pub(crate) fn verify(slot: Slot<'_>, record: Option<&Record>) -> Result<(), StateError> {
     let Some(record) = record else { return Ok(()) };
-    let (found, want) = (record.state.algorithm_name(), policy.algorithm().name());
-    if found != want && policy.carry_over() != CarryOver::Reset {
+    let found = record.state.algorithm_name();
+    let want = slot.key.map_or(LOAD_SENSOR, |_| slot.policy.algorithm().name());
+    if found != want && slot.policy.carry_over() != CarryOver::Reset {
         return Err(StateError::Algorithm { found, want });
     }
     Ok(())

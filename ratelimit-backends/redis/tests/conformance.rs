@@ -1,13 +1,10 @@
 //! Whether Redis keeps every promise of a store.
 
-mod server;
-
 use ratelimit_backend::{Backend, ManualClock, Names, Reply};
 use ratelimit_conformance::{Effort, suite};
 use ratelimit_core::{Action, Batch, ConfigError, Policy};
 use ratelimit_redis::{Redis, Settings};
-
-use crate::server::Server;
+use ratelimit_servers::Server;
 
 suite!(private, Effort::new().with_checks_per_task(20).with_keys(2_000));
 

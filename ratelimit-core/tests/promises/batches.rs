@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use ratelimit_core::{
-    Action, Batch, Check, Decision, Detail, Key, Layer, Outcome, Policy, Record, adaptive::Scope,
-    apply,
+    Action, Batch, Check, Decision, Detail, Key, Layer, Outcome, Policy, Record, StateError,
+    adaptive::Scope, apply,
 };
 
 use crate::{
@@ -206,4 +206,14 @@ fn no_batch_asks_twice_about_one_name_and_key() {
     assert!(batch([(&policy, first), (&policy, second)]));
     assert!(batch([(&policy, first), (&other_name, first)]));
     assert!(Batch::new(&[]).is_some());
+}
+
+#[test]
+fn what_is_no_sensor_is_not_read_as_one() {
+    let rule = Rule::Adaptive(Adaptive::new(10, 1_000_000, Scope::Shared));
+    let mut subject = Subject::new(&rule);
+    assert!(subject.spend(0, 1).is_allowed());
+    subject.sensor.clone_from(&subject.record);
+    let error = subject.try_act(Action::Spend, 0, 1).expect_err("a key's state is no sensor");
+    assert!(matches!(error, StateError::Algorithm { want: "load sensor", .. }), "{error:?}");
 }

@@ -1,15 +1,15 @@
 //! The engines: the pure core over a map, and the real stores, each with a clock to set.
 
 use std::{
-    collections::HashMap,
     num::NonZeroUsize,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use anyhow::{Context, Result, bail};
 use ratelimit_algorithms::{Backend, Clock, ManualClock};
-use ratelimit_backend::{BackendError, Names, Reply};
-use ratelimit_core::{Action, Batch, Decisions, Record, Slot, apply};
+use ratelimit_backend::{Names, Reply};
+use ratelimit_conformance::Reference;
+use ratelimit_core::{Action, Batch, Decisions};
 use ratelimit_memory::Memory;
 use ratelimit_redis::{Redis, Settings as RedisSettings};
 use ratelimit_servers::Server;
@@ -81,39 +81,15 @@ impl RedisServer {
 /// The pure core over a map.
 struct Core {
     clock: ManualClock,
-    records: Mutex<HashMap<Place, Record>>,
+    records: Mutex<Reference>,
     names: Names,
-}
-
-/// The name of a policy, and a key or its shared sensor.
-type Place = (String, Option<Vec<u8>>);
-
-impl Core {
-    fn decide(&self, batch: Batch<'_>, action: Action) -> Result<Decisions, BackendError> {
-        let now = self.clock.now()?;
-        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = |slot: Slot<'_>| {
-            (slot.policy.name().to_owned(), slot.key.map(|key| key.as_bytes().to_vec()))
-        };
-        let places: Vec<_> = batch.slots().map(place).collect();
-        let mut batch_records: Vec<_> =
-            places.iter().map(|place| records.get(place).cloned()).collect();
-        let decisions = apply(batch, action, &mut batch_records, now)?;
-        if action != Action::Peek {
-            for (place, record) in places.into_iter().zip(batch_records) {
-                match record {
-                    Some(record) => records.insert(place, record),
-                    None => records.remove(&place),
-                };
-            }
-        }
-        Ok(decisions)
-    }
 }
 
 impl Backend for Core {
     fn apply<'a>(&'a self, batch: Batch<'a>, action: Action) -> Reply<'a> {
-        Reply::ready(self.decide(batch, action))
+        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        let decide = |now| records.apply(batch, action, now);
+        Reply::ready(self.clock.now().and_then(decide).map(Decisions::from_iter))
     }
 
     fn names(&self) -> &Names {

@@ -157,7 +157,8 @@ fn run(directory: &Path, file: &Path, port: u16, options: &[&str]) -> Child {
 fn is_up(port: u16, process: &mut Child) -> bool {
     poll(|| {
         let is_gone = process.try_wait().is_ok_and(|status| status.is_some());
-        is_gone || cli(port, &["PING"]).contains("PONG")
+        let answer = cli(port, &["PING"]);
+        is_gone || answer.contains("PONG") || answer.contains("NOAUTH")
     }) && process.try_wait().is_ok_and(|status| status.is_none())
 }
 

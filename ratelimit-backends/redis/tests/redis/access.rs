@@ -5,10 +5,9 @@ use std::time::Duration;
 use ratelimit_backend::{Effect, ErrorKind};
 use ratelimit_core::{Action, CarryOver, Policy, adaptive, sliding_window_log, token_bucket};
 
-use crate::{
-    server::Server,
-    store::{ask, check, settings, spend},
-};
+use ratelimit_servers::Server;
+
+use crate::store::{ask, check, settings, spend};
 
 #[tokio::test]
 async fn the_documented_commands_are_enough() {

@@ -11,10 +11,9 @@ use ratelimit_core::{
     sliding_window_counter, sliding_window_log, token_bucket,
 };
 
-use crate::{
-    server::Server,
-    store::{START, ask, at, check, connect_with_clock},
-};
+use ratelimit_servers::Server;
+
+use crate::store::{START, ask, at, check, connect_with_clock};
 
 /// One test for each algorithm: traces of single checks under changing numbers.
 macro_rules! agreement {

@@ -6,10 +6,9 @@ use ratelimit_algorithms::{Adaptive, AsyncLimiter, Scope};
 use ratelimit_backend::{Effect, ErrorKind};
 use ratelimit_core::{Action, ConfigError, Policy, fixed_window, token_bucket};
 
-use crate::{
-    server::Cluster,
-    store::{ask, check, settings, spend},
-};
+use ratelimit_servers::{Cluster, Server};
+
+use crate::store::{ask, check, settings, spend};
 
 #[tokio::test]
 async fn a_cluster_decides_in_one_slot_or_not_at_all() {
@@ -73,7 +72,7 @@ async fn a_cluster_decides_in_one_slot_or_not_at_all() {
         );
     }
     let [from, to] = [&cluster.nodes[0], &cluster.nodes[1]];
-    let id = |node: &crate::server::Server| node.cli(&["CLUSTER", "MYID"]);
+    let id = |node: &Server| node.cli(&["CLUSTER", "MYID"]);
     let slot_of = |key: &str| from.cli(&["CLUSTER", "KEYSLOT", key]);
     for key in from.keys() {
         let (slot, node) = (slot_of(&key), id(to));

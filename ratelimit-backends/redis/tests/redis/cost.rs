@@ -10,10 +10,9 @@ use ratelimit_redis::Redis;
 
 use tokio::task::JoinSet;
 
-use crate::{
-    server::Server,
-    store::{connect, spend},
-};
+use ratelimit_servers::Server;
+
+use crate::store::{connect, spend};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 

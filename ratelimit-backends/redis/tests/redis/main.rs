@@ -1,8 +1,5 @@
 //! What this store promises beyond what every store does, on servers of its own.
 
-#[path = "../server/mod.rs"]
-mod server;
-
 mod store;
 
 mod access;

@@ -6,10 +6,9 @@ use ratelimit_core::{Policy, sliding_window_log, token_bucket};
 use ratelimit_redis::Redis;
 use tokio::task::JoinSet;
 
-use crate::{
-    server::Server,
-    store::{settings, spend},
-};
+use ratelimit_servers::Server;
+
+use crate::store::{settings, spend};
 
 const DAY: Duration = Duration::from_secs(86_400);
 const LIMIT: u64 = 500;

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use ratelimit_core::{Policy, token_bucket};
 
-use crate::{
-    server::{Server, poll},
-    store::{settings, spend},
-};
+use ratelimit_servers::{Server, poll};
+
+use crate::store::{settings, spend};
 
 #[tokio::test]
 async fn a_sentinel_says_where_the_server_is() {

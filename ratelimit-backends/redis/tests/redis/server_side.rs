@@ -8,10 +8,9 @@ use ratelimit_core::{
 };
 use ratelimit_redis::{Settings, UrlError};
 
-use crate::{
-    server::Server,
-    store::{ask, check, connect, settings, spend},
-};
+use ratelimit_servers::Server;
+
+use crate::store::{ask, check, connect, settings, spend};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 

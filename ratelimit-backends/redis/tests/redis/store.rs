@@ -6,7 +6,7 @@ use ratelimit_backend::{Backend, BackendError, ManualClock};
 use ratelimit_core::{Action, Batch, Check, Decision, Key, Policy, Timestamp};
 use ratelimit_redis::{Redis, Settings};
 
-use crate::server::Server;
+use ratelimit_servers::Server;
 
 /// No multiple of anything.
 pub(crate) const START: u64 = 1_700_000_012_345_678;
