@@ -12,7 +12,7 @@ use alloc::boxed::Box;
 use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
-    ConfigError, Cost, Detail, Layer, Micros, Outcome, Timestamp,
+    ConfigError, Cost, Detail, Layer, Micros, Outcome, Receipt, Timestamp,
     arithmetic::Arithmetic,
     decision::Standing,
     load::Load,
@@ -164,6 +164,14 @@ impl Quota {
         }
     }
 
+    /// Gives units back to the bucket, as far as they fit.
+    fn pour_back(&self, state: &mut State, now: Timestamp, units: u64) {
+        let burst = self.burst(&state.sensor, now);
+        let level = self.bucket(state.tokens, burst, now);
+        let units = level.units.saturating_add(units).min(self.units(burst));
+        state.tokens = Level { units, ..level };
+    }
+
     /// When the bucket, refilled for a burst of `burst`, holds `tokens`.
     const fn holds(&self, level: Level, tokens: u64, burst: NonZeroU64) -> Micros {
         let missing = self.units(tokens).saturating_sub(level.units);
@@ -252,11 +260,16 @@ impl Arithmetic for Quota {
 
     /// The load stays: the request was admitted, whatever it cost in the end.
     fn refund(&self, state: &mut State, now: Timestamp, cost: Cost) {
-        let burst = self.burst(&state.sensor, now);
-        state.tokens = self.bucket(state.tokens, burst, now);
-        let units = state.tokens.units.saturating_add(self.units(cost.get()));
-        state.tokens.units = units.min(self.units(burst));
+        self.pour_back(state, now, self.units(cost.get()));
         state.log.take(self.window(), now, cost);
+    }
+
+    /// What came first is not known of the bucket: all that may have come back since has.
+    fn settle(&self, state: &mut State, now: Timestamp, cost: Cost, receipt: Receipt) {
+        let ticks = self.tick.whole(now - receipt.at).saturating_add(1);
+        let back = ticks.saturating_mul(self.load.whole());
+        self.pour_back(state, now, self.units(cost.get()).saturating_sub(back));
+        state.log.take_at(receipt.at, self.window(), now, cost);
     }
 
     fn standing(&self, state: &State, now: Timestamp) -> Standing {

@@ -8,6 +8,7 @@ use core::ops::Deref;
 
 use crate::{
     Action, Batch, Check, Decision, Outcome, Policy, Record, StateError, Timestamp,
+    block::Block,
     decision::Standing,
     meter::{self, Meter},
     sensor::Sensor,
@@ -84,7 +85,7 @@ fn one(check: &Check<'_>, action: Action, record: &mut Option<Record>, now: Time
         entry.act(action, now);
         entry.record_load(action, now);
     }
-    let decision = entry.meter.standing(now).with(outcome);
+    let decision = entry.standing(now).with(outcome, now);
     *record = entry.close(action, now);
     decision
 }
@@ -111,12 +112,10 @@ fn several(
             shared.lend(entry, |entry| entry.record_load(action, now));
         }
     }
-    let mut standing = |entry: &mut Entry<'_>| -> Standing {
-        shared.lend(entry, |entry| entry.meter.standing(now))
-    };
-    let decisions =
-        entries.iter_mut().zip(outcomes).map(|(entry, outcome)| standing(entry).with(outcome));
-    let decisions = decisions.collect();
+    let mut standing =
+        |entry: &mut Entry<'_>| -> Standing { shared.lend(entry, |entry| entry.standing(now)) };
+    let decision = |(entry, outcome)| standing(entry).with(outcome, now);
+    let decisions = entries.iter_mut().zip(outcomes).map(decision).collect();
 
     for (entry, record) in entries.into_iter().zip(records) {
         *record = entry.close(action, now);
@@ -133,6 +132,7 @@ const fn is_allow(outcome: Outcome) -> bool {
 struct Entry<'a> {
     check: &'a Check<'a>,
     meter: Meter<'a>,
+    block: Option<Block>,
     /// The policy that the record held, to be kept: a clone is not free where threads meet.
     under: Option<Policy>,
     /// A record that is as good as none: nothing can be given back to it.
@@ -150,25 +150,44 @@ impl<'a> Entry<'a> {
         let expired = record.take_if(is_expired);
         let Some(Record { under, state }) = record else {
             let meter = Meter::open(policy, policy, None, now);
-            return Self { check, meter, under: None, expired };
+            return Self { check, meter, block: None, under: None, expired };
         };
+        let (state, block) = state.unblock(now);
         let meter = Meter::open(policy, &under, Some(state), now);
         let under = if under.is(policy) { under } else { policy.clone() };
-        Self { check, meter, under: Some(under), expired }
+        Self { check, meter, block, under: Some(under), expired }
     }
 
     fn ask(&self, action: Action, now: Timestamp) -> Outcome {
         match action {
-            Action::Spend | Action::Peek => self.meter.outcome(now, self.check.cost()),
-            Action::Refund | Action::Reset => Outcome::ALLOW,
+            Action::Spend | Action::Peek => match self.block {
+                None => self.meter.outcome(now, self.check.cost()),
+                Some(block) => {
+                    block.outcome(now, self.meter.outcome(block.until, self.check.cost()))
+                }
+            },
+            Action::Refund | Action::Reset | Action::Charge | Action::Block(_) => Outcome::ALLOW,
         }
     }
 
     fn act(&mut self, action: Action, now: Timestamp) {
+        let cost = self.check.cost();
         match action {
-            Action::Spend => self.meter.charge(now, self.check.cost()),
-            Action::Refund if self.is_spent(now) => self.meter.refund(now, self.check.cost()),
-            Action::Refund | Action::Peek | Action::Reset => {}
+            Action::Peek | Action::Reset => {}
+            Action::Spend => self.meter.charge(now, cost),
+            Action::Charge => {
+                if let Some(cost) = cost.at_most(self.meter.standing(now).remaining) {
+                    self.meter.charge(now, cost);
+                }
+            }
+            Action::Refund if !self.is_spent(now) => {}
+            Action::Refund => match self.check.receipt() {
+                None => self.meter.refund(now, cost),
+                Some(receipt) if receipt.at <= now => self.meter.settle(now, cost, receipt),
+                Some(_) => {}
+            },
+            Action::Block(length) if length.is_zero() => {}
+            Action::Block(length) => self.block = Some(Block::begin(now, length, self.block)),
         }
     }
 
@@ -183,13 +202,22 @@ impl<'a> Entry<'a> {
         self.under.is_some() && !self.meter.standing(now).reset_after.is_zero()
     }
 
-    /// What is to be stored. A key becomes known when it spends, or begins to fill; a reset makes
-    /// it unknown.
+    fn standing(&self, now: Timestamp) -> Standing {
+        let standing = self.meter.standing(now);
+        match self.block {
+            None => standing,
+            Some(block) => block.standing(now, standing),
+        }
+    }
+
+    /// What is to be stored. A key becomes known when it spends, begins to fill, or is blocked; a
+    /// reset makes it unknown.
     fn close(self, action: Action, now: Timestamp) -> Option<Record> {
-        let Self { check, meter, under, expired } = self;
-        let becomes_known = || action == Action::Spend && !meter.lifetime(now).is_zero();
+        let Self { check, meter, block, under, expired } = self;
+        let spends = matches!(action, Action::Spend | Action::Charge);
+        let becomes_known = || block.is_some() || spends && !meter.lifetime(now).is_zero();
         match under.or_else(|| becomes_known().then(|| check.policy().clone())) {
-            Some(under) => Some(Record { under, state: meter.close() }),
+            Some(under) => Some(Record { under, state: meter.close().with_block(block) }),
             None => expired,
         }
     }

@@ -4,7 +4,7 @@
 //! writes the step once over all of them. None of the functions can fail: whatever could go
 //! wrong went wrong in the constructor of the quota or of the cost.
 
-use crate::{Cost, Micros, Outcome, Timestamp, decision::Standing};
+use crate::{Cost, Micros, Outcome, Receipt, Timestamp, decision::Standing};
 
 /// One algorithm's arithmetic.
 pub(crate) trait Arithmetic: Copy {
@@ -31,6 +31,9 @@ pub(crate) trait Arithmetic: Copy {
 
     /// Gives back up to `cost` of what is charged now, newest first; never more than that.
     fn refund(&self, state: &mut Self::State, now: Timestamp, cost: Cost);
+
+    /// Gives back up to `cost` of what is left of the charge that `receipt` is of.
+    fn settle(&self, state: &mut Self::State, now: Timestamp, cost: Cost, receipt: Receipt);
 
     /// How the key stands.
     fn standing(&self, state: &Self::State, now: Timestamp) -> Standing;

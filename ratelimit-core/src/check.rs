@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::{fmt, num::NonZeroU64};
 
-use crate::{CostError, KeyError, Policy};
+use crate::{CostError, Decision, KeyError, Micros, Policy, Timestamp};
 
 /// Permits that one request spends: one or more, and no more than its policy can admit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -18,6 +18,11 @@ impl Cost {
             Some(cost) => Some(Self(cost)),
             None => None,
         }
+    }
+
+    /// As many permits, but no more than `most`; `None` if that is none.
+    pub(crate) fn at_most(self, most: u64) -> Option<Self> {
+        Self::new(self.get().min(most))
     }
 
     /// The number of permits.
@@ -69,6 +74,30 @@ pub struct Check<'a> {
     policy: &'a Policy,
     key: Key<'a>,
     cost: Cost,
+    receipt: Option<Receipt>,
+}
+
+/// Tells one charge from all others, so that a refund gives back no more than is left of it.
+///
+/// Without one a refund takes back what was charged last, whoever charged it. With one it gives
+/// back what is still charged of this very charge: nothing once its window has gone; of a bucket
+/// what has not come back by itself by then, taking it that older charges come back first. So a
+/// refund that comes late never makes room that was not there. (It goes by the times that the
+/// store's clock said. After a step back, or a reset of the key, it may take back what somebody
+/// else has charged since.)
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Receipt {
+    pub(crate) at: Timestamp,
+    /// When the key is as good as new if nobody else spends.
+    pub(crate) until: Timestamp,
+}
+
+impl Receipt {
+    /// The receipt for what `decision` has charged.
+    #[must_use]
+    pub fn of(decision: &Decision) -> Self {
+        Self { at: decision.at, until: decision.at + decision.reset_after }
+    }
 }
 
 impl<'a> Check<'a> {
@@ -78,7 +107,14 @@ impl<'a> Check<'a> {
     ///
     /// If `policy` can never admit `cost`, see [`Policy::cost`].
     pub fn new(policy: &'a Policy, key: Key<'a>, cost: u64) -> Result<Self, CostError> {
-        Ok(Self { policy, key, cost: policy.cost(cost)? })
+        Ok(Self { policy, key, cost: policy.cost(cost)?, receipt: None })
+    }
+
+    /// The same check, about one earlier charge if there is a receipt; only [`Action::Refund`]
+    /// looks at it.
+    #[must_use]
+    pub const fn with_receipt(self, receipt: Option<Receipt>) -> Self {
+        Self { receipt, ..self }
     }
 
     /// The policy.
@@ -99,6 +135,12 @@ impl<'a> Check<'a> {
         self.cost
     }
 
+    /// The charge that a refund is about, if it is about a certain one.
+    #[must_use]
+    pub const fn receipt(&self) -> Option<Receipt> {
+        self.receipt
+    }
+
     /// Whether both are about the same state: policies of one name, and the same key.
     #[must_use]
     pub fn is_about(&self, other: &Self) -> bool {
@@ -114,10 +156,25 @@ pub enum Action {
     Spend,
     /// Look, and change nothing.
     Peek,
-    /// Give the costs back, newest charge first, never more than is charged now.
+    /// Give the costs back, never more than is charged now: newest charge first, or of the charge
+    /// that a check has a [`Receipt`] of.
     Refund,
     /// Forget the keys' states: they are as good as new.
     Reset,
+    /// Charge without asking: as much of each cost as fits.
+    Charge,
+    /// Deny every request until so much time has passed, at most
+    /// [`WINDOW_MAX`](crate::WINDOW_MAX); a block that
+    /// lasts longer stays. Only a reset ends it earlier.
+    Block(Micros),
+}
+
+impl Action {
+    /// Whether it may make a key known that the store knows nothing of.
+    #[must_use]
+    pub const fn makes_known(self) -> bool {
+        matches!(self, Self::Spend | Self::Charge | Self::Block(_))
+    }
 }
 
 /// Checks that are decided as one: all are charged, or none.

@@ -21,6 +21,10 @@ pub struct Decision {
     pub reset_after: Micros,
     /// What the algorithm saw, for those who look.
     pub detail: Detail,
+    /// The instant of the decision, by the store's clock.
+    pub at: Timestamp,
+    /// Where the outcome comes from.
+    pub source: Source,
 }
 
 impl Decision {
@@ -39,6 +43,27 @@ impl Decision {
             Outcome::Deny { retry_after } => retry_after,
         }
     }
+}
+
+/// Where an outcome comes from. The core only ever says [`Store`](Self::Store); the others are for
+/// what stands between a store and those who ask it.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub enum Source {
+    /// From what the store holds.
+    #[default]
+    Store,
+    /// From an earlier denial, which still holds; the store was not asked.
+    Cache,
+    /// From a list of keys that are always allowed, or always denied; the store was not asked.
+    List,
+    /// The store denied, and the request is let through all the same: its limit is only watched.
+    Shadow,
+    /// The store failed, and a limit kept in this process stands in for it.
+    Local,
+    /// The store failed, and the request is let through without a limit.
+    Open,
 }
 
 /// Whether a request may go on.
@@ -158,8 +183,8 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
-    pub(crate) const fn with(self, outcome: Outcome) -> Decision {
+    pub(crate) const fn with(self, outcome: Outcome, at: Timestamp) -> Decision {
         let Self { limit, remaining, reset_after, detail } = self;
-        Decision { outcome, limit, remaining, reset_after, detail }
+        Decision { outcome, limit, remaining, reset_after, detail, at, source: Source::Store }
     }
 }

@@ -12,8 +12,15 @@ use alloc::{boxed::Box, vec::Vec};
 use core::time::Duration;
 
 use crate::{
-    Algorithm, Micros, Policy, Record, StateError, Timestamp, adaptive, fixed_window, leaky_bucket,
-    load::Numbers, log::Log, meter::State, number, rate::Level, sensor::Sensor,
+    Algorithm, Micros, Policy, Record, StateError, Timestamp, WINDOW_MAX, adaptive,
+    block::{Block, Blocked},
+    fixed_window, leaky_bucket,
+    load::Numbers,
+    log::Log,
+    meter::State,
+    number,
+    rate::Level,
+    sensor::Sensor,
     sliding_window_counter, sliding_window_log, token_bucket,
 };
 
@@ -30,6 +37,8 @@ const TOKEN_BUCKET: Kind = 4;
 const LEAKY_BUCKET: Kind = 5;
 const ADAPTIVE: Kind = 6;
 pub(crate) const SENSOR: Kind = 7;
+/// A key's state with a block around it; what it is of follows, as a third byte.
+const BLOCKED: Kind = 8;
 
 impl Record {
     /// The bytes to store.
@@ -37,13 +46,14 @@ impl Record {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Writer(Vec::with_capacity(32));
         out.header(self.kind(), self.under.algorithm());
-        self.state.each_word(|word| out.number(word));
+        self.state.each_word(&mut |word| out.number(word));
         out.0
     }
 
     pub(crate) fn kind(&self) -> Kind {
         match self.state {
             State::Sensor(_) => SENSOR,
+            State::Blocked(_) => BLOCKED,
             _ => kind(self.under.algorithm()),
         }
     }
@@ -65,7 +75,11 @@ impl Record {
             [] | [VERSION] => Err(StateError::Corrupt),
             &[VERSION, kind, ref bytes @ ..] => {
                 let mut input = Reader { bytes, words };
-                let record = input.record(kind, policy).ok_or(StateError::Corrupt)?;
+                let record = match kind {
+                    BLOCKED => input.blocked(policy),
+                    kind => input.record(kind, policy),
+                };
+                let record = record.ok_or(StateError::Corrupt)?;
                 if input.is_empty() { Ok(record) } else { Err(StateError::Corrupt) }
             }
             &[found, ..] => Err(StateError::Version { found, want: VERSION }),
@@ -75,7 +89,7 @@ impl Record {
 
 /// The numbers that tell a state, in the order in which they are written.
 impl State {
-    pub(crate) fn each_word(&self, mut put: impl FnMut(u64)) {
+    pub(crate) fn each_word(&self, put: &mut impl FnMut(u64)) {
         match self {
             Self::FixedWindow(state) => {
                 [state.start.as_micros(), state.used].into_iter().for_each(put);
@@ -87,23 +101,28 @@ impl State {
             }
             Self::TokenBucket(level) | Self::LeakyBucket(level) => level.each_word(put),
             Self::Adaptive(state) => {
-                state.log.each_word(&mut put);
-                state.tokens.each_word(&mut put);
+                state.log.each_word(put);
+                state.tokens.each_word(put);
                 state.sensor.each_word(put);
             }
             Self::Sensor(sensor) => sensor.each_word(put),
+            Self::Blocked(blocked) => {
+                let Blocked { state, block } = &**blocked;
+                state.each_word(put);
+                [block.since, block.until].map(Timestamp::as_micros).into_iter().for_each(put);
+            }
         }
     }
 }
 
 impl Level {
-    fn each_word(self, put: impl FnMut(u64)) {
+    fn each_word(self, put: &mut impl FnMut(u64)) {
         [self.units, self.at.as_micros()].into_iter().for_each(put);
     }
 }
 
 impl Log {
-    fn each_word(&self, mut put: impl FnMut(u64)) {
+    fn each_word(&self, put: &mut impl FnMut(u64)) {
         let costs = self.costs();
         put(u64::try_from(costs.len()).unwrap_or(u64::MAX));
         for (at, cost) in costs {
@@ -114,7 +133,7 @@ impl Log {
 }
 
 impl Sensor {
-    fn each_word(&self, mut put: impl FnMut(u64)) {
+    fn each_word(&self, put: &mut impl FnMut(u64)) {
         put(self.newest);
         self.counts.iter().for_each(|&count| put(count.into()));
     }
@@ -148,6 +167,9 @@ struct Writer(Vec<u8>);
 impl Writer {
     fn header(&mut self, kind: Kind, algorithm: &Algorithm) {
         self.0.extend([VERSION, kind]);
+        if kind == BLOCKED {
+            self.0.push(self::kind(algorithm));
+        }
         match algorithm {
             Algorithm::FixedWindow(quota) => {
                 let (limit, window, align) = quota.parts();
@@ -212,6 +234,21 @@ impl Reader<'_> {
         let is_same = algorithm == *policy.algorithm();
         let under = if is_same { policy.clone() } else { policy.with_algorithm(algorithm) };
         Some(Record { under, state })
+    }
+
+    fn blocked(&mut self, policy: &Policy) -> Option<Record> {
+        let &kind = self.bytes.split_off_first()?;
+        if kind == SENSOR {
+            return None;
+        }
+        let Record { under, state } = self.record(kind, policy)?;
+        let [since, until] = self.numbers()?;
+        let since = Timestamp::from_micros(since)?;
+        let until = Timestamp::from_micros(until)?;
+        if until <= since || WINDOW_MAX < until - since {
+            return None;
+        }
+        Some(Record { under, state: state.with_block(Some(Block { since, until })) })
     }
 
     fn fixed_window(&mut self) -> Option<(Algorithm, State)> {

@@ -79,10 +79,11 @@ impl Record {
     /// | token and leaky bucket | units, instant |
     /// | adaptive hybrid | those of its log, its bucket, its sensor |
     /// | its sensor | sub-window of the first count; 64 counts, newest first |
+    /// | a key that is blocked | those of the above; since when, until when |
     #[must_use]
     pub fn words(&self) -> Vec<u64> {
         let mut words = Vec::new();
-        self.state.each_word(|word| words.push(word));
+        self.state.each_word(&mut |word| words.push(word));
         words
     }
 

@@ -8,7 +8,7 @@
 use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
-    ConfigError, Cost, Detail, Micros, Outcome, Timestamp, arithmetic::Arithmetic,
+    ConfigError, Cost, Detail, Micros, Outcome, Receipt, Timestamp, arithmetic::Arithmetic,
     decision::Standing, number,
 };
 
@@ -111,6 +111,12 @@ impl Arithmetic for Quota {
     fn refund(&self, state: &mut State, now: Timestamp, cost: Cost) {
         *state = self.at(*state, now);
         state.used = state.used.saturating_sub(cost.get());
+    }
+
+    fn settle(&self, state: &mut State, now: Timestamp, cost: Cost, receipt: Receipt) {
+        if self.at(*state, now).start <= receipt.at {
+            self.refund(state, now, cost);
+        }
     }
 
     fn standing(&self, state: &State, now: Timestamp) -> Standing {

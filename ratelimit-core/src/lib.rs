@@ -40,6 +40,7 @@ pub mod token_bucket;
 
 mod apply;
 mod arithmetic;
+mod block;
 mod check;
 mod decision;
 mod encoding;
@@ -57,8 +58,8 @@ mod time;
 
 pub use crate::{
     apply::{Decisions, apply},
-    check::{Action, Batch, Check, Cost, Key, Slot},
-    decision::{Decision, Detail, Fraction, Layer, Outcome},
+    check::{Action, Batch, Check, Cost, Key, Receipt, Slot},
+    decision::{Decision, Detail, Fraction, Layer, Outcome, Source},
     encoding::VERSION,
     error::{ConfigError, CostError, KeyError, StateError},
     meter::{Algorithm, Record},

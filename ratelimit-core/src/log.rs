@@ -80,6 +80,23 @@ impl Log {
         self.truncate(total);
     }
 
+    /// Takes up to `cost` off the entry of the instant `at`, if it counts at `now`.
+    pub(crate) fn take_at(&mut self, at: Timestamp, window: Micros, now: Timestamp, cost: Cost) {
+        let Ok(index) = self.entries.binary_search_by_key(&at, |entry| entry.at) else { return };
+        if index < self.first_live(window, now) {
+            return;
+        }
+        let before = self.total_before(index);
+        let total = self.total_before(index.saturating_add(1));
+        let taken = cost.get().min(total.saturating_sub(before));
+        for entry in self.entries.iter_mut().skip(index) {
+            entry.total = entry.total.saturating_sub(taken);
+        }
+        if taken == total.saturating_sub(before) {
+            self.entries.remove(index);
+        }
+    }
+
     /// Lets the oldest entry stand for so many more.
     pub(crate) const fn hide(&mut self, entries: usize) {
         self.hidden = entries;

@@ -7,9 +7,10 @@
 use alloc::boxed::Box;
 
 use crate::{
-    CarryOver, Cost, Micros, Outcome, Policy, Slot, StateError, Timestamp,
+    CarryOver, Cost, Micros, Outcome, Policy, Receipt, Slot, StateError, Timestamp,
     adaptive::{self, Scope},
     arithmetic::Arithmetic,
+    block::Blocked,
     decision::Standing,
     fixed_window, leaky_bucket,
     sensor::Sensor,
@@ -60,6 +61,8 @@ macro_rules! algorithms {
         pub(crate) enum State {
             $($variant($module::State),)*
             Sensor(Box<Sensor>),
+            /// A key's state, around which there is a block.
+            Blocked(Box<Blocked>),
         }
 
         impl State {
@@ -67,6 +70,36 @@ macro_rules! algorithms {
                 match self {
                     $(Self::$variant(_) => $name,)*
                     Self::Sensor(_) => LOAD_SENSOR,
+                    Self::Blocked(blocked) => blocked.state.algorithm_name(),
+                }
+            }
+
+            /// Pulls times later than `now` back to it.
+            fn rewind(&mut self, under: &Algorithm, now: Timestamp) {
+                match (under, self) {
+                    $((Algorithm::$variant(quota), Self::$variant(state)) => {
+                        quota.rewind(state, now);
+                    })*
+                    (_, Self::Blocked(blocked)) => {
+                        blocked.state.rewind(under, now);
+                        blocked.block.rewind(now);
+                    }
+                    _ => {}
+                }
+            }
+
+            fn lifetime(&self, under: &Algorithm, now: Timestamp) -> Micros {
+                match (under, self) {
+                    $((Algorithm::$variant(quota), Self::$variant(state)) => {
+                        quota.lifetime(state, now)
+                    })*
+                    (Algorithm::Adaptive(quota), Self::Sensor(sensor)) => {
+                        sensor.lifetime(quota.sub_window(), now)
+                    }
+                    (_, Self::Blocked(blocked)) => {
+                        blocked.state.lifetime(under, now).max(blocked.block.left(now))
+                    }
+                    _ => Micros::ZERO,
                 }
             }
         }
@@ -114,6 +147,12 @@ macro_rules! algorithms {
                 match self { $(Self::$variant(quota, state) => quota.refund(state, now, cost),)* }
             }
 
+            pub(crate) fn settle(&mut self, now: Timestamp, cost: Cost, receipt: Receipt) {
+                match self {
+                    $(Self::$variant(quota, state) => quota.settle(state, now, cost, receipt),)*
+                }
+            }
+
             /// The time until a fresh state is as good.
             pub(crate) fn lifetime(&self, now: Timestamp) -> Micros {
                 match self { $(Self::$variant(quota, state) => quota.lifetime(state, now),)* }
@@ -124,31 +163,6 @@ macro_rules! algorithms {
             }
         }
 
-        impl Record {
-            /// Pulls times later than `now` back to it.
-            pub(crate) fn rewind(&mut self, now: Timestamp) {
-                match (self.under.algorithm(), &mut self.state) {
-                    $((Algorithm::$variant(quota), State::$variant(state)) => {
-                        quota.rewind(state, now);
-                    })*
-                    _ => {}
-                }
-            }
-
-            /// The time from `now` until the record may be dropped, because no record is as good.
-            #[must_use]
-            pub fn lifetime(&self, now: Timestamp) -> Micros {
-                match (self.under.algorithm(), &self.state) {
-                    $((Algorithm::$variant(quota), State::$variant(state)) => {
-                        quota.lifetime(state, now)
-                    })*
-                    (Algorithm::Adaptive(quota), State::Sensor(sensor)) => {
-                        sensor.lifetime(quota.sub_window(), now)
-                    }
-                    _ => Micros::ZERO,
-                }
-            }
-        }
     };
 }
 
@@ -174,6 +188,17 @@ impl Record {
     #[must_use]
     pub const fn policy(&self) -> &Policy {
         &self.under
+    }
+
+    /// The time from `now` until the record may be dropped, because no record is as good.
+    #[must_use]
+    pub fn lifetime(&self, now: Timestamp) -> Micros {
+        self.state.lifetime(self.under.algorithm(), now)
+    }
+
+    /// Pulls times later than `now` back to it.
+    pub(crate) fn rewind(&mut self, now: Timestamp) {
+        self.state.rewind(self.under.algorithm(), now);
     }
 }
 

@@ -14,7 +14,7 @@
 use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
-    ConfigError, Cost, Detail, Fraction, Micros, Outcome, Timestamp,
+    ConfigError, Cost, Detail, Fraction, Micros, Outcome, Receipt, Timestamp,
     arithmetic::Arithmetic,
     decision::Standing,
     number::{self, PRODUCT_MAX},
@@ -146,6 +146,17 @@ impl Arithmetic for Quota {
     fn refund(&self, state: &mut State, now: Timestamp, cost: Cost) {
         *state = self.at(*state, now);
         state.current = state.current.saturating_sub(cost.get());
+    }
+
+    /// The charge counts in the window that it was made in.
+    fn settle(&self, state: &mut State, now: Timestamp, cost: Cost, receipt: Receipt) {
+        *state = self.at(*state, now);
+        let count = match state.start - receipt.at {
+            Micros::ZERO => &mut state.current,
+            gap if gap <= self.window() => &mut state.previous,
+            _ => return,
+        };
+        *count = count.saturating_sub(cost.get());
     }
 
     fn standing(&self, state: &State, now: Timestamp) -> Standing {

@@ -7,7 +7,7 @@
 use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
-    ConfigError, Cost, Detail, Micros, Outcome, Timestamp, arithmetic::Arithmetic,
+    ConfigError, Cost, Detail, Micros, Outcome, Receipt, Timestamp, arithmetic::Arithmetic,
     decision::Standing, log::Log, number,
 };
 use alloc::boxed::Box;
@@ -99,6 +99,10 @@ impl Arithmetic for Quota {
 
     fn refund(&self, log: &mut State, now: Timestamp, cost: Cost) {
         log.take(self.window(), now, cost);
+    }
+
+    fn settle(&self, log: &mut State, now: Timestamp, cost: Cost, receipt: Receipt) {
+        log.take_at(receipt.at, self.window(), now, cost);
     }
 
     fn standing(&self, log: &State, now: Timestamp) -> Standing {

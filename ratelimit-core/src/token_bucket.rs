@@ -7,7 +7,7 @@
 use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
-    ConfigError, Cost, Detail, Micros, Outcome, Timestamp,
+    ConfigError, Cost, Detail, Micros, Outcome, Receipt, Timestamp,
     arithmetic::Arithmetic,
     decision::Standing,
     number,
@@ -128,6 +128,13 @@ impl Arithmetic for Quota {
     fn refund(&self, state: &mut Level, now: Timestamp, cost: Cost) {
         *state = self.at(*state, now);
         state.units = state.units.saturating_add(self.rate.units(cost.get())).min(self.full());
+    }
+
+    fn settle(&self, state: &mut Level, now: Timestamp, cost: Cost, receipt: Receipt) {
+        let left = self.rate.units_in(receipt.until - now, self.full());
+        if let Some(cost) = cost.at_most(self.rate.permits_floor(left)) {
+            self.refund(state, now, cost);
+        }
     }
 
     fn standing(&self, state: &Level, now: Timestamp) -> Standing {

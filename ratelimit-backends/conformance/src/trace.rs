@@ -1,7 +1,7 @@
 //! Random traces, asked of the store and of the reference alike.
 
 use ratelimit_backend::BackendError;
-use ratelimit_core::{Action, Batch, Check, Decision, Micros, Policy};
+use ratelimit_core::{Action, Batch, Check, Decision, Micros, Policy, Receipt};
 
 use crate::{Subject, dice::Dice, reference::Reference, rules::SPAN, subject::check};
 
@@ -12,6 +12,8 @@ pub(crate) struct Trace {
     dice: Dice,
     /// What the last step was told, to come back at the very moment.
     last: Option<Decision>,
+    /// Of some charge, or of none at all: stores have to agree about odd receipts, too.
+    receipt: Option<Receipt>,
 }
 
 impl Trace {
@@ -21,6 +23,7 @@ impl Trace {
             reference: Reference::default(),
             dice: Dice::new(subject.effort.seed),
             last: None,
+            receipt: None,
         }
     }
 
@@ -58,6 +61,9 @@ impl Trace {
         let wanted = self.reference.apply(batch, action, now);
         let found = self.subject.apply(checks, action).await;
         self.last = wanted.as_ref().ok().and_then(|decisions| decisions.last().copied());
+        if self.dice.below(4) == 0 {
+            self.receipt = self.last.as_ref().map(Receipt::of);
+        }
 
         let kind = |error: BackendError| (error.kind(), error.effect());
         let (wanted, found) = (wanted.map_err(kind), found.map_err(kind));
@@ -71,14 +77,17 @@ impl Trace {
             6..9 => 1 + self.dice.below(policy.limit().div_ceil(3)),
             _ => 1 + self.dice.below(policy.limit()),
         };
-        check(policy, key, cost)
+        let receipt = self.receipt.filter(|_| self.dice.below(2) == 0);
+        check(policy, key, cost).with_receipt(receipt)
     }
 
     const fn some_action(&mut self) -> Action {
         match self.dice.below(100) {
             0..70 => Action::Spend,
-            70..84 => Action::Peek,
-            84..97 => Action::Refund,
+            70..80 => Action::Peek,
+            80..93 => Action::Refund,
+            93..96 => Action::Charge,
+            96..98 => Action::Block(Micros::new(self.dice.any_size(24))),
             _ => Action::Reset,
         }
     }

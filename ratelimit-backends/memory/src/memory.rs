@@ -107,7 +107,7 @@ impl<C: Clock> Memory<C> {
         // Taken before room is made: a sweep passes over a place whose record is taken.
         let take = |place| shards.of(place).get(place).and_then(Option::take);
         let mut records: Vec<_> = places.iter().map(take).collect();
-        let makes_known = action == Action::Spend;
+        let makes_known = action.makes_known();
         let vacant = |records: &[Option<Record>]| {
             records.iter().filter(|record| makes_known && record.is_none()).count()
         };

@@ -1,7 +1,8 @@
 //! The long way: what is stored is read, stepped by the core, and swapped if it is still the same.
 //!
 //! It is taken where a script would have to restate what happens once in a while only: states
-//! under other numbers, of other versions or algorithms, or that are none at all; and resets.
+//! under other numbers, of other versions or algorithms, with a block around them, or that are none
+//! at all; and resets, blocks, charges without asking and refunds of one certain charge.
 
 use std::iter;
 

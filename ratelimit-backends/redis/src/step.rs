@@ -16,7 +16,7 @@ pub(crate) async fn run(
     batch: Batch<'_>,
     action: Action,
 ) -> Result<Option<Decisions>, BackendError> {
-    let Some(word) = word(action) else { return Ok(None) };
+    let Some(word) = word(batch, action) else { return Ok(None) };
     let headers: Vec<_> = batch.slots().map(|slot| value::framed(&slot.header())).collect();
     let script = script::step(headers.iter().filter_map(|header| value::kind(header)));
 
@@ -40,12 +40,13 @@ pub(crate) async fn run(
     Ok(Some(decisions))
 }
 
-/// What the scripts call an action.
-const fn word(action: Action) -> Option<&'static str> {
+/// What the scripts call an action. They know nothing of receipts.
+fn word(batch: Batch<'_>, action: Action) -> Option<&'static str> {
+    let has_receipt = batch.checks().iter().any(|check| check.receipt().is_some());
     match action {
         Action::Spend => Some("spend"),
         Action::Peek => Some("peek"),
-        Action::Refund => Some("refund"),
+        Action::Refund if !has_receipt => Some("refund"),
         _ => None,
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use ratelimit_backend::{BackendError, ErrorKind};
-use ratelimit_core::{Action, Batch, Check, Decisions, Key, Policy};
+use ratelimit_core::{Action, Batch, Check, Decisions, Key, Policy, Receipt};
 
 use crate::{error::Failure, rows::Rows};
 
@@ -21,6 +21,7 @@ struct OwnedCheck {
     policy: Policy,
     key: Box<[u8]>,
     cost: u64,
+    receipt: Option<Receipt>,
 }
 
 impl Job {
@@ -34,6 +35,7 @@ impl Job {
             policy: check.policy().clone(),
             key: check.key().as_bytes().into(),
             cost: check.cost().get(),
+            receipt: check.receipt(),
         };
         let (reply, answer) = oneshot::channel();
         (Self { checks: batch.checks().iter().map(own).collect(), action, due, reply }, answer)
@@ -68,6 +70,7 @@ impl Job {
 
 impl OwnedCheck {
     fn borrow(&self) -> Option<Check<'_>> {
-        Check::new(&self.policy, Key::new(&self.key).ok()?, self.cost).ok()
+        let check = Check::new(&self.policy, Key::new(&self.key).ok()?, self.cost).ok()?;
+        Some(check.with_receipt(self.receipt))
     }
 }

@@ -6,8 +6,8 @@ use std::{
 };
 
 use ratelimit_core::{
-    Action, Algorithm, Batch, CarryOver, Check, Decision, LIMIT_MAX, Policy, Record, Slot,
-    StateError, Timestamp, WINDOW_MAX, adaptive, apply, fixed_window, leaky_bucket,
+    Action, Algorithm, Batch, CarryOver, Check, Decision, LIMIT_MAX, Micros, Policy, Receipt,
+    Record, Slot, StateError, Timestamp, WINDOW_MAX, adaptive, apply, fixed_window, leaky_bucket,
     sliding_window_counter, sliding_window_log, token_bucket,
 };
 
@@ -72,7 +72,7 @@ async fn trace(makes: &[Make], most: u64) {
         }
         now = dice.passes(now, last);
         clock.set(at(now));
-        let (checks, action) = (dice.checks(&policies, most), dice.action());
+        let (checks, action) = (dice.checks(&policies, most, last), dice.action());
 
         let wanted = core.ask(&checks, action, at(now)).ok();
         let found = ask(&redis, &checks, action).await;
@@ -250,12 +250,18 @@ impl Dice {
     }
 
     /// Of names with the numbers that they have most often, or seldom.
-    fn checks<'a>(&mut self, policies: &'a [Vec<Policy>], most: u64) -> Vec<Check<'a>> {
+    fn checks<'a>(
+        &mut self,
+        policies: &'a [Vec<Policy>],
+        most: u64,
+        last: Option<Decision>,
+    ) -> Vec<Check<'a>> {
         let names: Vec<_> = policies.iter().map(|numbers| self.pick(numbers)).collect();
         let mut checks: Vec<Check<'_>> = Vec::new();
         for _ in 0..=self.below(most) {
             let policy = names[self.index(names.len())];
-            let check = check(policy, self.key(), self.cost(policy.limit()));
+            let receipt = last.as_ref().map(Receipt::of).filter(|_| self.below(3) == 0);
+            let check = check(policy, self.key(), self.cost(policy.limit())).with_receipt(receipt);
             if checks.iter().all(|known| !known.is_about(&check)) {
                 checks.push(check);
             }
@@ -275,11 +281,13 @@ impl Dice {
         }
     }
 
-    const fn action(&mut self) -> Action {
+    fn action(&mut self) -> Action {
         match self.below(100) {
             0..72 => Action::Spend,
-            72..84 => Action::Peek,
-            84..98 => Action::Refund,
+            72..82 => Action::Peek,
+            82..94 => Action::Refund,
+            94..96 => Action::Charge,
+            96..98 => Action::Block(Micros::new(self.sized(1_000_000))),
             _ => Action::Reset,
         }
     }
