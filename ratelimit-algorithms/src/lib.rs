@@ -25,18 +25,22 @@
 //! This crate never reads a clock and keeps no state: both are the store's.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod async_limiter;
 mod error;
 mod limiter;
 mod limits;
 mod paved;
+mod policies;
 
 pub use crate::{
+    async_limiter::AsyncLimiter,
     error::Error,
-    limiter::{AsyncLimiter, Limiter},
-    limits::{Answer, Limits},
+    limiter::Limiter,
+    limits::{Answer, Limit, Limits},
     paved::{
         Adaptive, FixedWindow, LeakyBucket, SlidingWindowCounter, SlidingWindowLog, TokenBucket,
     },
+    policies::{Policies, Visit},
 };
 pub use ratelimit_backend::{
     Backend, BackendError, Clock, Effect, ErrorKind, ManualClock, MonotonicClock, SyncBackend,
@@ -44,7 +48,8 @@ pub use ratelimit_backend::{
 };
 pub use ratelimit_core::{
     Algorithm, CarryOver, ConfigError, CostError, Decision, Detail, Fraction, KeyError, Layer,
-    Micros, Outcome, Policy, Timestamp, adaptive::Scope, fixed_window::Align,
+    Micros, Outcome, Policy, Receipt, Source, Timestamp, WINDOW_MAX, adaptive::Scope,
+    fixed_window::Align,
 };
 
 /// The README's examples are tests.

@@ -1,51 +1,99 @@
 //! Several limits at once: all of them admit and are charged, or none is.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use ratelimit_backend::{Backend, BackendError, ErrorKind, SyncBackend};
-use ratelimit_core::{Action, Batch, Check, Decision, Decisions, Key, Micros, Policy};
+use ratelimit_core::{Action, Batch, Check, Decision, Decisions, Micros, Policy};
 
-use crate::{AsyncLimiter, Error, Limiter};
+use crate::{AsyncLimiter, Error, Limiter, Policies, async_limiter::question};
 
 /// Limits to be asked together, each with a key and a cost of its own.
 ///
 /// All of them have to be on the same store. A limit that is named twice with the same key is
-/// charged the sum of the costs, and answers once for each.
+/// charged the sum of the costs, and answers once for each. Each key is checked against the policy
+/// that it had when it was named here.
 #[must_use = "limits do nothing unless they are checked"]
-#[derive(Clone)]
-pub struct Limits<'a, L> {
-    first: Asked<'a, L>,
-    more: Vec<Asked<'a, L>>,
+pub struct Limits<'a, L: Limit> {
+    asked: Vec<Asked<'a, L::Backend>>,
 }
 
-#[derive(Clone, Copy)]
-struct Asked<'a, L> {
-    limiter: &'a L,
+/// One limit's part in the question, and the store that it is on.
+struct Asked<'a, B> {
+    backend: &'a B,
+    policy: Cow<'a, Policy>,
     key: &'a [u8],
     cost: u64,
 }
 
-impl<'a, L> Limits<'a, L> {
+/// A limiter, whatever its policies: a [`Limiter`] or an [`AsyncLimiter`].
+pub trait Limit: sealed::Limit {}
+
+mod sealed {
+    use super::{AsyncLimiter, Backend, Policies};
+
+    #[expect(unnameable_types, reason = "sealed")]
+    pub trait Limit {
+        /// The limiter of this kind and store that has one policy.
+        type Kind: super::Limit<Backend = Self::Backend>;
+        type Backend: Backend;
+        type Policies: Policies;
+
+        fn limiter(&self) -> &AsyncLimiter<Self::Backend, Self::Policies>;
+    }
+}
+
+impl<B: SyncBackend, P: Policies> Limit for Limiter<B, P> {}
+
+impl<B: SyncBackend, P: Policies> sealed::Limit for Limiter<B, P> {
+    type Kind = Limiter<B>;
+    type Backend = B;
+    type Policies = P;
+
+    fn limiter(&self) -> &AsyncLimiter<B, P> {
+        self.as_async()
+    }
+}
+
+impl<B: Backend, P: Policies> Limit for AsyncLimiter<B, P> {}
+
+impl<B: Backend, P: Policies> sealed::Limit for AsyncLimiter<B, P> {
+    type Kind = AsyncLimiter<B>;
+    type Backend = B;
+    type Policies = P;
+
+    fn limiter(&self) -> &Self {
+        self
+    }
+}
+
+impl<'a, L: Limit> Limits<'a, L> {
     /// The first of several limits.
-    pub fn of(limiter: &'a L, key: &'a (impl AsRef<[u8]> + ?Sized), cost: u64) -> Self {
-        Self { first: Asked { limiter, key: key.as_ref(), cost }, more: Vec::new() }
+    pub fn of(
+        limiter: &'a impl Limit<Kind = L, Backend = L::Backend>,
+        key: &'a (impl AsRef<[u8]> + ?Sized),
+        cost: u64,
+    ) -> Self {
+        Self { asked: Vec::new() }.and(limiter, key, cost)
     }
 
     /// One more limit.
-    pub fn and(mut self, limiter: &'a L, key: &'a (impl AsRef<[u8]> + ?Sized), cost: u64) -> Self {
-        self.more.push(Asked { limiter, key: key.as_ref(), cost });
+    pub fn and(
+        mut self,
+        limiter: &'a impl Limit<Kind = L, Backend = L::Backend>,
+        key: &'a (impl AsRef<[u8]> + ?Sized),
+        cost: u64,
+    ) -> Self {
+        let (limiter, key) = (limiter.limiter(), key.as_ref());
+        let (backend, policy) = (limiter.backend(), limiter.policy(key));
+        self.asked.push(Asked { backend, policy, key, cost });
         self
-    }
-
-    fn asked(&self) -> impl Iterator<Item = &Asked<'a, L>> {
-        std::iter::once(&self.first).chain(&self.more)
     }
 }
 
 /// Shows the costs, and none of the keys.
-impl<L> fmt::Debug for Limits<'_, L> {
+impl<L: Limit> fmt::Debug for Limits<'_, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let costs = self.asked().map(|asked| asked.cost);
+        let costs = self.asked.iter().map(|asked| asked.cost);
         f.debug_tuple("Limits").field(&costs.collect::<Vec<_>>()).finish()
     }
 }
@@ -70,10 +118,9 @@ impl<B: SyncBackend> Limits<'_, Limiter<B>> {
     }
 
     fn apply(&self, action: Action) -> Result<Answer, Error> {
-        let asked = self.asked().map(|asked| asked.about(asked.limiter.as_async()));
-        let merged = Merged::new(asked)?;
-        let backend = self.first.limiter.as_async().backend();
-        merged.answer(&backend.apply_now(merged.batch(), action)?)
+        let merged = Merged::new(&self.asked)?;
+        let decisions = self.asked[0].backend.apply_now(merged.batch(), action)?;
+        merged.answer(&decisions)
     }
 }
 
@@ -97,9 +144,9 @@ impl<B: Backend> Limits<'_, AsyncLimiter<B>> {
     }
 
     async fn apply(&self, action: Action) -> Result<Answer, Error> {
-        let merged = Merged::new(self.asked().map(|asked| asked.about(asked.limiter)))?;
-        let backend = self.first.limiter.backend();
-        merged.answer(&backend.apply(merged.batch(), action).await?)
+        let merged = Merged::new(&self.asked)?;
+        let decisions = self.asked[0].backend.apply(merged.batch(), action).await?;
+        merged.answer(&decisions)
     }
 }
 
@@ -109,6 +156,7 @@ impl<B: Backend> Limits<'_, AsyncLimiter<B>> {
 pub struct Answer {
     each: Vec<Decision>,
     bound: usize,
+    bound_policy: Policy,
 }
 
 impl Answer {
@@ -138,20 +186,11 @@ impl Answer {
     pub const fn bound(&self) -> usize {
         self.bound
     }
-}
 
-/// One limit's part in the question, and the store that it is on.
-struct About<'a, B> {
-    backend: &'a B,
-    policy: &'a Policy,
-    key: &'a [u8],
-    cost: u64,
-}
-
-impl<'a, L> Asked<'a, L> {
-    const fn about<B: Backend>(&self, limiter: &'a AsyncLimiter<B>) -> About<'a, B> {
-        let (backend, policy) = (limiter.backend(), limiter.policy());
-        About { backend, policy, key: self.key, cost: self.cost }
+    /// The name of the limit that bound.
+    #[must_use]
+    pub fn bound_name(&self) -> &str {
+        self.bound_policy.name()
     }
 }
 
@@ -163,19 +202,19 @@ struct Merged<'a> {
 }
 
 impl<'a> Merged<'a> {
-    fn new<B: Backend + 'a>(asked: impl Iterator<Item = About<'a, B>>) -> Result<Self, Error> {
+    fn new<B: Backend>(asked: &'a [Asked<'_, B>]) -> Result<Self, Error> {
         let mut merged = Self { checks: Vec::new(), positions: Vec::new() };
-        let mut store = None;
-        for About { backend, policy, key, cost } in asked {
-            if !store.get_or_insert_with(|| backend.names()).is(backend.names()) {
+        for Asked { backend, policy, key, cost, .. } in asked {
+            if !backend.names().is(asked[0].backend.names()) {
                 return Err(Error::DifferentStores);
             }
-            merged.add(Check::new(policy, Key::new(key)?, cost)?)?;
+            merged.add(question(policy, key, *cost)?)?;
         }
         Ok(merged)
     }
 
-    /// On one store equal names mean equal policies, so costs can be added up.
+    /// On one store equal names mean equal policies, so costs can be added up. (Where a policy has
+    /// changed between two mentions of a key, the first one counts.)
     fn add(&mut self, check: Check<'a>) -> Result<(), Error> {
         match self.checks.iter().position(|known| known.is_about(&check)) {
             None => {
@@ -203,6 +242,8 @@ impl<'a> Merged<'a> {
             (!decision.is_allowed(), decision.retry_after(), u64::MAX - decision.remaining)
         };
         let bound = (0..each.len()).rev().max_by_key(|&index| urgency(&each[index]));
-        Ok(Answer { each, bound: bound.unwrap_or_default() })
+        let bound = bound.unwrap_or_default();
+        let bound_policy = self.checks[self.positions[bound]].policy().clone();
+        Ok(Answer { each, bound, bound_policy })
     }
 }

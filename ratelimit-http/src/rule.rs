@@ -61,7 +61,7 @@ impl<B: Backend, K> fmt::Debug for Rule<B, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { limiter, cost, .. } = self;
         f.debug_struct("Rule")
-            .field("policy", &limiter.policy().name())
+            .field("policy", &limiter.name())
             .field("cost", cost)
             .finish_non_exhaustive()
     }

@@ -1,0 +1,177 @@
+//! The limiter that awaits its store's answer.
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use ratelimit_backend::{Backend, BackendError, Claim, ErrorKind};
+use ratelimit_core::{
+    Action, Algorithm, Batch, Check, ConfigError, Decision, Decisions, Key, Micros, Policy,
+};
+
+use crate::{Error, Policies};
+
+/// Checks keys against a policy, on any store. Clones are the same limiter.
+#[derive(Clone, Debug)]
+pub struct AsyncLimiter<B, P = Policy> {
+    backend: B,
+    policies: P,
+    /// Keeps the name taken.
+    _claim: Arc<Claim>,
+}
+
+impl<B: Backend> AsyncLimiter<B> {
+    /// A limiter called `name` that runs `algorithm` on `backend`.
+    ///
+    /// # Errors
+    ///
+    /// If the algorithm's numbers or the name cannot be honoured, or if another limiter on this
+    /// store has the name and other numbers.
+    pub fn new<A>(backend: B, name: &str, algorithm: A) -> Result<Self, ConfigError>
+    where
+        A: TryInto<Algorithm, Error: Into<ConfigError>>,
+    {
+        let algorithm: Algorithm = algorithm.try_into().map_err(Into::into)?;
+        Self::with_policies(backend, Policy::new(name, algorithm)?)
+    }
+}
+
+impl<B: Backend, P: Policies> AsyncLimiter<B, P> {
+    /// A limiter that checks keys against `policies`, most often one [`Policy`], on `backend`.
+    ///
+    /// # Errors
+    ///
+    /// If another limiter on this store has the name and other policies, or if the store cannot
+    /// keep their state.
+    pub fn with_policies(backend: B, policies: P) -> Result<Self, ConfigError> {
+        policies.try_each(&mut |policy| backend.accepts(policy))?;
+        let claim = Arc::new(policies.claim(backend.names())?);
+        Ok(Self { backend, policies, _claim: claim })
+    }
+
+    /// Spends one permit of `key`, if it has one left.
+    ///
+    /// # Errors
+    ///
+    /// When no decision was made. A denial is a decision.
+    pub async fn check(&self, key: &(impl AsRef<[u8]> + ?Sized)) -> Result<Decision, Error> {
+        self.apply(key.as_ref(), 1, Action::Spend).await
+    }
+
+    /// Spends `cost` permits of `key`, if it has as many left.
+    ///
+    /// # Errors
+    ///
+    /// When no decision was made; if `cost` is zero or can never be admitted.
+    pub async fn check_n(
+        &self,
+        key: &(impl AsRef<[u8]> + ?Sized),
+        cost: u64,
+    ) -> Result<Decision, Error> {
+        self.apply(key.as_ref(), cost, Action::Spend).await
+    }
+
+    /// Tells what [`check`](Self::check) would answer, and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// When there is no answer.
+    pub async fn peek(&self, key: &(impl AsRef<[u8]> + ?Sized)) -> Result<Decision, Error> {
+        self.apply(key.as_ref(), 1, Action::Peek).await
+    }
+
+    /// Makes `key` as good as new.
+    ///
+    /// # Errors
+    ///
+    /// When the store did not do it, or may not have done it.
+    pub async fn reset(&self, key: &(impl AsRef<[u8]> + ?Sized)) -> Result<Decision, Error> {
+        self.apply(key.as_ref(), 1, Action::Reset).await
+    }
+
+    /// Gives `cost` permits back to `key`, never more than are charged now.
+    ///
+    /// # Errors
+    ///
+    /// When the store did not do it, or may not have done it; if `cost` is zero or can never have
+    /// been charged.
+    pub async fn refund(
+        &self,
+        key: &(impl AsRef<[u8]> + ?Sized),
+        cost: u64,
+    ) -> Result<Decision, Error> {
+        self.apply(key.as_ref(), cost, Action::Refund).await
+    }
+
+    /// Charges `key` without asking: as much of `cost` as it has left. What it has not is
+    /// forgiven.
+    ///
+    /// # Errors
+    ///
+    /// When the store did not do it, or may not have done it; if `cost` is zero or beyond the
+    /// limit.
+    pub async fn penalize(
+        &self,
+        key: &(impl AsRef<[u8]> + ?Sized),
+        cost: u64,
+    ) -> Result<Decision, Error> {
+        self.apply(key.as_ref(), cost, Action::Charge).await
+    }
+
+    /// Denies every request of `key` until `length` has passed, at most
+    /// [`WINDOW_MAX`](crate::WINDOW_MAX), wherever it is checked on this store. A block that
+    /// lasts longer stays; only a [`reset`](Self::reset) ends it earlier.
+    ///
+    /// # Errors
+    ///
+    /// When the store did not do it, or may not have done it.
+    pub async fn block(
+        &self,
+        key: &(impl AsRef<[u8]> + ?Sized),
+        length: Duration,
+    ) -> Result<Decision, Error> {
+        let length = Micros::from_duration_ceil(length);
+        self.apply(key.as_ref(), 1, Action::Block(length)).await
+    }
+
+    /// The name of the policies that keys are checked against.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.policies.name()
+    }
+
+    /// The policy that `key` is checked against now.
+    #[must_use]
+    pub fn policy(&self, key: &(impl AsRef<[u8]> + ?Sized)) -> Cow<'_, Policy> {
+        self.policies.policy(key.as_ref())
+    }
+
+    async fn apply(&self, key: &[u8], cost: u64, action: Action) -> Result<Decision, Error> {
+        let policy = self.policies.policy(key);
+        let check = question(&policy, key, cost)?;
+        the_one(&self.backend.apply(Batch::one(&check), action).await?)
+    }
+}
+
+impl<B, P> AsyncLimiter<B, P> {
+    pub(crate) const fn backend(&self) -> &B {
+        &self.backend
+    }
+
+    pub(crate) const fn policies(&self) -> &P {
+        &self.policies
+    }
+}
+
+/// The question of one key.
+pub(crate) fn question<'a>(
+    policy: &'a Policy,
+    key: &'a [u8],
+    cost: u64,
+) -> Result<Check<'a>, Error> {
+    Ok(Check::new(policy, Key::new(key)?, cost)?)
+}
+
+/// The decision about a batch of one; a store that gives none is broken.
+pub(crate) fn the_one(decisions: &Decisions) -> Result<Decision, Error> {
+    let decision = decisions.first().copied();
+    Ok(decision.ok_or(BackendError::unknown(ErrorKind::Protocol))?)
+}
