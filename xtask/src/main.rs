@@ -1,5 +1,6 @@
 //! `cargo xtask`: the workspace's own commands.
 
+mod faults;
 mod servers;
 
 use std::{
@@ -15,7 +16,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   lint    formatting, clippy and docs, with warnings as errors
   check   test, then lint: what CI runs
   replay  decides recorded scenarios anew
-          [--backend core|memory|sqlite|redis] [--check] FILE";
+          [--backend core|memory|sqlite|redis] [--check] FILE
+  faults  writes the names of tests into docs/faults.md";
 
 fn main() -> ExitCode {
     let mut arguments = env::args().skip(1);
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
         "replay" => run_binary("ratelimit-replay", &rest),
         "test" => test(&rest),
         "lint" => lint(),
+        "faults" => faults::write(),
         "check" => test(&rest).and_then(|()| lint()),
         _ => Err(USAGE.to_owned()),
     };
