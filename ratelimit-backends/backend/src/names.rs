@@ -46,7 +46,7 @@ impl Names {
     ///
     /// [`ConfigError::DuplicateName`] if somebody else has it.
     pub fn claim(&self, policy: &Policy) -> Result<Claim, ConfigError> {
-        self.take(policy.name(), Owner::Policy(policy.clone()))
+        self.take(policy.name(), &Owner::Policy(policy.clone()))
     }
 
     /// Takes `name` for policies that may change. Clones of `owner` may share it, and nobody else.
@@ -59,14 +59,14 @@ impl Names {
         name: &str,
         owner: &Arc<T>,
     ) -> Result<Claim, ConfigError> {
-        self.take(name, Owner::Handle(Arc::<T>::clone(owner)))
+        self.take(name, &Owner::Handle(Arc::<T>::clone(owner)))
     }
 
-    fn take(&self, name: &str, by: Owner) -> Result<Claim, ConfigError> {
+    fn take(&self, name: &str, by: &Owner) -> Result<Claim, ConfigError> {
         let mut names = self.lock();
         let taken =
             names.entry(name.to_owned()).or_insert_with(|| Taken { by: by.clone(), claims: 0 });
-        if !taken.by.is(&by) {
+        if !taken.by.is(by) {
             return Err(ConfigError::DuplicateName);
         }
         taken.claims = taken.claims.saturating_add(1);
