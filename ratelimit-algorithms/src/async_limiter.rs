@@ -29,7 +29,6 @@ impl<B: Backend> AsyncLimiter<B> {
     where
         A: TryInto<Algorithm, Error: Into<ConfigError>>,
     {
-        let algorithm: Algorithm = algorithm.try_into().map_err(Into::into)?;
         Self::with_policies(backend, Policy::new(name, algorithm)?)
     }
 }

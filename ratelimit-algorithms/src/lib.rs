@@ -50,24 +50,28 @@ mod async_limiter;
 mod error;
 mod limiter;
 mod limits;
+mod live;
 mod paved;
 mod permit;
 mod policies;
+mod tiers;
 
 pub use crate::{
     async_limiter::AsyncLimiter,
     error::Error,
     limiter::Limiter,
     limits::{Answer, Limit, Limits},
+    live::Live,
     paved::{
         Adaptive, FixedWindow, LeakyBucket, SlidingWindowCounter, SlidingWindowLog, TokenBucket,
     },
     permit::{AcquireError, Permit},
     policies::{Policies, Visit},
+    tiers::{Tier, TierBy, Tiers},
 };
 pub use ratelimit_backend::{
-    Backend, BackendError, Clock, Effect, ErrorKind, ManualClock, MonotonicClock, SyncBackend,
-    WallClock,
+    Backend, BackendError, Claim, Clock, Effect, ErrorKind, ManualClock, MonotonicClock, Names,
+    SyncBackend, WallClock,
 };
 pub use ratelimit_core::{
     Algorithm, CarryOver, ConfigError, CostError, Decision, Detail, Fraction, KeyError, Layer,

@@ -7,7 +7,66 @@ use ratelimit_core::{ConfigError, Policy};
 
 /// Says which policy a key is checked against.
 ///
-/// A [`Policy`] is its own, for every key and for ever; that costs a limiter nothing.
+/// A [`Policy`] is its own, for every key and for ever; that costs a limiter nothing. A
+/// [`Live`](crate::Live) is one that changes, [`Tiers`](crate::Tiers) are several. Whatever else
+/// decides about limits, be it a feature flag or a table of customers, implements this:
+///
+/// ```
+/// use std::{
+///     borrow::Cow,
+///     sync::{
+///         Arc,
+///         atomic::{AtomicBool, Ordering},
+///     },
+/// };
+///
+/// use ratelimit_algorithms::{
+///     Claim, ConfigError, Limiter, Names, Policies, Policy, TokenBucket, Visit,
+/// };
+/// use ratelimit_memory::Memory;
+///
+/// /// The limit of the API, lower while the flag is on.
+/// #[derive(Debug)]
+/// struct Flagged {
+///     is_busy: Arc<AtomicBool>,
+///     normal: Policy,
+///     busy: Policy,
+/// }
+///
+/// impl Policies for Flagged {
+///     fn name(&self) -> &str {
+///         self.normal.name()
+///     }
+///
+///     fn policy(&self, _key: &[u8]) -> Cow<'_, Policy> {
+///         let is_busy = self.is_busy.load(Ordering::Relaxed);
+///         Cow::Borrowed(if is_busy { &self.busy } else { &self.normal })
+///     }
+///
+///     fn claim(&self, names: &Names) -> Result<Claim, ConfigError> {
+///         names.claim_for(self.name(), &self.is_busy)
+///     }
+///
+///     fn try_each(&self, visit: &mut Visit<'_>) -> Result<(), ConfigError> {
+///         visit(&self.normal)?;
+///         visit(&self.busy)
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let is_busy = Arc::new(AtomicBool::new(false));
+/// let limits = Flagged {
+///     is_busy: is_busy.clone(),
+///     normal: Policy::new("api", TokenBucket::per_second(100))?,
+///     busy: Policy::new("api", TokenBucket::per_second(20))?,
+/// };
+/// let limiter = Limiter::with_policies(Memory::new(), limits)?;
+/// assert_eq!(limiter.check("user:42")?.limit, 100);
+/// is_busy.store(true, Ordering::Relaxed);
+/// assert_eq!(limiter.check("user:42")?.limit, 20);
+/// # Ok(())
+/// # }
+/// ```
 pub trait Policies: fmt::Debug + Send + Sync {
     /// The name of all its policies.
     fn name(&self) -> &str;
@@ -15,7 +74,8 @@ pub trait Policies: fmt::Debug + Send + Sync {
     /// The policy of `key`, whole: a change is seen by the next call, never by half.
     fn policy(&self, key: &[u8]) -> Cow<'_, Policy>;
 
-    /// Takes the name in a store's register, when a limiter is built.
+    /// Takes the name in a store's register, when a limiter is built: with
+    /// [`Names::claim_for`], and what all clones of these policies have in common.
     ///
     /// # Errors
     ///

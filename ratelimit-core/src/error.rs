@@ -72,6 +72,19 @@ pub enum ConfigError {
         /// The field that asks for it.
         field: &'static str,
     },
+    /// Another algorithm in the place of one whose state is carried over.
+    AlgorithmChange {
+        /// The algorithm so far.
+        from: &'static str,
+        /// The other one.
+        to: &'static str,
+    },
+    /// A load sensor that would be shared where it was not, or no longer where it was.
+    ScopeChange,
+    /// A tier that nobody has added.
+    UnknownTier,
+    /// Two tiers of one name.
+    DuplicateTier,
 }
 
 impl fmt::Display for ConfigError {
@@ -97,6 +110,12 @@ impl fmt::Display for ConfigError {
             Self::NotAtomic { field } => {
                 write!(f, "{field} asks for state that this store cannot change as one")
             }
+            Self::AlgorithmChange { from, to } => {
+                write!(f, "a {to} cannot carry over what a {from} has stored, only reset it")
+            }
+            Self::ScopeChange => f.write_str("the scope of a load sensor cannot change"),
+            Self::UnknownTier => f.write_str("there is no tier of that name"),
+            Self::DuplicateTier => f.write_str("there is a tier of that name already"),
         }
     }
 }

@@ -42,13 +42,16 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::BadName`] for any other name.
-    pub fn new(name: &str, algorithm: impl Into<Algorithm>) -> Result<Self, ConfigError> {
+    /// [`ConfigError::BadName`] for any other name; if the algorithm's numbers cannot be honoured.
+    pub fn new<A>(name: &str, algorithm: A) -> Result<Self, ConfigError>
+    where
+        A: TryInto<Algorithm, Error: Into<ConfigError>>,
+    {
         let is_fit = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-');
         if name.is_empty() || NAME_MAX < name.len() || !name.bytes().all(is_fit) {
             return Err(ConfigError::BadName);
         }
-        let algorithm = algorithm.into();
+        let algorithm = algorithm.try_into().map_err(Into::into)?;
         Ok(Self(Arc::new(Inner { name: name.into(), algorithm, carry_over: CarryOver::AsIs })))
     }
 

@@ -1,0 +1,197 @@
+//! Several limits under one name, of which each key has one.
+
+use std::{
+    borrow::Cow,
+    collections::{HashMap, hash_map::Entry},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use arc_swap::ArcSwap;
+use ratelimit_backend::{Claim, Names};
+use ratelimit_core::{Algorithm, CarryOver, ConfigError, Policy};
+
+use crate::{Policies, Visit, live::successor};
+
+/// Several limits under one name, of which each key has one: free, pro, one customer's own.
+/// Clones are the same tiers.
+///
+/// ```
+/// use ratelimit_algorithms::{Limiter, Tier, Tiers, TokenBucket};
+/// use ratelimit_memory::Memory;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let tiers = Tiers::new("api", TokenBucket::per_second(10))?;
+/// let pro = tiers.add("pro", TokenBucket::per_second(100))?;
+/// let acme = tiers.add("acme", TokenBucket::per_second(1_000))?;
+///
+/// let limits = tiers.by(move |key| match key {
+///     b"user:acme" => acme,
+///     _ if key.starts_with(b"pro:") => pro,
+///     _ => Tier::DEFAULT,
+/// });
+/// let limiter = Limiter::with_policies(Memory::new(), limits)?;
+/// assert_eq!(limiter.check("user:42")?.limit, 10);
+/// assert_eq!(limiter.check("pro:7")?.limit, 100);
+/// assert_eq!(limiter.check("user:acme")?.limit, 1_000);
+///
+/// // A tier's numbers can change, and a tier can be found by its name.
+/// tiers.update(tiers.tier("pro")?, TokenBucket::per_second(200))?;
+/// assert_eq!(limiter.check("pro:7")?.limit, 200);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// The function is called for each check; what it looks up may change, and with it a key's tier.
+/// What the key has spent is carried over, to another tier as to other numbers, as [`CarryOver`]
+/// says. So all tiers are of one algorithm, unless keys start anew.
+#[derive(Clone, Debug)]
+pub struct Tiers(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// What the default tier began as: the name, and what no update changes.
+    first: Policy,
+    /// Who holds it may change the policies.
+    names: Mutex<HashMap<Box<str>, Tier>>,
+    /// Each tier's; the default one's first, so there is always one.
+    policies: ArcSwap<Vec<Policy>>,
+}
+
+/// One of several [`Tiers`]. To others it means nothing, or another one of theirs.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub struct Tier(usize);
+
+impl Tier {
+    /// The tier of whoever has no other.
+    pub const DEFAULT: Self = Self(0);
+}
+
+impl Tiers {
+    /// Tiers called `name`, all together; so far there is the one called `default`, which runs
+    /// `algorithm`.
+    ///
+    /// # Errors
+    ///
+    /// If the algorithm's numbers or the name cannot be honoured.
+    pub fn new<A>(name: &str, algorithm: A) -> Result<Self, ConfigError>
+    where
+        A: TryInto<Algorithm, Error: Into<ConfigError>>,
+    {
+        let names = HashMap::from([(DEFAULT.into(), Tier::DEFAULT)]);
+        Ok(Self::of(vec![Policy::new(name, algorithm)?], names))
+    }
+
+    fn of(policies: Vec<Policy>, names: HashMap<Box<str>, Tier>) -> Self {
+        Self(Arc::new(Inner {
+            first: policies[Tier::DEFAULT.0].clone(),
+            names: Mutex::new(names),
+            policies: ArcSwap::from_pointee(policies),
+        }))
+    }
+
+    /// The same tiers with another rule for what keys have spent when their numbers change. They
+    /// are tiers of their own: clones that were made before do not change with them.
+    #[must_use]
+    pub fn with_carry_over(self, carry_over: CarryOver) -> Self {
+        let names = self.names();
+        let policies = self.0.policies.load();
+        let policies = policies.iter().cloned().map(|policy| policy.with_carry_over(carry_over));
+        Self::of(policies.collect(), names.clone())
+    }
+
+    /// Adds a tier that runs `algorithm`, called `tier` among these.
+    ///
+    /// # Errors
+    ///
+    /// If there is one of that name, and as [`update`](Self::update).
+    pub fn add<A>(&self, tier: &str, algorithm: A) -> Result<Tier, ConfigError>
+    where
+        A: TryInto<Algorithm, Error: Into<ConfigError>>,
+    {
+        let policy = successor(&self.0.first, algorithm)?;
+        let mut names = self.names();
+        let Entry::Vacant(name) = names.entry(tier.into()) else {
+            return Err(ConfigError::DuplicateTier);
+        };
+        let mut policies = Vec::clone(&self.0.policies.load());
+        let tier = *name.insert(Tier(policies.len()));
+        policies.push(policy);
+        self.0.policies.store(Arc::new(policies));
+        Ok(tier)
+    }
+
+    /// Gives `tier` other numbers. The next check of any of its keys sees them.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be honoured, if the algorithm is another one than the default tier's and
+    /// keys do not start anew, if the scope of an adaptive hybrid's load sensor is another one, or
+    /// if there is no such tier. Then all stays as it is.
+    pub fn update<A>(&self, tier: Tier, algorithm: A) -> Result<(), ConfigError>
+    where
+        A: TryInto<Algorithm, Error: Into<ConfigError>>,
+    {
+        let policy = successor(&self.0.first, algorithm)?;
+        let _names = self.names();
+        let mut policies = Vec::clone(&self.0.policies.load());
+        *policies.get_mut(tier.0).ok_or(ConfigError::UnknownTier)? = policy;
+        self.0.policies.store(Arc::new(policies));
+        Ok(())
+    }
+
+    /// The tier called `tier`: to be asked when a key is given a tier, not when it is checked.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::UnknownTier`] if there is none.
+    pub fn tier(&self, tier: &str) -> Result<Tier, ConfigError> {
+        self.names().get(tier).copied().ok_or(ConfigError::UnknownTier)
+    }
+
+    /// These tiers, where `choose` says which one is a key's.
+    pub fn by<F: Fn(&[u8]) -> Tier + Send + Sync>(&self, choose: F) -> TierBy<F> {
+        TierBy { tiers: self.clone(), choose }
+    }
+
+    /// A poisoned lock is as good as any: nothing is ever half changed.
+    fn names(&self) -> MutexGuard<'_, HashMap<Box<str>, Tier>> {
+        self.0.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+const DEFAULT: &str = "default";
+
+/// [`Tiers`], and which one is a key's.
+#[must_use = "tiers do nothing unless keys are checked against them"]
+#[derive(Clone)]
+pub struct TierBy<F> {
+    tiers: Tiers,
+    choose: F,
+}
+
+impl<F: Fn(&[u8]) -> Tier + Send + Sync> Policies for TierBy<F> {
+    fn name(&self) -> &str {
+        self.tiers.0.first.name()
+    }
+
+    fn policy(&self, key: &[u8]) -> Cow<'_, Policy> {
+        let Tier(index) = (self.choose)(key);
+        let policies = self.tiers.0.policies.load();
+        Cow::Owned(policies.get(index).unwrap_or(&policies[Tier::DEFAULT.0]).clone())
+    }
+
+    fn claim(&self, names: &Names) -> Result<Claim, ConfigError> {
+        names.claim_for(self.name(), &self.tiers.0)
+    }
+
+    fn try_each(&self, visit: &mut Visit<'_>) -> Result<(), ConfigError> {
+        self.tiers.0.policies.load().iter().try_for_each(visit)
+    }
+}
+
+impl<F> fmt::Debug for TierBy<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TierBy").field(&self.tiers).finish()
+    }
+}

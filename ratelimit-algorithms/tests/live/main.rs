@@ -1,0 +1,9 @@
+//! Limits that change while they are in use, as an application changes them.
+
+mod cost;
+mod names;
+mod tiers;
+mod updates;
+
+/// What a test returns, so that it can use `?`.
+type Outcome = Result<(), Box<dyn std::error::Error>>;

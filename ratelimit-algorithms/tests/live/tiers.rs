@@ -1,0 +1,140 @@
+//! Keys of several tiers, and keys that change theirs.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, RwLock},
+    thread,
+};
+
+use ratelimit_algorithms::{
+    Algorithm, CarryOver, ConfigError, FixedWindow, Limiter, Policies, Tier, Tiers, TokenBucket,
+};
+use ratelimit_memory::Memory;
+
+use crate::Outcome;
+
+/// A table of which key is of which tier, that the application changes as it likes.
+type Table = Arc<RwLock<HashMap<Vec<u8>, Tier>>>;
+
+fn by_table(tiers: &Tiers, table: &Table) -> impl Policies + use<> {
+    let table = table.clone();
+    tiers.by(move |key| table.read().unwrap().get(key).copied().unwrap_or_default())
+}
+
+// FAULTS 17.
+#[test]
+fn a_key_keeps_what_it_has_spent_when_its_tier_changes() -> Outcome {
+    let tiers = Tiers::new("api", FixedWindow::per_day(10))?;
+    let pro = tiers.add("pro", FixedWindow::per_day(100))?;
+    let table = Table::default();
+    let limiter = Limiter::with_policies(Memory::new(), by_table(&tiers, &table))?;
+    assert_eq!(limiter.check_n("key", 7)?.remaining, 3);
+
+    table.write().unwrap().insert(b"key".to_vec(), pro);
+    assert_eq!(limiter.check_n("key", 13)?.remaining, 80);
+    table.write().unwrap().clear();
+    assert!(!limiter.check("key")?.is_allowed(), "20 are spent of 10");
+    assert_eq!(limiter.check("another")?.remaining, 9);
+    Ok(())
+}
+
+// FAULTS 17.
+#[test]
+fn a_share_is_kept_where_the_carry_over_says_so() -> Outcome {
+    let tiers = Tiers::new("api", TokenBucket::per_day(10))?;
+    let pro = tiers.add("pro", TokenBucket::per_day(100))?;
+    let tiers = tiers.with_carry_over(CarryOver::Proportional);
+    let table = Table::default();
+    let limiter = Limiter::with_policies(Memory::new(), by_table(&tiers, &table))?;
+    assert!(limiter.check_n("key", 7)?.is_allowed());
+    table.write().unwrap().insert(b"key".to_vec(), pro);
+    assert_eq!(limiter.peek("key")?.remaining, 30);
+    Ok(())
+}
+
+#[test]
+fn a_tier_s_numbers_change_for_all_of_its_keys_and_for_no_others() -> Outcome {
+    let tiers = Tiers::new("api", FixedWindow::per_day(10))?;
+    let pro = tiers.add("pro", FixedWindow::per_day(100))?;
+    let choose = move |key: &[u8]| if key.starts_with(b"pro") { pro } else { Tier::DEFAULT };
+    let limiter = Limiter::with_policies(Memory::new(), tiers.by(choose))?;
+    tiers.update(pro, FixedWindow::per_day(200))?;
+    let limits = |keys: [&str; 3]| keys.map(|key| limiter.policy(key).limit());
+    assert_eq!(limits(["pro-1", "pro-2", "free"]), [200, 200, 10]);
+    tiers.update(Tier::DEFAULT, FixedWindow::per_day(20))?;
+    assert_eq!(limits(["pro-1", "pro-2", "free"]), [200, 200, 20]);
+    Ok(())
+}
+
+#[test]
+fn tiers_can_be_added_while_limiters_use_them() -> Outcome {
+    let (tiers, table) = (Tiers::new("api", FixedWindow::per_day(10))?, Table::default());
+    let limiter = Limiter::with_policies(Memory::new(), by_table(&tiers, &table))?;
+    thread::scope(|scope| {
+        for number in 1..=50 {
+            let (tiers, table) = (&tiers, &table);
+            scope.spawn(move || {
+                let name = format!("customer-{number}");
+                let tier = tiers.add(&name, FixedWindow::per_day(number)).unwrap();
+                table.write().unwrap().insert(name.into_bytes(), tier);
+            });
+        }
+    });
+    for number in 1..=50 {
+        let name = format!("customer-{number}");
+        assert_eq!(limiter.policy(&name).limit(), number);
+        assert_eq!(tiers.tier(&name)?, table.read().unwrap()[name.as_bytes()]);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_tier_that_is_unknown_or_there_already_is_a_typed_error() -> Outcome {
+    let tiers = Tiers::new("api", FixedWindow::per_day(10))?;
+    assert_eq!(tiers.tier("default"), Ok(Tier::DEFAULT));
+    assert_eq!(tiers.tier("prp"), Err(ConfigError::UnknownTier));
+    let pro = tiers.add("pro", FixedWindow::per_day(100))?;
+    assert_eq!(tiers.tier("pro"), Ok(pro));
+    for name in ["pro", "default"] {
+        let added = tiers.add(name, FixedWindow::per_day(1));
+        assert_eq!(added, Err(ConfigError::DuplicateTier));
+    }
+    let fewer = Tiers::new("api", FixedWindow::per_day(10))?;
+    assert_eq!(fewer.update(pro, FixedWindow::per_day(1)), Err(ConfigError::UnknownTier));
+    assert_eq!(fewer.by(move |_| pro).policy(b"key").limit(), 10, "nobody's tier is the default");
+    Ok(())
+}
+
+// FAULTS 17.
+#[test]
+fn all_tiers_are_of_one_algorithm_unless_keys_start_anew() -> Outcome {
+    let tiers = Tiers::new("api", FixedWindow::per_day(10))?;
+    let change = ConfigError::AlgorithmChange { from: "fixed window", to: "token bucket" };
+    assert_eq!(tiers.add("pro", TokenBucket::per_second(1)), Err(change));
+    assert_eq!(tiers.tier("pro"), Err(ConfigError::UnknownTier), "nothing is left of it");
+    assert_eq!(tiers.update(Tier::DEFAULT, TokenBucket::per_second(1)), Err(change));
+
+    let tiers = tiers.with_carry_over(CarryOver::Reset);
+    let pro = tiers.add("pro", TokenBucket::per_second(5))?;
+    let table = Table::default();
+    let limiter = Limiter::with_policies(Memory::new(), by_table(&tiers, &table))?;
+    assert!(limiter.check_n("key", 10)?.is_allowed());
+    table.write().unwrap().insert(b"key".to_vec(), pro);
+    assert_eq!(limiter.check("key")?.remaining, 4);
+    Ok(())
+}
+
+#[test]
+fn a_store_is_asked_about_every_tier() -> Outcome {
+    let tiers = Tiers::new("api", FixedWindow::per_day(10))?;
+    tiers.add("pro", FixedWindow::per_day(100))?;
+    let mut seen = Vec::new();
+    let tiers = tiers.by(|_| Tier::DEFAULT);
+    tiers.try_each(&mut |policy| {
+        seen.push(*policy.algorithm());
+        Ok(())
+    })?;
+    let expected = [10, 100].map(|limit| Algorithm::try_from(FixedWindow::per_day(limit)));
+    assert_eq!(seen.into_iter().map(Ok).collect::<Vec<_>>(), expected);
+    Ok(())
+}

@@ -1,0 +1,154 @@
+//! What an update changes, what it keeps, and what it refuses.
+
+use std::{
+    num::NonZeroU64, sync::atomic::AtomicU64, sync::atomic::Ordering, thread, time::Duration,
+};
+
+use ratelimit_algorithms::{
+    Adaptive, Algorithm, CarryOver, ConfigError, Detail, FixedWindow, Fraction, Limiter, Live,
+    Scope, SlidingWindowLog, TokenBucket,
+};
+use ratelimit_memory::Memory;
+
+use crate::Outcome;
+
+#[test]
+fn the_next_check_sees_an_update_whoever_makes_it() -> Outcome {
+    let limit = Live::new("api", FixedWindow::per_day(10))?;
+    let limiter = Limiter::with_policies(Memory::new(), limit.clone())?;
+    assert_eq!(limiter.check("key")?.limit, 10);
+    thread::scope(|scope| scope.spawn(|| limit.update(FixedWindow::per_day(20))).join())
+        .expect("no thread panics")?;
+    assert_eq!(limiter.check("key")?.limit, 20);
+    assert_eq!(limiter.policy("key").limit(), 20);
+    Ok(())
+}
+
+// FAULTS 17.
+#[test]
+fn what_is_spent_is_carried_over_as_the_limit_says() -> Outcome {
+    for (carry_over, remaining) in
+        [(CarryOver::AsIs, 13), (CarryOver::Reset, 20), (CarryOver::Proportional, 6)]
+    {
+        let limit = Live::new("api", FixedWindow::per_day(10))?.with_carry_over(carry_over);
+        let limiter = Limiter::with_policies(Memory::new(), limit.clone())?;
+        assert!(limiter.check_n("key", 7)?.is_allowed());
+        limit.update(FixedWindow::per_day(20))?;
+        assert_eq!(limiter.peek("key")?.remaining, remaining, "{carry_over:?}");
+    }
+    Ok(())
+}
+
+// FAULTS 17.
+#[test]
+fn lowering_and_raising_a_limit_again_hands_out_no_second_quota() -> Outcome {
+    let limit = Live::new("api", SlidingWindowLog::per_day(10))?;
+    let limiter = Limiter::with_policies(Memory::new(), limit.clone())?;
+    assert!(limiter.check_n("key", 8)?.is_allowed());
+    limit.update(SlidingWindowLog::per_day(5))?;
+    assert!(!limiter.check("key")?.is_allowed());
+    limit.update(SlidingWindowLog::per_day(10))?;
+    assert_eq!(limiter.peek("key")?.remaining, 2);
+    limit.update(SlidingWindowLog::per_hour(10))?;
+    assert_eq!(limiter.peek("key")?.remaining, 2, "another window is no other quota");
+    Ok(())
+}
+
+// FAULTS 17.
+#[test]
+fn another_algorithm_is_refused_unless_keys_start_anew() -> Outcome {
+    for (carry_over, is_allowed) in
+        [(CarryOver::AsIs, false), (CarryOver::Proportional, false), (CarryOver::Reset, true)]
+    {
+        let limit = Live::new("api", FixedWindow::per_day(10))?.with_carry_over(carry_over);
+        let limiter = Limiter::with_policies(Memory::new(), limit.clone())?;
+        assert!(limiter.check_n("key", 10)?.is_allowed());
+        let updated = limit.update(TokenBucket::per_second(7));
+        let change = ConfigError::AlgorithmChange { from: "fixed window", to: "token bucket" };
+        assert_eq!(updated, if is_allowed { Ok(()) } else { Err(change) });
+        assert_eq!(limiter.peek("key")?.remaining, if is_allowed { 7 } else { 0 });
+        assert!(limit.update(FixedWindow::per_day(11)).is_ok(), "back again");
+    }
+    Ok(())
+}
+
+// FAULTS 17.
+#[test]
+fn the_scope_of_a_load_sensor_never_changes() -> Outcome {
+    let [own, shared] =
+        [Scope::PerKey, Scope::Shared].map(|scope| Adaptive::per_second(10).scope(scope));
+    for (from, to) in [(own, shared), (shared, own)] {
+        let limit = Live::new("api", from)?.with_carry_over(CarryOver::Reset);
+        assert_eq!(limit.update(to), Err(ConfigError::ScopeChange));
+        assert_eq!(limit.current().algorithm(), &Algorithm::try_from(from)?);
+        limit.update(from.penalty(0.25))?;
+    }
+    let limit = Live::new("api", TokenBucket::per_second(10))?.with_carry_over(CarryOver::Reset);
+    assert_eq!(limit.update(shared), Err(ConfigError::ScopeChange));
+    assert_eq!(limit.update(own), Ok(()));
+    Ok(())
+}
+
+#[test]
+fn what_cannot_be_honoured_leaves_the_limit_as_it_is() -> Outcome {
+    let limit = Live::new("api", TokenBucket::per_second(10))?;
+    let before = limit.current();
+    let zero = ConfigError::ZeroLimit { field: "burst" };
+    assert_eq!(limit.update(TokenBucket::per_second(0)), Err(zero));
+    let window = ConfigError::ZeroWindow { field: "window" };
+    assert_eq!(limit.update(TokenBucket::per(10, Duration::ZERO)), Err(window));
+    assert_eq!(limit.current(), before);
+    Ok(())
+}
+
+#[test]
+fn a_limit_of_its_own_carry_over_does_not_change_with_the_one_it_was_made_of() -> Outcome {
+    let limit = Live::new("api", FixedWindow::per_day(10))?;
+    let other = limit.clone().with_carry_over(CarryOver::Reset);
+    limit.update(FixedWindow::per_day(20))?;
+    assert_eq!(other.current().limit(), 10);
+    Ok(())
+}
+
+// FAULTS 18.
+#[test]
+fn a_million_checks_among_updates_each_see_one_whole_configuration() -> Outcome {
+    let short = TokenBucket::per(10, Duration::from_secs(1));
+    let long = TokenBucket::per(1_000, Duration::from_secs(1_000));
+    let limit = Live::new("api", short)?;
+    let limiter = Limiter::with_policies(Memory::new(), limit.clone())?;
+    let seen = [const { AtomicU64::new(0) }; 2];
+    let work = |thread: usize| -> Result<(), String> {
+        for turn in 0..125_000 {
+            if turn % 8 == thread {
+                let other = if turn % 16 == thread { long } else { short };
+                limit.update(other).map_err(|error| error.to_string())?;
+            }
+            let key = [b'a' + u8::try_from(turn % 5).unwrap_or_default()];
+            let decision = limiter.check(&key).map_err(|error| error.to_string())?;
+            let Detail::TokenBucket { refill_rate, .. } = decision.detail else {
+                return Err(format!("{:?} is not of a token bucket", decision.detail));
+            };
+            let configuration = match decision.limit {
+                10 if is(refill_rate, 10, 1_000_000) => 0,
+                1_000 if is(refill_rate, 1_000, 1_000_000_000) => 1,
+                _ => return Err(format!("limit {} at {refill_rate:?}", decision.limit)),
+            };
+            seen[configuration].fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..8).map(|thread| scope.spawn(move || work(thread))).collect();
+        threads.into_iter().try_for_each(|thread| thread.join().expect("no thread panics"))
+    })?;
+    let seen = seen.map(AtomicU64::into_inner);
+    assert_eq!(seen.iter().sum::<u64>(), 1_000_000);
+    assert!(seen.iter().all(|&times| 1_000 < times), "both are in use: {seen:?}");
+    Ok(())
+}
+
+/// Whether a rate is so many permits in so many microseconds.
+fn is(rate: Fraction, permits: u64, micros: u64) -> bool {
+    rate.numerator * micros == permits * NonZeroU64::get(rate.denominator)
+}
