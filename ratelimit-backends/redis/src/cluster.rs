@@ -178,7 +178,7 @@ impl Shared {
         for server in self.dialer.config.server.hosts() {
             answer = match self.dialer.at(&server).dial().await {
                 Ok((client, _router)) => {
-                    let live = Arc::new(Live::new(client, self.dialer.timeout));
+                    let live = Arc::new(Live::new(client, &self.dialer));
                     self.slots(&live, &server).await
                 }
                 Err(error) => Err(error),

@@ -62,7 +62,6 @@ impl Dialer {
         builder.with_connection_config(|connection| {
             // A command in flight when a connection breaks may have run: it is not sent again.
             connection.max_command_attempts = 1;
-            connection.max_command_buffer_len = self.queue_max;
             connection.connection_timeout = self.connect_timeout;
             connection.internal_command_timeout = self.connect_timeout;
             connection.tcp = TcpConfig { nodelay: Some(true), ..TcpConfig::default() };

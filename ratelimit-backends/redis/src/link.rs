@@ -36,6 +36,17 @@ enum State {
     Down(BackendError),
 }
 
+impl State {
+    /// The connection, or why there is none.
+    fn live(&self) -> Result<Arc<Live>, BackendError> {
+        match self {
+            Self::Up(live) => live.given_up().map_or_else(|| Ok(Arc::clone(live)), Err),
+            Self::Down(reason) => Err(reason.clone()),
+            Self::Connecting => Err(BackendError::not_applied(ErrorKind::Unavailable)),
+        }
+    }
+}
+
 impl Link {
     /// Begins to connect.
     pub(crate) fn open(dialer: Dialer) -> Self {
@@ -45,21 +56,14 @@ impl Link {
 
     /// The connection, if there is one.
     pub(crate) fn live(&self) -> Option<Arc<Live>> {
-        match &*self.state.borrow() {
-            State::Up(live) => Some(Arc::clone(live)),
-            _ => None,
-        }
+        self.state.borrow().live().ok()
     }
 
     /// The connection, or why there is none, as soon as that is known for the first time.
     pub(crate) async fn settled(&self) -> Result<Arc<Live>, BackendError> {
         let mut state = self.state.clone();
         let state = state.wait_for(|state| !matches!(state, State::Connecting)).await;
-        match state.as_deref() {
-            Ok(State::Up(live)) => Ok(Arc::clone(live)),
-            Ok(State::Down(error)) => Err(error.clone()),
-            _ => Err(BackendError::not_applied(ErrorKind::Closed)),
-        }
+        state.map_or_else(|_| Err(BackendError::not_applied(ErrorKind::Closed)), |it| it.live())
     }
 
     /// The same, but not after the deadline.
@@ -82,7 +86,7 @@ async fn keep(dialer: Dialer, state: watch::Sender<State>) {
         let reason = match dialer.dial().await {
             Ok((client, router)) => {
                 let since = Instant::now();
-                let live = Arc::new(Live::new(client, dialer.timeout));
+                let live = Arc::new(Live::new(client, &dialer));
                 state.send_replace(State::Up(Arc::clone(&live)));
                 let reason = live.ended(router).await;
                 if PAUSE_MAX < since.elapsed() {

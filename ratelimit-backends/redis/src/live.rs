@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -20,7 +20,10 @@ use fred::{
 use ratelimit_backend::{BackendError, ErrorKind};
 use tokio::{runtime::Handle, sync::Notify, time::Instant};
 
-use crate::{dial::Router, error};
+use crate::{
+    dial::{Dialer, Router},
+    error,
+};
 
 /// A connection.
 #[derive(Debug)]
@@ -29,20 +32,24 @@ pub(crate) struct Live {
     since: Instant,
     /// When something was last heard from the server, in microseconds since then.
     heard: AtomicU64,
+    /// How long the server may be silent while it owes an answer.
     patience: Duration,
-    given_up: Notify,
+    under_way: AtomicUsize,
+    under_way_max: usize,
+    ending: Notify,
     reason: OnceLock<BackendError>,
 }
 
 impl Live {
-    /// `patience` is how long the server may be silent while it owes an answer.
-    pub(crate) fn new(client: Client, patience: Duration) -> Self {
+    pub(crate) fn new(client: Client, dialer: &Dialer) -> Self {
         Self {
             client,
             since: Instant::now(),
             heard: AtomicU64::new(0),
-            patience,
-            given_up: Notify::new(),
+            patience: dialer.timeout,
+            under_way: AtomicUsize::new(0),
+            under_way_max: dialer.queue_max,
+            ending: Notify::new(),
             reason: OnceLock::new(),
         }
     }
@@ -57,15 +64,9 @@ impl Live {
         arguments: Vec<Value>,
         deadline: Instant,
     ) -> Result<Value, Error> {
-        let live = Arc::clone(self);
-        Whole::new(async move {
-            let command = CustomCommand::new_static(command, None, false);
-            let options = Options { timeout: Some(left(deadline)), ..Options::default() };
-            let sent = Instant::now();
-            let reply = live.client.with_options(&options).custom(command, arguments).await;
-            live.listen(sent, reply)
-        })
-        .await
+        let command = CustomCommand::new_static(command, None, false);
+        let client = self.client.with_options(&by(deadline));
+        self.whole(async move { client.custom(command, arguments).await }).await
     }
 
     /// Sends a command that the server is to run although the key's slot is only on its way to
@@ -76,16 +77,13 @@ impl Live {
         arguments: Vec<Value>,
         deadline: Instant,
     ) -> Result<Value, Error> {
-        let live = Arc::clone(self);
-        Whole::new(async move {
-            let [asking, command] =
-                ["ASKING", command].map(|word| CustomCommand::new_static(word, None, false));
-            let options = Options { timeout: Some(left(deadline)), ..Options::default() };
-            let sent = Instant::now();
-            let both = live.client.pipeline().with_options(&options);
+        let [asking, command] =
+            ["ASKING", command].map(|word| CustomCommand::new_static(word, None, false));
+        let both = self.client.pipeline().with_options(&by(deadline));
+        self.whole(async move {
             let _: Value = both.custom(asking, Vec::<Value>::new()).await?;
             let _: Value = both.custom(command, arguments).await?;
-            live.listen(sent, both.last().await)
+            both.last().await
         })
         .await
     }
@@ -99,17 +97,42 @@ impl Live {
     /// Gives the connection up; whoever asks from now on learns why.
     pub(crate) fn give_up(&self, reason: BackendError) {
         let _ = self.reason.set(reason);
-        self.given_up.notify_one();
+        self.ending.notify_one();
+    }
+
+    /// Why it was, if it was.
+    pub(crate) fn given_up(&self) -> Option<BackendError> {
+        self.reason.get().cloned()
     }
 
     /// Waits for the end of the connection, and says why it has ended.
     pub(crate) async fn ended(&self, mut router: Router) -> BackendError {
         tokio::select! {
             () = router.ended() => {}
-            () = self.given_up.notified() => {}
+            () = self.ending.notified() => {}
         }
         let lost = || BackendError::not_applied(ErrorKind::Unavailable).with_source(Lost);
-        self.reason.get().cloned().unwrap_or_else(lost)
+        self.given_up().unwrap_or_else(lost)
+    }
+
+    /// Waits for an answer to its end, unless too many do already.
+    async fn whole(
+        self: &Arc<Self>,
+        reply: impl Future<Output = Result<Value, Error>> + Send + 'static,
+    ) -> Result<Value, Error> {
+        let live = Arc::clone(self);
+        Whole::new(async move {
+            let before = live.under_way.fetch_add(1, Ordering::Relaxed);
+            let reply = if before < live.under_way_max {
+                let sent = Instant::now();
+                live.listen(sent, reply.await)
+            } else {
+                Err(Error::new(Kind::Backpressure, "too many commands are under way"))
+            };
+            live.under_way.fetch_sub(1, Ordering::Relaxed);
+            reply
+        })
+        .await
     }
 
     /// Takes note of an answer, and of none.
@@ -137,9 +160,10 @@ impl Live {
     }
 }
 
-/// What is left until the deadline; never zero, which would mean for ever.
-fn left(deadline: Instant) -> Duration {
-    deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
+/// A wait that ends with the deadline; never of no time at all, which would mean for ever.
+fn by(deadline: Instant) -> Options {
+    let left = deadline.saturating_duration_since(Instant::now());
+    Options { timeout: Some(left.max(Duration::from_millis(1))), ..Options::default() }
 }
 
 /// A future that goes on by itself when it is dropped.

@@ -92,8 +92,8 @@ impl Settings {
         Self { connect_timeout: connect_timeout.max(Duration::from_millis(1)), ..self }
     }
 
-    /// How many commands may wait to be sent on a connection; by default 10 000. Beyond that they
-    /// are refused, with [`ErrorKind::Overloaded`](ratelimit_backend::ErrorKind::Overloaded).
+    /// How many commands may be under way on a connection; by default 10 000. Beyond that they are
+    /// refused, with [`ErrorKind::Overloaded`](ratelimit_backend::ErrorKind::Overloaded).
     pub fn queue_max(self, queue_max: NonZeroUsize) -> Self {
         Self { queue_max: queue_max.get(), ..self }
     }

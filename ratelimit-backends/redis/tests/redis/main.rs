@@ -1,5 +1,6 @@
 //! What this store promises beyond what every store does, on servers of its own.
 
+mod scene;
 mod store;
 
 mod access;
@@ -7,5 +8,8 @@ mod agreement;
 mod cluster;
 mod cost;
 mod many;
+mod network;
+mod outage;
+mod refusal;
 mod sentinel;
 mod server_side;
