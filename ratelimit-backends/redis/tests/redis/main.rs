@@ -8,6 +8,7 @@ mod agreement;
 mod cluster;
 mod cost;
 mod many;
+mod migration;
 mod network;
 mod outage;
 mod refusal;
