@@ -1,133 +1,182 @@
-//! The connections to the server, and the one way in which scripts are sent over them.
+//! The one way in which scripts are sent to the server, and sent again where that is safe.
 
-use std::fmt;
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use fred::{
-    clients::{Client, Pool},
     error::Error,
-    interfaces::{ClientLike, EventInterface, LuaInterface},
-    types::{ClusterHash, CustomCommand, Value, Version, config::Options},
+    types::{Value, config::Server},
 };
 use ratelimit_backend::{BackendError, ErrorKind};
-use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
 
-use crate::{error, script::Script};
+use crate::{cluster::Cluster, dial::Dialer, error, live::Live, node::Node, script::Script, slots};
 
-/// Some connections, shared by whoever asks; closed when this is dropped.
-pub(crate) struct Connection {
-    pool: Pool,
-    tasks: Vec<JoinHandle<Result<(), Error>>>,
+/// The connections to a server or to a cluster; closed when this is dropped.
+#[derive(Debug)]
+pub(crate) enum Connection {
+    One(Node),
+    Cluster(Cluster),
+}
+
+/// A script with what it is to work on.
+pub(crate) struct Call<'a> {
+    pub(crate) script: &'a Script,
+    pub(crate) keys: &'a [String],
+    pub(crate) arguments: Vec<Value>,
+    /// Whether it may have done something if nobody knows.
+    pub(crate) charges: bool,
 }
 
 impl Connection {
-    /// Connects, and looks whether the server is recent enough.
-    pub(crate) async fn open(pool: Pool, name: &str) -> Result<Self, BackendError> {
-        let mut opened = Self { pool, tasks: Vec::new() };
-        for client in opened.pool.clients() {
-            opened.tasks.push(tokio::spawn(keep_named(client.clone(), name.to_owned())));
-            opened.tasks.push(client.init().await.map_err(|error| error::failure(&error, false))?);
-            match client.server_version() {
-                Some(found) if found < VERSION_MIN => {
-                    let error = BackendError::not_applied(ErrorKind::Incompatible);
-                    return Err(error.with_source(TooOld(found.to_string())));
-                }
-                _ => {}
-            }
-        }
-        Ok(opened)
-    }
-
     /// Begins to connect, and goes on until it succeeds.
-    pub(crate) fn open_lazily(pool: Pool, name: &str) -> Self {
-        let named = pool.clients().iter();
-        let named = named.map(|client| tokio::spawn(keep_named(client.clone(), name.to_owned())));
-        let tasks = named.chain(pool.connect_pool()).collect();
-        Self { pool, tasks }
+    pub(crate) fn open(dialer: Dialer, pool_size: NonZeroUsize) -> Self {
+        if dialer.config.server.is_clustered() {
+            Self::Cluster(Cluster::open(dialer, pool_size))
+        } else {
+            Self::One(Node::open(&dialer, pool_size))
+        }
     }
 
-    pub(crate) fn is_cluster(&self) -> bool {
-        self.pool.next().client_config().server.is_clustered()
+    /// Waits until that has succeeded, or failed for the first time.
+    pub(crate) async fn settled(&self) -> Result<(), BackendError> {
+        match self {
+            Self::One(node) => node.settled().await,
+            Self::Cluster(cluster) => cluster.settled().await,
+        }
+    }
+
+    pub(crate) const fn is_cluster(&self) -> bool {
+        matches!(self, Self::Cluster(_))
     }
 
     /// The server's `maxmemory-policy`, where it may be asked.
-    pub(crate) async fn eviction_policy(&self) -> Option<String> {
-        let command = CustomCommand::new_static("INFO", ClusterHash::Random, false);
-        let info: String = self.pool.next().custom(command, vec!["memory"]).await.ok()?;
+    pub(crate) async fn eviction_policy(&self, deadline: Instant) -> Option<String> {
+        let live = match self {
+            Self::One(node) => node.live(),
+            Self::Cluster(cluster) => cluster.live(),
+        };
+        let info = live?.call("INFO", vec![Value::from("memory")], deadline).await.ok()?;
+        let info = info.as_str()?;
         let policy = info.lines().find_map(|line| line.strip_prefix("maxmemory_policy:"));
         policy.map(str::to_owned)
     }
 
-    /// Runs a script that charges, or does not.
+    /// Runs a script, and gives up at the deadline.
     ///
     /// What may have run is not sent again. What has provably not is, a bounded number of times:
-    /// a script that the server has forgotten, with its text; a command for another node, once
-    /// the client knows which.
+    /// a script that the server has forgotten, with its text; a command for another node, to that.
     pub(crate) async fn run(
         &self,
-        script: &Script,
-        keys: &[String],
-        arguments: Vec<Value>,
-        charges: bool,
+        call: Call<'_>,
+        deadline: Instant,
     ) -> Result<Value, BackendError> {
-        let client = self.pool.next_connected();
-        if !client.is_connected() {
-            return Err(BackendError::not_applied(ErrorKind::Unavailable).with_source(NotConnected));
-        }
-        let mut by_text = false;
-        let mut moves = 0;
+        let mut way = Way { live: self.live_by(&call, deadline).await?, form: Form::Digest };
+        let (mut moves, mut waits) = (0, 0);
         loop {
-            let (keys, arguments) = (keys.to_vec(), arguments.clone());
-            let reply = if by_text {
-                client.eval(script.text.clone(), keys, arguments).await
-            } else {
-                client.evalsha(script.sha.clone(), keys, arguments).await
+            if deadline <= Instant::now() {
+                return Err(BackendError::not_applied(ErrorKind::Timeout).with_source(TooLate));
+            }
+            let error = match way.send(&call, deadline).await {
+                Ok(reply) => return Ok(reply),
+                Err(error) => error,
             };
-            match reply {
-                Err(error) if !by_text && error::is_unknown_script(&error) => by_text = true,
-                Err(error) if moves < MOVES_MAX && error::is_moved(&error) => moves += 1,
-                reply => return reply.map_err(|error| error::failure(&error, charges)),
+            match (error::word(error.details()), self) {
+                (Some("NOSCRIPT"), _) if way.form == Form::Digest => way.form = Form::Text,
+                (Some("MOVED" | "ASK"), Self::Cluster(cluster)) if moves < MOVES_MAX => {
+                    moves += 1;
+                    let Some(there) = way.target(&error) else {
+                        return Err(error::failure(&error, call.charges));
+                    };
+                    way = follow(cluster, &call, &error, &there, deadline).await?;
+                }
+                (Some("TRYAGAIN"), Self::Cluster(_)) if waits < WAITS_MAX => {
+                    waits += 1;
+                    sleep(WAIT).await;
+                }
+                _ => {
+                    let failure = error::failure(&error, call.charges);
+                    if failure.kind() == ErrorKind::ReadOnly {
+                        // It was the primary once. Whoever is now is found by connecting anew.
+                        way.live.give_up(failure.clone());
+                    }
+                    return Err(failure);
+                }
             }
         }
     }
-}
 
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
+    async fn live_by(&self, call: &Call<'_>, deadline: Instant) -> Result<Arc<Live>, BackendError> {
+        match (self, call.keys) {
+            (Self::One(node), _) => node.live_by(deadline).await,
+            (Self::Cluster(cluster), [key, ..]) => cluster.live_by(key, deadline).await,
+            (Self::Cluster(_), []) => Err(BackendError::not_applied(ErrorKind::Incompatible)),
+        }
     }
 }
 
-impl fmt::Debug for Connection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("pool_size", &self.pool.size()).finish_non_exhaustive()
+/// Whom a script is sent to, and how.
+struct Way {
+    live: Arc<Live>,
+    form: Form,
+}
+
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Form {
+    /// By the digest of its text.
+    Digest,
+    /// By its text.
+    Text,
+    /// By its text, to a node that is only about to serve the key.
+    Asking,
+}
+
+impl Way {
+    async fn send(&self, call: &Call<'_>, deadline: Instant) -> Result<Value, Error> {
+        let Call { script, keys, arguments, .. } = call;
+        let script = if self.form == Form::Digest { &script.sha } else { &script.text };
+        let count = i64::try_from(keys.len()).unwrap_or(i64::MAX);
+        let mut words = Vec::with_capacity(2 + keys.len() + arguments.len());
+        words.extend([Value::from(script.clone()), Value::from(count)]);
+        words.extend(keys.iter().map(|key| Value::from(key.as_str())));
+        words.extend(arguments.iter().cloned());
+        match self.form {
+            Form::Digest => self.live.call("EVALSHA", words, deadline).await,
+            Form::Text => self.live.call("EVAL", words, deadline).await,
+            Form::Asking => self.live.call_asking("EVAL", words, deadline).await,
+        }
+    }
+
+    /// Where a redirection points to.
+    fn target(&self, error: &Error) -> Option<Server> {
+        slots::target(error.details(), &self.live.host())
     }
 }
 
-/// Tells the server the name of each new connection. Where it may not, the name is missing.
-async fn keep_named(client: Client, name: String) -> Result<(), Error> {
-    let mut connected = client.reconnect_rx();
-    while let Ok(server) = connected.recv().await {
-        let is_cluster = client.client_config().server.is_clustered();
-        let options = Options { cluster_node: is_cluster.then_some(server), ..Options::default() };
-        let command = CustomCommand::new_static("CLIENT", ClusterHash::Random, false);
-        let client = client.with_options(&options);
-        let _ = client.custom::<Value, _>(command, vec!["SETNAME", &name]).await;
+/// The way that a redirection shows.
+async fn follow(
+    cluster: &Cluster,
+    call: &Call<'_>,
+    error: &Error,
+    there: &Server,
+    deadline: Instant,
+) -> Result<Way, BackendError> {
+    let form = if error.is_ask() { Form::Asking } else { Form::Digest };
+    if let (Form::Digest, [key, ..]) = (form, call.keys) {
+        cluster.moved(key, there);
     }
-    Ok(())
+    Ok(Way { live: cluster.live_at(there, deadline).await?, form })
 }
-
-/// The first version with all that the scripts use.
-const VERSION_MIN: Version = Version::new(6, 2, 0);
 
 /// As many times as a cluster may send a command on.
 const MOVES_MAX: usize = 5;
 
-/// Why a server is of no use.
-#[derive(Debug, thiserror::Error)]
-#[error("server is of version {0}, the least is {VERSION_MIN}")]
-struct TooOld(String);
+/// As many times as keys that are parted for a moment are waited for.
+const WAITS_MAX: usize = 1;
+
+/// So long: what parts them is one key's journey to another node.
+const WAIT: Duration = Duration::from_millis(5);
 
 /// Why nothing was sent.
 #[derive(Debug, thiserror::Error)]
-#[error("no connection is up")]
-struct NotConnected;
+#[error("no time is left")]
+struct TooLate;

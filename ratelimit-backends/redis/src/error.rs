@@ -14,29 +14,16 @@ pub(crate) fn failure(error: &Error, charges: bool) -> BackendError {
     failure.with_source(source)
 }
 
-/// A script that the server does not know: nothing has run.
-pub(crate) fn is_unknown_script(error: &Error) -> bool {
-    word(error.details()) == Some("NOSCRIPT")
-}
-
-/// A command that another node has to run, or the same one a moment later: nothing has run.
-///
-/// The client learns of the move and looks for the key's new place, but sends no command twice
-/// where it is told to make one attempt. That it then says so, and means this and nothing else,
-/// is the price of its never sending a charge again.
-pub(crate) fn is_moved(error: &Error) -> bool {
-    matches!(word(error.details()), Some("MOVED" | "ASK" | "TRYAGAIN"))
-        || error.details() == "Too many failed write attempts."
-}
-
 fn meaning(error: &Error) -> (ErrorKind, Effect) {
     use Effect::{NotApplied, Unknown};
     match word(error.details()) {
         // What a server says instead of running a command, or at a script's first write.
         Some(
-            "NOSCRIPT" | "MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN" | "LOADING" | "MASTERDOWN"
-            | "MISCONF" | "NOREPLICAS",
+            "NOSCRIPT" | "MOVED" | "ASK" | "TRYAGAIN" | "LOADING" | "MASTERDOWN" | "MISCONF"
+            | "NOREPLICAS",
         ) => (ErrorKind::Unavailable, NotApplied),
+        // The client then closes the connection, and tells all who wait on it the same.
+        Some("CLUSTERDOWN") => (ErrorKind::Unavailable, Unknown),
         Some("READONLY") => (ErrorKind::ReadOnly, NotApplied),
         Some("OOM") => (ErrorKind::Full, NotApplied),
         Some("BUSY") => (ErrorKind::Overloaded, NotApplied),
@@ -46,7 +33,6 @@ fn meaning(error: &Error) -> (ErrorKind, Effect) {
         Some("NOPERM") => (ErrorKind::Auth, NotApplied),
         Some("CROSSSLOT") => (ErrorKind::Incompatible, NotApplied),
         Some(_) => (ErrorKind::Protocol, Unknown),
-        None if is_moved(error) => (ErrorKind::Unavailable, NotApplied),
         None => of_client(error.kind()),
     }
 }
@@ -71,7 +57,7 @@ fn of_client(kind: &Kind) -> (ErrorKind, Effect) {
 ///
 /// Before version 7 the word of a command that fails in a script comes late:
 /// `ERR Error running script (…): @user_script: 1: -OOM command not allowed …`.
-fn word(details: &str) -> Option<&str> {
+pub(crate) fn word(details: &str) -> Option<&str> {
     let said = match details.split_once(": -") {
         Some((before, said)) if before.starts_with("ERR Error running script") => said,
         _ => details,

@@ -11,30 +11,29 @@ use ratelimit_backend::{BackendError, ErrorKind};
 use ratelimit_core::{Action, Batch, Decisions, Record, StateError, Timestamp, apply};
 
 use crate::{
-    redis::Redis,
+    redis::Turn,
     reply::{self, nonsense},
     script::{READ, SWAP},
     value::{self, Value},
 };
 
 pub(crate) async fn run(
-    redis: &Redis,
-    keys: &[String],
+    turn: &Turn<'_>,
     batch: Batch<'_>,
     action: Action,
 ) -> Result<Decisions, BackendError> {
     for _ in 0..ATTEMPTS_MAX {
-        let (now, found) = read(redis, keys).await?;
+        let (now, found) = read(turn).await?;
         let mut records = decode(batch, action, &found)?;
         let decisions = apply(batch, action, &mut records, now)?;
         if action == Action::Peek {
             return Ok(decisions);
         }
-        let ttl_ms = |record: &Record| redis.ttl_ms(record.lifetime(now));
+        let ttl_ms = |record: &Record| turn.ttl_ms(record.lifetime(now));
         let swaps: Vec<_> = iter::zip(found, &records)
             .map(|(found, next)| Swap::new(found, next, ttl_ms))
             .collect();
-        if swaps.iter().all(Swap::is_none) || send(redis, keys, swaps, action).await? {
+        if swaps.iter().all(Swap::is_none) || send(turn, swaps, action).await? {
             return Ok(decisions);
         }
     }
@@ -42,11 +41,8 @@ pub(crate) async fn run(
 }
 
 /// What is under the keys, all at one time.
-async fn read(
-    redis: &Redis,
-    keys: &[String],
-) -> Result<(Timestamp, Vec<Option<Vec<u8>>>), BackendError> {
-    let reply = redis.run(&READ, keys, vec![redis.time()?], false).await?;
+async fn read(turn: &Turn<'_>) -> Result<(Timestamp, Vec<Option<Vec<u8>>>), BackendError> {
+    let reply = turn.run(&READ, vec![turn.time()?], false).await?;
     let (now, found) = reply::dated(reply).ok_or_else(|| nonsense(false))?;
     let found = found.iter().map(|found| found.as_bytes().map(<[u8]>::to_vec)).collect();
     Ok((now, found))
@@ -115,14 +111,9 @@ impl Swap {
 }
 
 /// Makes all swaps if everything is still what was found, else none; says which.
-async fn send(
-    redis: &Redis,
-    keys: &[String],
-    swaps: Vec<Swap>,
-    action: Action,
-) -> Result<bool, BackendError> {
+async fn send(turn: &Turn<'_>, swaps: Vec<Swap>, action: Action) -> Result<bool, BackendError> {
     let arguments = swaps.into_iter().flat_map(|swap| swap.into_arguments(action)).collect();
-    match redis.run(&SWAP, keys, arguments, true).await? {
+    match turn.run(&SWAP, arguments, true).await? {
         Reply::Integer(swapped) => Ok(swapped == 1),
         _ => Err(nonsense(true)),
     }

@@ -39,8 +39,14 @@ mod reply;
 mod script;
 mod value;
 
+mod cluster;
 mod connection;
+mod dial;
 mod error;
+mod link;
+mod live;
+mod node;
+mod slots;
 
 pub use crate::{
     redis::Redis,

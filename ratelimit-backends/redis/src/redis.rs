@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use fred::types::Value as Reply;
@@ -12,7 +13,16 @@ use ratelimit_core::{
     Action, Algorithm, Batch, ConfigError, Decisions, Micros, Policy, adaptive::Scope,
 };
 
-use crate::{Settings, connection::Connection, exchange, key::Keyspace, script::Script, step};
+use tokio::time::Instant;
+
+use crate::{
+    Settings,
+    connection::{Call, Connection},
+    exchange,
+    key::Keyspace,
+    script::Script,
+    step,
+};
 
 /// Keeps state in Redis, or a group of it. Clones are the same store.
 #[derive(Clone)]
@@ -25,6 +35,7 @@ pub struct Redis {
 /// What all groups share.
 struct Server {
     connection: Connection,
+    timeout: Duration,
     clock: Option<Arc<dyn Clock>>,
     groups: Mutex<HashMap<String, Names>>,
 }
@@ -45,8 +56,9 @@ impl Redis {
         connection: Connection,
         keyspace: Keyspace,
         clock: Option<Arc<dyn Clock>>,
+        timeout: Duration,
     ) -> Self {
-        let server = Server { connection, clock, groups: Mutex::default() };
+        let server = Server { connection, timeout, clock, groups: Mutex::default() };
         Self { server: Arc::new(server), keyspace, names: Names::default() }
     }
 
@@ -76,7 +88,12 @@ impl Redis {
     ///
     /// Anything but `noeviction` may forget limits before their time.
     pub async fn eviction_policy(&self) -> Option<String> {
-        self.server.connection.eviction_policy().await
+        self.server.connection.eviction_policy(Instant::now() + self.server.timeout).await
+    }
+
+    /// Waits until there is a connection, or there is none.
+    pub(crate) async fn settled(&self) -> Result<(), BackendError> {
+        self.server.connection.settled().await
     }
 
     async fn decide(&self, batch: Batch<'_>, action: Action) -> Result<Decisions, BackendError> {
@@ -84,9 +101,10 @@ impl Redis {
         if keys.is_empty() {
             return Ok(Decisions::from_iter([]));
         }
-        match step::run(self, &keys, batch, action).await? {
+        let turn = Turn { redis: self, keys, deadline: Instant::now() + self.server.timeout };
+        match step::run(&turn, batch, action).await? {
             Some(decisions) => Ok(decisions),
-            None => exchange::run(self, &keys, batch, action).await,
+            None => exchange::run(&turn, batch, action).await,
         }
     }
 
@@ -108,27 +126,37 @@ impl Redis {
     fn is_scattered(&self) -> bool {
         self.server.connection.is_cluster() && !self.keyspace.is_group()
     }
+}
 
+/// One check on its way: where its states lie, and until when it may take.
+pub(crate) struct Turn<'a> {
+    redis: &'a Redis,
+    keys: Vec<String>,
+    deadline: Instant,
+}
+
+impl Turn<'_> {
+    /// Runs a script on the states, which may charge, or does not.
     pub(crate) async fn run(
         &self,
         script: &Script,
-        keys: &[String],
         arguments: Vec<Reply>,
         charges: bool,
     ) -> Result<Reply, BackendError> {
-        self.server.connection.run(script, keys, arguments, charges).await
+        let call = Call { script, keys: &self.keys, arguments, charges };
+        self.redis.server.connection.run(call, self.deadline).await
     }
 
     /// The time as scripts take it: empty for the server's own.
     pub(crate) fn time(&self) -> Result<Reply, BackendError> {
-        let now = self.server.clock.as_ref().map(|clock| clock.now()).transpose()?;
+        let now = self.redis.server.clock.as_ref().map(|clock| clock.now()).transpose()?;
         Ok(now.map_or_else(String::new, |now| now.as_micros().to_string()).into())
     }
 
     /// How long the server is to keep what lives for `lifetime`; longer if it goes by another
     /// clock than the decisions do.
     pub(crate) fn ttl_ms(&self, lifetime: Micros) -> u64 {
-        let spare_ms = if self.server.clock.is_some() { SPARE_MS } else { 0 };
+        let spare_ms = if self.redis.server.clock.is_some() { SPARE_MS } else { 0 };
         lifetime.as_micros().div_ceil(1_000).max(1) + spare_ms
     }
 }

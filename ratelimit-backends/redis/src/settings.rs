@@ -2,17 +2,11 @@
 
 use std::{fmt, num::NonZeroUsize, sync::Arc, time::Duration};
 
-use fred::{
-    clients::Pool,
-    types::{
-        Builder,
-        config::{Config, ReconnectPolicy, TcpConfig},
-    },
-};
+use fred::types::config::Config;
 use ratelimit_backend::{BackendError, Clock};
 use ratelimit_core::ConfigError;
 
-use crate::{Redis, connection::Connection, error, key::Keyspace};
+use crate::{Redis, connection::Connection, dial::Dialer, key::Keyspace};
 
 /// Where the server is, and how to speak to it. Its `Debug` shows neither.
 #[derive(Clone)]
@@ -62,7 +56,7 @@ impl Settings {
             client_name: "ratelimit".to_owned(),
             pool_size: NonZeroUsize::MIN,
             timeout: Duration::from_millis(100),
-            connect_timeout: Duration::from_secs(2),
+            connect_timeout: Duration::from_secs(1),
             queue_max: 10_000,
             clock: None,
         }
@@ -87,18 +81,19 @@ impl Settings {
         Self { pool_size, ..self }
     }
 
-    /// How long to wait for an answer, a millisecond at least; by default 100.
+    /// How long a check may take, a millisecond at least; by default 100 of them. It ends then,
+    /// whatever it waits for; a connection on which nothing was heard for so long is made anew.
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout: timeout.max(Duration::from_millis(1)), ..self }
     }
 
-    /// How long to wait for a connection, a millisecond at least; by default two seconds.
+    /// How long an attempt to connect may take, a millisecond at least; by default a second.
     pub fn connect_timeout(self, connect_timeout: Duration) -> Self {
         Self { connect_timeout: connect_timeout.max(Duration::from_millis(1)), ..self }
     }
 
-    /// How many commands may wait to be sent on a connection; by default 10 000. Beyond that they
-    /// are refused, with [`ErrorKind::Overloaded`](ratelimit_backend::ErrorKind::Overloaded).
+    /// How many commands may be under way on a connection; by default 10 000. Beyond that they are
+    /// refused, with [`ErrorKind::Overloaded`](ratelimit_backend::ErrorKind::Overloaded).
     pub fn queue_max(self, queue_max: NonZeroUsize) -> Self {
         Self { queue_max: queue_max.get(), ..self }
     }
@@ -115,45 +110,36 @@ impl Settings {
     /// # Errors
     ///
     /// If the server is not there, refuses, or is older than 6.2
-    /// ([`ErrorKind::Incompatible`](ratelimit_backend::ErrorKind::Incompatible)).
+    /// ([`ErrorKind::Incompatible`](ratelimit_backend::ErrorKind::Incompatible)). Of a cluster, one
+    /// node has to be there.
     pub async fn connect(self) -> Result<Redis, BackendError> {
-        let connection = Connection::open(self.pool(true)?, &self.client_name).await?;
-        Ok(Redis::new(connection, self.keyspace, self.clock))
+        let redis = self.open();
+        redis.settled().await?;
+        Ok(redis)
     }
 
-    /// Begins to connect, and goes on until it succeeds; until then every check fails at once
-    /// with [`ErrorKind::Unavailable`](ratelimit_backend::ErrorKind::Unavailable). The server's version is not looked at.
-    ///
-    /// # Errors
-    ///
-    /// If the configuration makes no sense.
+    /// Begins to connect, and goes on until it succeeds. A check waits for the first attempt, within
+    /// its time; when that has failed, every check fails at once until another succeeds, and says
+    /// why.
     ///
     /// # Panics
     ///
     /// Outside of a runtime of `tokio`.
-    pub fn connect_lazily(self) -> Result<Redis, BackendError> {
-        let connection = Connection::open_lazily(self.pool(false)?, &self.client_name);
-        Ok(Redis::new(connection, self.keyspace, self.clock))
+    #[must_use]
+    pub fn connect_lazily(self) -> Redis {
+        self.open()
     }
 
-    fn pool(&self, fail_fast: bool) -> Result<Pool, BackendError> {
-        let mut builder = Builder::from_config(Config { fail_fast, ..self.config.clone() });
-        builder.set_policy(reconnect());
-        builder.with_performance_config(|performance| {
-            performance.default_command_timeout = self.timeout;
-        });
-        builder.with_connection_config(|connection| {
-            // A command in flight when a connection breaks may have run: it is not sent again.
-            connection.max_command_attempts = 1;
-            connection.max_command_buffer_len = self.queue_max;
-            connection.connection_timeout = self.connect_timeout;
-            connection.internal_command_timeout = self.connect_timeout;
-            connection.tcp = TcpConfig { nodelay: Some(true), ..TcpConfig::default() };
-            // A connection that is silent for so long is given up; the next call has a new one.
-            connection.unresponsive.max_timeout = Some(SILENCE_MAX.max(self.timeout * 4));
-            connection.unresponsive.interval = SILENCE_MAX / 4;
-        });
-        builder.build_pool(self.pool_size.get()).map_err(|error| error::failure(&error, false))
+    fn open(self) -> Redis {
+        let dialer = Dialer {
+            config: self.config,
+            client_name: self.client_name,
+            timeout: self.timeout,
+            connect_timeout: self.connect_timeout,
+            queue_max: self.queue_max,
+        };
+        let connection = Connection::open(dialer, self.pool_size);
+        Redis::new(connection, self.keyspace, self.clock, self.timeout)
     }
 }
 
@@ -173,14 +159,4 @@ pub enum UrlError {
     /// It asks for encryption, and the features are off that can.
     #[error("url asks for encryption, which needs the feature tls-rustls or tls-native")]
     NoTls,
-}
-
-/// How long a server may be silent while it owes an answer, where that is not waited for longer.
-const SILENCE_MAX: Duration = Duration::from_secs(1);
-
-/// Without end, and soon: at most a second apart, so that service resumes within two.
-fn reconnect() -> ReconnectPolicy {
-    let mut policy = ReconnectPolicy::new_exponential(0, 50, 1_000, 2);
-    policy.set_jitter(50);
-    policy
 }

@@ -6,13 +6,12 @@ use ratelimit_core::{
     Action, Algorithm, Batch, Decision, Decisions, Record, Slot, Timestamp, apply,
 };
 
-use crate::{redis::Redis, reply::nonsense, script, value};
+use crate::{redis::Turn, reply::nonsense, script, value};
 
 /// Asks the server. `None` if nothing was done: because something stored is not the policy's own,
 /// or because there is no script for the action.
 pub(crate) async fn run(
-    redis: &Redis,
-    keys: &[String],
+    turn: &Turn<'_>,
     batch: Batch<'_>,
     action: Action,
 ) -> Result<Option<Decisions>, BackendError> {
@@ -20,15 +19,15 @@ pub(crate) async fn run(
     let headers: Vec<_> = batch.slots().map(|slot| value::framed(&slot.header())).collect();
     let script = script::step(headers.iter().filter_map(|header| value::kind(header)));
 
-    let mut arguments = vec![redis.time()?, word.into()];
+    let mut arguments = vec![turn.time()?, word.into()];
     for ((index, slot), header) in batch.slots().enumerate().zip(headers) {
         let terms = value::packed(&terms(batch, index, slot));
         arguments.extend([header, terms].map(|bytes| Reply::Bytes(bytes.into())));
     }
     let charges = action != Action::Peek;
-    let reply = redis.run(script, keys, arguments, charges).await?;
+    let reply = turn.run(script, arguments, charges).await?;
 
-    let answer = Answer::parse(&reply, keys.len()).ok_or_else(|| nonsense(charges))?;
+    let answer = Answer::parse(&reply, batch.slots().count()).ok_or_else(|| nonsense(charges))?;
     let Some(admitted) = answer.admitted else { return Ok(None) };
     let records = batch.slots().zip(answer.found).map(|(slot, found)| record(slot, found));
     let mut records: Vec<_> = records.collect::<Option<_>>().ok_or_else(|| nonsense(charges))?;

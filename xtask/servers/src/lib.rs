@@ -1,6 +1,10 @@
 //! Servers of the tests' own: child processes on free loopback ports, gone with their handle.
 #![allow(clippy::must_use_candidate, reason = "this serves tests only")]
 
+mod proxy;
+
+pub use crate::proxy::{Fault, Proxy};
+
 use std::{
     net::TcpListener,
     path::Path,
@@ -17,7 +21,8 @@ pub struct Server {
     process: Child,
     /// Where it listens.
     pub port: u16,
-    _directory: TempDir,
+    options: Vec<String>,
+    directory: TempDir,
 }
 
 impl Server {
@@ -32,19 +37,47 @@ impl Server {
             return None;
         }
         let directory = tempfile::tempdir().expect("a directory can be made");
-        let file = directory.path().join("server.conf");
-        std::fs::write(&file, configuration).expect("the directory is new");
+        let options: Vec<_> = options.iter().map(|&option| option.to_owned()).collect();
+        std::fs::write(directory.path().join(FILE), configuration).expect("the directory is new");
         // Somebody else may take the port before the server does.
         for _ in 0..STARTS_MAX {
             let port = free_port();
-            let mut process = run(directory.path(), &file, port, options);
+            let mut process = run(directory.path(), port, &options);
             if is_up(port, &mut process) {
-                return Some(Self { process, port, _directory: directory });
+                return Some(Self { process, port, options, directory });
             }
             let _ = process.kill();
             let _ = process.wait();
         }
         panic!("no server came up");
+    }
+
+    /// Ends it, as a crash would.
+    pub fn kill(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
+    /// Starts it again on the same port, empty.
+    pub fn restart(&mut self) {
+        self.kill();
+        self.process = run(self.directory.path(), self.port, &self.options);
+        assert!(is_up(self.port, &mut self.process), "the server came up again");
+    }
+
+    /// Stops it in its tracks: it says nothing, but is there.
+    pub fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.process.id().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "the process is there");
     }
 
     /// Where a client finds it.
@@ -77,8 +110,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        self.kill();
     }
 }
 
@@ -94,7 +126,10 @@ impl Cluster {
     pub fn start() -> Option<Self> {
         let node = |_| {
             let bus = free_port().to_string();
-            Server::start(&["--cluster-enabled", "yes", "--cluster-port", &bus])
+            let cluster = ["--cluster-enabled", "yes", "--cluster-port", &bus];
+            // The loss of a node is known soon, and is not that of all.
+            let loss = ["--cluster-node-timeout", "1000", "--cluster-require-full-coverage", "no"];
+            Server::start(&[cluster, loss].concat())
         };
         let nodes: Vec<_> = (0..3).map(node).collect::<Option<_>>()?;
         let addresses: Vec<_> =
@@ -142,9 +177,9 @@ fn is_installed() -> bool {
     found
 }
 
-fn run(directory: &Path, file: &Path, port: u16, options: &[&str]) -> Child {
+fn run(directory: &Path, port: u16, options: &[String]) -> Child {
     Command::new("redis-server")
-        .arg(file)
+        .arg(directory.join(FILE))
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
         .args(["--daemonize", "no", "--dir"])
         .arg(directory)
@@ -175,5 +210,8 @@ fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
     listener.local_addr().expect("it is bound").port()
 }
+
+/// The configuration's name.
+const FILE: &str = "server.conf";
 
 const STARTS_MAX: usize = 5;

@@ -1,11 +1,19 @@
 //! What this store promises beyond what every store does, on servers of its own.
 
+mod scene;
 mod store;
 
 mod access;
 mod agreement;
 mod cluster;
 mod cost;
+mod dropped;
+mod hostile;
 mod many;
+mod migration;
+mod network;
+mod outage;
+mod refusal;
 mod sentinel;
 mod server_side;
+mod versions;

@@ -194,7 +194,7 @@ async fn a_server_that_is_not_there_is_unavailable_at_once() {
     drop(server);
     let error = settings(&url).connect().await.expect_err("nobody listens");
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Unavailable, Effect::NotApplied));
-    let lazy = settings(&url).connect_lazily().expect("nothing is asked yet");
+    let lazy = settings(&url).connect_lazily();
     let [burst, ..] = three();
     let error = spend(&lazy, &burst, b"key", 1).await.expect_err("nobody listens");
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Unavailable, Effect::NotApplied));

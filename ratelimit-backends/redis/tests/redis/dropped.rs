@@ -1,0 +1,95 @@
+//! Callers that go away before they have their answer.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    task::Poll,
+    time::Duration,
+};
+
+use ratelimit_servers::Fault;
+use tokio::{runtime::Handle, task::JoinSet, time::sleep};
+
+use crate::{
+    scene::{Scene, effort},
+    store::spend,
+};
+
+/// A hundredth of the deadline each way, so that calls are dropped before the command is on its way,
+/// while it is, and while its answer is.
+// FAULTS 57.
+#[tokio::test]
+async fn a_check_that_is_dropped_at_any_poll_is_charged_once_or_never_and_not_late() {
+    let Some(scene) = Scene::new().await else { return };
+    scene.proxy.set(Fault::Delay(Duration::from_millis(1)));
+    let connections = scene.proxy.accepted();
+    let tasks = Handle::current().metrics().num_alive_tasks();
+
+    let (mut started, mut answered) = (0, 0);
+    for round in 0..effort(10_000, 500) / AT_ONCE {
+        let mut calls = JoinSet::new();
+        for call in 0..AT_ONCE {
+            let (redis, policy) = (scene.redis.clone(), scene.policy.clone());
+            let (polls, held) = (call % 4, Duration::from_micros(100 * (round as u64 % 40)));
+            calls.spawn(async move {
+                let check = spend(&redis, &policy, b"key", 1);
+                let answer = polled(check, polls, held).await;
+                (u64::from(0 < polls), u64::from(answer.is_some_and(|answer| answer.is_ok())))
+            });
+        }
+        for (begun, allowed) in calls.join_all().await {
+            (started, answered) = (started + begun, answered + allowed);
+        }
+    }
+    assert!(0 < answered && answered < started, "{answered} answered of {started}");
+
+    sleep(Duration::from_millis(150)).await;
+    assert_eq!(Handle::current().metrics().num_alive_tasks(), tasks, "no task is left");
+    let charged = scene.charged().await;
+    assert!(answered <= charged && charged <= started, "{answered} {charged} {started}");
+    sleep(Duration::from_millis(300)).await;
+    assert_eq!(scene.charged().await, charged, "no charge is late");
+    assert_eq!(scene.proxy.accepted(), connections, "no connection is lost for it");
+    println!("{started} begun, {answered} answered, {charged} charged");
+}
+
+/// It waited in a queue, and was sent when there was a connection again.
+// FAULTS 57.
+#[tokio::test]
+async fn a_check_that_is_dropped_while_the_server_is_gone_is_never_charged() {
+    let Some(scene) = Scene::new().await else { return };
+    scene.proxy.set(Fault::BlackHole);
+    for polls in 0..100 {
+        let check = spend(&scene.redis, &scene.policy, b"key", 1);
+        assert!(
+            polled(check, polls % 3, Duration::ZERO).await.is_none_or(|answer| answer.is_err())
+        );
+    }
+    sleep(Duration::from_millis(150)).await;
+    scene.proxy.set(Fault::None);
+    assert_eq!(scene.recover().await.remaining, scene.policy.limit() - 1);
+}
+
+/// Polls a future so many times, holds it for a while, and drops it; what it has answered until
+/// then.
+async fn polled<T>(future: impl Future<Output = T>, times: usize, held: Duration) -> Option<T> {
+    let mut future = pin!(future);
+    let mut polls = 0;
+    let answer = poll_fn(|context| {
+        while polls < times {
+            polls += 1;
+            if let Poll::Ready(answer) = future.as_mut().poll(context) {
+                return Poll::Ready(Some(answer));
+            }
+            if polls < times {
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(None)
+    });
+    let answer = answer.await;
+    sleep(held).await;
+    answer
+}
+
+const AT_ONCE: usize = 50;

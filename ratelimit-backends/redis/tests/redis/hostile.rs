@@ -1,0 +1,166 @@
+//! Scripts that are told what no store would tell them.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    time::Duration,
+};
+
+use ratelimit_conformance::Dice;
+use ratelimit_core::{
+    Algorithm, Batch, Check, Policy, adaptive, fixed_window, leaky_bucket, sliding_window_counter,
+    sliding_window_log, token_bucket,
+};
+use ratelimit_servers::Server;
+
+use crate::{scene::effort, store::check};
+
+/// Whatever an argument is, a script either fails and has changed nothing, or leaves no key that
+/// the server would keep for ever.
+// FAULTS 160.
+#[test]
+fn a_script_with_wrong_arguments_changes_nothing_or_the_whole() {
+    let Some(server) = Server::start(&[]) else { return };
+    let mut wire = Wire::to(&server);
+    let mut dice = Dice::new(7);
+    let (mut failed, mut done) = (0, 0);
+    for (name, files, algorithm) in scripts() {
+        let text = script(name, files);
+        let policy = Policy::new("policy", algorithm).expect("the name is good");
+        let right = arguments(&check(&policy, b"key", 1));
+        for _ in 0..effort(5_000, 300) {
+            let mut wrong = right.clone();
+            for _ in 0..=dice.below(2) {
+                spoil(&mut wrong, &mut dice);
+            }
+            let before = wire.ask(&[b"DUMP", b"key"]);
+            let command =
+                [&[b"EVAL".as_slice(), text.as_bytes(), b"1", b"key"], &slices(&wrong)[..]];
+            let reply = wire.ask(&command.concat());
+            if reply.starts_with(b"-") {
+                failed += 1;
+                assert_eq!(wire.ask(&[b"DUMP", b"key"]), before, "{name} {wrong:?}");
+            } else {
+                done += 1;
+                assert_ne!(wire.ask(&[b"PTTL", b"key"]), b":-1\r\n", "{name} {wrong:?}");
+            }
+        }
+        wire.ask(&[b"FLUSHALL"]);
+    }
+    println!("{failed} failed, {done} done");
+    assert!(0 < failed && 0 < done);
+}
+
+/// Each algorithm with the files that its script is made of.
+fn scripts() -> [(&'static str, &'static [&'static str], Algorithm); 6] {
+    const LOG: &str = include_str!("../../src/lua/log.lua");
+    const SENSOR: &str = include_str!("../../src/lua/sensor.lua");
+    let hour = Duration::from_secs(3_600);
+    let align = fixed_window::Align::Epoch;
+    let adaptive = adaptive::Quota::new(&adaptive::Settings::new(10, hour));
+    [
+        (
+            "fixed_window",
+            &[include_str!("../../src/lua/fixed_window.lua")],
+            fixed_window::Quota::new(10, hour, align).expect("in range").into(),
+        ),
+        (
+            "sliding_window_log",
+            &[LOG, include_str!("../../src/lua/sliding_window_log.lua")],
+            sliding_window_log::Quota::new(10, hour).expect("in range").into(),
+        ),
+        (
+            "sliding_window_counter",
+            &[include_str!("../../src/lua/sliding_window_counter.lua")],
+            sliding_window_counter::Quota::new(10, hour).expect("in range").into(),
+        ),
+        (
+            "token_bucket",
+            &[include_str!("../../src/lua/token_bucket.lua")],
+            token_bucket::Quota::new(10, 10, hour).expect("in range").into(),
+        ),
+        (
+            "leaky_bucket",
+            &[include_str!("../../src/lua/leaky_bucket.lua")],
+            leaky_bucket::Quota::new(10, 10, hour).expect("in range").into(),
+        ),
+        (
+            "adaptive",
+            &[LOG, SENSOR, include_str!("../../src/lua/adaptive.lua")],
+            adaptive.expect("in range").into(),
+        ),
+    ]
+}
+
+/// As the store puts it together.
+fn script(name: &str, files: &[&str]) -> String {
+    let [prelude, one] =
+        [include_str!("../../src/lua/prelude.lua"), include_str!("../../src/lua/one.lua")];
+    format!("{prelude}\n{}\nlocal step = {name}\n{one}", files.join("\n"))
+}
+
+/// What the store would say to spend one permit.
+fn arguments(check: &Check<'_>) -> Vec<Vec<u8>> {
+    let batch = Batch::one(check);
+    let slot = batch.slots().next().expect("one check has one state");
+    let header = slot.header();
+    let framed = [&[u8::try_from(header.len()).expect("it is short")], &header[..]].concat();
+    let mut terms = slot.terms();
+    terms.push(check.cost().get());
+    if let Algorithm::Adaptive(_) = check.policy().algorithm() {
+        terms.push(0);
+    }
+    let terms = terms.iter().flat_map(|term| term.to_be_bytes()[1..].to_vec()).collect();
+    vec![b"".to_vec(), b"spend".to_vec(), framed, terms]
+}
+
+/// Takes something away, puts something else there, or turns it over.
+fn spoil(arguments: &mut Vec<Vec<u8>>, dice: &mut Dice) {
+    let Some(argument) = dice.below(arguments.len() as u64).try_into().ok() else { return };
+    let argument: usize = argument;
+    match dice.below(6) {
+        0 => drop(arguments.remove(argument)),
+        1 => arguments[argument].clear(),
+        2 => drop(arguments[argument].pop()),
+        3 => arguments[argument] = b"1e400".to_vec(),
+        4 => arguments[argument].push(b'x'),
+        _ => {
+            if let Some(byte) = arguments[argument].last_mut() {
+                *byte ^= 1 << dice.below(8);
+            }
+        }
+    }
+}
+
+fn slices(arguments: &[Vec<u8>]) -> Vec<&[u8]> {
+    arguments.iter().map(Vec::as_slice).collect()
+}
+
+/// A connection that says exactly what it is told.
+struct Wire(BufReader<TcpStream>);
+
+impl Wire {
+    fn to(server: &Server) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", server.port)).expect("the server is up");
+        Self(BufReader::new(stream))
+    }
+
+    /// The reply's first line, and the bytes that it announces.
+    fn ask(&mut self, words: &[&[u8]]) -> Vec<u8> {
+        let mut command = format!("*{}\r\n", words.len()).into_bytes();
+        for word in words {
+            command.extend(format!("${}\r\n", word.len()).into_bytes());
+            command.extend([word, &b"\r\n"[..]].concat());
+        }
+        self.0.get_mut().write_all(&command).expect("the server listens");
+        let mut reply = Vec::new();
+        self.0.read_until(b'\n', &mut reply).expect("the server answers");
+        if let Some(length) = reply.strip_prefix(b"$").filter(|length| !length.starts_with(b"-")) {
+            let length = String::from_utf8_lossy(length).trim().parse::<usize>();
+            let mut bytes = vec![0; length.expect("a number") + 2];
+            self.0.read_exact(&mut bytes).expect("the server goes on");
+            reply.extend(bytes);
+        }
+        reply
+    }
+}
