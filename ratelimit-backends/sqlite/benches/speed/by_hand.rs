@@ -5,7 +5,7 @@ use std::{path::Path, time::SystemTime};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-/// A bucket of `capacity` that fills within a day.
+/// A bucket of `capacity` tokens, of which one comes back each minute.
 pub(crate) struct ByHand {
     connection: Connection,
     capacity: f64,
@@ -34,7 +34,7 @@ impl ByHand {
             self.connection.prepare_cached("SELECT tokens, at FROM bucket WHERE key = ?1").unwrap();
         let found = select.query_row([key], |row| Ok((row.get(0)?, row.get(1)?))).optional();
         let (tokens, at): (f64, f64) = found.unwrap().unwrap_or((self.capacity, now));
-        let tokens = (tokens + (now - at) * self.capacity / A_DAY).min(self.capacity);
+        let tokens = (tokens + (now - at) / A_MINUTE).min(self.capacity);
         let is_allowed = 1.0 <= tokens;
         let tokens = if is_allowed { tokens - 1.0 } else { tokens };
         self.connection
@@ -50,4 +50,4 @@ impl ByHand {
     }
 }
 
-const A_DAY: f64 = 86_400.0;
+const A_MINUTE: f64 = 60.0;

@@ -23,10 +23,10 @@ impl Files {
     }
 }
 
-/// A limiter of `capacity` permits that come back within a day.
+/// A limiter of `capacity` permits, of which one comes back each minute: no key expires meanwhile.
 pub(crate) fn open(file: &Path, capacity: u64) -> Limiter<Sqlite> {
     let store = Sqlite::open(file).unwrap();
-    Limiter::new(store, "bench", TokenBucket::per_day(capacity)).unwrap()
+    Limiter::new(store, "bench", TokenBucket::per_minute(1).burst(capacity)).unwrap()
 }
 
 /// Keys of twelve bytes.
@@ -37,5 +37,5 @@ pub(crate) fn keys() -> Vec<String> {
 /// So many that they take more than a page.
 const KEYS: usize = 1_000;
 
-/// More than any measurement spends.
-pub(crate) const PLENTY: u64 = 1_000_000_000;
+/// More than any measurement spends of one key.
+pub(crate) const PLENTY: u64 = 1_000_000;
