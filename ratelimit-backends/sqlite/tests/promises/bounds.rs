@@ -14,6 +14,7 @@ const NOON: Timestamp = Timestamp::from_micros(1_700_000_000_000_000).unwrap();
 /// Permits that are back after a second.
 const BRIEF: FixedWindow = FixedWindow::per_second(10);
 
+// FAULTS 191.
 #[test]
 fn a_full_store_refuses_new_keys_and_keeps_the_known_ones_exact() {
     let (folder, clock) = (Folder::new(), ManualClock::new(NOON));
@@ -80,6 +81,7 @@ fn the_total_counts_the_keys_of_all_processes() {
 }
 
 /// Two thousand rows expire at once; then there is a call each hundredth of a second.
+// FAULTS 188.
 #[tokio::test]
 async fn expired_rows_are_dropped_a_batch_at_a_time() {
     let (folder, clock) = (Folder::new(), ManualClock::new(NOON));
@@ -105,6 +107,7 @@ async fn expired_rows_are_dropped_a_batch_at_a_time() {
     folder.verify();
 }
 
+// FAULTS 188.
 #[test]
 fn new_keys_alone_make_expired_ones_go() {
     let (folder, clock) = (Folder::new(), ManualClock::new(NOON));
@@ -136,6 +139,7 @@ fn a_denial_and_a_peek_write_nothing() {
 }
 
 /// A reader in its way makes the log grow, until it is gone.
+// FAULTS 176.
 #[test]
 fn the_log_is_written_back_and_cut() {
     const MIB: u64 = 1 << 20;
@@ -158,6 +162,7 @@ fn the_log_is_written_back_and_cut() {
     assert_eq!(left(&limiter, "key"), 950_000);
 }
 
+// FAULTS 175.
 #[test]
 fn a_lock_that_others_hold_is_waited_for_until_the_deadline() {
     let folder = Folder::new();

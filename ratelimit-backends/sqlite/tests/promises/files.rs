@@ -23,6 +23,7 @@ fn state_survives_reopening() {
     assert_eq!(left(&limiter(&folder.open(), 10), "key"), 4);
 }
 
+// FAULTS 187.
 #[test]
 fn a_store_in_memory_is_private() {
     let [one, other] = [(); 2].map(|()| limiter(&Sqlite::in_memory().unwrap(), 10));
@@ -44,6 +45,7 @@ fn garbage_is_left_alone() {
     assert_untouched(&folder, ErrorKind::Corrupt);
 }
 
+// FAULTS 183.
 #[test]
 fn a_file_of_a_newer_version_is_left_alone() {
     changed(|stranger| stranger.pragma_update(None, "user_version", 2).unwrap());
@@ -54,6 +56,7 @@ fn a_file_of_another_application_is_left_alone() {
     changed(|stranger| stranger.pragma_update(None, "application_id", 0x1234).unwrap());
 }
 
+// FAULTS 183.
 #[test]
 fn a_file_with_other_tables_is_left_alone() {
     changed(|stranger| stranger.execute_batch("CREATE TABLE theirs (it)").unwrap());
@@ -100,6 +103,7 @@ fn a_folder_that_is_missing_is_unavailable() {
     assert_fails(Options::file("a\0b").open(), ErrorKind::Unavailable);
 }
 
+// FAULTS 181.
 #[cfg(unix)]
 #[test]
 fn what_takes_no_writes_is_read_only() {
@@ -141,6 +145,7 @@ fn opened_without_rights(file: &Path) -> String {
     String::from_utf8(child.output().unwrap().stderr).unwrap()
 }
 
+// FAULTS 184.
 #[cfg(unix)]
 #[test]
 fn a_file_that_is_deleted_or_replaced_is_opened_anew() {
@@ -165,6 +170,7 @@ fn a_file_that_is_deleted_or_replaced_is_opened_anew() {
 }
 
 /// The file and its log are copied in the midst of writing, and the log's end is lost.
+// FAULTS 178.
 #[test]
 fn a_loss_of_power_loses_only_the_last_decisions() {
     let folder = Folder::new();

@@ -17,6 +17,7 @@ use crate::{
 };
 
 /// No check of any of them fails for the others.
+// FAULTS 174.
 #[test]
 fn eight_processes_admit_exactly_the_limit() {
     const PROCESSES: u64 = 8;
@@ -36,6 +37,7 @@ fn eight_processes_admit_exactly_the_limit() {
     folder.verify();
 }
 
+// FAULTS 177.
 #[test]
 fn a_killed_process_leaves_each_decision_whole_or_not_at_all() {
     let rounds = if env::var_os("RATELIMIT_FULL").is_some() { 200 } else { 20 };
@@ -73,6 +75,7 @@ fn acknowledged_until_killed(folder: &Folder, role: &str) -> u64 {
     reports.inspect(|&byte| assert_eq!(byte, b'.')).count() as u64
 }
 
+// FAULTS 183.
 #[test]
 fn stores_opened_at_once_make_the_tables_once() {
     let folder = Folder::new();
