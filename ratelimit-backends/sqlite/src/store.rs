@@ -106,8 +106,8 @@ impl Store {
             transaction.commit()?;
             walk.pass(now);
             Ok(value)
-        })?;
-        Ok(value)
+        });
+        value.map_err(|failure| database.explain(failure))
     }
 
     /// Whether there is something to tidy up.
