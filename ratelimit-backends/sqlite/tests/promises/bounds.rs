@@ -1,13 +1,13 @@
 //! What is bounded: the keys, the rows, the log, the wait for others.
 
-use std::{fs, num::NonZeroUsize, time::Duration};
+use std::{fs, num::NonZeroUsize, ops::Range, thread, time::Duration};
 
 use ratelimit_algorithms::{
     AsyncLimiter, ErrorKind, FixedWindow, Limiter, Limits, ManualClock, Micros, Timestamp,
 };
 use ratelimit_sqlite::Sqlite;
 
-use crate::subject::{Folder, assert_fails, left, limiter, spend};
+use crate::subject::{Folder, assert_fails, is_full, left, limiter, spend};
 
 const NOON: Timestamp = Timestamp::from_micros(1_700_000_000_000_000).unwrap();
 
@@ -113,14 +113,20 @@ fn new_keys_alone_make_expired_ones_go() {
     let (folder, clock) = (Folder::new(), ManualClock::new(NOON));
     let store = folder.options().with_clock(clock.clone()).open().unwrap();
     let brief = Limiter::new(store, "brief", BRIEF).unwrap();
-    for round in 0..10 {
-        for key in 0..1_000 {
-            spend(&brief, format!("{round} {key}"), 1);
+    let new_keys = |rounds: Range<u32>| {
+        for round in rounds {
+            for key in 0..1_000 {
+                spend(&brief, format!("{round} {key}"), 1);
+            }
+            clock.advance(Micros::from_secs(1));
         }
-        clock.advance(Micros::from_secs(1));
-    }
-    let rows = folder.rows();
-    assert!(rows < 3_000, "{rows} rows of 1 000 that are live");
+        let rows = folder.rows();
+        assert!(rows < 3_000, "{rows} rows of 1 000 that are live");
+        folder.pages()
+    };
+    let pages = new_keys(0..10);
+    let pages_at_last = new_keys(10..if is_full() { 1_000 } else { 50 });
+    assert!(pages_at_last <= 2 * pages, "{pages} pages, then {pages_at_last}");
 }
 
 #[test]
@@ -136,6 +142,22 @@ fn a_denial_and_a_peek_write_nothing() {
         assert!(limiter.refund("unknown", 1).unwrap().is_allowed());
     }
     assert!(fs::read(folder.log()).unwrap() == before);
+}
+
+/// Each commit of one is in the way of the other, which never sees the log at rest.
+// FAULTS 176.
+#[test]
+fn two_that_write_without_a_pause_keep_the_log_short() {
+    let folder = Folder::new();
+    let limiters = [(); 2].map(|()| limiter(&folder.open(), 1_000_000));
+    thread::scope(|scope| {
+        for limiter in &limiters {
+            scope.spawn(|| (0..40_000).for_each(|_| spend(limiter, "key", 1)));
+        }
+    });
+    let log_bytes = fs::metadata(folder.log()).unwrap().len();
+    assert!(log_bytes < 24 << 20, "{log_bytes} bytes");
+    assert_eq!(left(&limiters[0], "key"), 920_000);
 }
 
 /// A reader in its way makes the log grow, until it is gone.
