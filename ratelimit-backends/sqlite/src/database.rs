@@ -1,8 +1,7 @@
 //! The connection to a file, replaced when the file is.
 
 use std::{
-    fs::{self, File},
-    io,
+    fs, io,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -11,10 +10,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ratelimit_backend::{BackendError, ErrorKind};
+use ratelimit_backend::BackendError;
 use rusqlite::{Connection, MAIN_DB, OpenFlags, hooks::Wal, wal::CheckpointMode};
 
-use crate::{Synchronous, busy::patiently, error::Failure, schema};
+use crate::{
+    Synchronous,
+    busy::patiently,
+    error::Failure,
+    probe::{explain_open, explain_write, refused},
+    schema,
+};
 
 pub(crate) struct Database {
     /// `None` for a database in memory.
@@ -58,6 +63,14 @@ impl Database {
         Ok(&self.open.insert(open).connection)
     }
 
+    /// Why a transaction has failed.
+    pub(crate) fn explain(&self, failure: Failure) -> BackendError {
+        match &self.path {
+            Some(path) => explain_write(failure, path),
+            None => failure.into(),
+        }
+    }
+
     /// Whether the write-ahead log is to be written back.
     pub(crate) fn is_log_long(&self) -> bool {
         self.open.as_ref().is_some_and(Open::is_log_long)
@@ -82,7 +95,7 @@ impl Open {
         due: Instant,
     ) -> Result<Self, BackendError> {
         let mut connection = connect(path, synchronous, due).map_err(|failure| match path {
-            Some(path) => explain(failure, path),
+            Some(path) => explain_open(failure, path),
             None => failure.into(),
         })?;
         let log_pages = Arc::new(AtomicI32::new(0));
@@ -161,32 +174,6 @@ fn connect(
     connection.busy_timeout(Duration::ZERO)?;
     patiently(due, || schema::prepare(&connection, path.is_some(), synchronous))?;
     Ok(connection)
-}
-
-/// Finds out what SQLite does not tell: why it cannot open or make a file.
-fn explain(failure: Failure, path: &Path) -> BackendError {
-    let error = BackendError::from(failure);
-    if error.kind() != ErrorKind::Unavailable {
-        return error;
-    }
-    let mut probe = path.as_os_str().to_owned();
-    probe.push("-probe");
-    match File::create_new(&probe) {
-        Ok(_) => {
-            let _ = fs::remove_file(&probe);
-            error
-        }
-        Err(error) => refused(error),
-    }
-}
-
-fn refused(error: io::Error) -> BackendError {
-    let kind = match error.kind() {
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => ErrorKind::ReadOnly,
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::Full,
-        _ => ErrorKind::Unavailable,
-    };
-    BackendError::not_applied(kind).with_source(error)
 }
 
 /// Which file a path leads to.

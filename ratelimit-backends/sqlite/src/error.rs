@@ -4,7 +4,7 @@
 
 use ratelimit_backend::{BackendError, ErrorKind};
 use ratelimit_core::StateError;
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi};
 
 /// Why a transaction does not go on.
 #[derive(Debug)]
@@ -24,6 +24,14 @@ impl Failure {
             Self::Refused(_) => false,
             Self::Statement(error) | Self::Commit(error) => kind(error) == ErrorKind::Timeout,
         }
+    }
+
+    /// Whether a write to a file was refused.
+    pub(crate) fn is_of_writing(&self) -> bool {
+        let (Self::Statement(error) | Self::Commit(error)) = self else { return false };
+        error.sqlite_error().is_some_and(|error| {
+            [ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_IOERR_SHMSIZE].contains(&error.extended_code)
+        })
     }
 }
 
@@ -87,7 +95,6 @@ fn kind(error: &rusqlite::Error) -> ErrorKind {
 #[cfg(test)]
 mod tests {
     use ratelimit_backend::Effect;
-    use rusqlite::ffi;
 
     use super::*;
 

@@ -57,6 +57,7 @@ mod walk;
 mod busy;
 mod database;
 mod error;
+mod probe;
 mod schema;
 
 pub use crate::{

@@ -135,6 +135,7 @@ const LOG_BYTES_MAX: i32 = PAGE_BYTES * LOG_PAGES_MAX;
 mod tests {
     use super::*;
 
+    // FAULTS 187.
     #[test]
     fn a_file_that_keeps_no_write_ahead_log_is_refused() {
         let connection = Connection::open_in_memory().unwrap();

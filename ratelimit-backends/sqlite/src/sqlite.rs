@@ -166,3 +166,38 @@ impl fmt::Debug for Sqlite {
 const fn lost() -> BackendError {
     BackendError::unknown(ErrorKind::Unavailable)
 }
+
+#[cfg(test)]
+mod tests {
+    use ratelimit_backend::{Effect, ManualClock};
+    use ratelimit_core::{Check, Key, Policy, fixed_window};
+
+    use super::*;
+
+    /// A fork takes unsafe code; all that the child sees of it is another process id.
+    // FAULTS 189.
+    #[test]
+    fn in_a_forked_child_a_store_is_closed_and_leaves_the_parents_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options::file(folder.path().join("limits.db"));
+        let parent = options.with_clock(ManualClock::default()).open().unwrap();
+        let child = Sqlite(Arc::new(Inner {
+            queue: Arc::clone(&parent.0.queue),
+            names: Names::default(),
+            deadline: parent.0.deadline,
+            writer: Mutex::new(None),
+            process: process::id() + 1,
+        }));
+        let quota =
+            fixed_window::Quota::new(10, Duration::from_secs(1), fixed_window::Align::Epoch);
+        let policy = Policy::new("permits", quota.unwrap()).unwrap();
+        let check = Check::new(&policy, Key::new("key").unwrap(), 1).unwrap();
+        let spend = |store: &Sqlite| store.apply_now(Batch::one(&check), Action::Spend);
+
+        let error = spend(&child).unwrap_err();
+        assert_eq!((error.kind(), error.effect()), (ErrorKind::Closed, Effect::NotApplied));
+        child.close();
+        drop(child);
+        assert_eq!(spend(&parent).unwrap()[0].remaining, 9);
+    }
+}

@@ -106,8 +106,8 @@ impl Store {
             transaction.commit()?;
             walk.pass(now);
             Ok(value)
-        })?;
-        Ok(value)
+        });
+        value.map_err(|failure| database.explain(failure))
     }
 
     /// Whether there is something to tidy up.
@@ -180,6 +180,7 @@ mod tests {
 
     use super::*;
 
+    // FAULTS 179.
     #[test]
     fn a_full_disk_is_full_until_there_is_space_again() {
         let (_folder, mut store) = store();
@@ -203,6 +204,7 @@ mod tests {
         assert_eq!(spend(&mut store, 0).unwrap(), 7);
     }
 
+    // FAULTS 189.
     #[test]
     fn a_transaction_that_cannot_be_rolled_back_costs_the_connection_only() {
         let (_folder, mut store) = store();

@@ -1,19 +1,20 @@
 //! What is bounded: the keys, the rows, the log, the wait for others.
 
-use std::{fs, num::NonZeroUsize, time::Duration};
+use std::{fs, num::NonZeroUsize, ops::Range, thread, time::Duration};
 
 use ratelimit_algorithms::{
     AsyncLimiter, ErrorKind, FixedWindow, Limiter, Limits, ManualClock, Micros, Timestamp,
 };
 use ratelimit_sqlite::Sqlite;
 
-use crate::subject::{Folder, assert_fails, left, limiter, spend};
+use crate::subject::{Folder, assert_fails, is_full, left, limiter, spend};
 
 const NOON: Timestamp = Timestamp::from_micros(1_700_000_000_000_000).unwrap();
 
 /// Permits that are back after a second.
 const BRIEF: FixedWindow = FixedWindow::per_second(10);
 
+// FAULTS 191.
 #[test]
 fn a_full_store_refuses_new_keys_and_keeps_the_known_ones_exact() {
     let (folder, clock) = (Folder::new(), ManualClock::new(NOON));
@@ -80,6 +81,7 @@ fn the_total_counts_the_keys_of_all_processes() {
 }
 
 /// Two thousand rows expire at once; then there is a call each hundredth of a second.
+// FAULTS 188.
 #[tokio::test]
 async fn expired_rows_are_dropped_a_batch_at_a_time() {
     let (folder, clock) = (Folder::new(), ManualClock::new(NOON));
@@ -105,19 +107,26 @@ async fn expired_rows_are_dropped_a_batch_at_a_time() {
     folder.verify();
 }
 
+// FAULTS 188.
 #[test]
 fn new_keys_alone_make_expired_ones_go() {
     let (folder, clock) = (Folder::new(), ManualClock::new(NOON));
     let store = folder.options().with_clock(clock.clone()).open().unwrap();
     let brief = Limiter::new(store, "brief", BRIEF).unwrap();
-    for round in 0..10 {
-        for key in 0..1_000 {
-            spend(&brief, format!("{round} {key}"), 1);
+    let new_keys = |rounds: Range<u32>| {
+        for round in rounds {
+            for key in 0..1_000 {
+                spend(&brief, format!("{round} {key}"), 1);
+            }
+            clock.advance(Micros::from_secs(1));
         }
-        clock.advance(Micros::from_secs(1));
-    }
-    let rows = folder.rows();
-    assert!(rows < 3_000, "{rows} rows of 1 000 that are live");
+        let rows = folder.rows();
+        assert!(rows < 3_000, "{rows} rows of 1 000 that are live");
+        folder.pages()
+    };
+    let pages = new_keys(0..10);
+    let pages_at_last = new_keys(10..if is_full() { 1_000 } else { 50 });
+    assert!(pages_at_last <= 2 * pages, "{pages} pages, then {pages_at_last}");
 }
 
 #[test]
@@ -135,7 +144,24 @@ fn a_denial_and_a_peek_write_nothing() {
     assert!(fs::read(folder.log()).unwrap() == before);
 }
 
+/// Each commit of one is in the way of the other, which never sees the log at rest.
+// FAULTS 176.
+#[test]
+fn two_that_write_without_a_pause_keep_the_log_short() {
+    let folder = Folder::new();
+    let limiters = [(); 2].map(|()| limiter(&folder.open(), 1_000_000));
+    thread::scope(|scope| {
+        for limiter in &limiters {
+            scope.spawn(|| (0..40_000).for_each(|_| spend(limiter, "key", 1)));
+        }
+    });
+    let log_bytes = fs::metadata(folder.log()).unwrap().len();
+    assert!(log_bytes < 24 << 20, "{log_bytes} bytes");
+    assert_eq!(left(&limiters[0], "key"), 920_000);
+}
+
 /// A reader in its way makes the log grow, until it is gone.
+// FAULTS 176.
 #[test]
 fn the_log_is_written_back_and_cut() {
     const MIB: u64 = 1 << 20;
@@ -158,6 +184,7 @@ fn the_log_is_written_back_and_cut() {
     assert_eq!(left(&limiter, "key"), 950_000);
 }
 
+// FAULTS 175.
 #[test]
 fn a_lock_that_others_hold_is_waited_for_until_the_deadline() {
     let folder = Folder::new();

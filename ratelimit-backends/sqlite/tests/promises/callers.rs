@@ -62,6 +62,7 @@ async fn many_tasks_and_threads_at_once_spend_exactly_the_limit() {
     folder.verify();
 }
 
+// FAULTS 56.
 #[test]
 fn a_reply_dropped_before_its_turn_leaves_no_charge() {
     let folder = Folder::new();
@@ -86,6 +87,7 @@ fn a_reply_dropped_before_its_turn_leaves_no_charge() {
     assert_eq!(left(&limiter, "key"), 97);
 }
 
+// FAULTS 56.
 #[test]
 fn a_reply_dropped_at_any_time_leaves_one_whole_charge_or_none() {
     let folder = Folder::new();
@@ -104,6 +106,7 @@ fn a_reply_dropped_at_any_time_leaves_one_whole_charge_or_none() {
     }
 }
 
+// FAULTS 190.
 #[test]
 fn a_full_queue_refuses_at_once_and_charges_nothing() {
     let folder = Folder::new();
@@ -134,6 +137,7 @@ fn a_full_queue_refuses_at_once_and_charges_nothing() {
 }
 
 /// If the check blocked its thread, nobody would ever release the lock.
+// FAULTS 61.
 #[tokio::test]
 async fn an_async_check_blocks_no_other_task() {
     let folder = Folder::new();
@@ -150,6 +154,7 @@ async fn an_async_check_blocks_no_other_task() {
     assert_eq!(decision.unwrap().remaining, 9);
 }
 
+// FAULTS 189.
 #[test]
 fn a_closed_store_has_answered_who_waited_and_says_closed_to_others() {
     let folder = Folder::new();
@@ -171,6 +176,7 @@ fn a_closed_store_has_answered_who_waited_and_says_closed_to_others() {
     assert_fails(refused, ErrorKind::Closed);
 }
 
+// FAULTS 59.
 #[test]
 fn dropping_the_last_clone_closes_the_file() {
     let folder = Folder::new();
@@ -194,6 +200,7 @@ impl Clock for Panicking {
 }
 
 /// The call may be served on this thread or on the store's own.
+// FAULTS 189.
 #[test]
 fn a_panic_of_the_clock_rolls_back_and_leaves_the_store_usable() {
     let (folder, clock) = (Folder::new(), Panicking::default());

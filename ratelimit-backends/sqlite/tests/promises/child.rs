@@ -2,13 +2,14 @@
 
 use std::{
     env,
-    io::Write,
+    io::{Read, Write},
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     thread,
 };
 
 use ratelimit_sqlite::{Options, Synchronous};
+use rusqlite::Connection;
 
 use crate::subject::{A_MINUTE, limiter};
 
@@ -17,8 +18,34 @@ pub(crate) fn child(role: &str, file: &Path) -> Command {
     let mut command = Command::new(env::current_exe().unwrap());
     command.args(["--exact", "child::plays_its_role", "--nocapture", "--quiet"]);
     command.env("RATELIMIT_CHILD", role).env("RATELIMIT_FILE", file);
-    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     command
+}
+
+/// Another process that holds the write lock of a file, until it is let go.
+pub(crate) struct Holder(Child);
+
+impl Holder {
+    pub(crate) fn new(file: &Path) -> Self {
+        let mut child = child("hold", file).stdin(Stdio::piped()).spawn().unwrap();
+        let mut report = [0];
+        child.stderr.as_mut().unwrap().read_exact(&mut report).unwrap();
+        Self(child)
+    }
+
+    /// Returns when the lock is free.
+    pub(crate) fn let_go(mut self) {
+        drop(self.0.stdin.take());
+        assert!(self.0.wait().unwrap().success());
+    }
+}
+
+/// A test that fails does not leave it behind.
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// Does nothing in a run of all tests.
@@ -34,6 +61,9 @@ fn plays_its_role() {
         ["endless", "normal"] => endless(options),
         ["endless", "full"] => endless(options.with_synchronous(Synchronous::Full)),
         ["open"] => open(options),
+        ["hold"] => hold(Path::new(&file)),
+        #[cfg(unix)]
+        ["fill"] => crate::space::fill(options),
         _ => panic!("no such role: {role}"),
     }
 }
@@ -65,6 +95,15 @@ fn open(options: Options) {
         Ok(_) => eprint!("opened"),
         Err(error) => eprint!("{:?}", error.kind()),
     }
+}
+
+/// Holds the write lock, and reports that it does, until nobody is there to let it go.
+fn hold(file: &Path) {
+    let connection = Connection::open(file).unwrap();
+    connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+    eprint!(".");
+    let _ = std::io::stdin().read(&mut [0]);
+    connection.execute_batch("ROLLBACK").unwrap();
 }
 
 fn parse(number: &str) -> u64 {

@@ -14,6 +14,7 @@ const AN_HOUR: Micros = Micros::from_secs(3_600);
 /// Ten permits, one of which comes back each hour.
 const SLOW: TokenBucket = TokenBucket::per_hour(1).burst(10);
 
+// FAULTS 185.
 #[test]
 fn a_clock_that_steps_across_a_restart_grants_no_more_than_time() {
     let folder = Folder::new();
@@ -31,6 +32,7 @@ fn a_clock_that_steps_across_a_restart_grants_no_more_than_time() {
     assert_eq!(spend_all(NOON), 0);
 }
 
+// FAULTS 185.
 #[test]
 fn a_clock_before_1970_is_an_error_and_charges_nothing() {
     #[derive(Debug)]

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ratelimit_algorithms::ErrorKind;
+use ratelimit_algorithms::{ErrorKind, Limiter};
 use ratelimit_sqlite::{Options, Sqlite, Synchronous};
 use rusqlite::Connection;
 
@@ -23,6 +23,7 @@ fn state_survives_reopening() {
     assert_eq!(left(&limiter(&folder.open(), 10), "key"), 4);
 }
 
+// FAULTS 187.
 #[test]
 fn a_store_in_memory_is_private() {
     let [one, other] = [(); 2].map(|()| limiter(&Sqlite::in_memory().unwrap(), 10));
@@ -44,6 +45,7 @@ fn garbage_is_left_alone() {
     assert_untouched(&folder, ErrorKind::Corrupt);
 }
 
+// FAULTS 183.
 #[test]
 fn a_file_of_a_newer_version_is_left_alone() {
     changed(|stranger| stranger.pragma_update(None, "user_version", 2).unwrap());
@@ -54,6 +56,7 @@ fn a_file_of_another_application_is_left_alone() {
     changed(|stranger| stranger.pragma_update(None, "application_id", 0x1234).unwrap());
 }
 
+// FAULTS 183.
 #[test]
 fn a_file_with_other_tables_is_left_alone() {
     changed(|stranger| stranger.execute_batch("CREATE TABLE theirs (it)").unwrap());
@@ -100,6 +103,7 @@ fn a_folder_that_is_missing_is_unavailable() {
     assert_fails(Options::file("a\0b").open(), ErrorKind::Unavailable);
 }
 
+// FAULTS 181.
 #[cfg(unix)]
 #[test]
 fn what_takes_no_writes_is_read_only() {
@@ -141,30 +145,81 @@ fn opened_without_rights(file: &Path) -> String {
     String::from_utf8(child.output().unwrap().stderr).unwrap()
 }
 
+// FAULTS 184.
 #[cfg(unix)]
 #[test]
-fn a_file_that_is_deleted_or_replaced_is_opened_anew() {
+fn a_file_that_is_deleted_and_made_by_another_is_opened_anew() {
     let folder = Folder::new();
     let old = limiter(&folder.open(), 10);
     spend(&old, "key", 1);
 
-    for companion in ["", "-wal", "-shm"] {
-        fs::remove_file(format!("{}{companion}", folder.file().display())).unwrap();
-    }
+    delete(&folder);
     let new = limiter(&folder.open(), 10);
     spend(&new, "key", 1);
 
-    let start = Instant::now();
-    while old.check("seen").unwrap().is_allowed() && left(&new, "seen") == 10 {
-        assert!(start.elapsed() < A_MINUTE, "it never looks");
-        thread::sleep(Duration::from_millis(200));
-    }
+    wait_until_seen(&old, &new);
     assert_eq!((left(&old, "key"), left(&new, "key")), (9, 9));
     drop((old, new));
     folder.verify();
 }
 
+// FAULTS 184.
+#[cfg(unix)]
+#[test]
+fn a_file_that_another_is_moved_over_is_opened_anew() {
+    let (folder, other) = (Folder::new(), Folder::new());
+    let old = limiter(&folder.open(), 10);
+    spend(&old, "key", 1);
+    spend(&limiter(&other.open(), 10), "key", 5);
+
+    delete(&folder);
+    fs::rename(other.file(), folder.file()).unwrap();
+    let new = limiter(&folder.open(), 10);
+    wait_until_seen(&old, &new);
+    assert_eq!((left(&old, "key"), left(&new, "key")), (5, 5));
+    drop((old, new));
+    folder.verify();
+}
+
+// FAULTS 184.
+#[cfg(unix)]
+#[test]
+fn a_file_that_is_deleted_under_its_only_user_is_made_anew() {
+    let folder = Folder::new();
+    let limiter = limiter(&folder.open(), 1_000);
+    spend(&limiter, "key", 500);
+    delete(&folder);
+
+    let start = Instant::now();
+    while !folder.file().exists() {
+        assert!(start.elapsed() < A_MINUTE, "it never looks");
+        spend(&limiter, "key", 1);
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(left(&limiter, "key"), 999);
+    drop(limiter);
+    folder.verify();
+}
+
+#[cfg(unix)]
+fn delete(folder: &Folder) {
+    for companion in ["", "-wal", "-shm"] {
+        fs::remove_file(format!("{}{companion}", folder.file().display())).unwrap();
+    }
+}
+
+/// Waits until what `old` spends is spent for `new`.
+#[cfg(unix)]
+fn wait_until_seen(old: &Limiter<Sqlite>, new: &Limiter<Sqlite>) {
+    let start = Instant::now();
+    while old.check("seen").unwrap().is_allowed() && left(new, "seen") == 10 {
+        assert!(start.elapsed() < A_MINUTE, "it never looks");
+        thread::sleep(Duration::from_millis(200));
+    }
+}
+
 /// The file and its log are copied in the midst of writing, and the log's end is lost.
+// FAULTS 178.
 #[test]
 fn a_loss_of_power_loses_only_the_last_decisions() {
     let folder = Folder::new();

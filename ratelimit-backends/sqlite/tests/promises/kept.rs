@@ -70,6 +70,7 @@ fn a_state_that_is_none_is_corrupt_until_a_reset() {
     assert_eq!(limiter.check("key").unwrap().remaining, 9);
 }
 
+// FAULTS 189.
 #[test]
 fn a_batch_that_fails_leaves_nothing() {
     let folder = Folder::new();
@@ -111,6 +112,7 @@ async fn an_error_concerns_its_own_caller_only() {
     assert_eq!(limiter.peek("good").await.unwrap().remaining, 1_000 - good);
 }
 
+// FAULTS 193.
 #[test]
 fn no_key_is_in_an_error() {
     const CANARY: &str = "canary";

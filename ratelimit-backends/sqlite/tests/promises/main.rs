@@ -7,6 +7,8 @@ mod clocks;
 mod files;
 mod kept;
 mod processes;
+mod space;
+mod waiting;
 
 mod child;
 mod subject;

@@ -1,22 +1,23 @@
 //! Several processes on one file, some of which die.
 
 use std::{
-    env,
     hash::{BuildHasher, RandomState},
     io::Read,
     process::Child,
     sync::Barrier,
     thread,
+    time::Duration,
 };
 
 use ratelimit_sqlite::Sqlite;
 
 use crate::{
     child::{ENDLESS_THREADS, child},
-    subject::{Folder, left, limiter},
+    subject::{Folder, is_full, left, limiter},
 };
 
 /// No check of any of them fails for the others.
+// FAULTS 174.
 #[test]
 fn eight_processes_admit_exactly_the_limit() {
     const PROCESSES: u64 = 8;
@@ -36,14 +37,16 @@ fn eight_processes_admit_exactly_the_limit() {
     folder.verify();
 }
 
+// FAULTS 177.
 #[test]
 fn a_killed_process_leaves_each_decision_whole_or_not_at_all() {
-    let rounds = if env::var_os("RATELIMIT_FULL").is_some() { 200 } else { 20 };
+    // Of either mode.
+    let moments = if is_full() { 200 } else { 10 };
     let limit = u64::from(u32::MAX);
 
     let folder = Folder::new();
     let mut stored_before = 0;
-    for round in 0..rounds {
+    for round in 0..2 * moments {
         let role = if round % 2 == 0 { "endless normal" } else { "endless full" };
         let acknowledged = acknowledged_until_killed(&folder, role);
 
@@ -73,6 +76,44 @@ fn acknowledged_until_killed(folder: &Folder, role: &str) -> u64 {
     reports.inspect(|&byte| assert_eq!(byte, b'.')).count() as u64
 }
 
+// FAULTS 183.
+#[test]
+fn processes_that_open_a_new_file_at_once_make_the_tables_once() {
+    for _ in 0..if is_full() { 100 } else { 10 } {
+        let folder = Folder::new();
+        let children: Vec<Child> =
+            (0..4).map(|_| child("open", &folder.file()).spawn().unwrap()).collect();
+        for child in children {
+            let output = child.wait_with_output().unwrap();
+            assert_eq!(String::from_utf8(output.stderr).unwrap(), "opened");
+        }
+        folder.verify();
+    }
+}
+
+/// What a killed one leaves is empty or whole; whoever comes next finds or makes the tables.
+// FAULTS 183.
+#[test]
+fn a_process_killed_while_it_makes_the_tables_is_in_nobodys_way() {
+    let random = RandomState::new();
+    for moment in 0..if is_full() { 200 } else { 20 } {
+        let folder = Folder::new();
+        let mut child = child("open", &folder.file()).spawn().unwrap();
+        // It has begun when there is a file, and takes some milliseconds.
+        while !folder.file().exists() {
+            thread::yield_now();
+        }
+        thread::sleep(Duration::from_micros(random.hash_one(moment) % 5_000));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let limiter = limiter(&folder.open(), 10);
+        assert_eq!(limiter.check("key").unwrap().remaining, 9);
+        drop(limiter);
+        folder.verify();
+    }
+}
+
+// FAULTS 183.
 #[test]
 fn stores_opened_at_once_make_the_tables_once() {
     let folder = Folder::new();

@@ -1,6 +1,7 @@
 //! The store under test, in a folder of its own, and the few words that the tests are made of.
 
 use std::{
+    env,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -51,6 +52,11 @@ impl Folder {
         self.stranger().query_row("SELECT count(*) FROM record", [], |row| row.get(0)).unwrap()
     }
 
+    /// The number of the file's pages, with those that are free.
+    pub(crate) fn pages(&self) -> u32 {
+        self.stranger().pragma_query_value(None, "page_count", |row| row.get(0)).unwrap()
+    }
+
     /// Checks that the file is whole, and that its total is right.
     #[track_caller]
     pub(crate) fn verify(&self) {
@@ -62,6 +68,11 @@ impl Folder {
             stranger.query_row("SELECT records FROM total", [], |row| row.get(0)).unwrap();
         assert_eq!(total, self.rows());
     }
+}
+
+/// Whether the long tests are to be run at their full length.
+pub(crate) fn is_full() -> bool {
+    env::var_os("RATELIMIT_FULL").is_some()
 }
 
 pub(crate) const A_MINUTE: Duration = Duration::from_secs(60);

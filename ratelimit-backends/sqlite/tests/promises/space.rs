@@ -1,0 +1,85 @@
+//! What a store does without space, and how much of it many keys take.
+
+use std::{fs, num::NonZeroUsize};
+
+use ratelimit_algorithms::ErrorKind;
+
+use crate::subject::{Folder, assert_fails, is_full, left, limiter, spend};
+
+/// No file of the other process may grow beyond a size, as if the disk were full.
+// FAULTS 179.
+#[cfg(unix)]
+#[test]
+fn a_file_that_may_not_grow_is_full_until_it_may() {
+    use std::process::{Command, Stdio};
+
+    let folder = Folder::new();
+    let role = crate::child::child("fill", &folder.file());
+    // The shell ignores the signal that would end it, and hands that down.
+    let mut shell = Command::new("sh");
+    shell.args(["-c", r#"trap "" XFSZ; exec "$0" "$@""#]).arg(role.get_program());
+    shell.args(role.get_args()).stdout(Stdio::null()).stderr(Stdio::piped());
+    shell.envs(role.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = shell.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    folder.verify();
+}
+
+/// What the other process does.
+#[cfg(unix)]
+pub(crate) fn fill(options: ratelimit_sqlite::Options) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let before = getrlimit(Resource::Fsize);
+    let limit = |bytes| setrlimit(Resource::Fsize, Rlimit { current: bytes, ..before }).unwrap();
+    let limiter = limiter(&options.with_deadline(crate::subject::A_MINUTE).open().unwrap(), 10);
+    let key = |key: u32| format!("{key} {}", "long ".repeat(200));
+    spend(&limiter, "known", 1);
+
+    let mut keys = 0;
+    for kib in [64, 128, 512] {
+        limit(Some(kib << 10));
+        let refused = loop {
+            keys += 1;
+            let answer = limiter.check(&key(keys));
+            if answer.is_err() {
+                break answer;
+            }
+            assert!(keys < 2_000, "nothing is full");
+        };
+        assert_fails(refused, ErrorKind::Full);
+        for _ in 0..3 {
+            assert_fails(limiter.check(&key(keys)), ErrorKind::Full);
+        }
+        assert_eq!((left(&limiter, &key(keys)), left(&limiter, &key(keys - 1))), (10, 9));
+
+        limit(before.current);
+        spend(&limiter, key(keys), 1);
+        assert_eq!((left(&limiter, &key(keys)), left(&limiter, "known")), (9, 9));
+    }
+}
+
+/// What `Options::with_keys_max` says a million keys take.
+// FAULTS 191.
+#[test]
+fn a_flood_of_keys_stops_at_the_cap_and_takes_the_space_that_is_stated() {
+    const ROW_BYTES_MAX: u64 = 65;
+    let keys_max = if is_full() { 1_000_000 } else { 20_000 };
+
+    let folder = Folder::new();
+    let options = folder.options().with_keys_max(NonZeroUsize::new(keys_max).unwrap());
+    let limiter = limiter(&options.open().unwrap(), 10);
+    // In no order, as clients come.
+    let key = |key: usize| format!("user:{:07}", key * 7_368_787 % 10_000_000);
+    (0..keys_max).for_each(|number| spend(&limiter, key(number), 1));
+    for number in keys_max..keys_max + 100 {
+        assert_fails(limiter.check(&key(number)), ErrorKind::Capacity);
+    }
+    spend(&limiter, key(0), 1);
+    assert_eq!((left(&limiter, &key(0)), left(&limiter, &key(1))), (8, 9));
+    drop(limiter);
+    assert_eq!(folder.rows() as usize, keys_max);
+    let bytes = fs::metadata(folder.file()).unwrap().len() / keys_max as u64;
+    println!("{bytes} bytes a key of {keys_max}");
+    assert!(bytes <= ROW_BYTES_MAX, "{bytes} bytes a key");
+}

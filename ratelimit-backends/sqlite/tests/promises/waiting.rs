@@ -1,0 +1,177 @@
+//! Callers that wait, while somebody else holds the file's lock.
+
+use std::{
+    future::Future,
+    num::NonZeroUsize,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+    thread,
+    time::{Duration, Instant},
+};
+
+use ratelimit_algorithms::{AsyncLimiter, Decision, Error, ErrorKind};
+use tokio::runtime::Builder;
+
+use crate::{
+    child::Holder,
+    subject::{A_MINUTE, Folder, assert_fails, left, limiter, spend},
+};
+
+type Call<'a> = Pin<Box<dyn Future<Output = Result<Decision, Error>> + 'a>>;
+
+/// Asks without waiting for the answer.
+fn poll(call: &mut Call<'_>) -> Poll<Result<Decision, Error>> {
+    call.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// Waits for the answer, without a runtime.
+fn wait(mut call: Call<'_>) -> Result<Decision, Error> {
+    loop {
+        match poll(&mut call) {
+            Poll::Ready(answer) => return answer,
+            Poll::Pending => thread::yield_now(),
+        }
+    }
+}
+
+// FAULTS 175.
+#[test]
+fn a_lock_that_another_process_holds_is_a_timeout_until_it_is_let_go() {
+    let folder = Folder::new();
+    let store = folder.options().with_deadline(Duration::from_millis(20)).open().unwrap();
+    let limiter = limiter(&store, 10);
+    spend(&limiter, "key", 1);
+
+    let holder = Holder::new(&folder.file());
+    let start = Instant::now();
+    for _ in 0..5 {
+        assert_fails(limiter.check("key"), ErrorKind::Timeout);
+        assert_fails(
+            wait(Box::pin(AsyncLimiter::from(limiter.clone()).check("key"))),
+            ErrorKind::Timeout,
+        );
+    }
+    assert!(start.elapsed() < A_MINUTE / 6, "{:?} for ten calls", start.elapsed());
+    assert_eq!(left(&limiter, "key"), 9, "a peek waits for no lock");
+
+    holder.let_go();
+    assert_eq!(limiter.check("key").unwrap().remaining, 8);
+}
+
+// FAULTS 190.
+#[test]
+fn a_thousand_callers_are_served_in_order_or_refused_at_once() {
+    const CALLERS: usize = 1_000;
+    const QUEUE_MAX: usize = 100;
+    const LIMIT: u64 = 10_000;
+
+    let folder = Folder::new();
+    let options = folder.options().with_queue_max(NonZeroUsize::new(QUEUE_MAX).unwrap());
+    let limiter = limiter(&options.open().unwrap(), LIMIT);
+    let calls = AsyncLimiter::from(limiter.clone());
+
+    let holder = Holder::new(&folder.file());
+    let mut waiting = Vec::new();
+    for _ in 0..CALLERS {
+        let mut call: Call<'_> = Box::pin(calls.check("key"));
+        match poll(&mut call) {
+            Poll::Pending => waiting.push(call),
+            Poll::Ready(refused) => assert_fails(refused, ErrorKind::Overloaded),
+        }
+    }
+    // Those in the queue, and those that the writer had taken before it met the lock.
+    assert!((QUEUE_MAX..=2 * QUEUE_MAX).contains(&waiting.len()), "{}", waiting.len());
+    holder.let_go();
+
+    let served = waiting.len() as u64;
+    for (before, call) in (0..).zip(waiting) {
+        assert_eq!(wait(call).unwrap().remaining, LIMIT - before - 1);
+    }
+    assert_eq!(left(&limiter, "key"), LIMIT - served);
+}
+
+// FAULTS 190.
+#[test]
+fn a_thousand_callers_in_the_queue_all_keep_their_deadline() {
+    let folder = Folder::new();
+    let store = folder.options().with_deadline(Duration::from_millis(50)).open().unwrap();
+    let limiter = limiter(&store, 10);
+    let calls = AsyncLimiter::from(limiter.clone());
+    spend(&limiter, "key", 1);
+
+    let holder = Holder::new(&folder.file());
+    let start = Instant::now();
+    let mut waiting: Vec<Call<'_>> =
+        (0..1_000).map(|_| Box::pin(calls.check("key")) as Call<'_>).collect();
+    assert!(waiting.iter_mut().all(|call| poll(call).is_pending()));
+    for call in waiting {
+        assert_fails(wait(call), ErrorKind::Timeout);
+    }
+    assert!(start.elapsed() < A_MINUTE / 6, "{:?}", start.elapsed());
+    holder.let_go();
+    assert_eq!(left(&limiter, "key"), 9);
+}
+
+/// If a check blocked its thread, there would be one gap as long as the deadline.
+// FAULTS 61.
+#[tokio::test]
+async fn a_ticker_on_the_same_thread_goes_on_while_checks_wait_for_a_lock() {
+    const DEADLINE: Duration = Duration::from_secs(1);
+
+    let folder = Folder::new();
+    let store = folder.options().with_deadline(DEADLINE).open().unwrap();
+    let calls = AsyncLimiter::from(limiter(&store, 10));
+    let holder = Holder::new(&folder.file());
+    let checks = (0..8).map(|_| {
+        let calls = calls.clone();
+        tokio::spawn(async move { assert_fails(calls.check("key").await, ErrorKind::Timeout) })
+    });
+    let checks: Vec<_> = checks.collect();
+
+    let mut ticks = tokio::time::interval(Duration::from_millis(1));
+    let (mut longest, mut before) = (Duration::ZERO, Instant::now());
+    while !checks.iter().all(|check| check.is_finished()) {
+        ticks.tick().await;
+        longest = longest.max(before.elapsed());
+        before = Instant::now();
+    }
+    println!("the longest gap was {longest:?}");
+    assert!(longest < DEADLINE / 2, "{longest:?}");
+    for check in checks {
+        check.await.unwrap();
+    }
+    holder.let_go();
+}
+
+// FAULTS 60.
+#[test]
+fn async_callers_need_no_runtime() {
+    let folder = Folder::new();
+    let calls = AsyncLimiter::from(limiter(&folder.open(), 10));
+    assert_eq!(wait(Box::pin(calls.check("key"))).unwrap().remaining, 9);
+    assert_eq!(wait(Box::pin(calls.peek("key"))).unwrap().remaining, 9);
+}
+
+// FAULTS 59.
+#[test]
+fn a_runtime_that_is_shut_down_with_checks_in_flight_leaves_a_store_that_closes() {
+    let folder = Folder::new();
+    let store = folder.open();
+    let limiter = limiter(&store, 100);
+    let holder = Holder::new(&folder.file());
+
+    let runtime = Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    for _ in 0..50 {
+        let calls = AsyncLimiter::from(limiter.clone());
+        runtime.spawn(async move { calls.check("key").await });
+    }
+    runtime.shutdown_background();
+    holder.let_go();
+
+    let left = left(&limiter, "key");
+    assert!((50..=100).contains(&left), "{left} left");
+    store.close();
+    assert_fails(limiter.check("key"), ErrorKind::Closed);
+    assert!(!folder.log().exists(), "the file is closed");
+    folder.verify();
+}
