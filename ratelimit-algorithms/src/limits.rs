@@ -87,6 +87,22 @@ impl<B: Backend> Limits<'_, AsyncLimiter<B>> {
         self.apply(Action::Spend).await
     }
 
+    /// [`check`](Self::check) on a store that answers at once; `None`, and nothing charged, on one
+    /// that has to be awaited.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`](Self::check).
+    pub fn check_now(&self) -> Option<Result<Answer, Error>> {
+        let merged = match self.merged() {
+            Ok(merged) => merged,
+            Err(error) => return Some(Err(error)),
+        };
+        let backend = self.first.limiter.backend();
+        let decisions = backend.apply(merged.batch(), Action::Spend).into_ready()?;
+        Some(decisions.map_err(Error::from).and_then(|decisions| merged.answer(&decisions)))
+    }
+
     /// Tells what [`check`](Self::check) would answer, and changes nothing.
     ///
     /// # Errors
@@ -97,9 +113,13 @@ impl<B: Backend> Limits<'_, AsyncLimiter<B>> {
     }
 
     async fn apply(&self, action: Action) -> Result<Answer, Error> {
-        let merged = Merged::new(self.asked().map(|asked| asked.about(asked.limiter)))?;
+        let merged = self.merged()?;
         let backend = self.first.limiter.backend();
         merged.answer(&backend.apply(merged.batch(), action).await?)
+    }
+
+    fn merged(&self) -> Result<Merged<'_>, Error> {
+        Merged::new(self.asked().map(|asked| asked.about(asked.limiter)))
     }
 }
 
