@@ -68,6 +68,26 @@ impl<B: Backend, P: Policies> AsyncLimiter<B, P> {
         self.apply(key.as_ref(), cost, Action::Spend).await
     }
 
+    /// [`check_n`](Self::check_n) on a store that answers at once; `None`, and nothing charged, on
+    /// one that has to be awaited.
+    ///
+    /// # Errors
+    ///
+    /// As [`check_n`](Self::check_n).
+    pub fn check_n_now(
+        &self,
+        key: &(impl AsRef<[u8]> + ?Sized),
+        cost: u64,
+    ) -> Option<Result<Decision, Error>> {
+        let policy = self.policies.policy(key.as_ref());
+        let check = match question(&policy, key.as_ref(), cost) {
+            Ok(check) => check,
+            Err(error) => return Some(Err(error)),
+        };
+        let decisions = self.backend.apply(Batch::one(&check), Action::Spend).into_ready()?;
+        Some(decisions.map_err(Error::from).and_then(|decisions| the_one(&decisions)))
+    }
+
     /// Tells what [`check`](Self::check) would answer, and changes nothing.
     ///
     /// # Errors

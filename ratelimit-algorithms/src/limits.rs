@@ -146,6 +146,22 @@ impl<B: Backend> Limits<'_, AsyncLimiter<B>> {
         self.apply(Action::Spend).await
     }
 
+    /// [`check`](Self::check) on a store that answers at once; `None`, and nothing charged, on one
+    /// that has to be awaited.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`](Self::check).
+    pub fn check_now(&self) -> Option<Result<Answer, Error>> {
+        let merged = match Merged::new(&self.asked) {
+            Ok(merged) => merged,
+            Err(error) => return Some(Err(error)),
+        };
+        let backend = self.asked[0].backend;
+        let decisions = backend.apply(merged.batch(), Action::Spend).into_ready()?;
+        Some(decisions.map_err(Error::from).and_then(|decisions| merged.answer(&decisions)))
+    }
+
     /// Tells what [`check`](Self::check) would answer, and changes nothing.
     ///
     /// # Errors

@@ -4,67 +4,83 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
-use http::{Request, Response};
+use http::{Request, Response, request::Parts};
 use pin_project_lite::pin_project;
-use ratelimit_algorithms::Decision;
+use ratelimit_algorithms::{Backend, Decision};
 use tower_service::Service;
 
-use crate::{ResponseBody, headers, rule::Verdict};
+use crate::{
+    KeyFn, ResponseBody, headers,
+    rule::{Rule, Verdict},
+};
 
 pin_project! {
     /// The response of a [`RateLimit`](crate::RateLimit).
+    ///
+    /// Nothing is charged before it is first polled.
     #[must_use = "futures do nothing unless they are awaited"]
-    pub struct ResponseFuture<S, Body>
+    pub struct ResponseFuture<S, B, K, Body>
     where
         S: Service<Request<Body>>,
     {
         #[pin]
         step: Step<S, S::Future, Body>,
+        rule: Arc<Rule<B, K>>,
     }
 }
 
 pin_project! {
     #[project = Project]
     enum Step<S, F, Body> {
+        Begin { request: Option<(Parts, Body, S)> },
         // Boxed, because the check borrows the limiter and the key that it is about.
-        Judge { verdict: Pin<Box<dyn Future<Output = Verdict<Body>> + Send>>, service: S },
+        Judge { judging: Judging, rest: Option<(Body, S)> },
         Call { #[pin] response: F, decision: Decision },
     }
 }
 
-impl<S: Service<Request<Body>>, Body> ResponseFuture<S, Body> {
+type Judging = Pin<Box<dyn Future<Output = (Parts, Verdict)> + Send>>;
+
+impl<S: Service<Request<Body>>, B, K, Body> ResponseFuture<S, B, K, Body> {
     /// The response of `service`, which is ready, if the verdict is to call it.
-    pub(crate) fn new(
-        verdict: impl Future<Output = Verdict<Body>> + Send + 'static,
-        service: S,
-    ) -> Self {
-        Self { step: Step::Judge { verdict: Box::pin(verdict), service } }
+    pub(crate) fn new(rule: Arc<Rule<B, K>>, request: Request<Body>, service: S) -> Self {
+        let (parts, body) = request.into_parts();
+        Self { step: Step::Begin { request: Some((parts, body, service)) }, rule }
     }
 }
 
-impl<S, Body, Inner> Future for ResponseFuture<S, Body>
+impl<S, B, K, Body, Inner> Future for ResponseFuture<S, B, K, Body>
 where
     S: Service<Request<Body>, Response = Response<Inner>>,
+    B: Backend + 'static,
+    K: KeyFn + 'static,
 {
     type Output = Result<Response<ResponseBody<Inner>>, S::Error>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut step = self.project().step;
+        let this = self.project();
+        let (mut step, rule) = (this.step, this.rule);
         loop {
-            let next = match step.as_mut().project() {
-                Project::Judge { verdict, service } => {
-                    let verdict = ready!(verdict.as_mut().poll(context));
-                    match verdict {
-                        Verdict::Admit { request, decision } => {
-                            Step::Call { response: service.call(request), decision }
-                        }
-                        Verdict::Reject { response } => {
-                            return Poll::Ready(Ok(response.map(ResponseBody::answer)));
+            let (parts, verdict, body, mut service) = match step.as_mut().project() {
+                Project::Begin { request } => {
+                    let (parts, body, service) = request.take().expect("a first poll comes once");
+                    match rule.judge_now(&parts) {
+                        Some(verdict) => (parts, verdict, body, service),
+                        None => {
+                            let judging = Box::pin(Arc::clone(rule).judge(parts));
+                            step.set(Step::Judge { judging, rest: Some((body, service)) });
+                            continue;
                         }
                     }
+                }
+                Project::Judge { judging, rest } => {
+                    let (parts, verdict) = ready!(judging.as_mut().poll(context));
+                    let (body, service) = rest.take().expect("a verdict comes once");
+                    (parts, verdict, body, service)
                 }
                 Project::Call { response, decision } => {
                     let mut response = ready!(response.poll(context))?;
@@ -72,14 +88,25 @@ where
                     return Poll::Ready(Ok(response.map(ResponseBody::service)));
                 }
             };
-            step.set(next);
+            match verdict {
+                Ok(decision) => {
+                    let mut request = Request::from_parts(parts, body);
+                    request.extensions_mut().insert(decision);
+                    step.set(Step::Call { response: service.call(request), decision });
+                }
+                Err(rejection) => {
+                    let response = rule.answer(&rejection, &parts);
+                    return Poll::Ready(Ok(response.map(ResponseBody::answer)));
+                }
+            }
         }
     }
 }
 
-impl<S: Service<Request<Body>>, Body> fmt::Debug for ResponseFuture<S, Body> {
+impl<S: Service<Request<Body>>, B, K, Body> fmt::Debug for ResponseFuture<S, B, K, Body> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.step {
+            Step::Begin { .. } => "ResponseFuture(new)",
             Step::Judge { .. } => "ResponseFuture(judging)",
             Step::Call { .. } => "ResponseFuture(calling)",
         })

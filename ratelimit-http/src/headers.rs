@@ -63,8 +63,20 @@ impl Budget {
     }
 }
 
+/// In one allocation of its own size, where `HeaderValue::from(u64)` makes two.
 fn number(value: u64) -> HeaderValue {
-    value.min(NUMBER_MAX).into()
+    let mut digits = [0; NUMBER_MAX.ilog10() as usize + 1];
+    let mut start = digits.len();
+    let mut rest = value.min(NUMBER_MAX);
+    loop {
+        start -= 1;
+        digits[start] = b'0' + u8::try_from(rest % 10).expect("a digit is small");
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    HeaderValue::from_bytes(&digits[start..]).expect("digits are visible characters")
 }
 
 /// The largest integer of a structured field (RFC 9651): 15 digits.

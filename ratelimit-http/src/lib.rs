@@ -62,6 +62,7 @@ mod future;
 mod headers;
 
 mod api_key;
+mod client_ip;
 mod error;
 mod key;
 mod key_fn;
@@ -70,12 +71,13 @@ mod peer;
 pub use crate::{
     api_key::ApiKey,
     body::ResponseBody,
+    client_ip::{ClientIp, ClientIpBuilder, ClientIpError},
     error::KeyError,
     future::ResponseFuture,
     key::RequestKey,
     key_fn::{And, KeyFn, Or},
     layer::RateLimitLayer,
-    peer::{Peer, PeerAddr},
+    peer::{Peer, PeerAddr, UnixSocket},
     rejection::Rejection,
     service::RateLimit,
 };

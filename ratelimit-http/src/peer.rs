@@ -1,15 +1,16 @@
 //! The address at the other end of the connection.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::{Extensions, request::Parts};
 
-use crate::{KeyError, KeyFn, RequestKey};
+use crate::{ClientIp, KeyError, KeyFn, RequestKey};
 
-/// Counts requests by the IP address at the other end of the connection.
+/// Counts requests by the IP address at the other end of the connection: [`ClientIp::peer`].
 ///
-/// The port does not count, and an IPv4 address in IPv6 is the IPv4 address. No header is read, so
-/// no client can choose its key; behind a proxy all requests come from the proxy.
+/// The port does not count, IPv6 addresses count by their /64, and an IPv4 address in IPv6 is the
+/// IPv4 address. No header is read, so no client can choose its key; behind a proxy all requests
+/// come from the proxy.
 ///
 /// The address is found in the request's extensions, as a [`Peer`]; with the feature `axum` also
 /// where `Router::into_make_service_with_connect_info::<SocketAddr>` puts it. Where it is missing
@@ -19,8 +20,7 @@ pub struct PeerAddr;
 
 impl KeyFn for PeerAddr {
     fn key(&self, request: &Parts) -> Result<RequestKey, KeyError> {
-        let peer = peer(&request.extensions).ok_or(KeyError::NoPeer)?;
-        Ok(peer.ip().into())
+        ClientIp::peer().key(request)
     }
 }
 
@@ -30,6 +30,26 @@ impl KeyFn for PeerAddr {
 /// so.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Peer(pub SocketAddr);
+
+/// Says that a request came over a Unix socket: a server puts it into the request's extensions.
+///
+/// Such a peer has no address. A proxy on the same host may still tell of a client that has one:
+/// see [`ClientIp`](crate::ClientIp). A [`Peer`] in the same request comes before it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "it says nothing more")]
+pub struct UnixSocket;
+
+/// The other end of the connection.
+#[derive(Clone, Copy)]
+pub(crate) enum Origin {
+    Address(IpAddr),
+    UnixSocket,
+}
+
+pub(crate) fn origin(extensions: &Extensions) -> Option<Origin> {
+    let address = peer(extensions).map(|peer| Origin::Address(peer.ip()));
+    address.or_else(|| extensions.get().map(|UnixSocket| Origin::UnixSocket))
+}
 
 fn peer(extensions: &Extensions) -> Option<SocketAddr> {
     extensions.get().map(|Peer(peer)| *peer).or_else(|| connected(extensions))

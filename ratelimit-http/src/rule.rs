@@ -3,8 +3,8 @@
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, header::CONTENT_LENGTH, request::Parts};
-use ratelimit_algorithms::{AsyncLimiter, Backend, Decision};
+use http::{Method, Response, header::CONTENT_LENGTH, request::Parts};
+use ratelimit_algorithms::{AsyncLimiter, Backend, Decision, Error};
 
 use crate::{KeyFn, Rejection, headers};
 
@@ -19,30 +19,27 @@ pub(crate) struct Rule<B, K> {
 pub(crate) type Respond = dyn Fn(&Rejection, &Parts) -> Response<Bytes> + Send + Sync;
 
 /// What becomes of a request.
-pub(crate) enum Verdict<Body> {
-    Admit { request: Request<Body>, decision: Decision },
-    Reject { response: Response<Bytes> },
-}
+pub(crate) type Verdict = Result<Decision, Rejection>;
 
 impl<B: Backend, K: KeyFn> Rule<B, K> {
-    pub(crate) async fn judge<Body>(self: Arc<Self>, request: Request<Body>) -> Verdict<Body> {
-        let (mut parts, body) = request.into_parts();
-        match self.decide(&parts).await {
-            Ok(decision) => {
-                parts.extensions.insert(decision);
-                Verdict::Admit { request: Request::from_parts(parts, body), decision }
-            }
-            Err(rejection) => Verdict::Reject { response: self.answer(&rejection, &parts) },
-        }
+    /// The verdict, unless the store has to be awaited; then nothing has been asked of it.
+    pub(crate) fn judge_now(&self, request: &Parts) -> Option<Verdict> {
+        let key = match self.key.key(request) {
+            Ok(key) => key,
+            Err(error) => return Some(Err(error.into())),
+        };
+        Some(verdict(self.limiter.check_n_now(&key, self.cost)?))
     }
 
-    async fn decide(&self, request: &Parts) -> Result<Decision, Rejection> {
-        let key = self.key.key(request)?;
-        let decision = self.limiter.check_n(&key, self.cost).await?;
-        if decision.is_allowed() { Ok(decision) } else { Err(Rejection::Deny(decision)) }
+    pub(crate) async fn judge(self: Arc<Self>, request: Parts) -> (Parts, Verdict) {
+        let verdict = match self.key.key(&request) {
+            Ok(key) => verdict(self.limiter.check_n(&key, self.cost).await),
+            Err(error) => Err(error.into()),
+        };
+        (request, verdict)
     }
 
-    fn answer(&self, rejection: &Rejection, request: &Parts) -> Response<Bytes> {
+    pub(crate) fn answer(&self, rejection: &Rejection, request: &Parts) -> Response<Bytes> {
         let mut response = (self.respond)(rejection, request);
         if let Some(seconds) = rejection.retry_after_secs() {
             headers::retry_after(response.headers_mut(), seconds);
@@ -54,6 +51,14 @@ impl<B: Backend, K: KeyFn> Rule<B, K> {
         let length = response.body().len();
         response.headers_mut().insert(CONTENT_LENGTH, length.into());
         if request.method == Method::HEAD { response.map(|_| Bytes::new()) } else { response }
+    }
+}
+
+fn verdict(answer: Result<Decision, Error>) -> Verdict {
+    match answer {
+        Ok(decision) if decision.is_allowed() => Ok(decision),
+        Ok(denied) => Err(Rejection::Deny(denied)),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{KeyFn, ResponseBody, ResponseFuture, rule::Rule};
 /// It is ready when the inner service is, and hands the request to the very instance that said so.
 /// That instance waits for the decision, with whatever it has reserved, and is dropped when the
 /// request is denied. Dropping the response future before there is a decision leaves one whole
-/// charge or none, and the inner service is not called.
+/// charge or none, none if it was never polled, and the inner service is not called.
 pub struct RateLimit<S, B, K> {
     inner: S,
     rule: Arc<Rule<B, K>>,
@@ -52,11 +52,10 @@ where
     S: Service<Request<Body>, Response = Response<Inner>> + Clone,
     B: Backend + 'static,
     K: KeyFn + 'static,
-    Body: Send + 'static,
 {
     type Response = Response<ResponseBody<Inner>>;
     type Error = S::Error;
-    type Future = ResponseFuture<S, Body>;
+    type Future = ResponseFuture<S, B, K, Body>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
@@ -65,7 +64,7 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let fresh = self.inner.clone();
         let ready = std::mem::replace(&mut self.inner, fresh);
-        ResponseFuture::new(Arc::clone(&self.rule).judge(request), ready)
+        ResponseFuture::new(Arc::clone(&self.rule), request, ready)
     }
 }
 

@@ -19,6 +19,8 @@ use crate::{BackendError, Names};
 /// leaves one whole charge, or none.
 pub trait Backend: Send + Sync {
     /// Applies `action` to `batch`, and gives a decision for each of its checks, in order.
+    ///
+    /// A reply that is not ready from the start has asked for nothing before it is first polled.
     fn apply<'a>(&'a self, batch: Batch<'a>, action: Action) -> Reply<'a>;
 
     /// The names that policies have taken in this store. Clones of a store share theirs.
@@ -68,6 +70,16 @@ impl<'a> Reply<'a> {
         answer: impl Future<Output = Result<Decisions, BackendError>> + Send + 'a,
     ) -> Self {
         Self(State::Waiting(Box::pin(answer)))
+    }
+
+    /// The answer, if it was ready from the start. `None` of a reply that takes time and has not
+    /// been polled: nothing was done.
+    #[must_use]
+    pub fn into_ready(self) -> Option<Result<Decisions, BackendError>> {
+        match self.0 {
+            State::Ready(answer) => answer,
+            State::Waiting(_) => None,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod support;
 
 mod answers;
+mod client_ip;
 mod failures;
 mod headers;
 mod keys;

@@ -1,0 +1,50 @@
+//! A limiter on any store answers at once where the store does.
+
+use std::sync::Arc;
+
+use ratelimit_algorithms::{AsyncLimiter, Backend, CostError, Error, FixedWindow, Limits};
+use ratelimit_backend::{Names, Reply};
+use ratelimit_core::{Action, Batch};
+use ratelimit_memory::Memory;
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+/// A store that always has to be awaited.
+struct Far(Memory);
+
+impl Backend for Far {
+    fn apply<'a>(&'a self, batch: Batch<'a>, action: Action) -> Reply<'a> {
+        Reply::waiting(async move { self.0.apply(batch, action).await })
+    }
+
+    fn names(&self) -> &Names {
+        self.0.names()
+    }
+}
+
+#[test]
+fn a_store_that_answers_at_once_needs_no_runtime() -> Outcome {
+    let store: Arc<dyn Backend> = Arc::new(Memory::new());
+    let limiter = AsyncLimiter::new(store, "daily", FixedWindow::per_day(3))?;
+    let decision = limiter.check_n_now("key", 2).ok_or("memory answers at once")??;
+    assert_eq!((decision.is_allowed(), decision.remaining), (true, 1));
+    let both = Limits::of(&limiter, "key", 1).and(&limiter, "other", 4);
+    assert!(matches!(
+        both.check_now(),
+        Some(Err(Error::Cost(CostError::ExceedsLimit { cost: 4, max: 3 })))
+    ));
+    let both = Limits::of(&limiter, "key", 1).and(&limiter, "other", 3).check_now();
+    assert!(both.ok_or("memory answers at once")??.is_allowed());
+    let denied = limiter.check_n_now("key", 1).ok_or("memory answers at once")??;
+    assert!(!denied.is_allowed());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_store_that_has_to_be_awaited_is_not_asked() -> Outcome {
+    let limiter = AsyncLimiter::new(Far(Memory::new()), "daily", FixedWindow::per_day(3))?;
+    assert!(limiter.check_n_now("key", 3).is_none());
+    assert!(Limits::of(&limiter, "key", 3).check_now().is_none());
+    assert!(limiter.check_n("key", 3).await?.is_allowed(), "nothing was charged");
+    Ok(())
+}
