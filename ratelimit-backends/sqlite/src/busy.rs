@@ -54,7 +54,7 @@ fn jittered(pause: Duration) -> Duration {
     half + half * random.into() / 256
 }
 
-/// With one alone, or with eight, several times as many of eight busy processes wait for long.
+/// Of eight busy processes, several times fewer calls wait for long than with one, or with eight.
 const LOOKS: usize = 2;
 
 /// About what a transaction takes.
