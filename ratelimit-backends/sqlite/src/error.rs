@@ -26,12 +26,11 @@ impl Failure {
         }
     }
 
-    /// Whether a write to a file was refused.
+    /// Whether a write to the file or its log was refused. The shared memory is another matter: it
+    /// grows when the log has been written.
     pub(crate) fn is_of_writing(&self) -> bool {
         let (Self::Statement(error) | Self::Commit(error)) = self else { return false };
-        error.sqlite_error().is_some_and(|error| {
-            [ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_IOERR_SHMSIZE].contains(&error.extended_code)
-        })
+        error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_IOERR_WRITE)
     }
 }
 

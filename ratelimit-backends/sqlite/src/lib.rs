@@ -9,7 +9,9 @@
 //! file, and nobody has to repair it. So does a loss of power under [`Synchronous::Full`]; under
 //! [`Synchronous::Normal`], the default, it may also take back the last decisions. A timeout
 //! leaves nothing: who cannot get the write lock in time gets
-//! [`ErrorKind::Timeout`](ratelimit_backend::ErrorKind::Timeout), and is not charged.
+//! [`ErrorKind::Timeout`](ratelimit_backend::ErrorKind::Timeout), and is not charged. No more is
+//! one whose charge finds no space, be it for a full disk, a quota or a limit on the size of files:
+//! that is [`ErrorKind::Full`](ratelimit_backend::ErrorKind::Full).
 //!
 //! ```
 //! use ratelimit_algorithms::{Limiter, TokenBucket};

@@ -28,7 +28,7 @@ pub(crate) fn explain_write(failure: Failure, path: &Path) -> BackendError {
     }
     let log_bytes = fs::metadata(beside(path, "-wal")).map_or(0, |log| log.len());
     match probe(path, log_bytes).map_err(refused) {
-        // What says that all was written comes last, and did not fit.
+        // The part of the log that says the rest is valid comes last, and did not fit.
         Err(full) if full.kind() == ErrorKind::Full => full,
         _ => failure.into(),
     }
@@ -37,7 +37,7 @@ pub(crate) fn explain_write(failure: Failure, path: &Path) -> BackendError {
 /// Tries what SQLite does: to make a file in the folder, and to write at its end.
 fn probe(path: &Path, end: u64) -> io::Result<()> {
     let probe = beside(path, "-probe");
-    let mut file = File::create(&probe)?;
+    let mut file = File::create_new(&probe)?;
     let wrote = file.seek(SeekFrom::Start(end)).and_then(|_| file.write_all(&[0; PROBE_BYTES]));
     let _ = fs::remove_file(&probe);
     wrote

@@ -1,6 +1,6 @@
 //! What is bounded: the keys, the rows, the log, the wait for others.
 
-use std::{fs, num::NonZeroUsize, ops::Range, thread, time::Duration};
+use std::{fs, num::NonZeroUsize, ops::Range, thread};
 
 use ratelimit_algorithms::{
     AsyncLimiter, ErrorKind, FixedWindow, Limiter, Limits, ManualClock, Micros, Timestamp,
@@ -182,23 +182,4 @@ fn the_log_is_written_back_and_cut() {
     spend(20_000);
     assert!(log_bytes() < 6 * MIB, "{} bytes", log_bytes());
     assert_eq!(left(&limiter, "key"), 950_000);
-}
-
-// FAULTS 175.
-#[test]
-fn a_lock_that_others_hold_is_waited_for_until_the_deadline() {
-    let folder = Folder::new();
-    let store = folder.options().with_deadline(Duration::from_millis(10)).open().unwrap();
-    let limiter = limiter(&store, 10);
-    spend(&limiter, "key", 1);
-
-    let stranger = folder.stranger();
-    stranger.execute_batch("BEGIN IMMEDIATE").unwrap();
-    for _ in 0..3 {
-        assert_fails(limiter.check("key"), ErrorKind::Timeout);
-    }
-    assert_eq!(left(&limiter, "key"), 9, "a peek waits for no lock");
-
-    stranger.execute_batch("ROLLBACK").unwrap();
-    assert_eq!(limiter.check("key").unwrap().remaining, 8);
 }

@@ -1,28 +1,18 @@
 //! Callers at once, callers that leave, and a store that is closed.
 
 use std::{
-    future::Future,
-    num::NonZeroUsize,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
     sync::Arc,
     sync::atomic::{AtomicBool, Ordering},
-    task::{Context, Poll, Waker},
+    task::Poll,
     thread,
 };
 
 use ratelimit_algorithms::{
-    AsyncLimiter, BackendError, Clock, Decision, Effect, Error, ErrorKind, Timestamp, WallClock,
+    AsyncLimiter, BackendError, Clock, Effect, ErrorKind, Timestamp, WallClock,
 };
 
-use crate::subject::{Folder, assert_fails, backend_error, left, limiter, spend};
-
-type Call<'a> = Pin<Box<dyn Future<Output = Result<Decision, Error>> + 'a>>;
-
-/// Asks without waiting for the answer.
-fn poll(call: &mut Call<'_>) -> Poll<Result<Decision, Error>> {
-    call.as_mut().poll(&mut Context::from_waker(Waker::noop()))
-}
+use crate::subject::{Call, Folder, assert_fails, backend_error, left, limiter, poll, spend, wait};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_tasks_and_threads_at_once_spend_exactly_the_limit() {
@@ -79,10 +69,8 @@ fn a_reply_dropped_before_its_turn_leaves_no_charge() {
     let kept = waiting.split_off(7);
     drop(waiting);
     stranger.execute_batch("COMMIT").unwrap();
-    for mut call in kept {
-        while poll(&mut call).is_pending() {
-            thread::yield_now();
-        }
+    for call in kept {
+        assert!(wait(call).unwrap().is_allowed());
     }
     assert_eq!(left(&limiter, "key"), 97);
 }
@@ -104,36 +92,6 @@ fn a_reply_dropped_at_any_time_leaves_one_whole_charge_or_none() {
         assert!([10, 20].contains(&(left_before - left_after)));
         left_before = left_after;
     }
-}
-
-// FAULTS 190.
-#[test]
-fn a_full_queue_refuses_at_once_and_charges_nothing() {
-    let folder = Folder::new();
-    let options = folder.options().with_queue_max(NonZeroUsize::new(2).unwrap());
-    let limiter = limiter(&options.open().unwrap(), 100);
-    let calls = AsyncLimiter::from(limiter.clone());
-
-    let stranger = folder.stranger();
-    stranger.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let mut waiting: Vec<Call<'_>> = Vec::new();
-    for _ in 0..10 {
-        let mut call: Call<'_> = Box::pin(calls.check("key"));
-        match poll(&mut call) {
-            Poll::Pending => waiting.push(call),
-            Poll::Ready(refused) => assert_fails(refused, ErrorKind::Overloaded),
-        }
-    }
-    // Two in the queue, and those that the writer had taken before it met the lock.
-    assert!((2..=4).contains(&waiting.len()), "{} are waiting", waiting.len());
-    stranger.execute_batch("COMMIT").unwrap();
-    let waited = waiting.len() as u64;
-    for mut call in waiting {
-        while poll(&mut call).is_pending() {
-            thread::yield_now();
-        }
-    }
-    assert_eq!(left(&limiter, "key"), 100 - waited);
 }
 
 /// If the check blocked its thread, nobody would ever release the lock.

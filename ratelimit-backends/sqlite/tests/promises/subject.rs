@@ -3,10 +3,15 @@
 use std::{
     env,
     path::{Path, PathBuf},
+    pin::Pin,
+    task::{Context, Poll, Waker},
+    thread,
     time::Duration,
 };
 
-use ratelimit_algorithms::{Align, BackendError, Effect, Error, ErrorKind, FixedWindow, Limiter};
+use ratelimit_algorithms::{
+    Align, BackendError, Decision, Effect, Error, ErrorKind, FixedWindow, Limiter,
+};
 use ratelimit_sqlite::{Options, Sqlite};
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -92,6 +97,24 @@ pub(crate) fn spend(limiter: &Limiter<Sqlite>, key: impl AsRef<[u8]>, permits: u
 /// How many permits are left of `key`.
 pub(crate) fn left(limiter: &Limiter<Sqlite>, key: &str) -> u64 {
     limiter.peek(key).unwrap().remaining
+}
+
+/// What an async caller waits for.
+pub(crate) type Call<'a> = Pin<Box<dyn Future<Output = Result<Decision, Error>> + 'a>>;
+
+/// Asks without waiting for the answer.
+pub(crate) fn poll(call: &mut Call<'_>) -> Poll<Result<Decision, Error>> {
+    call.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// Waits for the answer, without a runtime.
+pub(crate) fn wait(mut call: Call<'_>) -> Result<Decision, Error> {
+    loop {
+        match poll(&mut call) {
+            Poll::Ready(answer) => return answer,
+            Poll::Pending => thread::yield_now(),
+        }
+    }
 }
 
 /// Checks that something failed like this, and left nothing behind.

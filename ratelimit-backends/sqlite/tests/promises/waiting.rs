@@ -1,38 +1,18 @@
 //! Callers that wait, while somebody else holds the file's lock.
 
 use std::{
-    future::Future,
     num::NonZeroUsize,
-    pin::Pin,
-    task::{Context, Poll, Waker},
-    thread,
+    task::Poll,
     time::{Duration, Instant},
 };
 
-use ratelimit_algorithms::{AsyncLimiter, Decision, Error, ErrorKind};
+use ratelimit_algorithms::{AsyncLimiter, ErrorKind};
 use tokio::runtime::Builder;
 
 use crate::{
     child::Holder,
-    subject::{A_MINUTE, Folder, assert_fails, left, limiter, spend},
+    subject::{A_MINUTE, Call, Folder, assert_fails, left, limiter, poll, spend, wait},
 };
-
-type Call<'a> = Pin<Box<dyn Future<Output = Result<Decision, Error>> + 'a>>;
-
-/// Asks without waiting for the answer.
-fn poll(call: &mut Call<'_>) -> Poll<Result<Decision, Error>> {
-    call.as_mut().poll(&mut Context::from_waker(Waker::noop()))
-}
-
-/// Waits for the answer, without a runtime.
-fn wait(mut call: Call<'_>) -> Result<Decision, Error> {
-    loop {
-        match poll(&mut call) {
-            Poll::Ready(answer) => return answer,
-            Poll::Pending => thread::yield_now(),
-        }
-    }
-}
 
 // FAULTS 175.
 #[test]
