@@ -39,9 +39,15 @@ impl Settings {
     /// If the URL is none of these, or asks for encryption and neither of the features
     /// `tls-rustls` and `tls-native` is on.
     pub fn new(url: &str) -> Result<Self, UrlError> {
+        let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
+        let server = scheme.strip_suffix("-cluster").or_else(|| scheme.strip_suffix("-sentinel"));
+        let is_encrypted = match server.unwrap_or(scheme) {
+            "redis" | "valkey" => false,
+            "rediss" | "valkeys" => true,
+            _ => return Err(UrlError::Malformed),
+        };
         let config = Config::from_url(url).map_err(|_| UrlError::Malformed)?;
-        if ["rediss", "valkeys"].iter().any(|scheme| url.starts_with(scheme)) && !config.uses_tls()
-        {
+        if is_encrypted && !config.uses_tls() {
             return Err(UrlError::NoTls);
         }
         Ok(Self::from_config(config))

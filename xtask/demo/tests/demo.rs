@@ -2,10 +2,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{
+    ffi::OsStr,
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
     process::{Child, ChildStdout, Command, Stdio},
 };
+
+use ratelimit_servers::Server;
 
 /// A running demo; it ends with the test.
 struct Demo {
@@ -16,8 +19,14 @@ struct Demo {
 
 impl Demo {
     fn start() -> Self {
+        Self::start_on("memory", &[])
+    }
+
+    /// With a store, and what the environment says of it.
+    fn start_on(backend: &str, environment: &[(&str, &OsStr)]) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_ratelimit-demo"))
-            .args(["--port", "0"])
+            .args(["--port", "0", "--backend", backend])
+            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -89,6 +98,31 @@ fn every_route_admits_its_limit_and_then_says_when_to_come_back() {
             assert!(denial.ends_with(r#"{"error":"rate limit exceeded"}"#), "{denial}");
         }
     }
+}
+
+#[test]
+fn on_sqlite_a_limit_outlives_the_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("limits.sqlite");
+    let start = || Demo::start_on("sqlite", &[("RATELIMIT_SQLITE_FILE", file.as_os_str())]);
+    let (admitted, _) = start().admitted("/api/export", "alice");
+    assert!((2..=4).contains(&admitted), "{admitted}");
+
+    let again = start();
+    assert!(again.get("/api/export", "alice").starts_with("HTTP/1.1 429"), "it remembers");
+    assert!(again.get("/api/export", "bob").starts_with("HTTP/1.1 200"), "and knows who is who");
+}
+
+#[test]
+fn on_redis_two_processes_share_a_limit() {
+    let Some(server) = Server::start(&[]) else { return };
+    let url = server.url();
+    let start = || Demo::start_on("redis", &[("RATELIMIT_REDIS_URL", url.as_ref())]);
+    let (one, other) = (start(), start());
+    let (admitted, _) = one.admitted("/api/export", "alice");
+    assert!((2..=4).contains(&admitted), "{admitted}");
+    assert!(other.get("/api/export", "alice").starts_with("HTTP/1.1 429"), "it is the same limit");
+    assert!(other.get("/api/export", "bob").starts_with("HTTP/1.1 200"), "and knows who is who");
 }
 
 #[test]

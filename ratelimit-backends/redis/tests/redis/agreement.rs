@@ -19,6 +19,7 @@ use crate::store::{START, ask, at, check, connect_with_clock};
 macro_rules! agreement {
     ($($name:ident: $make:expr;)*) => {
         $(
+            // FAULTS 166.
             #[tokio::test]
             async fn $name() {
                 trace(&[$make], 1).await;
@@ -36,6 +37,7 @@ agreement! {
     an_adaptive_hybrid_is_that_of_the_core: adaptive_hybrids;
 }
 
+// FAULTS 166.
 #[tokio::test]
 async fn a_batch_of_all_algorithms_is_that_of_the_core() {
     let makes: [Make; 6] = [

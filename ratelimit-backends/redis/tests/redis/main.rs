@@ -16,4 +16,6 @@ mod outage;
 mod refusal;
 mod sentinel;
 mod server_side;
+#[cfg(any(feature = "tls-rustls", feature = "tls-native"))]
+mod tls;
 mod versions;

@@ -26,6 +26,7 @@ async fn a_composite_of_three_limits_is_one_round_trip() {
     assert_eq!([server.calls("evalsha"), server.calls("eval")], [1, 0]);
 }
 
+// FAULTS 145.
 #[tokio::test]
 async fn a_forgotten_script_is_sent_once_by_its_text_and_charged_once() {
     let Some(server) = Server::start(&[]) else { return };
@@ -39,6 +40,8 @@ async fn a_forgotten_script_is_sent_once_by_its_text_and_charged_once() {
     assert_eq!(decision.remaining, 8);
 }
 
+// FAULTS 161.
+// FAULTS 173.
 #[tokio::test]
 async fn no_key_is_without_a_time_to_live() {
     let Some(server) = Server::start(&[]) else { return };
@@ -100,6 +103,7 @@ async fn the_text_of_a_key_is_never_seen_by_the_server() {
     }
 }
 
+// FAULTS 158.
 #[tokio::test]
 async fn what_is_no_state_is_corrupt_and_left_alone_until_a_reset() {
     let Some(server) = Server::start(&[]) else { return };
@@ -135,6 +139,7 @@ async fn what_is_no_state_is_corrupt_and_left_alone_until_a_reset() {
     }
 }
 
+// FAULTS 158.
 #[tokio::test]
 async fn a_log_that_no_step_could_have_left_is_corrupt() {
     let Some(server) = Server::start(&[]) else { return };
@@ -160,6 +165,7 @@ async fn a_log_that_no_step_could_have_left_is_corrupt() {
     }
 }
 
+// FAULTS 167.
 #[tokio::test]
 async fn a_state_of_another_version_is_incompatible() {
     let Some(server) = Server::start(&[]) else { return };
@@ -171,6 +177,7 @@ async fn a_state_of_another_version_is_incompatible() {
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Incompatible, Effect::NotApplied));
 }
 
+// FAULTS 154.
 #[tokio::test]
 async fn a_full_server_is_full_and_nothing_is_charged() {
     let Some(server) = Server::start(&["--maxmemory-policy", "noeviction"]) else { return };
@@ -187,6 +194,7 @@ async fn a_full_server_is_full_and_nothing_is_charged() {
     }
 }
 
+// FAULTS 139.
 #[tokio::test]
 async fn a_server_that_is_not_there_is_unavailable_at_once() {
     let Some(server) = Server::start(&[]) else { return };
@@ -217,6 +225,25 @@ async fn connections_carry_their_name_and_no_secret_is_shown() {
     assert!(!format!("{error:?}").contains("hunter"));
     let refused = Settings::new("redis://:hunter2@localhost:port").expect_err("it is no port");
     assert!(!format!("{refused:?} {refused}").contains("hunter"));
+}
+
+/// Any other scheme was taken for an unencrypted server.
+// FAULTS 15.
+#[test]
+fn a_url_of_no_server_is_refused_without_a_word_of_it() {
+    for url in [
+        "",
+        "redis",
+        "redi://:hunter2@localhost",
+        "http://:hunter2@localhost",
+        "redis-clusters://:hunter2@localhost",
+        "redis://:hunter2@localhost:port",
+        "redis://:hunter2@localhost:99999",
+    ] {
+        let refused = Settings::new(url).expect_err("it is no server");
+        assert_eq!(refused, UrlError::Malformed, "{url}");
+        assert!(!format!("{refused:?} {refused}").contains("hunter"));
+    }
 }
 
 /// Encryption is never given up for want of a feature, and is not missing where there is one.
