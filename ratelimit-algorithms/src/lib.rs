@@ -30,6 +30,7 @@ mod error;
 mod limiter;
 mod limits;
 mod live;
+mod notation;
 mod paved;
 mod policies;
 mod tiers;
@@ -40,6 +41,7 @@ pub use crate::{
     limiter::Limiter,
     limits::{Answer, Limit, Limits},
     live::Live,
+    notation::NotationError,
     paved::{
         Adaptive, FixedWindow, LeakyBucket, SlidingWindowCounter, SlidingWindowLog, TokenBucket,
     },
