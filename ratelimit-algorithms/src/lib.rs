@@ -29,12 +29,20 @@ mod async_limiter;
 mod error;
 mod limiter;
 mod limits;
+#[cfg(any(feature = "json", feature = "toml"))]
+mod limits_file;
 mod live;
 mod notation;
 mod paved;
 mod policies;
+#[cfg(feature = "serde")]
+mod rule;
 mod tiers;
+#[cfg(any(feature = "json", feature = "toml"))]
+mod watch;
 
+#[cfg(feature = "serde")]
+pub use crate::rule::Rule;
 pub use crate::{
     async_limiter::AsyncLimiter,
     error::Error,
@@ -47,6 +55,11 @@ pub use crate::{
     },
     policies::{Policies, Visit},
     tiers::{Tier, TierBy, Tiers},
+};
+#[cfg(any(feature = "json", feature = "toml"))]
+pub use crate::{
+    limits_file::{FileError, LimitsFile},
+    watch::Watch,
 };
 pub use ratelimit_backend::{
     Backend, BackendError, Claim, Clock, Effect, ErrorKind, ManualClock, MonotonicClock, Names,
