@@ -218,3 +218,30 @@ impl LimitsFile {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(all(test, feature = "toml"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_looked_at_again_only_when_it_has_changed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("limits.toml");
+        let look = |limits: &LimitsFile| limits.reload_if_changed().map(|outcome| outcome.is_ok());
+        fs::write(&path, "a = '10/1s'").unwrap();
+        let limits = LimitsFile::open(&path).unwrap();
+        assert_eq!(look(&limits), None);
+
+        fs::write(&path, "a = '10/1s' # the same limits").unwrap();
+        assert_eq!([look(&limits), look(&limits)], [Some(true), None]);
+        fs::write(&path, "a = '10/1'").unwrap();
+        assert_eq!([look(&limits), look(&limits)], [Some(false), None]);
+        fs::remove_file(&path).unwrap();
+        assert_eq!([look(&limits), look(&limits)], [Some(false), None]);
+        fs::write(&path, "a = '20/1s'").unwrap();
+        assert_eq!([look(&limits), look(&limits)], [Some(true), None]);
+        fs::write(&path, "a = '30/1s'").unwrap();
+        limits.reload().unwrap();
+        assert_eq!(look(&limits), None, "somebody else has reloaded it");
+    }
+}
