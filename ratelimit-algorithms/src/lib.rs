@@ -50,24 +50,39 @@ mod async_limiter;
 mod error;
 mod limiter;
 mod limits;
+#[cfg(any(feature = "json", feature = "toml"))]
+mod limits_file;
 mod live;
+mod notation;
 mod paved;
 mod permit;
 mod policies;
+#[cfg(feature = "serde")]
+mod rule;
 mod tiers;
+#[cfg(any(feature = "json", feature = "toml"))]
+mod watch;
 
+#[cfg(feature = "serde")]
+pub use crate::rule::Rule;
 pub use crate::{
     async_limiter::AsyncLimiter,
     error::Error,
     limiter::Limiter,
     limits::{Answer, Limit, Limits},
     live::Live,
+    notation::NotationError,
     paved::{
         Adaptive, FixedWindow, LeakyBucket, SlidingWindowCounter, SlidingWindowLog, TokenBucket,
     },
     permit::{AcquireError, Permit},
     policies::{Policies, Visit},
     tiers::{Tier, TierBy, Tiers},
+};
+#[cfg(any(feature = "json", feature = "toml"))]
+pub use crate::{
+    limits_file::{FileError, LimitsFile},
+    watch::Watch,
 };
 pub use ratelimit_backend::{
     Backend, BackendError, Claim, Clock, Effect, ErrorKind, ManualClock, MonotonicClock, Names,

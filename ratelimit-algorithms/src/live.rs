@@ -55,7 +55,7 @@ impl Live {
         Ok(Self::of(Policy::new(name, algorithm)?))
     }
 
-    fn of(first: Policy) -> Self {
+    pub(crate) fn of(first: Policy) -> Self {
         Self(Arc::new(Inner { current: ArcSwap::from_pointee(first.clone()), first }))
     }
 
@@ -78,7 +78,7 @@ impl Live {
     where
         A: TryInto<Algorithm, Error: Into<ConfigError>>,
     {
-        self.0.current.store(Arc::new(successor(&self.0.first, algorithm)?));
+        self.publish(successor(&self.0.first, algorithm)?);
         Ok(())
     }
 
@@ -86,6 +86,17 @@ impl Live {
     #[must_use]
     pub fn current(&self) -> Policy {
         Policy::clone(&self.0.current.load())
+    }
+
+    /// The policy that an update to `algorithm` would publish.
+    #[cfg(any(feature = "json", feature = "toml"))]
+    pub(crate) fn successor(&self, algorithm: Algorithm) -> Result<Policy, ConfigError> {
+        successor(&self.0.first, algorithm)
+    }
+
+    /// Makes a successor the policy that keys are checked against.
+    pub(crate) fn publish(&self, successor: Policy) {
+        self.0.current.store(Arc::new(successor));
     }
 }
 

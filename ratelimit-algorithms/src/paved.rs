@@ -1,14 +1,17 @@
-//! The six algorithms as one writes them down: `TokenBucket::per_second(10).burst(20)`.
+//! The six algorithms as one writes them down: `TokenBucket::per_second(10).burst(20)`, or, where
+//! text is all there is, `"10/1s".parse::<TokenBucket>()?`.
 //!
 //! These take any number and refuse nothing; they become an [`Algorithm`], or a
 //! [`ConfigError`] that names the field, when a limiter is built of them.
 
-use std::time::Duration;
+use std::{str::FromStr, time::Duration};
 
 use ratelimit_core::{
     Algorithm, ConfigError, adaptive, adaptive::Scope, fixed_window, fixed_window::Align,
     leaky_bucket, sliding_window_counter, sliding_window_log, token_bucket,
 };
+
+use crate::{NotationError, notation};
 
 macro_rules! per {
     ($algorithm:ident) => {
@@ -31,6 +34,16 @@ macro_rules! per {
             /// `limit` permits per day of 24 hours.
             pub const fn per_day(limit: u64) -> Self {
                 Self::per(limit, Duration::from_secs(86_400))
+            }
+        }
+
+        /// Reads `100/60s`, and the like.
+        impl FromStr for $algorithm {
+            type Err = NotationError;
+
+            fn from_str(text: &str) -> Result<Self, NotationError> {
+                let (limit, window) = notation::limit(text)?;
+                Ok(Self::per(limit, window))
             }
         }
     };

@@ -49,6 +49,8 @@ pub struct Settings {
 
 /// Whose requests a load sensor counts.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[expect(clippy::exhaustive_enums, reason = "complete by nature")]
 pub enum Scope {
     /// Each key's own.

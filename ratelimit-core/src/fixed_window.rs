@@ -22,6 +22,8 @@ pub struct Quota {
 
 /// Where windows begin.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[expect(clippy::exhaustive_enums, reason = "complete by nature")]
 pub enum Align {
     /// At whole multiples of the window since the Unix epoch.

@@ -40,8 +40,8 @@ impl Quota {
     /// If a number is zero or beyond [`LIMIT_MAX`](crate::LIMIT_MAX),
     /// [`WINDOW_MAX`](crate::WINDOW_MAX), or the bucket takes longer than that to drain.
     pub fn new(capacity: u64, leak: u64, period: Duration) -> Result<Self, ConfigError> {
-        let capacity = number::limit("capacity", capacity)?;
         let leak = number::limit("limit", leak)?;
+        let capacity = number::limit("capacity", capacity)?;
         let rate = Rate::new("leak", leak, period, capacity)?;
         Ok(Self { capacity, leak, period, rate, longest_delay: None })
     }

@@ -38,8 +38,8 @@ impl Quota {
     /// If a number is zero or beyond [`LIMIT_MAX`](crate::LIMIT_MAX),
     /// [`WINDOW_MAX`](crate::WINDOW_MAX), or the bucket takes longer than that to fill.
     pub fn new(capacity: u64, refill: u64, period: Duration) -> Result<Self, ConfigError> {
-        let capacity = number::limit("burst", capacity)?;
         let refill = number::limit("limit", refill)?;
+        let capacity = number::limit("burst", capacity)?;
         let rate = Rate::new("refill", refill, period, capacity)?;
         Ok(Self { capacity, refill, period, initial: capacity.get(), rate })
     }

@@ -1,7 +1,11 @@
 //! Limits that change while they are in use, as an application changes them.
 
 mod cost;
+#[cfg(all(feature = "json", feature = "toml"))]
+mod file;
 mod names;
+#[cfg(feature = "serde")]
+mod rules;
 mod tiers;
 mod updates;
 

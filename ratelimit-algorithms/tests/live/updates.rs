@@ -93,7 +93,7 @@ fn the_scope_of_a_load_sensor_never_changes() -> Outcome {
 fn what_cannot_be_honoured_leaves_the_limit_as_it_is() -> Outcome {
     let limit = Live::new("api", TokenBucket::per_second(10))?;
     let before = limit.current();
-    let zero = ConfigError::ZeroLimit { field: "burst" };
+    let zero = ConfigError::ZeroLimit { field: "limit" };
     assert_eq!(limit.update(TokenBucket::per_second(0)), Err(zero));
     let window = ConfigError::ZeroWindow { field: "window" };
     assert_eq!(limit.update(TokenBucket::per(10, Duration::ZERO)), Err(window));

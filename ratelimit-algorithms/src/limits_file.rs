@@ -1,0 +1,247 @@
+//! Limits in a file, by name, which can be read again.
+
+mod parse;
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use ratelimit_core::{CarryOver, ConfigError};
+
+use crate::Live;
+
+/// Limits in a file, by name, which can be read again. Clones are the same limits.
+///
+/// Each is a [`Rule`](crate::Rule), in TOML or, if the file is called `.json`, in JSON:
+///
+/// ```toml
+/// api = "100/60s"
+///
+/// [login]
+/// algorithm = "fixed_window"
+/// limit = 5
+/// window = "1m"
+/// ```
+///
+/// ```
+/// # #[cfg(feature = "toml")]
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("limits.toml");
+/// # std::fs::write(&path, "api = '100/60s'")?;
+/// use ratelimit_algorithms::{Limiter, LimitsFile};
+/// use ratelimit_memory::Memory;
+///
+/// let limits = LimitsFile::open(&path)?;
+/// let limiter = Limiter::with_policies(Memory::new(), limits.live("api")?)?;
+/// assert_eq!(limiter.check("user:42")?.limit, 100);
+///
+/// std::fs::write(&path, "api = '200/60s'")?;
+/// limits.reload()?;
+/// assert_eq!(limiter.check("user:42")?.limit, 200);
+///
+/// // A file that is wrong changes nothing, and the error says where it is.
+/// std::fs::write(&path, "api = '300/60'")?;
+/// let error = limits.reload().unwrap_err().to_string();
+/// assert!(error.contains("limits.toml, line 1, api: a length is whole numbers with units"));
+/// assert_eq!(limiter.check("user:42")?.limit, 200);
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "toml"))]
+/// # fn main() {}
+/// ```
+///
+/// [`watch`](Self::watch) reads it again whenever it has changed.
+#[derive(Clone, Debug)]
+pub struct LimitsFile(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    path: PathBuf,
+    carry_over: CarryOver,
+    /// Who holds it may read the file and change the limits.
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    limits: BTreeMap<String, Live>,
+    /// What the file held when it was last read, be it good or bad; none if it could not be read.
+    seen: Option<String>,
+}
+
+/// Limits that cannot be had from a file. Those that were read before stay.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FileError {
+    /// The file cannot be read.
+    #[error("{} cannot be read: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The file's name does not end as one of the formats that are enabled.
+    #[error("{} is of no format that is enabled; there are .toml and .json", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Something in the file is wrong.
+    #[error("{}, line {line}, {field}: {message}", path.display())]
+    Wrong {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1: where the wrong value is, or the limit that it is in begins or ends.
+        line: usize,
+        /// The names of the limit and its field, as far as they are known, with a dot between.
+        field: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// A limit cannot become what the file says while it is in use.
+    #[error("{}, {name}: {source}", path.display())]
+    Change {
+        /// The file.
+        path: PathBuf,
+        /// The limit.
+        name: String,
+        /// Why not.
+        source: ConfigError,
+    },
+    /// The file has no limit of that name, which is or is to be used.
+    #[error("{} has no limit {name}", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// The limit.
+        name: String,
+    },
+}
+
+impl LimitsFile {
+    /// Reads the limits in the file at `path`.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, or anything in it is wrong.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, FileError> {
+        let state = State { limits: BTreeMap::new(), seen: None };
+        let file = Self::of(path.as_ref().to_owned(), CarryOver::AsIs, state);
+        file.reload()?;
+        Ok(file)
+    }
+
+    fn of(path: PathBuf, carry_over: CarryOver, state: State) -> Self {
+        Self(Arc::new(Inner { path, carry_over, state: Mutex::new(state) }))
+    }
+
+    /// The same limits with another rule for what keys have spent when their numbers change. They
+    /// are limits of their own: those that were had before do not change with them.
+    #[must_use]
+    pub fn with_carry_over(self, carry_over: CarryOver) -> Self {
+        let State { limits, seen } = &*self.state();
+        let own = |(name, live): (&String, &Live)| {
+            (name.clone(), live.clone().with_carry_over(carry_over))
+        };
+        let state = State { limits: limits.iter().map(own).collect(), seen: seen.clone() };
+        Self::of(self.0.path.clone(), carry_over, state)
+    }
+
+    /// The limit called `name`, which changes when the file does.
+    ///
+    /// # Errors
+    ///
+    /// [`FileError::Missing`] if there is none.
+    pub fn live(&self, name: &str) -> Result<Live, FileError> {
+        self.state().limits.get(name).cloned().ok_or_else(|| self.missing(name))
+    }
+
+    /// Reads the file again, and updates all limits; a limit that is new in it can be had then.
+    ///
+    /// All are updated or none is. (Each one at its own instant: checks that come in between may
+    /// find one limit new and another one old.)
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, or anything in it is wrong; if a limit is no longer in it, or
+    /// cannot become what it says, see [`Live::update`]. Then all limits stay as they are.
+    pub fn reload(&self) -> Result<(), FileError> {
+        let mut state = self.state();
+        let text = self.read();
+        self.apply(&mut state, text)
+    }
+
+    /// Reads the file again, and updates all limits if it is not as it was when it was last read.
+    pub(crate) fn reload_if_changed(&self) -> Option<Result<(), FileError>> {
+        let mut state = self.state();
+        let text = self.read();
+        let is_changed = text.as_ref().ok() != state.seen.as_ref();
+        is_changed.then(|| self.apply(&mut state, text))
+    }
+
+    fn apply(&self, state: &mut State, text: Result<String, FileError>) -> Result<(), FileError> {
+        state.seen = None;
+        let text = state.seen.insert(text?);
+        let mut policies = parse::policies(&self.0.path, text)?;
+        let mut changes = Vec::new();
+        for (name, live) in &state.limits {
+            let policy = policies.remove(name).ok_or_else(|| self.missing(name))?;
+            let successor = live.successor(*policy.algorithm()).map_err(|source| {
+                FileError::Change { path: self.0.path.clone(), name: name.clone(), source }
+            })?;
+            changes.push((live, successor));
+        }
+        for (live, successor) in changes {
+            live.publish(successor);
+        }
+        let new = |(name, policy)| (name, Live::of(policy).with_carry_over(self.0.carry_over));
+        state.limits.extend(policies.into_iter().map(new));
+        Ok(())
+    }
+
+    fn read(&self) -> Result<String, FileError> {
+        let path = &self.0.path;
+        fs::read_to_string(path).map_err(|source| FileError::Read { path: path.clone(), source })
+    }
+
+    fn missing(&self, name: &str) -> FileError {
+        FileError::Missing { path: self.0.path.clone(), name: name.to_owned() }
+    }
+
+    /// A poisoned lock is as good as any: nothing is ever half changed.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(all(test, feature = "toml"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_looked_at_again_only_when_it_has_changed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("limits.toml");
+        let look = |limits: &LimitsFile| limits.reload_if_changed().map(|outcome| outcome.is_ok());
+        fs::write(&path, "a = '10/1s'").unwrap();
+        let limits = LimitsFile::open(&path).unwrap();
+        assert_eq!(look(&limits), None);
+
+        fs::write(&path, "a = '10/1s' # the same limits").unwrap();
+        assert_eq!([look(&limits), look(&limits)], [Some(true), None]);
+        fs::write(&path, "a = '10/1'").unwrap();
+        assert_eq!([look(&limits), look(&limits)], [Some(false), None]);
+        fs::remove_file(&path).unwrap();
+        assert_eq!([look(&limits), look(&limits)], [Some(false), None]);
+        fs::write(&path, "a = '20/1s'").unwrap();
+        assert_eq!([look(&limits), look(&limits)], [Some(true), None]);
+        fs::write(&path, "a = '30/1s'").unwrap();
+        limits.reload().unwrap();
+        assert_eq!(look(&limits), None, "somebody else has reloaded it");
+    }
+}

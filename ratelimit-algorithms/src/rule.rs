@@ -1,0 +1,231 @@
+//! A limit in a configuration: `"100/60s"`, or a table of all the numbers.
+
+use std::{fmt, time::Duration};
+
+use ratelimit_core::{Algorithm, adaptive::Scope, fixed_window::Align};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
+};
+
+use crate::{
+    Adaptive, ConfigError, FixedWindow, LeakyBucket, SlidingWindowCounter, SlidingWindowLog,
+    TokenBucket, notation,
+};
+
+/// An algorithm with its numbers, as a configuration has it: for a field of your own.
+///
+/// In short it is a token bucket, `"100/60s"`. In full it is a table of `limit`, `window` and, if
+/// need be, `algorithm` and what that one may have beside them, under the names that the methods
+/// of [`TokenBucket`] and the others have:
+///
+/// | `algorithm` | may have |
+/// |---|---|
+/// | `token_bucket` (if there is none) | `burst`, `refill_rate`, `initial` |
+/// | `leaky_bucket` | `capacity`, `leak_rate`, `queue` |
+/// | `fixed_window` | `align` (`epoch`, `first`) |
+/// | `sliding_window_log` | `entries_max` |
+/// | `sliding_window_counter` | |
+/// | `adaptive` | `burst_multiplier`, `adaptive_window`, `high_load_threshold`, `low_load_threshold`, `penalty`, `scope` (`per_key`, `shared`) |
+///
+/// Lengths have units, always: `60s`, `1m30s`, `250ms`. Whatever else there is, is refused; so is
+/// what cannot be honoured.
+///
+/// ```
+/// use ratelimit_algorithms::{Limiter, Rule};
+/// use ratelimit_memory::Memory;
+///
+/// #[derive(serde::Deserialize)]
+/// struct Settings {
+///     api: Rule,
+///     login: Rule,
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let settings: Settings = serde_json::from_str(
+///     r#"{
+///         "api": "100/60s",
+///         "login": { "algorithm": "fixed_window", "limit": 5, "window": "1m" }
+///     }"#,
+/// )?;
+/// let store = Memory::new();
+/// let api = Limiter::new(store.clone(), "api", settings.api)?;
+/// let login = Limiter::new(store, "login", settings.login)?;
+/// assert_eq!(api.check("user:42")?.limit, 100);
+/// assert_eq!(login.check("user:42")?.limit, 5);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Rule(Algorithm);
+
+impl From<Rule> for Algorithm {
+    fn from(rule: Rule) -> Self {
+        rule.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Rule {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+
+        impl<'de> Visitor<'de> for Either {
+            type Value = Rule;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a limit as in \"100/60s\", or a table")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Rule, E> {
+                let bucket: TokenBucket = text.parse().map_err(E::custom)?;
+                bucket.try_into().map(Rule).map_err(E::custom)
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<Rule, M::Error> {
+                let mut table = Table::deserialize(MapAccessDeserializer::new(map))?;
+                let algorithm = table.algorithm().map_err(M::Error::custom)?;
+                match table.left_over() {
+                    None => Ok(Rule(algorithm)),
+                    Some(field) => {
+                        let algorithm = algorithm.name();
+                        Err(M::Error::custom(format_args!("a {algorithm} has no {field}")))
+                    }
+                }
+            }
+        }
+
+        deserializer.deserialize_any(Either)
+    }
+}
+
+/// Whatever any of the algorithms may have.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    #[serde(default)]
+    algorithm: Kind,
+    limit: u64,
+    window: Length,
+    burst: Option<u64>,
+    refill_rate: Option<f64>,
+    initial: Option<u64>,
+    capacity: Option<u64>,
+    leak_rate: Option<f64>,
+    queue: Option<Length>,
+    align: Option<Align>,
+    entries_max: Option<u64>,
+    burst_multiplier: Option<f64>,
+    adaptive_window: Option<Length>,
+    high_load_threshold: Option<f64>,
+    low_load_threshold: Option<f64>,
+    penalty: Option<f64>,
+    scope: Option<Scope>,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    FixedWindow,
+    SlidingWindowLog,
+    SlidingWindowCounter,
+    #[default]
+    TokenBucket,
+    LeakyBucket,
+    Adaptive,
+}
+
+impl Table {
+    /// Takes what the algorithm may have; what it may not is left over.
+    fn algorithm(&mut self) -> Result<Algorithm, ConfigError> {
+        let (limit, window) = (self.limit, self.window.0);
+        match self.algorithm {
+            Kind::FixedWindow => FixedWindow::per(limit, window)
+                .set(FixedWindow::align, self.align.take())
+                .try_into(),
+            Kind::SlidingWindowLog => SlidingWindowLog::per(limit, window)
+                .set(SlidingWindowLog::entries_max, self.entries_max.take())
+                .try_into(),
+            Kind::SlidingWindowCounter => SlidingWindowCounter::per(limit, window).try_into(),
+            Kind::TokenBucket => TokenBucket::per(limit, window)
+                .set(TokenBucket::burst, self.burst.take())
+                .set(TokenBucket::refill_rate, self.refill_rate.take())
+                .set(TokenBucket::initial, self.initial.take())
+                .try_into(),
+            Kind::LeakyBucket => LeakyBucket::per(limit, window)
+                .set(LeakyBucket::capacity, self.capacity.take())
+                .set(LeakyBucket::leak_rate, self.leak_rate.take())
+                .set(LeakyBucket::queue, self.queue.take().map(Into::into))
+                .try_into(),
+            Kind::Adaptive => Adaptive::per(limit, window)
+                .set(Adaptive::burst_multiplier, self.burst_multiplier.take())
+                .set(Adaptive::adaptive_window, self.adaptive_window.take().map(Into::into))
+                .set(Adaptive::high_load_threshold, self.high_load_threshold.take())
+                .set(Adaptive::low_load_threshold, self.low_load_threshold.take())
+                .set(Adaptive::penalty, self.penalty.take())
+                .set(Adaptive::scope, self.scope.take())
+                .try_into(),
+        }
+    }
+
+    /// A field that the algorithm does not have.
+    fn left_over(&self) -> Option<&'static str> {
+        let fields = [
+            ("burst", self.burst.is_some()),
+            ("refill_rate", self.refill_rate.is_some()),
+            ("initial", self.initial.is_some()),
+            ("capacity", self.capacity.is_some()),
+            ("leak_rate", self.leak_rate.is_some()),
+            ("queue", self.queue.is_some()),
+            ("align", self.align.is_some()),
+            ("entries_max", self.entries_max.is_some()),
+            ("burst_multiplier", self.burst_multiplier.is_some()),
+            ("adaptive_window", self.adaptive_window.is_some()),
+            ("high_load_threshold", self.high_load_threshold.is_some()),
+            ("low_load_threshold", self.low_load_threshold.is_some()),
+            ("penalty", self.penalty.is_some()),
+            ("scope", self.scope.is_some()),
+        ];
+        fields.into_iter().find_map(|(name, is_left)| is_left.then_some(name))
+    }
+}
+
+/// Sets what there is, on an algorithm as it is written down.
+trait Set: Sized {
+    fn set<T>(self, setter: fn(Self, T) -> Self, value: Option<T>) -> Self {
+        match value {
+            Some(value) => setter(self, value),
+            None => self,
+        }
+    }
+}
+
+impl<A> Set for A {}
+
+/// A length of time with its units.
+struct Length(Duration);
+
+impl From<Length> for Duration {
+    fn from(length: Length) -> Self {
+        length.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Length {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        impl Visitor<'_> for Text {
+            type Value = Length;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a length with its unit, as in \"60s\"")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Length, E> {
+                notation::length(text).map(Length).map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_str(Text)
+    }
+}

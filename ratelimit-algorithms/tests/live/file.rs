@@ -1,0 +1,278 @@
+//! Limits in a file: what is read, what is refused and where, and what a reload changes.
+
+use std::{fs, path::Path, sync::mpsc, time::Duration};
+
+use ratelimit_algorithms::{
+    CarryOver, ConfigError, FileError, FixedWindow, Limiter, LimitsFile, Policy, TokenBucket,
+};
+use ratelimit_memory::Memory;
+use tempfile::TempDir;
+
+use crate::Outcome;
+
+/// A file of limits in a directory of its own.
+struct File {
+    directory: TempDir,
+    name: &'static str,
+}
+
+impl File {
+    fn new(name: &'static str, text: &str) -> Self {
+        let file = Self { directory: tempfile::tempdir().unwrap(), name };
+        file.write(text);
+        file
+    }
+
+    fn path(&self) -> std::path::PathBuf {
+        self.directory.path().join(self.name)
+    }
+
+    fn write(&self, text: &str) {
+        fs::write(self.path(), text).unwrap();
+    }
+
+    /// As editors do, and who mounts configurations: a new file takes the name.
+    fn replace(&self, text: &str) {
+        let new = self.directory.path().join("new");
+        fs::write(&new, text).unwrap();
+        fs::rename(new, self.path()).unwrap();
+    }
+
+    fn open(&self) -> Result<LimitsFile, FileError> {
+        LimitsFile::open(self.path())
+    }
+}
+
+/// The line, the field and the message of what is wrong.
+#[track_caller]
+fn wrong(name: &'static str, text: &str) -> (usize, String, String) {
+    match File::new(name, text).open() {
+        Err(FileError::Wrong { line, field, message, .. }) => (line, field, message),
+        other => panic!("{text}: {other:?}"),
+    }
+}
+
+#[test]
+fn toml_and_json_are_read_alike() -> Outcome {
+    let toml = File::new(
+        "limits.toml",
+        "api = '100/60s'\n[login]\nalgorithm = 'fixed_window'\nlimit = 5\nwindow = '1m30s'\n",
+    );
+    let json = File::new(
+        "limits.json",
+        r#"{"api": "100/60s",
+            "login": {"algorithm": "fixed_window", "limit": 5, "window": "1m30s"}}"#,
+    );
+    for file in [toml, json] {
+        let limits = file.open()?;
+        let api = Policy::new("api", TokenBucket::per_minute(100))?;
+        assert_eq!(limits.live("api")?.current(), api);
+        let login = Policy::new("login", FixedWindow::per(5, Duration::from_secs(90)))?;
+        assert_eq!(limits.live("login")?.current(), login);
+        assert!(matches!(limits.live("else"), Err(FileError::Missing { .. })));
+    }
+    Ok(())
+}
+
+// FAULTS 19.
+#[test]
+fn what_is_wrong_is_refused_with_its_line_and_field() {
+    let length = "a length is whole numbers with units of d, h, m, s, ms, us, as in 60s or 1m30s";
+    for (toml, json, (toml_line, json_line), field, message) in [
+        ("api = '100/60'", r#"{"api": "100/60"}"#, (1, 1), "api", length),
+        ("\napi = '100'", "{\n\"api\": \"100\"}", (2, 2), "api", "a limit is a number of permits"),
+        (
+            "api = 100",
+            r#"{"api": 100}"#,
+            (1, 1),
+            "api",
+            "invalid type: integer `100`, expected a l",
+        ),
+        (
+            "[api]\nlimit = 1\nwindow = 60",
+            "{\"api\": {\n\"limit\": 1,\n\"window\": 60}}",
+            (3, 3),
+            "api.window",
+            "invalid type: integer `60`, expected a length with its unit, as in \"60s\"",
+        ),
+        (
+            "[api]\nlimit = 1\nwindow = '60'",
+            "{\"api\": {\n\"limit\": 1,\n\"window\": \"60\"}}",
+            (3, 3),
+            "api.window",
+            length,
+        ),
+        (
+            "[api]\nwindow = '60s'\nlimit = -1",
+            "{\"api\": {\n\"window\": \"60s\",\n\"limit\": -1}}",
+            (3, 3),
+            "api.limit",
+            "invalid value: integer `-1`",
+        ),
+        (
+            "[api]\nwindow = '60s'\nlimits = 1",
+            "{\"api\": {\n\"window\": \"60s\",\n\"limits\": 1}}",
+            (3, 3),
+            "api.limits",
+            "unknown field `limits`",
+        ),
+        (
+            "[api]\nlimit = 1",
+            "{\"api\": {\n\"limit\": 1}}",
+            (1, 2),
+            "api",
+            "missing field `window`",
+        ),
+        (
+            "[api]\nalgorithm = 'gcra'",
+            "{\"api\": {\n\"algorithm\": \"gcra\"}}",
+            (2, 2),
+            "api.algorithm",
+            "unknown variant `gcra`",
+        ),
+        (
+            "\n[api]\nlimit = 1\nwindow = '60s'\nalign = 'first'",
+            "{\"api\": {\n\"limit\": 1,\n\"window\": \"60s\",\n\"align\": \"first\"}}",
+            (2, 4),
+            "api",
+            "a token bucket has no align",
+        ),
+        (
+            "ok = '1/1s'\n[api]\nlimit = 0\nwindow = '60s'",
+            "{\"ok\": \"1/1s\",\n\"api\": {\"limit\": 0,\n\"window\": \"60s\"}}",
+            (2, 3),
+            "api",
+            "limit is 0, the least is 1",
+        ),
+        ("api = '1/0s'", r#"{"api": "1/0s"}"#, (1, 1), "api", "window has no length"),
+        ("api = '1/1s'\n[", "{\"api\": \"1/1s\",\n[", (2, 2), "", ""),
+        ("api = '1/1s'\napi = '2/1s'", "{\"api\": \"1/1s\",\n\"api\": \"2/1s\"}", (2, 2), "", ""),
+    ] {
+        for (name, text, expected) in [("l.toml", toml, toml_line), ("l.json", json, json_line)] {
+            let (line, found, said) = wrong(name, text);
+            assert_eq!(line, expected, "{text}: {found}: {said}");
+            assert!(field.is_empty() || field == found, "{text}: {found}: {said}");
+            assert!(said.contains(message), "{text}: {found}: {said}");
+            assert!(!said.is_empty() && !said.contains(" at line "), "{text}: {said}");
+        }
+    }
+    let (line, _, message) = wrong("l.json", "{\"api\": \"1/1s\"}\n{}");
+    assert_eq!((line, message.as_str()), (2, "trailing characters"));
+}
+
+// FAULTS 11.
+#[test]
+fn a_bad_name_is_refused_where_it_stands() {
+    let (line, field, message) = wrong("l.toml", "ok = '1/1s'\n\"a b\" = '1/1s'");
+    assert_eq!((line, field.as_str()), (2, "a b"));
+    assert!(message.starts_with("name is not 1 to 64 characters"), "{message}");
+    for name in ["", "{}", "a\\r\\nb", "é", "A"] {
+        let (_, _, message) = wrong("l.json", &format!("{{\"{name}\": \"1/1s\"}}"));
+        assert!(message.starts_with("name is not 1 to 64 characters"), "{message}");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_or_of_another_format_is_a_typed_error() {
+    let missing = LimitsFile::open(Path::new("/nowhere/limits.toml"));
+    assert!(matches!(missing, Err(FileError::Read { .. })));
+    for name in ["limits.yaml", "limits", "limits.TOML"] {
+        let error = File::new(name, "").open();
+        assert!(matches!(error, Err(FileError::Format { .. })), "{name}");
+    }
+}
+
+#[test]
+fn a_reload_updates_all_limits_or_none() -> Outcome {
+    let file = File::new("l.toml", "a = '10/1s'\nb = '10/1s'");
+    let limits = file.open()?;
+    let store = Memory::new();
+    let a = Limiter::with_policies(store.clone(), limits.live("a")?)?;
+    let b = Limiter::with_policies(store, limits.live("b")?)?;
+    let both = || [a.policy("key").limit(), b.policy("key").limit()];
+
+    for (text, reason) in [
+        ("a = '20/1s'\nb = '20/1'", "l.toml, line 2, b: a length is"),
+        ("a = '20/1s'\nb = '0/1s'", "l.toml, line 2, b: limit is 0"),
+        ("a = '20/1s'", "l.toml has no limit b"),
+        ("", "l.toml has no limit a"),
+        (
+            "a = '20/1s'\n[b]\nalgorithm = 'fixed_window'\nlimit = 20\nwindow = '1s'",
+            "l.toml, b: a fixed window cannot carry over what a token bucket has stored",
+        ),
+    ] {
+        file.write(text);
+        let error = limits.reload().expect_err(text).to_string();
+        assert!(error.contains(reason), "{error}");
+        assert_eq!(both(), [10, 10], "{text}");
+    }
+    fs::remove_file(file.path())?;
+    assert!(matches!(limits.reload(), Err(FileError::Read { .. })));
+    assert_eq!(both(), [10, 10]);
+
+    file.write("a = '20/1s'\nb = '30/1s'\nc = '40/1s'");
+    assert!(matches!(limits.live("c"), Err(FileError::Missing { .. })));
+    limits.reload()?;
+    assert_eq!(both(), [20, 30]);
+    assert_eq!(limits.live("c")?.current().limit(), 40);
+    Ok(())
+}
+
+// FAULTS 17.
+#[test]
+fn another_algorithm_comes_with_a_reload_where_keys_start_anew() -> Outcome {
+    let file = File::new("l.toml", "a = '10/1d'");
+    let kept = file.open()?;
+    let anew = kept.clone().with_carry_over(CarryOver::Reset);
+    let [by_kept, by_anew] = [&kept, &anew]
+        .map(|limits| Limiter::with_policies(Memory::new(), limits.live("a").unwrap()).unwrap());
+    for limiter in [&by_kept, &by_anew] {
+        assert!(limiter.check_n("key", 10)?.is_allowed());
+    }
+    file.write("b = '1/1s'\n[a]\nalgorithm = 'fixed_window'\nlimit = 20\nwindow = '1d'");
+    let refused = kept.reload();
+    assert!(matches!(
+        refused,
+        Err(FileError::Change { source: ConfigError::AlgorithmChange { .. }, .. })
+    ));
+    anew.reload()?;
+    assert_eq!(by_kept.peek("key")?.remaining, 0);
+    assert_eq!(by_anew.peek("key")?.remaining, 20);
+    assert_eq!(anew.live("b")?.current().carry_over(), CarryOver::Reset, "new ones as well");
+    Ok(())
+}
+
+#[test]
+fn a_watched_file_is_reloaded_however_it_is_replaced_until_the_watch_is_dropped() -> Outcome {
+    let file = File::new("l.toml", "a = '10/1s'");
+    let limits = file.open()?;
+    let limit = limits.live("a")?;
+    let (told, heard) = mpsc::channel();
+    let watch = limits.watch(Duration::from_millis(1), move |outcome| {
+        let _ = told.send(outcome.map_err(|error| error.to_string()));
+    })?;
+    let next = || heard.recv_timeout(Duration::from_secs(60));
+
+    file.replace("a = '20/1s'");
+    assert_eq!(next()?, Ok(()));
+    assert_eq!(limit.current().limit(), 20);
+
+    file.replace("a = '30/1'");
+    let error = next()?.expect_err("a length without a unit");
+    assert!(error.contains("l.toml, line 1, a: a length is"), "{error}");
+    assert_eq!(limit.current().limit(), 20);
+
+    fs::remove_file(file.path())?;
+    let error = next()?.expect_err("no file");
+    assert!(error.contains("cannot be read"), "{error}");
+
+    file.replace("a = '40/1s'");
+    assert_eq!(next()?, Ok(()));
+    assert_eq!(limit.current().limit(), 40);
+
+    drop(watch);
+    assert!(matches!(next(), Err(mpsc::RecvTimeoutError::Disconnected)), "the thread has ended");
+    file.replace("a = '50/1s'");
+    assert_eq!(limit.current().limit(), 40);
+    Ok(())
+}

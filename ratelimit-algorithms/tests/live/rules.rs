@@ -1,0 +1,109 @@
+//! Limits as a configuration has them.
+
+use std::time::Duration;
+
+use ratelimit_algorithms::{
+    Adaptive, Algorithm, Align, ConfigError, FixedWindow, LeakyBucket, Rule, Scope,
+    SlidingWindowCounter, SlidingWindowLog, TokenBucket,
+};
+
+use crate::Outcome;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[track_caller]
+fn reads<A>(json: &str, paved: A)
+where
+    A: TryInto<Algorithm, Error = ConfigError>,
+{
+    let rule: Rule = serde_json::from_str(json).unwrap();
+    assert_eq!(Ok(Algorithm::from(rule)), paved.try_into());
+}
+
+#[test]
+fn each_algorithm_can_be_written_with_all_it_may_have() {
+    reads(r#""100/1m""#, TokenBucket::per_minute(100));
+    reads(r#"{"limit": 100, "window": "60s"}"#, TokenBucket::per_minute(100));
+    reads(
+        r#"{"algorithm": "token_bucket", "limit": 100, "window": "60s", "burst": 200,
+            "refill_rate": 0.5, "initial": 10}"#,
+        TokenBucket::per_minute(100).burst(200).refill_rate(0.5).initial(10),
+    );
+    reads(
+        r#"{"algorithm": "leaky_bucket", "limit": 100, "window": "60s", "capacity": 20,
+            "leak_rate": 3, "queue": "1s500ms"}"#,
+        LeakyBucket::per_minute(100)
+            .capacity(20)
+            .leak_rate(3.0)
+            .queue(Duration::from_millis(1_500)),
+    );
+    for (name, align) in [("epoch", Align::Epoch), ("first", Align::First)] {
+        let json = r#"{"algorithm": "fixed_window", "limit": 100, "window": "60s", "align": "#;
+        reads(&format!("{json}{name:?}}}"), FixedWindow::per_minute(100).align(align));
+    }
+    reads(
+        r#"{"algorithm": "sliding_window_log", "limit": 100, "window": "60s", "entries_max": 9}"#,
+        SlidingWindowLog::per_minute(100).entries_max(9),
+    );
+    reads(
+        r#"{"algorithm": "sliding_window_counter", "limit": 100, "window": "60s"}"#,
+        SlidingWindowCounter::per_minute(100),
+    );
+    for (name, scope) in [("per_key", Scope::PerKey), ("shared", Scope::Shared)] {
+        let json = r#"{"algorithm": "adaptive", "limit": 100, "window": "60s",
+            "burst_multiplier": 3, "adaptive_window": "2m", "high_load_threshold": 0.9,
+            "low_load_threshold": 0.1, "penalty": 0.25, "scope": "#;
+        let adaptive = Adaptive::per(100, MINUTE)
+            .burst_multiplier(3.0)
+            .adaptive_window(2 * MINUTE)
+            .high_load_threshold(0.9)
+            .low_load_threshold(0.1)
+            .penalty(0.25)
+            .scope(scope);
+        reads(&format!("{json}{name:?}}}"), adaptive);
+    }
+}
+
+// FAULTS 19.
+#[test]
+fn a_field_that_the_algorithm_does_not_have_is_refused() -> Outcome {
+    let fields = [
+        ("burst", "1", &["token_bucket"]),
+        ("refill_rate", "1", &["token_bucket"]),
+        ("initial", "1", &["token_bucket"]),
+        ("capacity", "1", &["leaky_bucket"]),
+        ("leak_rate", "1", &["leaky_bucket"]),
+        ("queue", "\"1s\"", &["leaky_bucket"]),
+        ("align", "\"first\"", &["fixed_window"]),
+        ("entries_max", "1", &["sliding_window_log"]),
+        ("burst_multiplier", "1", &["adaptive"]),
+        ("adaptive_window", "\"1s\"", &["adaptive"]),
+        ("high_load_threshold", "1", &["adaptive"]),
+        ("low_load_threshold", "0.1", &["adaptive"]),
+        ("penalty", "0.1", &["adaptive"]),
+        ("scope", "\"shared\"", &["adaptive"]),
+    ];
+    let algorithms = [
+        "token_bucket",
+        "leaky_bucket",
+        "fixed_window",
+        "sliding_window_log",
+        "sliding_window_counter",
+        "adaptive",
+    ];
+    for (field, value, has_it) in fields {
+        for algorithm in algorithms {
+            let json = format!(
+                r#"{{"algorithm": "{algorithm}", "limit": 1, "window": "60s", "{field}": {value}}}"#
+            );
+            let read = serde_json::from_str::<Rule>(&json);
+            if has_it.contains(&algorithm) {
+                read.map_err(|error| format!("{json}: {error}"))?;
+            } else {
+                let error = read.expect_err(&json).to_string();
+                assert!(error.contains(&format!("has no {field}")), "{error}");
+            }
+        }
+    }
+    Ok(())
+}
