@@ -22,6 +22,27 @@
 //! # }
 //! ```
 //!
+//! Where a denial should be an error, acquire a [`Permit`]; with the feature `macros` a function
+//! asks for its own:
+//!
+#![cfg_attr(feature = "macros", doc = "```")]
+#![cfg_attr(not(feature = "macros"), doc = "```ignore")]
+//! use std::sync::LazyLock;
+//! use ratelimit_algorithms::{AcquireError, Limiter, TokenBucket, rate_limit};
+//! use ratelimit_memory::Memory;
+//!
+//! static EXPORTS: LazyLock<Limiter<Memory>> = LazyLock::new(|| {
+//!     Limiter::new(Memory::new(), "exports", TokenBucket::per_minute(10)).expect("fine numbers")
+//! });
+//!
+//! #[rate_limit(limiter = EXPORTS, key = format!("user:{user_id}"), cost = 5)]
+//! fn export(user_id: u64) -> Result<String, AcquireError> {
+//!     Ok(format!("all of {user_id}"))
+//! }
+//!
+//! assert!(export(42).is_ok() && export(42).is_ok() && export(42).is_err());
+//! ```
+//!
 //! This crate never reads a clock and keeps no state: both are the store's.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -30,6 +51,7 @@ mod error;
 mod limiter;
 mod limits;
 mod paved;
+mod permit;
 mod policies;
 
 pub use crate::{
@@ -40,6 +62,7 @@ pub use crate::{
     paved::{
         Adaptive, FixedWindow, LeakyBucket, SlidingWindowCounter, SlidingWindowLog, TokenBucket,
     },
+    permit::{AcquireError, Permit},
     policies::{Policies, Visit},
 };
 pub use ratelimit_backend::{
@@ -51,6 +74,11 @@ pub use ratelimit_core::{
     Micros, Outcome, Policy, Receipt, Source, Timestamp, WINDOW_MAX, adaptive::Scope,
     fixed_window::Align,
 };
+#[cfg(feature = "macros")]
+pub use ratelimit_macros::rate_limit;
+
+#[cfg(feature = "macros")]
+pub use ratelimit_macros::rate_limit;
 
 /// The README's examples are tests.
 #[cfg(doctest)]

@@ -29,7 +29,7 @@ struct Asked<'a, B> {
 pub trait Limit: sealed::Limit {}
 
 mod sealed {
-    use super::{AsyncLimiter, Backend, Policies};
+    use super::{Action, AsyncLimiter, Backend, Batch, Policies};
 
     #[expect(unnameable_types, reason = "sealed")]
     pub trait Limit {
@@ -39,6 +39,9 @@ mod sealed {
         type Policies: Policies;
 
         fn limiter(&self) -> &AsyncLimiter<Self::Backend, Self::Policies>;
+
+        /// Does what can be done without waiting for others to be polled.
+        fn apply_in_drop(&self, batch: Batch<'_>, action: Action);
     }
 }
 
@@ -52,6 +55,11 @@ impl<B: SyncBackend, P: Policies> sealed::Limit for Limiter<B, P> {
     fn limiter(&self) -> &AsyncLimiter<B, P> {
         self.as_async()
     }
+
+    fn apply_in_drop(&self, batch: Batch<'_>, action: Action) {
+        // Nobody is there to be told of an error.
+        let _ = self.as_async().backend().apply_now(batch, action);
+    }
 }
 
 impl<B: Backend, P: Policies> Limit for AsyncLimiter<B, P> {}
@@ -63,6 +71,10 @@ impl<B: Backend, P: Policies> sealed::Limit for AsyncLimiter<B, P> {
 
     fn limiter(&self) -> &Self {
         self
+    }
+
+    fn apply_in_drop(&self, batch: Batch<'_>, action: Action) {
+        drop(self.backend().apply(batch, action));
     }
 }
 

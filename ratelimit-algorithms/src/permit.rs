@@ -1,0 +1,282 @@
+//! Permits that somebody holds: a denial is an error, and what was not needed is given back.
+
+use std::{borrow::Cow, fmt};
+
+use ratelimit_backend::{Backend, SyncBackend};
+use ratelimit_core::{Action, Batch, Check, Decision, Micros, Policy, Receipt};
+
+use crate::{
+    AsyncLimiter, Error, Limit, Limiter, Policies,
+    async_limiter::{question, the_one},
+};
+
+/// Permits that a key has spent, as a value to hold while the work is done.
+///
+/// Dropped, they stay spent, unless [`refund_on_drop`](Self::refund_on_drop) says otherwise. Where
+/// the cost is known only afterwards, acquire an estimate and [`settle`](Self::settle) it.
+///
+/// What is given back is what is left of this very charge: after its window has gone that is
+/// nothing, so giving back late never makes room that was not there. Nor is anything given back
+/// where the key's policy has changed meanwhile: how much is left was reckoned at the old rate.
+///
+/// ```
+/// use ratelimit_algorithms::{FixedWindow, Limiter};
+/// use ratelimit_memory::Memory;
+///
+/// # fn ask_the_model() -> u64 { 412 }
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let tokens = Limiter::new(Memory::new(), "tokens", FixedWindow::per_minute(10_000))?;
+///
+/// let permit = tokens.acquire_n("user:42", 1_000)?;
+/// let used = ask_the_model();
+/// permit.settle(used)?;
+///
+/// assert_eq!(tokens.peek("user:42")?.remaining, 10_000 - 412);
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "permits that are dropped stay spent"]
+pub struct Permit<'a, L: Limit> {
+    limiter: &'a L,
+    policy: Cow<'a, Policy>,
+    key: &'a [u8],
+    cost: u64,
+    decision: Decision,
+    refunds_on_drop: bool,
+}
+
+/// Why there are no permits.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AcquireError {
+    /// The key has not as many left.
+    #[error("rate limit exceeded, retry after {}", .0.retry_after())]
+    Denied(Decision),
+    /// No decision was made.
+    #[error(transparent)]
+    Failed(#[from] Error),
+}
+
+impl AcquireError {
+    /// The time until the same request would be admitted, if nobody else spends; `None` where no
+    /// decision was made.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Micros> {
+        match self {
+            Self::Denied(decision) => Some(decision.retry_after()),
+            Self::Failed(_) => None,
+        }
+    }
+}
+
+impl<L: Limit> Permit<'_, L> {
+    /// What the limiter said.
+    pub const fn decision(&self) -> &Decision {
+        &self.decision
+    }
+
+    /// Gives the permits back when this is dropped before it is settled: for work that counts only
+    /// if it ends well. Call [`keep`](Self::keep) when it has.
+    ///
+    /// Of an [`AsyncLimiter`] that works on stores that answer at once; on others they stay spent,
+    /// since nothing can be awaited in a drop.
+    pub const fn refund_on_drop(mut self) -> Self {
+        self.refunds_on_drop = true;
+        self
+    }
+
+    /// Leaves the permits spent.
+    pub fn keep(mut self) {
+        self.refunds_on_drop = false;
+    }
+
+    /// What is to be done for the work to have cost `actual`; nothing where that is so already, or
+    /// the receipt is of another policy.
+    fn settlement(&mut self, actual: u64) -> Option<(u64, Action)> {
+        self.refunds_on_drop = false;
+        let excess = actual.saturating_sub(self.cost).min(self.policy.limit());
+        let rest = self.cost.saturating_sub(actual);
+        let is_current = || *self.limiter.limiter().policy(self.key) == *self.policy;
+        match (excess, rest) {
+            (0, 0) => None,
+            (0, rest) => is_current().then_some((rest, Action::Refund)),
+            (excess, _) => Some((excess, Action::Charge)),
+        }
+    }
+
+    fn check(&self, cost: u64) -> Result<Check<'_>, Error> {
+        let check = question(&self.policy, self.key, cost)?;
+        Ok(check.with_receipt(Some(Receipt::of(&self.decision))))
+    }
+}
+
+impl<B: SyncBackend, P: Policies> Permit<'_, Limiter<B, P>> {
+    /// Makes the work have cost `actual`: gives the rest back, or charges what is missing as far
+    /// as the key has it left.
+    ///
+    /// # Errors
+    ///
+    /// When the store did not do it, or may not have done it.
+    pub fn settle(mut self, actual: u64) -> Result<(), Error> {
+        let Some((cost, action)) = self.settlement(actual) else { return Ok(()) };
+        let check = self.check(cost)?;
+        self.limiter.as_async().backend().apply_now(Batch::one(&check), action)?;
+        Ok(())
+    }
+
+    /// Gives all of them back.
+    ///
+    /// # Errors
+    ///
+    /// When the store did not do it, or may not have done it.
+    pub fn refund(self) -> Result<(), Error> {
+        self.settle(0)
+    }
+}
+
+impl<B: Backend, P: Policies> Permit<'_, AsyncLimiter<B, P>> {
+    /// Makes the work have cost `actual`: gives the rest back, or charges what is missing as far
+    /// as the key has it left.
+    ///
+    /// # Errors
+    ///
+    /// When the store did not do it, or may not have done it.
+    pub async fn settle(mut self, actual: u64) -> Result<(), Error> {
+        let Some((cost, action)) = self.settlement(actual) else { return Ok(()) };
+        let check = self.check(cost)?;
+        self.limiter.backend().apply(Batch::one(&check), action).await?;
+        Ok(())
+    }
+
+    /// Gives all of them back.
+    ///
+    /// # Errors
+    ///
+    /// When the store did not do it, or may not have done it.
+    pub async fn refund(self) -> Result<(), Error> {
+        self.settle(0).await
+    }
+}
+
+impl<L: Limit> Drop for Permit<'_, L> {
+    fn drop(&mut self) {
+        if self.refunds_on_drop
+            && let Some((cost, action)) = self.settlement(0)
+            && let Ok(check) = self.check(cost)
+        {
+            self.limiter.apply_in_drop(Batch::one(&check), action);
+        }
+    }
+}
+
+/// Shows no key.
+impl<L: Limit> fmt::Debug for Permit<'_, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { cost, decision, .. } = self;
+        let mut shown = f.debug_struct("Permit");
+        shown.field("cost", cost).field("decision", decision).finish_non_exhaustive()
+    }
+}
+
+impl<B: SyncBackend, P: Policies> Limiter<B, P> {
+    /// Spends one permit of `key`; that it has none left is an error.
+    ///
+    /// # Errors
+    ///
+    /// [`AcquireError::Denied`] if it has none left; when no decision was made.
+    pub fn acquire<'a>(
+        &'a self,
+        key: &'a (impl AsRef<[u8]> + ?Sized),
+    ) -> Result<Permit<'a, Self>, AcquireError> {
+        self.acquire_n(key, 1)
+    }
+
+    /// Spends `cost` permits of `key`; that it has not as many left is an error.
+    ///
+    /// # Errors
+    ///
+    /// As [`acquire`](Self::acquire); if `cost` is zero or can never be admitted.
+    pub fn acquire_n<'a>(
+        &'a self,
+        key: &'a (impl AsRef<[u8]> + ?Sized),
+        cost: u64,
+    ) -> Result<Permit<'a, Self>, AcquireError> {
+        let (key, limiter) = (key.as_ref(), self.as_async());
+        let policy = limiter.policies().policy(key);
+        let check = question(&policy, key, cost)?;
+        let decisions = limiter.backend().apply_now(Batch::one(&check), Action::Spend);
+        permit(self, policy, key, cost, the_one(&decisions.map_err(Error::from)?)?)
+    }
+
+    /// Does `work` if `key` has a permit left for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`acquire`](Self::acquire). What `work` returns, errors too, is its result.
+    pub fn run<T>(
+        &self,
+        key: &(impl AsRef<[u8]> + ?Sized),
+        work: impl FnOnce() -> T,
+    ) -> Result<T, AcquireError> {
+        self.acquire(key)?.keep();
+        Ok(work())
+    }
+}
+
+impl<B: Backend, P: Policies> AsyncLimiter<B, P> {
+    /// Spends one permit of `key`; that it has none left is an error.
+    ///
+    /// # Errors
+    ///
+    /// [`AcquireError::Denied`] if it has none left; when no decision was made.
+    pub async fn acquire<'a>(
+        &'a self,
+        key: &'a (impl AsRef<[u8]> + ?Sized),
+    ) -> Result<Permit<'a, Self>, AcquireError> {
+        self.acquire_n(key, 1).await
+    }
+
+    /// Spends `cost` permits of `key`; that it has not as many left is an error.
+    ///
+    /// # Errors
+    ///
+    /// As [`acquire`](Self::acquire); if `cost` is zero or can never be admitted.
+    pub async fn acquire_n<'a>(
+        &'a self,
+        key: &'a (impl AsRef<[u8]> + ?Sized),
+        cost: u64,
+    ) -> Result<Permit<'a, Self>, AcquireError> {
+        let key = key.as_ref();
+        let policy = self.policies().policy(key);
+        let check = question(&policy, key, cost)?;
+        let decisions = self.backend().apply(Batch::one(&check), Action::Spend).await;
+        permit(self, policy, key, cost, the_one(&decisions.map_err(Error::from)?)?)
+    }
+
+    /// Does `work` if `key` has a permit left for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`acquire`](Self::acquire). What `work` returns, errors too, is its result.
+    pub async fn run<T>(
+        &self,
+        key: &(impl AsRef<[u8]> + ?Sized),
+        work: impl AsyncFnOnce() -> T,
+    ) -> Result<T, AcquireError> {
+        self.acquire(key).await?.keep();
+        Ok(work().await)
+    }
+}
+
+fn permit<'a, L: Limit>(
+    limiter: &'a L,
+    policy: Cow<'a, Policy>,
+    key: &'a [u8],
+    cost: u64,
+    decision: Decision,
+) -> Result<Permit<'a, L>, AcquireError> {
+    if !decision.is_allowed() {
+        return Err(AcquireError::Denied(decision));
+    }
+    Ok(Permit { limiter, policy, key, cost, decision, refunds_on_drop: false })
+}
