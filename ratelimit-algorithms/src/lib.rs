@@ -77,9 +77,6 @@ pub use ratelimit_core::{
 #[cfg(feature = "macros")]
 pub use ratelimit_macros::rate_limit;
 
-#[cfg(feature = "macros")]
-pub use ratelimit_macros::rate_limit;
-
 /// The README's examples are tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
