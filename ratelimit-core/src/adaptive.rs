@@ -174,6 +174,29 @@ impl Quota {
         state.tokens = Level { units, ..level };
     }
 
+    /// The most units that came back between the charge and `now`.
+    fn back(&self, receipt: Receipt, now: Timestamp) -> u64 {
+        let ticks = match now - receipt.at {
+            Micros::ZERO => 0,
+            // A bucket that was full in between counts its ticks from there: one more or less.
+            length => self.tick.whole(length).saturating_add(1),
+        };
+        ticks.saturating_mul(self.load.whole())
+    }
+
+    /// The units of `cost` that fitted beside what the charge left, at the highest load that there
+    /// may have been since.
+    fn uncut(&self, sensor: &Sensor, cost: Cost, receipt: Receipt) -> u64 {
+        let since = sensor.admitted_since(self.sub_window.number(receipt.at));
+        let least = self.load.burst(receipt.load.saturating_add(since));
+        if least == self.load.whole() {
+            return self.units(cost.get());
+        }
+        // Tokens are whole: there may have been a fraction of one more.
+        let room = least.saturating_sub(receipt.level.saturating_add(1));
+        self.units(cost.get().min(room))
+    }
+
     /// When the bucket, refilled for a burst of `burst`, holds `tokens`.
     const fn holds(&self, level: Level, tokens: u64, burst: NonZeroU64) -> Micros {
         let missing = self.units(tokens).saturating_sub(level.units);
@@ -266,11 +289,11 @@ impl Arithmetic for Quota {
         state.log.take(self.window(), now, cost);
     }
 
-    /// What came first is not known of the bucket: all that may have come back since has.
+    /// What came first is not known of the bucket: all that may have come back since has, and
+    /// what a higher load may have cut off is gone.
     fn settle(&self, state: &mut State, now: Timestamp, cost: Cost, receipt: Receipt) {
-        let ticks = self.tick.whole(now - receipt.at).saturating_add(1);
-        let back = ticks.saturating_mul(self.load.whole());
-        self.pour_back(state, now, self.units(cost.get()).saturating_sub(back));
+        let left = self.uncut(&state.sensor, cost, receipt).saturating_sub(self.back(receipt, now));
+        self.pour_back(state, now, left);
         state.log.take_at(receipt.at, self.window(), now, cost);
     }
 
@@ -300,6 +323,7 @@ impl Arithmetic for Quota {
                 effective_burst: burst,
                 used,
                 tokens,
+                admitted,
             },
         }
     }

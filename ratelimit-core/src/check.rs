@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::{fmt, num::NonZeroU64};
 
-use crate::{CostError, Decision, KeyError, Micros, Policy, Timestamp};
+use crate::{CostError, Decision, Detail, KeyError, Micros, Policy, Timestamp};
 
 /// Permits that one request spends: one or more, and no more than its policy can admit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -84,19 +84,32 @@ pub struct Check<'a> {
 /// what has not come back by itself by then, taking it that older charges come back first. So a
 /// refund that comes late never makes room that was not there. (It goes by the times that the
 /// store's clock said. After a step back, or a reset of the key, it may take back what somebody
-/// else has charged since.)
+/// else has charged since; of a bucket, also where an older charge was given back in between, since
+/// this one then began to come back earlier than the receipt knows.)
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Receipt {
     pub(crate) at: Timestamp,
-    /// When the key is as good as new if nobody else spends.
-    pub(crate) until: Timestamp,
+    /// Of a bucket, the units that were missing after the charge; of an adaptive hybrid, the tokens
+    /// that were left.
+    pub(crate) level: u64,
+    /// Of an adaptive hybrid, the requests that its sensor had counted.
+    pub(crate) load: u64,
 }
 
 impl Receipt {
     /// The receipt for what `decision` has charged.
     #[must_use]
     pub fn of(decision: &Decision) -> Self {
-        Self { at: decision.at, until: decision.at + decision.reset_after }
+        let (level, load) = match decision.detail {
+            Detail::TokenBucket { tokens, .. } => {
+                let full = decision.limit.saturating_mul(tokens.denominator.get());
+                (full.saturating_sub(tokens.numerator), 0)
+            }
+            Detail::LeakyBucket { level, .. } => (level.numerator, 0),
+            Detail::Adaptive { tokens, admitted, .. } => (tokens, admitted),
+            _ => (0, 0),
+        };
+        Self { at: decision.at, level, load }
     }
 }
 

@@ -139,6 +139,8 @@ pub enum Detail {
         used: u64,
         /// Whole tokens in the bucket.
         tokens: u64,
+        /// Requests that the load sensor counts.
+        admitted: u64,
     },
 }
 

@@ -129,7 +129,7 @@ impl Arithmetic for Quota {
     }
 
     fn settle(&self, state: &mut Level, now: Timestamp, cost: Cost, receipt: Receipt) {
-        let left = self.rate.units_in(receipt.until - now, self.brim());
+        let left = receipt.level.saturating_sub(self.rate.units_in(now - receipt.at, self.brim()));
         if let Some(cost) = cost.at_most(self.rate.permits_floor(left)) {
             self.refund(state, now, cost);
         }

@@ -61,6 +61,16 @@ impl Sensor {
         self.counts.iter().take(kept).map(|&count| u64::from(count)).sum()
     }
 
+    /// Requests admitted in sub-window `number` and later; as many as can be if it has forgotten.
+    pub(crate) fn admitted_since(&self, number: u64) -> u64 {
+        let Some(later) = self.newest.checked_sub(number) else { return 0 };
+        if u64::from(KEPT) <= later {
+            return u64::MAX;
+        }
+        let kept = usize::try_from(later.saturating_add(1)).unwrap_or(usize::MAX);
+        self.counts.iter().take(kept).map(|&count| u64::from(count)).sum()
+    }
+
     /// Counts one request in sub-window `number`.
     pub(crate) fn record(&mut self, number: u64) {
         let passed = usize::try_from(number.saturating_sub(self.newest)).unwrap_or(usize::MAX);

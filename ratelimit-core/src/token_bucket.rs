@@ -131,7 +131,7 @@ impl Arithmetic for Quota {
     }
 
     fn settle(&self, state: &mut Level, now: Timestamp, cost: Cost, receipt: Receipt) {
-        let left = self.rate.units_in(receipt.until - now, self.full());
+        let left = receipt.level.saturating_sub(self.rate.units_in(now - receipt.at, self.full()));
         if let Some(cost) = cost.at_most(self.rate.permits_floor(left)) {
             self.refund(state, now, cost);
         }

@@ -1,9 +1,9 @@
 //! Promises about one key, each told by itself; random traces cover them as well.
 #![expect(missing_docs, reason = "a promise is its name")]
 
-use ratelimit_core::{Action, Micros};
+use ratelimit_core::{Action, Algorithm, Micros, Policy, Receipt};
 
-use crate::{Subject, rules};
+use crate::{Subject, rules, subject::check};
 
 pub async fn a_peek_changes_nothing(subject: Subject) {
     for policy in rules::one_of_each(10) {
@@ -51,6 +51,60 @@ pub async fn a_refund_gives_back_no_more_than_was_charged(subject: Subject) {
         }
         let most = subject.peek(&policy, "key").await;
         assert!(most.remaining <= policy.limit(), "{policy}: {most:?}");
+    }
+}
+
+pub async fn a_charge_takes_what_fits_without_asking(subject: Subject) {
+    // What remains of an adaptive hybrid is less than what fits: it is of requests, which add load.
+    let is_adaptive = |policy: &Policy| matches!(policy.algorithm(), Algorithm::Adaptive(_));
+    for policy in rules::keys_apart(10).into_iter().filter(|policy| !is_adaptive(policy)) {
+        let before = subject.peek(&policy, "key").await.remaining;
+        let charged = subject.ask(&policy, "key", 2, Action::Charge).await;
+        assert!(charged.is_allowed(), "{policy}: nobody asks: {charged:?}");
+        assert_eq!(charged.remaining, before.saturating_sub(2), "{policy}");
+        let charged = subject.ask(&policy, "key", policy.limit(), Action::Charge).await;
+        assert!(charged.is_allowed(), "{policy}: what does not fit is forgiven: {charged:?}");
+        assert_eq!(charged.remaining, 0, "{policy}");
+        assert!(!subject.spend(&policy, "key", 1).await.is_allowed(), "{policy}");
+    }
+}
+
+pub async fn a_block_denies_until_it_is_over(subject: Subject) {
+    let length = Micros::from_secs(90);
+    for policy in rules::keys_apart(10) {
+        let block = subject.ask(&policy, "key", 1, Action::Block(length)).await;
+        assert!(block.is_allowed(), "{policy}: {block:?}");
+        let end = subject.now() + length;
+        let shorter = Action::Block(Micros::new(1));
+        assert_eq!(subject.ask(&policy, "key", 1, shorter).await.remaining, 0, "{policy}");
+
+        let denial = subject.spend(&policy, "key", 1).await;
+        assert!(length <= denial.retry_after(), "{policy}: {denial:?}");
+        subject.set(end - Micros::new(1));
+        let denial = subject.spend(&policy, "key", 1).await;
+        assert!(!denial.is_allowed() && denial.remaining == 0, "{policy}: {denial:?}");
+        assert!(subject.spend(&policy, "other", 1).await.is_allowed(), "{policy}");
+        subject.set(subject.now() + denial.retry_after());
+        assert!(subject.spend(&policy, "key", 1).await.is_allowed(), "{policy}: it is over");
+
+        let _ = subject.ask(&policy, "key", 1, Action::Block(length)).await;
+        subject.reset(&policy, "key").await;
+        let fresh = subject.peek(&policy, "unseen").await;
+        assert_eq!(subject.peek(&policy, "key").await, fresh, "{policy}: a reset ends it");
+    }
+}
+
+pub async fn a_late_refund_of_a_charge_gives_back_nothing_of_others(subject: Subject) {
+    for policy in rules::keys_apart(10) {
+        let charge = subject.spend(&policy, "key", 3).await;
+        assert!(charge.is_allowed(), "{policy}: {charge:?}");
+        subject.advance(charge.reset_after);
+        subject.fill(&policy, "key").await;
+        let before = subject.peek(&policy, "key").await;
+        let late = check(&policy, b"key", 3).with_receipt(Some(Receipt::of(&charge)));
+        let answer = subject.apply(&[late], Action::Refund).await.expect("the store decides");
+        assert_eq!(answer[0].remaining, before.remaining, "{policy}: what others spent stays");
+        assert_eq!(subject.peek(&policy, "key").await, before, "{policy}");
     }
 }
 

@@ -158,6 +158,9 @@ promises! { $
         a_denial_charges_nothing
         a_reset_makes_a_key_as_good_as_new
         a_refund_gives_back_no_more_than_was_charged
+        a_charge_takes_what_fits_without_asking
+        a_block_denies_until_it_is_over
+        a_late_refund_of_a_charge_gives_back_nothing_of_others
         retry_after_is_neither_early_nor_late
         reset_after_is_neither_early_nor_late
         a_clock_that_steps_back_grants_nothing;

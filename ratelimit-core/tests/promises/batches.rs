@@ -164,7 +164,7 @@ fn keys_that_share_a_sensor_share_its_load_and_nothing_else() {
     for (scope, expected) in [(Scope::PerKey, 20), (Scope::Shared, 10)] {
         let rule = Rule::Adaptive(Adaptive::new(10, 1_000_000, scope));
         let (other, now) = beside_a_busy_key(&rule);
-        assert_eq!(other.peek(now, 1).detail, effective(expected), "{scope:?}");
+        assert_eq!(effective_burst(&other.peek(now, 1)), expected, "{scope:?}");
     }
 }
 
@@ -177,10 +177,13 @@ fn beside_a_busy_key(rule: &Rule) -> (Subject, u64) {
     (Subject { record: None, ..busy }, start + 10_000_000)
 }
 
-/// What an unused adaptive hybrid sees at that effective burst.
-fn effective(effective_burst: u64) -> Detail {
-    let layer = Layer::SlidingWindow;
-    Detail::Adaptive { layer, effective_burst, used: 0, tokens: effective_burst }
+/// What an adaptive hybrid may burst to, of a key that has not spent.
+fn effective_burst(decision: &Decision) -> u64 {
+    let Detail::Adaptive { layer, effective_burst, used, tokens, .. } = decision.detail else {
+        unreachable!("the rule is adaptive")
+    };
+    assert_eq!((layer, used, tokens), (Layer::SlidingWindow, 0, effective_burst));
+    effective_burst
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod trace;
 
 mod agreement;
 mod batches;
+mod blocks;
 mod bounds;
 mod carry_over;
 mod clock;
@@ -19,4 +20,5 @@ mod denial;
 mod drift;
 mod encoding;
 mod extremes;
+mod settling;
 mod tightness;

@@ -1,7 +1,8 @@
 //! A key under test: the only place that calls [`apply`].
 
 use ratelimit_core::{
-    Action, Batch, Check, Decision, Key, Micros, Policy, Record, StateError, Timestamp, apply,
+    Action, Batch, Check, Decision, Key, Micros, Policy, Receipt, Record, StateError, Timestamp,
+    apply,
 };
 
 use crate::rule::Rule;
@@ -37,6 +38,16 @@ impl Subject {
         self.act(Action::Refund, now, cost)
     }
 
+    /// Gives back what is left of `cost` permits of the charge that `receipt` is of.
+    pub(crate) fn settle(&mut self, now: u64, cost: u64, receipt: Receipt) -> Decision {
+        let decision = self.apply(Action::Refund, now, cost, Some(receipt));
+        decision.expect("the record is of the policy's algorithm")
+    }
+
+    pub(crate) fn block(&mut self, now: u64, length: u64) -> Decision {
+        self.act(Action::Block(Micros::new(length)), now, 1)
+    }
+
     pub(crate) fn reset(&mut self, now: u64) -> Decision {
         self.act(Action::Reset, now, 1)
     }
@@ -51,8 +62,19 @@ impl Subject {
         now: u64,
         cost: u64,
     ) -> Result<Decision, StateError> {
+        self.apply(action, now, cost, None)
+    }
+
+    fn apply(
+        &mut self,
+        action: Action,
+        now: u64,
+        cost: u64,
+        receipt: Option<Receipt>,
+    ) -> Result<Decision, StateError> {
         let key = Key::new("key").expect("a short key");
         let check = Check::new(&self.policy, key, cost).expect("a cost within the limit");
+        let check = check.with_receipt(receipt);
         let batch = Batch::one(&check);
         let mut records = [self.record.take(), self.sensor.take()];
         let slots = batch.slots().count();

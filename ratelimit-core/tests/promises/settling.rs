@@ -1,0 +1,202 @@
+//! Charging an estimate and settling for less never makes room that was not there.
+//!
+//! The promise, exactly: had each charge been what it was settled for from the start, everything
+//! that was admitted would have been admitted then, too.
+
+use proptest::prelude::*;
+use ratelimit_core::{Detail, Receipt};
+
+use crate::{
+    rule::{self, Rule, one_of_each, share_of},
+    subject::{Subject, reset_after},
+    trace::{Course, Step, history, shares, spending, worn},
+};
+
+/// What becomes of a charge: how much of it is kept, in parts per million of all above one permit,
+/// and how many steps later that is known.
+type Plan = Option<(u64, usize)>;
+
+/// A charge that was admitted: when, and what it came to in the end.
+#[derive(Debug)]
+struct Charge {
+    at: u64,
+    cost: u64,
+}
+
+/// A charge that is to be settled.
+struct Open {
+    due: usize,
+    charge: usize,
+    keep: u64,
+    receipt: Receipt,
+}
+
+proptest! {
+    // FAULTS 24.
+    #[test]
+    fn settling_for_less_mints_no_permit(
+        rule in rule::any(),
+        history in spending(),
+        plans in prop::collection::vec(plan(), 32),
+    ) {
+        mints_nothing(&rule, &history, &plans)?;
+    }
+
+    // FAULTS 24.
+    #[test]
+    fn settling_for_less_mints_no_permit_where_the_load_cuts_the_burst(
+        rule in rule::adaptive(),
+        history in spending(),
+        plans in prop::collection::vec(plan(), 32),
+    ) {
+        mints_nothing(&rule, &history, &plans)?;
+    }
+
+    // FAULTS 24.
+    #[test]
+    fn settling_at_once_gives_back_what_was_not_needed(
+        rule in rule::any(),
+        history in history(),
+        share in shares(),
+        keep in shares(),
+    ) {
+        let (mut subject, now) = worn(&rule, &history);
+        let cost = 1 + share_of(subject.limit() - 1, share);
+        let keep = 1 + share_of(cost - 1, keep);
+        let mut exact = subject.clone();
+        let spent = subject.spend(now, cost);
+        if !spent.is_allowed() || keep == cost {
+            return Ok(());
+        }
+        prop_assert!(exact.spend(now, keep).is_allowed());
+        let settled = subject.settle(now, cost - keep, Receipt::of(&spent));
+        let exact = exact.peek(now, 1).remaining;
+        // Of an adaptive hybrid only whole tokens are known to have been left.
+        let most_lost = u64::from(rule.is_adaptive() && settled.remaining < exact);
+        prop_assert_eq!(settled.remaining + most_lost, exact);
+    }
+
+    // FAULTS 24.
+    #[test]
+    fn a_receipt_gives_nothing_back_once_the_key_would_be_as_good_as_new(
+        rule in rule::any(),
+        history in history(),
+        share in shares(),
+        later in 0_u64..=1_000_000,
+    ) {
+        let (mut subject, now) = worn(&rule, &history);
+        let cost = 1 + share_of(subject.limit() - 1, share);
+        let spent = subject.spend(now, cost);
+        if !spent.is_allowed() {
+            return Ok(());
+        }
+        let then = now + reset_after(&spent) + share_of(rule.span(), later);
+        subject.drain(then);
+        let before = subject.peek(then, 1);
+        let settled = subject.settle(then, cost, Receipt::of(&spent));
+        prop_assert_eq!(settled.remaining, before.remaining);
+    }
+
+    #[test]
+    fn a_charge_takes_what_fits_and_no_more(
+        rule in rule::any(),
+        history in history(),
+        share in shares(),
+    ) {
+        let (mut subject, now) = worn(&rule, &history);
+        let cost = 1 + share_of(subject.limit() - 1, share);
+        let (mut exact, before) = (subject.clone(), subject.peek(now, 1));
+        let charged = subject.act(ratelimit_core::Action::Charge, now, cost);
+        prop_assert!(charged.is_allowed());
+        let fits = cost.min(before.remaining);
+        if let (Detail::Adaptive { used: before, .. }, Detail::Adaptive { used: after, .. }) =
+            (before.detail, charged.detail)
+        {
+            prop_assert_eq!(after, before + fits, "the load is of requests, and stays");
+        } else {
+            if 0 < fits {
+                prop_assert!(exact.spend(now, fits).is_allowed());
+            }
+            prop_assert_eq!(charged.remaining, before.remaining - fits);
+            prop_assert_eq!(charged.detail, exact.peek(now, 1).detail);
+        }
+    }
+}
+
+fn plan() -> impl Strategy<Value = Plan> {
+    prop::option::of((prop_oneof![Just(0), 0_u64..=1_000_000], 0_usize..8))
+}
+
+const fn has_bucket(rule: &Rule) -> bool {
+    matches!(rule, Rule::TokenBucket { .. } | Rule::LeakyBucket { .. } | Rule::Adaptive(_))
+}
+
+/// Plays a history whose charges are settled as planned; then, what it admitted, at the costs that
+/// it came to.
+fn mints_nothing(
+    rule: &Rule,
+    (start, steps): &(u64, Vec<Step>),
+    plans: &[Plan],
+) -> Result<(), TestCaseError> {
+    // A key that starts low has more while it is known, and settling is a sign of life.
+    if rule.starts_low() {
+        return Ok(());
+    }
+    let (mut subject, mut course) = (Subject::new(rule), Course::new(rule, *start));
+    let (mut charges, mut open): (Vec<Charge>, Vec<Open>) = (Vec::new(), Vec::new());
+    for ((number, step), plan) in steps.iter().enumerate().zip(plans) {
+        let (at, cost) = (course.go(step.wait), step.cost(subject.limit()));
+        for Open { charge, keep, receipt, .. } in open.extract_if(.., |open| open.due <= number) {
+            let charge = &mut charges[charge];
+            if keep < charge.cost {
+                course.saw(subject.settle(at, charge.cost - keep, receipt));
+                charge.cost = keep;
+            }
+        }
+        let decision = subject.spend(at, cost);
+        course.saw(decision);
+        if decision.is_allowed() {
+            // What is left of a bucket's charge depends on those before it: one at a time.
+            if let Some((keep, later)) = plan.filter(|_| open.is_empty() || !has_bucket(rule)) {
+                let (keep, receipt) = (1 + share_of(cost - 1, keep), Receipt::of(&decision));
+                open.push(Open { due: number + later, charge: charges.len(), keep, receipt });
+            }
+            charges.push(Charge { at, cost });
+        }
+    }
+    let left = subject.peek(course.now, 1).remaining;
+    let mut exact = Subject::new(rule);
+    for charge in &charges {
+        let decision = exact.spend(charge.at, charge.cost);
+        prop_assert!(decision.is_allowed(), "{charge:?} of {charges:?}: {decision:?}");
+    }
+    let exact = exact.peek(course.now, 1).remaining;
+    prop_assert!(left <= exact, "{left} are left, but {exact} of {charges:?}");
+    Ok(())
+}
+
+// FAULTS 24.
+#[test]
+fn a_charge_that_is_settled_for_nothing_is_given_back_whole() {
+    for rule in one_of_each() {
+        let (mut subject, now) = (Subject::new(&rule), 1_700_000_000_000_000);
+        let fresh = subject.peek(now, 1).remaining;
+        let spent = subject.spend(now, 5.min(fresh));
+        let settled = subject.settle(now, 5.min(fresh), Receipt::of(&spent));
+        assert!(settled.is_allowed());
+        let left = subject.peek(now, 1).remaining;
+        assert_eq!(left, fresh, "{rule:?}: {settled:?}");
+    }
+}
+
+// FAULTS 24.
+#[test]
+fn many_permits_a_microsecond_are_settled_to_the_permit() {
+    let rule =
+        Rule::TokenBucket { capacity: 100, refill: 10_000_000, period: 1_000_000, initial: 100 };
+    let (mut subject, now) = (Subject::new(&rule), 1_700_000_000_000_000);
+    let spent = subject.spend(now, 15);
+    assert!(subject.spend(now + 1, 20).is_allowed());
+    let settled = subject.settle(now + 1, 15, Receipt::of(&spent));
+    assert_eq!(settled.remaining, 80, "5 of the 15 were still missing, not 10");
+}
