@@ -69,6 +69,25 @@ impl<'a> Reply<'a> {
     ) -> Self {
         Self(State::Waiting(Box::pin(answer)))
     }
+
+    /// Whether the answer is known already.
+    #[must_use]
+    pub const fn is_ready(&self) -> bool {
+        matches!(self.0, State::Ready(_))
+    }
+
+    /// The reply that `next` makes of the answer: at once, if that is known already.
+    pub fn then(
+        self,
+        next: impl FnOnce(Result<Decisions, BackendError>) -> Result<Decisions, BackendError>
+        + Send
+        + 'a,
+    ) -> Self {
+        match self.0 {
+            State::Ready(answer) => Self(State::Ready(answer.map(next))),
+            State::Waiting(answer) => Self::waiting(async move { next(answer.await) }),
+        }
+    }
 }
 
 impl Future for Reply<'_> {
