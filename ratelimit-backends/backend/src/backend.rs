@@ -72,6 +72,15 @@ impl<'a> Reply<'a> {
         Self(State::Waiting(Box::pin(answer)))
     }
 
+    /// The answer, if it is known already.
+    #[must_use]
+    pub const fn as_ready(&self) -> Option<&Result<Decisions, BackendError>> {
+        match &self.0 {
+            State::Ready(answer) => answer.as_ref(),
+            State::Waiting(_) => None,
+        }
+    }
+
     /// The answer, if it was ready from the start. `None` of a reply that takes time and has not
     /// been polled: nothing was done.
     #[must_use]
@@ -79,6 +88,19 @@ impl<'a> Reply<'a> {
         match self.0 {
             State::Ready(answer) => answer,
             State::Waiting(_) => None,
+        }
+    }
+
+    /// The reply that `next` makes of the answer: at once, if that is known already.
+    pub fn then(
+        self,
+        next: impl FnOnce(Result<Decisions, BackendError>) -> Result<Decisions, BackendError>
+        + Send
+        + 'a,
+    ) -> Self {
+        match self.0 {
+            State::Ready(answer) => Self(State::Ready(answer.map(next))),
+            State::Waiting(answer) => Self::waiting(async move { next(answer.await) }),
         }
     }
 }

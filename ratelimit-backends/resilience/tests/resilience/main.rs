@@ -1,0 +1,13 @@
+//! What the wrappers promise, each over a store that fails on cue.
+
+mod faulty;
+
+mod breaker;
+#[cfg(feature = "tokio")]
+mod deadline;
+mod deny_cache;
+mod fallback;
+mod lists;
+#[cfg(feature = "tokio")]
+mod resilient;
+mod shadow;
