@@ -58,6 +58,15 @@ enum State<'a> {
 type Answer = Result<Decisions, BackendError>;
 
 impl<'a> Reply<'a> {
+    /// The answer, if it is known already and was not taken yet.
+    #[must_use]
+    pub const fn as_ready(&self) -> Option<&Result<Decisions, BackendError>> {
+        match &self.0 {
+            State::Ready(answer) => answer.as_ref(),
+            State::Waiting(_) => None,
+        }
+    }
+
     /// A reply that is known already.
     pub const fn ready(answer: Result<Decisions, BackendError>) -> Self {
         Self(State::Ready(Some(answer)))
