@@ -1,0 +1,176 @@
+//! Totals add up to what was asked.
+
+use std::{num::NonZeroU32, thread, time::Duration};
+
+use ratelimit_algorithms::{AsyncLimiter, FixedWindow, Limiter, Limits};
+use ratelimit_backend::{BackendError, ErrorKind};
+use ratelimit_core::Source;
+use ratelimit_metrics::{Observed, Statistics};
+
+use crate::support::{Failing, decision, memory, policy, shared, tell, three};
+
+// FAULTS 196.
+#[test]
+fn allowed_denied_and_errors_are_all_calls_that_returned() {
+    let (theirs, statistics) = shared(Statistics::new());
+    let limiter = three(Observed::new(Failing::new(ErrorKind::Timeout), theirs), "api");
+    for _ in 0..5 {
+        let _ = limiter.check("user");
+        let _ = limiter.check("fail");
+    }
+
+    let snapshot = statistics.snapshot();
+    let calls = snapshot.calls;
+    assert_eq!((calls.allowed, calls.denied, calls.errors, calls.done), (3, 2, 5, 0));
+    assert_eq!(calls.total(), 10);
+    let [api] = &*snapshot.limiters else { panic!("one limiter") };
+    assert_eq!((api.limiter.as_str(), api.algorithm), ("api", "token bucket"));
+    assert_eq!((api.allowed.store, api.denied.store, api.errors.timeout), (3, 2, 5));
+    assert_eq!(api.total(), 10);
+}
+
+// FAULTS 196.
+#[test]
+fn threads_at_once_lose_no_count() {
+    const EACH: u64 = 20_000;
+    let (theirs, statistics) = shared(Statistics::new());
+    let store = Observed::new(Failing::new(ErrorKind::Unavailable), theirs);
+    thread::scope(|scope| {
+        for name in ["a", "b", "a", "b"] {
+            let store = store.clone();
+            scope.spawn(move || {
+                let limiter = three(store, name);
+                for n in 0..EACH {
+                    let _ = limiter.check(if n % 4 == 0 { "fail" } else { "user" });
+                }
+            });
+        }
+    });
+
+    let snapshot = statistics.snapshot();
+    assert_eq!(snapshot.calls.total(), 4 * EACH);
+    assert_eq!((snapshot.calls.allowed, snapshot.calls.errors), (6, EACH));
+    let totals = snapshot.limiters.iter().map(|limiter| limiter.total());
+    assert_eq!(totals.collect::<Vec<_>>(), [2 * EACH, 2 * EACH]);
+}
+
+// FAULTS 196.
+#[test]
+fn fallbacks_and_capacity_are_told_apart() {
+    let statistics = Statistics::new();
+    let api = policy("api");
+    for source in [Source::Store, Source::Local, Source::Open, Source::Open, Source::Shadow] {
+        tell(&statistics, &api, "k", Ok(&decision(&api, true, source)));
+    }
+    tell(&statistics, &api, "k", Ok(&decision(&api, false, Source::Local)));
+    tell(&statistics, &api, "k", Err(&BackendError::not_applied(ErrorKind::Capacity)));
+    tell(&statistics, &api, "k", Err(&BackendError::unknown(ErrorKind::Timeout)));
+
+    let snapshot = statistics.snapshot();
+    let totals = &snapshot.limiters[0];
+    assert_eq!((totals.allowed.store, totals.allowed.shadow), (1, 1));
+    assert_eq!((totals.allowed.local, totals.allowed.open, totals.denied.local), (1, 2, 1));
+    assert_eq!(totals.fallbacks(), 4);
+    assert_eq!((totals.errors.capacity, totals.errors.timeout), (1, 1));
+    assert_eq!((totals.total(), snapshot.calls.total()), (8, 8));
+}
+
+#[test]
+fn a_call_about_several_limits_is_one_call_and_a_check_of_each() {
+    let (theirs, statistics) = shared(Statistics::new());
+    let store = Observed::new(memory(), theirs);
+    let narrow = three(store.clone(), "narrow");
+    let wide = Limiter::new(store, "wide", FixedWindow::per_day(100)).unwrap();
+    for _ in 0..5 {
+        let _ = Limits::of(&wide, "org", 2).and(&narrow, "user", 1).check().unwrap();
+    }
+
+    let snapshot = statistics.snapshot();
+    assert_eq!((snapshot.calls.allowed, snapshot.calls.denied), (3, 2));
+    let [narrow, wide] = &*snapshot.limiters else { panic!("two limiters") };
+    assert_eq!((narrow.allowed.total(), narrow.denied.total()), (3, 2));
+    assert_eq!((wide.allowed.total(), wide.denied.total(), wide.withheld.total()), (3, 0, 2));
+    assert_eq!((wide.cost_allowed, wide.cost_denied), (6, 4));
+    assert_eq!((narrow.total(), wide.total()), (5, 5));
+    assert_eq!((narrow.drop_rate(), wide.drop_rate()), (0.4, 0.0));
+}
+
+#[test]
+fn what_is_no_request_is_neither_allowed_nor_denied() {
+    let (theirs, statistics) = shared(Statistics::new());
+    let limiter = three(Observed::new(memory(), theirs), "api");
+    let _ = limiter.peek("user").unwrap();
+    let _ = limiter.penalize("user", 3).unwrap();
+    let _ = limiter.peek("user").unwrap();
+    let _ = limiter.refund("user", 1).unwrap();
+    let _ = limiter.block("user", Duration::from_secs(1)).unwrap();
+    let _ = limiter.reset("user").unwrap();
+
+    let calls = statistics.snapshot().calls;
+    assert_eq!((calls.done, calls.total()), (6, 6));
+    assert_eq!(calls.drop_rate(), 0.0);
+}
+
+#[test]
+fn a_key_near_its_limit_is_counted_as_such() {
+    let (theirs, statistics) = shared(Statistics::new().with_near_limit_percent(34));
+    let limiter = three(Observed::new(memory(), theirs), "api");
+    for _ in 0..4 {
+        let _ = limiter.check("user").unwrap();
+    }
+    // Two left are too many, one left and none left are near, a denial is none.
+    assert_eq!(statistics.snapshot().limiters[0].near_limit, 2);
+}
+
+#[test]
+fn answers_at_once_are_measured_as_often_as_said() {
+    let (theirs, statistics) = shared(Statistics::new());
+    let every = NonZeroU32::new(4).unwrap();
+    let store = Observed::with_latency_every(memory(), theirs, every);
+    let limiter = three(store, "api");
+    for _ in 0..40 {
+        let _ = limiter.check("user").unwrap();
+    }
+    let latency = &statistics.snapshot().limiters[0].latency;
+    assert_eq!(latency.measured, 10);
+    assert!(latency.p50 <= latency.p90 && latency.p90 <= latency.p99);
+    assert!(latency.p99 <= latency.max && latency.max <= latency.sum);
+}
+
+#[tokio::test]
+async fn answers_that_are_awaited_are_all_measured() {
+    let (theirs, statistics) = shared(Statistics::new());
+    let store = Observed::new(Failing::new(ErrorKind::Closed), theirs);
+    let limiter: AsyncLimiter<_> = three(store, "api").into();
+    for _ in 0..5 {
+        let _ = limiter.check("user").await.unwrap();
+        let _ = limiter.check("fail").await.unwrap_err();
+    }
+    // Dropped before it returned: no call that has returned.
+    drop(limiter.check("user"));
+    let snapshot = statistics.snapshot();
+    assert_eq!((snapshot.calls.total(), snapshot.limiters[0].latency.measured), (10, 10));
+}
+
+#[test]
+fn more_limiters_than_there_is_room_for_are_counted_together() {
+    let statistics = Statistics::new();
+    for n in 0..300 {
+        let policy = policy(&format!("limiter-{n}"));
+        tell(&statistics, &policy, "k", Ok(&decision(&policy, true, Source::Store)));
+    }
+    let limiters = statistics.snapshot().limiters;
+    assert_eq!(limiters.len(), 257);
+    assert_eq!((limiters[0].limiter.as_str(), limiters[0].total()), ("(rest)", 44));
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn a_snapshot_is_written_as_json() {
+    let statistics = Statistics::new();
+    let api = policy("api");
+    tell(&statistics, &api, "k", Ok(&decision(&api, false, Source::Cache)));
+    let json = serde_json::to_value(statistics.snapshot()).unwrap();
+    assert_eq!(json["calls"]["denied"], 1);
+    assert_eq!(json["limiters"][0]["denied"]["cache"], 1);
+}
