@@ -66,6 +66,7 @@ mod client_ip;
 mod error;
 mod key;
 mod key_fn;
+mod parts;
 mod peer;
 
 pub use crate::{
@@ -77,10 +78,15 @@ pub use crate::{
     key::RequestKey,
     key_fn::{And, KeyFn, Or},
     layer::RateLimitLayer,
+    parts::{Extension, MethodName},
     peer::{Peer, PeerAddr, UnixSocket},
     rejection::Rejection,
     service::RateLimit,
 };
+
+#[cfg(feature = "axum")]
+#[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
+pub use crate::parts::MatchedRoute;
 
 /// The README's examples are tests.
 #[cfg(doctest)]

@@ -1,12 +1,16 @@
 //! The rule of a layer: whom a request counts against, what it costs, and how it is answered.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use http::{Method, Response, header::CONTENT_LENGTH, request::Parts};
 use ratelimit_algorithms::{AsyncLimiter, Backend, Decision, Error};
 
-use crate::{KeyFn, Rejection, headers};
+use crate::{KeyError, KeyFn, Rejection, RequestKey, headers};
 
 #[derive(Clone)]
 pub(crate) struct Rule<B, K> {
@@ -24,7 +28,7 @@ pub(crate) type Verdict = Result<Decision, Rejection>;
 impl<B: Backend, K: KeyFn> Rule<B, K> {
     /// The verdict, unless the store has to be awaited; then nothing has been asked of it.
     pub(crate) fn judge_now(&self, request: &Parts) -> Option<Verdict> {
-        let key = match self.key.key(request) {
+        let key = match self.key_of(request) {
             Ok(key) => key,
             Err(error) => return Some(Err(error.into())),
         };
@@ -32,11 +36,17 @@ impl<B: Backend, K: KeyFn> Rule<B, K> {
     }
 
     pub(crate) async fn judge(self: Arc<Self>, request: Parts) -> (Parts, Verdict) {
-        let verdict = match self.key.key(&request) {
+        let verdict = match self.key_of(&request) {
             Ok(key) => verdict(self.limiter.check_n(&key, self.cost).await),
             Err(error) => Err(error.into()),
         };
         (request, verdict)
+    }
+
+    /// A key function is the application's, and its panics are not the connection's.
+    fn key_of(&self, request: &Parts) -> Result<RequestKey, KeyError> {
+        let key = AssertUnwindSafe(|| self.key.key(request));
+        catch_unwind(key).unwrap_or_else(|_| Err(KeyError::Failed("key function panicked".into())))
     }
 
     pub(crate) fn answer(&self, rejection: &Rejection, request: &Parts) -> Response<Bytes> {
