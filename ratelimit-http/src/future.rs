@@ -14,7 +14,7 @@ use ratelimit_algorithms::{Backend, Decision};
 use tower_service::Service;
 
 use crate::{
-    KeyFn, ResponseBody, headers,
+    KeyFn, ResponseBody,
     rule::{Rule, Verdict},
 };
 
@@ -84,7 +84,7 @@ where
                 }
                 Project::Call { response, decision } => {
                     let mut response = ready!(response.poll(context))?;
-                    headers::mark(response.headers_mut(), decision);
+                    rule.headers.mark(response.headers_mut(), decision);
                     return Poll::Ready(Ok(response.map(ResponseBody::service)));
                 }
             };

@@ -7,7 +7,7 @@ use http::{Response, request::Parts};
 use ratelimit_algorithms::{AsyncLimiter, Backend};
 use tower_layer::Layer;
 
-use crate::{KeyFn, RateLimit, Rejection, rule::Rule};
+use crate::{HeaderFormat, KeyFn, RateLimit, Rejection, headers::Headers, problem, rule::Rule};
 
 /// Puts a limiter in front of services. Clones, and the services they make, share its budgets.
 ///
@@ -44,7 +44,9 @@ impl<B: Backend, K: KeyFn> RateLimitLayer<B, K> {
     /// Checks each request with `limiter`, under the key that `key` finds, at a cost of 1.
     pub fn new(limiter: impl Into<AsyncLimiter<B>>, key: K) -> Self {
         let respond = |rejection: &Rejection, _: &Parts| rejection.to_response();
-        let rule = Rule { limiter: limiter.into(), key, cost: 1, respond: Arc::new(respond) };
+        let limiter = limiter.into();
+        let headers = Headers::new(limiter.policy());
+        let rule = Rule { limiter, key, cost: 1, headers, respond: Arc::new(respond) };
         Self { rule: Arc::new(rule) }
     }
 }
@@ -57,6 +59,36 @@ impl<B: Clone, K: Clone> RateLimitLayer<B, K> {
     pub fn cost(mut self, cost: u64) -> Self {
         Arc::make_mut(&mut self.rule).cost = cost;
         self
+    }
+
+    /// Tells of the limit in these headers, in place of [`HeaderFormat::XRateLimit`]; in none if
+    /// there are none.
+    ///
+    /// ```
+    /// # use ratelimit_algorithms::{FixedWindow, Limiter};
+    /// # use ratelimit_http::{HeaderFormat, PeerAddr, RateLimitLayer};
+    /// # use ratelimit_memory::Memory;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let limiter = Limiter::new(Memory::new(), "api", FixedWindow::per_minute(100))?;
+    /// let layer = RateLimitLayer::new(limiter, PeerAddr)
+    ///     .headers([HeaderFormat::XRateLimit, HeaderFormat::Draft10]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn headers(mut self, formats: impl IntoIterator<Item = HeaderFormat>) -> Self {
+        Arc::make_mut(&mut self.rule).headers.set(formats);
+        self
+    }
+
+    /// Answers with problem details (RFC 9457): of type `quota-exceeded`, with the limiter's name
+    /// among its `violated-policies`, to who is denied; of type `temporary-reduced-capacity` where
+    /// the store does not answer.
+    pub fn problem_details(self) -> Self
+    where
+        B: Backend,
+    {
+        let policy = self.rule.limiter.policy().clone();
+        self.respond_with(move |rejection, _| problem::response(rejection, policy.name()))
     }
 
     /// Answers requests that are not to reach the service with what `respond` makes of the reason

@@ -44,16 +44,18 @@
 //! | no peer, a key function that failed | 500 | `{"error":"internal server error"}` | none |
 //! | a store that did not answer | 503 | `{"error":"service unavailable"}` | 1 |
 //!
-//! [`RateLimitLayer::respond_with`] changes status and body. Denied and admitted alike say
-//! `X-RateLimit-Limit`, `X-RateLimit-Remaining` and `X-RateLimit-Reset` (seconds from now, rounded
-//! up). Where the response has these already, from the application or another layer, the set with
-//! the fewest remaining stands, and of two alike the one that resets later: never two sets.
-//! Nothing that is sent holds a key, a digest or an error's text.
+//! [`RateLimitLayer::problem_details`] and [`RateLimitLayer::respond_with`] change status and body.
+//! Denied and admitted alike say `X-RateLimit-Limit`, `X-RateLimit-Remaining` and
+//! `X-RateLimit-Reset` (seconds from now, rounded up), or what [`RateLimitLayer::headers`] asks for.
+//! Where the response has these already, from the application or another layer, the set with the
+//! fewest remaining stands, and of two alike the one that resets later: never two sets. The lists
+//! of draft 10 get one more item, unless they have one of the same name. Nothing that is sent holds a key, a digest or an error's text.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod layer;
 mod service;
 
+mod problem;
 mod rejection;
 mod rule;
 
@@ -75,6 +77,7 @@ pub use crate::{
     client_ip::{ClientIp, ClientIpBuilder, ClientIpError},
     error::KeyError,
     future::ResponseFuture,
+    headers::HeaderFormat,
     key::RequestKey,
     key_fn::{And, KeyFn, Or},
     layer::RateLimitLayer,

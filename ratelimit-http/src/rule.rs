@@ -10,13 +10,17 @@ use bytes::Bytes;
 use http::{Method, Response, header::CONTENT_LENGTH, request::Parts};
 use ratelimit_algorithms::{AsyncLimiter, Backend, Decision, Error};
 
-use crate::{KeyError, KeyFn, Rejection, RequestKey, headers};
+use crate::{
+    KeyError, KeyFn, Rejection, RequestKey,
+    headers::{self, Headers},
+};
 
 #[derive(Clone)]
 pub(crate) struct Rule<B, K> {
     pub(crate) limiter: AsyncLimiter<B>,
     pub(crate) key: K,
     pub(crate) cost: u64,
+    pub(crate) headers: Headers,
     pub(crate) respond: Arc<Respond>,
 }
 
@@ -55,7 +59,7 @@ impl<B: Backend, K: KeyFn> Rule<B, K> {
             headers::retry_after(response.headers_mut(), seconds);
         }
         if let Rejection::Deny(decision) = rejection {
-            headers::mark(response.headers_mut(), decision);
+            self.headers.mark(response.headers_mut(), decision);
         }
         // Said here, since a HEAD is told the length of a body that it does not get.
         let length = response.body().len();

@@ -5,6 +5,7 @@ mod support;
 mod answers;
 mod client_ip;
 mod failures;
+mod formats;
 mod headers;
 mod keys;
 mod limits;
