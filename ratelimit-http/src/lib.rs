@@ -29,7 +29,7 @@
 //!
 //! # What is counted
 //!
-//! Every request that reaches the layer, once, by its head alone; the body is not read. So a
+//! Every request that reaches the layer and is not [skipped](RateLimitLayer::skip), once, by its head alone; the body is not read. So a
 //! `HEAD` costs what a `GET` does, a WebSocket is charged when it is opened and never again, and a
 //! preflight `OPTIONS` is charged unless a CORS layer outside of this one answers it. With axum,
 //! `Router::layer` also covers requests that match no route, and `Router::route_layer` does not.

@@ -5,14 +5,14 @@ use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 
 use crate::Rejection;
 
-/// The problem behind `rejection`, of the policy called `policy`.
-pub(crate) fn response(rejection: &Rejection, policy: &str) -> Response<Bytes> {
+/// The problem behind `rejection`; of a spent limit, of the policies that are called so.
+pub(crate) fn response(rejection: &Rejection, violated: &[&str]) -> Response<Bytes> {
     let status = rejection.status();
     let (kind, title, violated) = match status {
         StatusCode::TOO_MANY_REQUESTS => (
             "https://iana.org/assignments/http-problem-types#quota-exceeded",
             "Request cannot be satisfied as assigned quota has been exceeded",
-            format!(r#","violated-policies":["{policy}"]"#),
+            format!(r#","violated-policies":["{}"]"#, violated.join(r#"",""#)),
         ),
         // No quota is violated when a store does not answer.
         StatusCode::SERVICE_UNAVAILABLE => (

@@ -7,9 +7,10 @@ use http::{
     HeaderMap, HeaderValue,
     header::{Entry, RETRY_AFTER},
 };
-use ratelimit_algorithms::{Decision, Policy};
+use ratelimit_algorithms::Policy;
 
 use self::items::Items;
+use crate::rule::Standing;
 
 /// The headers that tell of a limit.
 ///
@@ -34,12 +35,18 @@ pub enum HeaderFormat {
 #[derive(Clone, Debug)]
 pub(crate) struct Headers {
     formats: Vec<HeaderFormat>,
-    items: Items,
+    /// In the order of the limits.
+    items: Vec<Items>,
 }
 
 impl Headers {
     pub(crate) fn new(policy: &Policy) -> Self {
-        Self { formats: vec![HeaderFormat::XRateLimit], items: Items::new(policy) }
+        Self { formats: vec![HeaderFormat::XRateLimit], items: vec![Items::new(policy)] }
+    }
+
+    /// One more policy.
+    pub(crate) fn add(&mut self, policy: &Policy) {
+        self.items.push(Items::new(policy));
     }
 
     pub(crate) fn set(&mut self, formats: impl IntoIterator<Item = HeaderFormat>) {
@@ -51,13 +58,18 @@ impl Headers {
         }
     }
 
-    /// Says how the key stands.
-    pub(crate) fn mark(&self, headers: &mut HeaderMap, decision: &Decision) {
+    /// Says how the keys stand: of several, where there is room for one, that which bound.
+    pub(crate) fn mark(&self, headers: &mut HeaderMap, standing: &Standing) {
+        let bound = standing.bound();
         for format in &self.formats {
             match format {
-                HeaderFormat::XRateLimit => budget::mark(headers, budget::X_RATE_LIMIT, decision),
-                HeaderFormat::Draft6 => budget::mark(headers, budget::DRAFT_6, decision),
-                HeaderFormat::Draft10 => self.items.mark(headers, decision),
+                HeaderFormat::XRateLimit => budget::mark(headers, budget::X_RATE_LIMIT, bound),
+                HeaderFormat::Draft6 => budget::mark(headers, budget::DRAFT_6, bound),
+                HeaderFormat::Draft10 => {
+                    for (items, decision) in self.items.iter().zip(&standing.each) {
+                        items.mark(headers, decision);
+                    }
+                }
             }
         }
     }

@@ -11,6 +11,7 @@ mod keys;
 mod limits;
 mod promises;
 mod readiness;
+mod rules;
 mod secrets;
 #[cfg(feature = "axum")]
 mod socket;
