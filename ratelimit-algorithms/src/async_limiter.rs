@@ -175,7 +175,9 @@ impl<B, P> AsyncLimiter<B, P> {
         &self.backend
     }
 
-    pub(crate) const fn policies(&self) -> &P {
+    /// What keys are checked against.
+    #[must_use]
+    pub const fn policies(&self) -> &P {
         &self.policies
     }
 }

@@ -131,6 +131,12 @@ impl<B: SyncBackend, P: Policies> Limiter<B, P> {
         self.0.policy(key)
     }
 
+    /// What keys are checked against.
+    #[must_use]
+    pub const fn policies(&self) -> &P {
+        self.0.policies()
+    }
+
     pub(crate) const fn as_async(&self) -> &AsyncLimiter<B, P> {
         &self.0
     }

@@ -5,7 +5,7 @@ use std::{fmt, sync::LazyLock};
 use blake3::KEY_LEN;
 use http::{
     HeaderMap, HeaderName,
-    header::{AUTHORIZATION, HeaderValue},
+    header::{AUTHORIZATION, COOKIE, HeaderValue},
     request::Parts,
 };
 
@@ -29,6 +29,7 @@ pub struct ApiKey {
 enum Place {
     Header(HeaderName),
     Bearer,
+    Cookie(&'static str),
 }
 
 impl ApiKey {
@@ -52,6 +53,17 @@ impl ApiKey {
     #[must_use]
     pub fn bearer() -> Self {
         Self { place: Place::Bearer, pepper: *PEPPER }
+    }
+
+    /// The value of the cookie `name`, in whichever `Cookie` line it is. An empty one counts as
+    /// none, and names differ by case.
+    ///
+    /// # Panics
+    ///
+    /// If the operating system has no random bytes.
+    #[must_use]
+    pub fn cookie(name: &'static str) -> Self {
+        Self { place: Place::Cookie(name), pepper: *PEPPER }
     }
 
     /// Hashes with this secret, of at least 16 random bytes, in place of one that is random with
@@ -98,15 +110,26 @@ impl Place {
         let credential = match self {
             Self::Header(name) => the_only(headers, name)?.as_bytes(),
             Self::Bearer => token(the_only(headers, &AUTHORIZATION)?.as_bytes()),
+            Self::Cookie(name) => cookie(headers, name.as_bytes())?,
         };
         if credential.is_empty() { Err(KeyError::Missing) } else { Ok(credential) }
     }
 }
 
 fn the_only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<&'a HeaderValue, KeyError> {
-    let mut values = headers.get_all(name).iter();
-    let value = values.next().ok_or(KeyError::Missing)?;
-    if values.next().is_some() { Err(KeyError::Duplicate) } else { Ok(value) }
+    single(headers.get_all(name).iter())
+}
+
+fn single<T>(mut found: impl Iterator<Item = T>) -> Result<T, KeyError> {
+    let value = found.next().ok_or(KeyError::Missing)?;
+    if found.next().is_some() { Err(KeyError::Duplicate) } else { Ok(value) }
+}
+
+/// The value of the cookie of this name.
+fn cookie<'a>(headers: &'a HeaderMap, name: &[u8]) -> Result<&'a [u8], KeyError> {
+    let lines = headers.get_all(COOKIE).iter();
+    let pairs = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b';'));
+    single(pairs.filter_map(|pair| pair.trim_ascii().strip_prefix(name)?.strip_prefix(b"=")))
 }
 
 /// What follows `Bearer`, in any case, and its spaces; empty where nothing does.

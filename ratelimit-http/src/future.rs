@@ -10,12 +10,12 @@ use std::{
 
 use http::{Request, Response, request::Parts};
 use pin_project_lite::pin_project;
-use ratelimit_algorithms::{Backend, Decision};
+use ratelimit_algorithms::Backend;
 use tower_service::Service;
 
 use crate::{
-    KeyFn, ResponseBody, headers,
-    rule::{Rule, Verdict},
+    KeyFn, ResponseBody,
+    rule::{Rule, Standing, Verdict},
 };
 
 pin_project! {
@@ -38,12 +38,12 @@ pin_project! {
     enum Step<S, F, Body> {
         Begin { request: Option<(Parts, Body, S)> },
         // Boxed, because the check borrows the limiter and the key that it is about.
-        Judge { judging: Judging, rest: Option<(Body, S)> },
-        Call { #[pin] response: F, decision: Decision },
+        Judge { judging: Judging, request: Option<(Parts, Body, S)> },
+        Call { #[pin] response: F, standing: Option<Standing> },
     }
 }
 
-type Judging = Pin<Box<dyn Future<Output = (Parts, Verdict)> + Send>>;
+type Judging = Pin<Box<dyn Future<Output = Verdict> + Send>>;
 
 impl<S: Service<Request<Body>>, B, K, Body> ResponseFuture<S, B, K, Body> {
     /// The response of `service`, which is ready, if the verdict is to call it.
@@ -69,36 +69,42 @@ where
                 Project::Begin { request } => {
                     let (parts, body, service) = request.take().expect("a first poll comes once");
                     match rule.judge_now(&parts) {
-                        Some(verdict) => (parts, verdict, body, service),
-                        None => {
-                            let judging = Box::pin(Arc::clone(rule).judge(parts));
-                            step.set(Step::Judge { judging, rest: Some((body, service)) });
+                        Ok(verdict) => (parts, verdict, body, service),
+                        Err(question) => {
+                            let judging = Box::pin(Arc::clone(rule).judge(question));
+                            let request = Some((parts, body, service));
+                            step.set(Step::Judge { judging, request });
                             continue;
                         }
                     }
                 }
-                Project::Judge { judging, rest } => {
-                    let (parts, verdict) = ready!(judging.as_mut().poll(context));
-                    let (body, service) = rest.take().expect("a verdict comes once");
+                Project::Judge { judging, request } => {
+                    let verdict = ready!(judging.as_mut().poll(context));
+                    let (parts, body, service) = request.take().expect("there is one verdict");
                     (parts, verdict, body, service)
                 }
-                Project::Call { response, decision } => {
+                Project::Call { response, standing } => {
                     let mut response = ready!(response.poll(context))?;
-                    headers::mark(response.headers_mut(), decision);
+                    if let Some(standing) = standing {
+                        rule.headers.mark(response.headers_mut(), standing);
+                    }
                     return Poll::Ready(Ok(response.map(ResponseBody::service)));
                 }
             };
-            match verdict {
-                Ok(decision) => {
-                    let mut request = Request::from_parts(parts, body);
-                    request.extensions_mut().insert(decision);
-                    step.set(Step::Call { response: service.call(request), decision });
+            let mut request = Request::from_parts(parts, body);
+            let standing = match verdict {
+                Verdict::Skip => None,
+                Verdict::Admit(standing) => {
+                    request.extensions_mut().insert(*standing.bound());
+                    Some(standing)
                 }
-                Err(rejection) => {
-                    let response = rule.answer(&rejection, &parts);
+                Verdict::Reject(rejection, standing) => {
+                    let (parts, _) = request.into_parts();
+                    let response = rule.answer(&rejection, standing.as_ref(), &parts);
                     return Poll::Ready(Ok(response.map(ResponseBody::answer)));
                 }
-            }
+            };
+            step.set(Step::Call { response: service.call(request), standing });
         }
     }
 }

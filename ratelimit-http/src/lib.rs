@@ -29,7 +29,7 @@
 //!
 //! # What is counted
 //!
-//! Every request that reaches the layer, once, by its head alone; the body is not read. So a
+//! Every request that reaches the layer and is not [skipped](RateLimitLayer::skip), once, by its head alone; the body is not read. So a
 //! `HEAD` costs what a `GET` does, a WebSocket is charged when it is opened and never again, and a
 //! preflight `OPTIONS` is charged unless a CORS layer outside of this one answers it. With axum,
 //! `Router::layer` also covers requests that match no route, and `Router::route_layer` does not.
@@ -44,16 +44,18 @@
 //! | no peer, a key function that failed | 500 | `{"error":"internal server error"}` | none |
 //! | a store that did not answer | 503 | `{"error":"service unavailable"}` | 1 |
 //!
-//! [`RateLimitLayer::respond_with`] changes status and body. Denied and admitted alike say
-//! `X-RateLimit-Limit`, `X-RateLimit-Remaining` and `X-RateLimit-Reset` (seconds from now, rounded
-//! up). Where the response has these already, from the application or another layer, the set with
-//! the fewest remaining stands, and of two alike the one that resets later: never two sets.
-//! Nothing that is sent holds a key, a digest or an error's text.
+//! [`RateLimitLayer::problem_details`] and [`RateLimitLayer::respond_with`] change status and body.
+//! Denied and admitted alike say `X-RateLimit-Limit`, `X-RateLimit-Remaining` and
+//! `X-RateLimit-Reset` (seconds from now, rounded up), or what [`RateLimitLayer::headers`] asks for.
+//! Where the response has these already, from the application or another layer, the set with the
+//! fewest remaining stands, and of two alike the one that resets later: never two sets. The lists
+//! of draft 10 get one more item, unless they have one of the same name. Nothing that is sent holds a key, a digest or an error's text.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod layer;
 mod service;
 
+mod problem;
 mod rejection;
 mod rule;
 
@@ -66,6 +68,7 @@ mod client_ip;
 mod error;
 mod key;
 mod key_fn;
+mod parts;
 mod peer;
 
 pub use crate::{
@@ -74,13 +77,19 @@ pub use crate::{
     client_ip::{ClientIp, ClientIpBuilder, ClientIpError},
     error::KeyError,
     future::ResponseFuture,
+    headers::HeaderFormat,
     key::RequestKey,
     key_fn::{And, KeyFn, Or},
     layer::RateLimitLayer,
+    parts::{Extension, MethodName},
     peer::{Peer, PeerAddr, UnixSocket},
     rejection::Rejection,
     service::RateLimit,
 };
+
+#[cfg(feature = "axum")]
+#[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
+pub use crate::parts::MatchedRoute;
 
 /// The README's examples are tests.
 #[cfg(doctest)]

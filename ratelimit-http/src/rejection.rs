@@ -14,6 +14,8 @@ pub enum Rejection {
     Deny(Decision),
     /// It has no key.
     Key(KeyError),
+    /// It does not say what it costs, or makes no sense there.
+    Cost,
     /// The limiter made no decision.
     Check(Error),
 }
@@ -29,7 +31,7 @@ impl Rejection {
             Self::Check(Error::Cost(CostError::ExceedsLimit { .. })) => {
                 StatusCode::TOO_MANY_REQUESTS
             }
-            Self::Check(Error::Cost(_) | Error::Key(_)) => StatusCode::BAD_REQUEST,
+            Self::Cost | Self::Check(Error::Cost(_) | Error::Key(_)) => StatusCode::BAD_REQUEST,
             Self::Check(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

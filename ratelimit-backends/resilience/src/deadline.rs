@@ -64,7 +64,11 @@ impl<B> Deadline<B> {
 impl<B: Backend> Backend for Deadline<B> {
     fn apply<'a>(&'a self, batch: Batch<'a>, action: Action) -> Reply<'a> {
         let reply = self.inner.apply(batch, action);
-        if reply.as_ready().is_some() { reply } else { Reply::waiting(in_time(reply, self.length, action)) }
+        if reply.as_ready().is_some() {
+            reply
+        } else {
+            Reply::waiting(in_time(reply, self.length, action))
+        }
     }
 
     delegate!();

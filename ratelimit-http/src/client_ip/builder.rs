@@ -178,9 +178,9 @@ pub enum ClientIpError {
         /// What was said.
         text: String,
     },
-    /// A network of everybody; that has a name of its own,
+    /// A network of everybody; to trust everybody has a name of its own,
     /// [`dangerously_trust_everybody`](ClientIpBuilder::dangerously_trust_everybody).
-    #[error("network of trusted proxies contains every address")]
+    #[error("network contains every address")]
     TrustsEverybody,
     /// An IPv6 prefix below 32 or above 128 bits.
     #[error("prefix of {bits} bits is not between 32 and 128")]

@@ -15,6 +15,7 @@ use std::net::IpAddr;
 use http::{HeaderMap, HeaderName, request::Parts};
 use ipnet::IpNet;
 
+pub(crate) use self::builder::network;
 pub use self::builder::{ClientIpBuilder, ClientIpError};
 use self::{forwarded::RightSplit, node::Node};
 use crate::{

@@ -23,6 +23,7 @@ async fn denied(app: &Router, request: impl Fn() -> Request<Body>) -> Response {
     send(app, request()).await
 }
 
+// FAULTS 45, 118.
 #[tokio::test]
 async fn a_denied_request_is_told_when_to_come_back() {
     let (layer, clock) = one_per_minute();
@@ -38,6 +39,7 @@ async fn a_denied_request_is_told_when_to_come_back() {
 }
 
 /// Without axum, which takes the body off by itself.
+// FAULTS 126.
 #[tokio::test]
 async fn a_denied_head_is_told_the_same_without_the_body() {
     let hello = service_fn(async |_| Ok::<Response, Infallible>(Response::default()));
@@ -55,6 +57,7 @@ async fn a_denied_head_is_told_the_same_without_the_body() {
     assert_eq!(text(head).await, "");
 }
 
+// FAULTS 79.
 #[tokio::test]
 async fn a_request_from_nowhere_is_the_servers_fault() {
     let app = app(per_minute(1, PeerAddr));
@@ -79,6 +82,7 @@ async fn a_missing_or_repeated_api_key_is_the_clients_fault() {
     }
 }
 
+// FAULTS 22.
 #[tokio::test]
 async fn a_cost_that_never_fits_promises_nothing() {
     let response = send(&app(per_minute(5, PeerAddr).cost(6)), from("192.0.2.1:1")).await;
@@ -88,6 +92,7 @@ async fn a_cost_that_never_fits_promises_nothing() {
     assert_eq!(text(response).await, r#"{"error":"rate limit exceeded"}"#);
 }
 
+// FAULTS 20, 130.
 #[tokio::test]
 async fn a_cost_of_nothing_is_refused() {
     assert_eq!(status(&app(per_minute(5, PeerAddr).cost(0)), from("192.0.2.1:1")).await, 400);
@@ -110,6 +115,7 @@ async fn the_application_can_answer_in_its_own_words() {
     assert_eq!(text(response).await, "/: 1");
 }
 
+// FAULTS 118.
 #[tokio::test]
 async fn a_denied_request_never_reaches_the_service() {
     let calls = Arc::new(AtomicUsize::new(0));

@@ -1,10 +1,11 @@
 //! A store or a key function that fails is never mistaken for a client that asks too much.
 
 use http::request::Parts;
-use ratelimit_http::{KeyError, PeerAddr, RateLimitLayer};
+use ratelimit_http::{KeyError, Peer, PeerAddr, RateLimitLayer};
 
 use crate::support::{Broken, app, budget, from, header, on, per_minute, send, status, text};
 
+// FAULTS 120.
 #[tokio::test]
 async fn a_store_that_fails_makes_the_service_unavailable() {
     let response =
@@ -24,8 +25,25 @@ async fn a_key_function_that_fails_is_the_servers_fault() {
     assert_eq!(text(response).await, r#"{"error":"internal server error"}"#);
 }
 
+// FAULTS 69.
 #[tokio::test]
 async fn a_key_that_is_too_long_is_refused() {
     let endless = |_: &Parts| Ok("x".repeat(1 << 20));
     assert_eq!(status(&app(per_minute(1, endless)), from("192.0.2.1:1")).await, 400);
+}
+
+// FAULTS 87.
+#[tokio::test]
+async fn a_key_function_that_fails_or_panics_harms_one_request_and_charges_nothing() {
+    let unlucky = |request: &Parts| match request.extensions.get::<Peer>() {
+        Some(Peer(peer)) if peer.port() == 13 => panic!("unlucky"),
+        Some(Peer(peer)) if peer.port() == 14 => Err(KeyError::Failed("no luck".into())),
+        _ => Ok("everyone"),
+    };
+    let app = app(per_minute(1, unlucky));
+    for port in [13, 14, 13] {
+        assert_eq!(status(&app, from(&format!("192.0.2.1:{port}"))).await, 500);
+    }
+    assert_eq!(status(&app, from("192.0.2.1:1")).await, 200);
+    assert_eq!(status(&app, from("192.0.2.1:1")).await, 429);
 }

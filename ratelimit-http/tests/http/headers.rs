@@ -37,6 +37,7 @@ async fn the_time_to_reset_rounds_up() {
     assert_eq!(budget(&response), [Some("1000"), Some("999"), Some("1")]);
 }
 
+// FAULTS 121.
 #[tokio::test]
 async fn the_strictest_of_two_limits_is_told_and_only_that() {
     let lines = |values: [&'static str; 3]| [0, 1, 2].map(|index| (NAMES[index], values[index]));
@@ -53,6 +54,7 @@ async fn the_strictest_of_two_limits_is_told_and_only_that() {
     }
 }
 
+// FAULTS 121.
 #[tokio::test]
 async fn what_is_incomplete_or_said_twice_is_replaced_whole() {
     let ours = said(["10", "9", "60"]);
@@ -71,6 +73,7 @@ async fn two_layers_tell_of_the_stricter() {
     assert_eq!(budget(&response), [Some("2"), Some("1"), Some("60")]);
 }
 
+// FAULTS 122.
 #[tokio::test]
 async fn the_largest_limit_is_told_in_fifteen_digits_at_most() {
     let layer =

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use http::{Request, request::Parts};
-use ratelimit_http::{ApiKey, KeyError, KeyFn, Peer, PeerAddr, RequestKey};
+use ratelimit_http::{ApiKey, Extension, KeyError, KeyFn, MethodName, Peer, PeerAddr, RequestKey};
 
 const ALICE: &[u8] = b"\x31\xffalice\x80";
 
@@ -31,6 +31,7 @@ fn all_differ(keys: &[RequestKey]) {
     }
 }
 
+// FAULTS 74.
 #[test]
 fn parts_do_not_run_into_each_other() {
     let pair = |a: &str, b: &str| RequestKey::from(a).and(b);
@@ -41,6 +42,7 @@ fn parts_do_not_run_into_each_other() {
     all_differ(&[pair("a", "b"), "ab".into(), RequestKey::from("a").and(pair("b", ""))]);
 }
 
+// FAULTS 75.
 #[test]
 fn the_same_bytes_of_another_type_are_another_key() {
     let credential = key(&ApiKey::header("x-api-key"), &with_header("x-api-key", b"x"));
@@ -65,6 +67,7 @@ fn a_text_cannot_pretend_to_be_another_part() {
     assert_ne!(forged, joined);
 }
 
+// FAULTS 82.
 #[test]
 fn credentials_are_compared_byte_by_byte() {
     let spelled: [&[u8]; 9] = [
@@ -84,12 +87,14 @@ fn credentials_are_compared_byte_by_byte() {
     assert_eq!(key(&api_key, &again), key(&api_key, &again));
 }
 
+// FAULTS 80.
 #[test]
 fn bytes_that_others_would_interpret_stay_as_they_are() {
     let raw: [&[u8]; 5] = [b"\0", b"\r\nINCR x", b"\xff\xfe", b"\xed\xa0\x80", b"'; DROP TABLE x"];
     all_differ(&raw.map(RequestKey::from));
 }
 
+// FAULTS 83.
 #[test]
 fn the_scheme_of_a_bearer_token_has_no_case_and_any_number_of_spaces() {
     let bearer = ApiKey::bearer();
@@ -104,6 +109,7 @@ fn the_scheme_of_a_bearer_token_has_no_case_and_any_number_of_spaces() {
     }
 }
 
+// FAULTS 84.
 #[test]
 fn a_credential_has_one_budget_in_whichever_header() {
     let either = ApiKey::header("x-api-key").or(ApiKey::bearer());
@@ -111,6 +117,7 @@ fn a_credential_has_one_budget_in_whichever_header() {
     assert_eq!(key(&either, &with_header("authorization", b"Bearer tok")), header);
 }
 
+// FAULTS 194.
 #[test]
 fn a_shared_pepper_makes_the_same_digests_and_another_one_does_not() {
     let request = with_header("x-api-key", b"k1");
@@ -170,4 +177,43 @@ fn axum_says_who_the_peer_is_unless_the_server_knows_better() {
     assert_eq!(key(&PeerAddr, &request), key(&PeerAddr, &at("192.0.2.1:80")));
     request.extensions.insert(Peer("192.0.2.2:80".parse().expect("peer is an address")));
     assert_eq!(key(&PeerAddr, &request), key(&PeerAddr, &at("192.0.2.2:80")));
+}
+
+#[test]
+fn a_cookie_is_found_by_its_whole_name_in_any_line() {
+    let session = ApiKey::cookie("sid");
+    let lines = |lines: &[&str]| {
+        head(lines.iter().fold(Request::get("/"), |request, line| request.header("cookie", *line)))
+    };
+    let known = key(&session, &lines(&["sid=tok"]));
+    assert_eq!(key(&ApiKey::header("x-api-key"), &with_header("x-api-key", b"tok")), known);
+    for spelled in [&["a=1; sid=tok;b=2"][..], &["a=1", "b=2;  sid=tok"], &["xsid=1; sid=tok"]] {
+        assert_eq!(key(&session, &lines(spelled)), known);
+    }
+    assert_ne!(key(&session, &lines(&["sid=tok=="])), known);
+    for absent in [&["sid="][..], &["SID=tok"], &["xsid=tok; sid2=tok; sid"], &[]] {
+        assert!(matches!(session.key(&lines(absent)), Err(KeyError::Missing)), "{absent:?}");
+    }
+    for twice in [&["sid=a; sid=a"][..], &["sid=a", "sid=b"]] {
+        assert!(matches!(session.key(&lines(twice)), Err(KeyError::Duplicate)), "{twice:?}");
+    }
+}
+
+#[test]
+fn methods_that_are_made_up_are_one() {
+    let by_method = |name: &str| key(&MethodName, &head(Request::builder().method(name)));
+    all_differ(&["GET", "POST", "PATCH", "X1", "get"].map(by_method)[..4]);
+    assert_eq!(by_method("X1"), by_method("X2"));
+    assert_eq!(by_method("X1"), by_method("get"));
+}
+
+#[test]
+fn what_another_layer_has_found_can_be_a_key() {
+    #[derive(Clone)]
+    struct User(u64);
+
+    let user = Extension::of(|user: &User| RequestKey::from("user").and(user.0));
+    assert!(matches!(user.key(&head(Request::get("/"))), Err(KeyError::Missing)));
+    let known = head(Request::get("/").extension(User(7)));
+    assert_eq!(key(&user, &known), RequestKey::from("user").and(7));
 }

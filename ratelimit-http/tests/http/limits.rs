@@ -41,6 +41,7 @@ async fn a_closure_is_a_key_function() {
     assert_eq!(status(&app, from("192.0.2.2:1")).await, 429);
 }
 
+// FAULTS 76.
 #[tokio::test]
 async fn limiters_of_other_names_do_not_share_a_key() {
     let (store, _) = store();
@@ -78,6 +79,7 @@ async fn the_service_can_read_the_decision() {
     assert_eq!(text(send(&app, from("192.0.2.1:1")).await).await, "hello, 2 left");
 }
 
+// FAULTS 129.
 #[tokio::test]
 async fn with_axum_a_layer_counts_unmatched_paths_and_a_route_layer_does_not() {
     let routes = || Router::new().route("/", get(|| async {}));
@@ -95,6 +97,7 @@ async fn with_axum_a_layer_counts_unmatched_paths_and_a_route_layer_does_not() {
     assert_eq!(status(&routes_only, from("192.0.2.1:1")).await, 200);
 }
 
+// FAULTS 129.
 #[tokio::test]
 async fn nested_routers_count_a_request_once() {
     let inner = Router::new().route("/", get(|| async {}));
@@ -107,4 +110,41 @@ async fn nested_routers_count_a_request_once() {
     assert_eq!(status(&app, nested()).await, 200);
     assert_eq!(status(&app, nested()).await, 200);
     assert_eq!(status(&app, nested()).await, 429);
+}
+
+#[cfg(feature = "axum")]
+#[tokio::test]
+async fn a_route_is_one_key_whatever_is_in_its_gaps() {
+    let routes = Router::new().route("/users/{id}", get(|| async {})).route("/", get(|| async {}));
+    let app = routes.layer(per_minute(1, ratelimit_http::MatchedRoute.or("no route")));
+    let at = |path: &str| {
+        let mut request = from("192.0.2.1:1");
+        *request.uri_mut() = path.parse().expect("uri is valid");
+        request
+    };
+    for (path, expected) in [("/users/1", 200), ("/users/2", 429), ("/", 200), ("/", 429)] {
+        assert_eq!(status(&app, at(path)).await, expected, "{path}");
+    }
+    assert_eq!(status(&app, at("/a")).await, 404);
+    assert_eq!(status(&app, at("/b")).await, 429, "unmatched paths are one");
+}
+
+// FAULTS 86.
+#[tokio::test]
+async fn made_up_api_keys_spend_the_budget_of_the_address() {
+    let (store, _) = store();
+    let limiter = |name, limit| {
+        Limiter::new(store.clone(), name, FixedWindow::per_minute(limit)).expect("is valid")
+    };
+    let by_key = RateLimitLayer::new(limiter("key", 10), ApiKey::header("x-api-key"));
+    let by_address = RateLimitLayer::new(limiter("address", 50), PeerAddr);
+    let app = app(by_key).layer(by_address);
+    let mut admitted = 0;
+    for n in 0..100_000 {
+        let mut request = from("192.0.2.1:1");
+        request.headers_mut().insert("x-api-key", n.into());
+        admitted += u64::from(status(&app, request).await == 200);
+    }
+    assert_eq!(admitted, 50);
+    assert_eq!(store.keys(), 51, "one address, and as many keys as it could ask with");
 }

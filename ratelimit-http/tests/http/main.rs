@@ -5,11 +5,13 @@ mod support;
 mod answers;
 mod client_ip;
 mod failures;
+mod formats;
 mod headers;
 mod keys;
 mod limits;
 mod promises;
 mod readiness;
+mod rules;
 mod secrets;
 #[cfg(feature = "axum")]
 mod socket;

@@ -43,31 +43,37 @@ where
     }
 }
 
+// FAULTS 119.
 #[tokio::test]
 async fn fixed_window_admits_who_waited() {
     keeps_its_promise(FixedWindow::per).await;
 }
 
+// FAULTS 119.
 #[tokio::test]
 async fn sliding_window_log_admits_who_waited() {
     keeps_its_promise(SlidingWindowLog::per).await;
 }
 
+// FAULTS 119.
 #[tokio::test]
 async fn sliding_window_counter_admits_who_waited() {
     keeps_its_promise(SlidingWindowCounter::per).await;
 }
 
+// FAULTS 119.
 #[tokio::test]
 async fn token_bucket_admits_who_waited() {
     keeps_its_promise(TokenBucket::per).await;
 }
 
+// FAULTS 119.
 #[tokio::test]
 async fn leaky_bucket_admits_who_waited() {
     keeps_its_promise(LeakyBucket::per).await;
 }
 
+// FAULTS 119.
 #[tokio::test]
 async fn adaptive_hybrid_admits_who_waited() {
     keeps_its_promise(Adaptive::per).await;

@@ -50,6 +50,7 @@ impl Service<Request<Body>> for Strict {
     }
 }
 
+// FAULTS 123.
 #[tokio::test]
 async fn the_instance_that_was_ready_is_the_one_called() {
     let mut service = per_minute(3, PeerAddr).layer(Strict::default());
@@ -60,6 +61,7 @@ async fn the_instance_that_was_ready_is_the_one_called() {
     }
 }
 
+// FAULTS 123.
 #[test]
 fn an_inner_service_that_is_not_ready_makes_the_outer_one_wait() {
     let inner = service_fn(async |_: Request<Body>| -> Reply { unreachable!() });
@@ -69,6 +71,7 @@ fn an_inner_service_that_is_not_ready_makes_the_outer_one_wait() {
     assert!(service.poll_ready(&mut Context::from_waker(Waker::noop())).is_pending());
 }
 
+// FAULTS 124.
 #[tokio::test]
 async fn denied_requests_give_back_what_was_reserved() {
     let (layer, clock) = one_per_minute();
@@ -88,6 +91,7 @@ async fn denied_requests_give_back_what_was_reserved() {
     assert_eq!(response.status(), 200);
 }
 
+// FAULTS 125.
 #[test]
 fn a_client_that_goes_away_before_the_decision_is_not_served() {
     let store = Broken { hangs: true, ..Broken::default() };
@@ -106,6 +110,7 @@ fn a_client_that_goes_away_before_the_decision_is_not_served() {
     assert_eq!(semaphore.available_permits(), 1);
 }
 
+// FAULTS 56.
 #[tokio::test]
 async fn a_response_that_is_never_awaited_charges_nothing() {
     let mut service = per_minute(1, PeerAddr).layer(Strict::default());

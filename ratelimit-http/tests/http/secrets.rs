@@ -16,6 +16,7 @@ fn is_clean(shown: &str) {
     }
 }
 
+// FAULTS 132, 193.
 #[tokio::test]
 async fn no_answer_tells_a_secret() {
     let api_key = ApiKey::header("x-api-key");
@@ -37,6 +38,7 @@ async fn no_answer_tells_a_secret() {
     }
 }
 
+// FAULTS 193.
 #[test]
 fn no_debug_output_tells_a_secret() {
     let head: Parts = with_key(CANARY).into_parts().0;

@@ -114,7 +114,7 @@ impl Stage {
     /// The limiter of a composite's part: one for each algorithm and configuration.
     fn limiter(&mut self, limit: &Limit) -> Result<Limiter, ConfigError> {
         let algorithm = limit.algorithm()?;
-        let is_it = |limiter: &&Limiter| *limiter.policy("").algorithm() == algorithm;
+        let is_it = |limiter: &&Limiter| *limiter.policies().algorithm() == algorithm;
         if let Some(limiter) = self.limiters.iter().find(is_it) {
             return Ok(limiter.clone());
         }

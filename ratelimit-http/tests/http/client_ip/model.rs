@@ -9,7 +9,7 @@ pub(crate) fn client(peer: IpAddr, entries: &[Option<IpAddr>]) -> IpAddr {
     chain.reverse();
     let known: Vec<IpAddr> = chain.iter().map_while(|entry| entry.map(plain)).take(33).collect();
     let stranger = known.iter().find(|address| !is_trusted(**address));
-    *stranger.unwrap_or_else(|| known.last().expect("the peer is known"))
+    *stranger.or_else(|| known.last()).expect("the peer is known")
 }
 
 fn is_trusted(address: IpAddr) -> bool {

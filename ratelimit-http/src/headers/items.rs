@@ -1,0 +1,106 @@
+//! `RateLimit-Policy` and `RateLimit` of draft 10: lists with an item for each policy.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use ratelimit_algorithms::{Algorithm, Decision, Detail, Fraction, Micros, Outcome, Policy};
+use ratelimit_core::{Action, Batch, Check, Key, Timestamp, apply};
+
+use super::NUMBER_MAX;
+
+const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+
+/// What is said of one policy.
+#[derive(Clone, Debug)]
+pub(super) struct Items {
+    /// The name as a string of RFC 9651. Of its characters none needs an escape.
+    name: Box<str>,
+    policy: HeaderValue,
+}
+
+impl Items {
+    pub(super) fn new(policy: &Policy) -> Self {
+        let name = format!("\"{}\"", policy.name());
+        let mut item = format!("{name};q={}", policy.limit().min(NUMBER_MAX));
+        if let Some(window) = window(policy).filter(|window| Micros::from_secs(1) <= *window) {
+            item.push_str(&format!(";w={}", window.as_secs_ceil()));
+        }
+        Self { name: name.into(), policy: header(&item) }
+    }
+
+    /// Adds an item to each list, unless it tells of a policy of this name already.
+    pub(super) fn mark(&self, headers: &mut HeaderMap, decision: &Decision) {
+        if headers.get_all(&LIMIT).iter().any(|line| self.is_in(line)) {
+            return;
+        }
+        let mut item = format!("{};r={}", self.name, decision.remaining.min(NUMBER_MAX));
+        let until_more = until_more(decision);
+        if !until_more.is_zero() {
+            item.push_str(&format!(";t={}", until_more.as_secs_ceil().min(NUMBER_MAX)));
+        }
+        headers.append(POLICY, self.policy.clone());
+        headers.append(LIMIT, header(&item));
+    }
+
+    fn is_in(&self, line: &HeaderValue) -> bool {
+        line.as_bytes().windows(self.name.len()).any(|part| part == self.name.as_bytes())
+    }
+}
+
+fn header(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).expect("names and numbers are visible characters")
+}
+
+/// The time in which a key of this policy that has spent all it had is whole again.
+fn window(policy: &Policy) -> Option<Micros> {
+    let key = Key::new("").ok()?;
+    let start = Timestamp::EPOCH;
+    let mut records: Vec<_> = vec![None; 2];
+    let mut ask = |cost, action| {
+        let check = Check::new(policy, key, cost).ok()?;
+        let batch = Batch::one(&check);
+        let slots = batch.slots().count();
+        apply(batch, action, &mut records[..slots], start).ok()?.first().copied()
+    };
+    let all = ask(1, Action::Peek)?.remaining;
+    let spent = ask(all, Action::Spend)?.reset_after;
+    Some(match policy.algorithm() {
+        // What is spent in one window counts, less and less, in the next one as well.
+        Algorithm::SlidingWindowCounter(_) => Micros::new(spent.as_micros().div_ceil(2)),
+        // Its sensor remembers for longer than its guard.
+        Algorithm::Adaptive(_) => ask(1, Action::Spend)?.retry_after(),
+        _ => spent,
+    })
+}
+
+/// The time until there is more, where the algorithm tells, else until all is there again; never
+/// later than a denied request is told to come back.
+fn until_more(decision: &Decision) -> Micros {
+    let until_more = match decision.detail {
+        Detail::TokenBucket { tokens, refill_rate } => {
+            let denominator = tokens.denominator.get();
+            let missing = denominator - tokens.numerator % denominator;
+            time_for(Fraction { numerator: missing, ..tokens }, refill_rate)
+        }
+        Detail::LeakyBucket { level, leak_rate } => {
+            let over = match level.numerator % level.denominator.get() {
+                0 => level.denominator.get(),
+                over => over,
+            };
+            time_for(Fraction { numerator: over, ..level }, leak_rate)
+        }
+        _ => decision.reset_after,
+    };
+    let until_more = until_more.min(decision.reset_after);
+    match decision.outcome {
+        Outcome::Deny { retry_after } => until_more.min(retry_after),
+        Outcome::Allow { .. } => until_more,
+    }
+}
+
+/// The time in which `amount` comes at `rate` per microsecond, rounded up.
+fn time_for(amount: Fraction, rate: Fraction) -> Micros {
+    let product = |a: u64, b: u64| u128::from(a) * u128::from(b);
+    let above = product(amount.numerator, rate.denominator.get());
+    let below = product(amount.denominator.get(), rate.numerator).max(1);
+    Micros::new(u64::try_from(above.div_ceil(below)).unwrap_or(u64::MAX))
+}

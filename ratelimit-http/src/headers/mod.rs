@@ -1,0 +1,102 @@
+//! What a response tells of the limit: one file for each form that there is.
+
+mod budget;
+mod items;
+
+use http::{
+    HeaderMap, HeaderValue,
+    header::{Entry, RETRY_AFTER},
+};
+use ratelimit_algorithms::Policy;
+
+use self::items::Items;
+use crate::rule::Standing;
+
+/// The headers that tell of a limit.
+///
+/// `draft-ietf-httpapi-ratelimit-headers` has changed its mind several times, so each of its
+/// versions that is in use has a variant of its own.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum HeaderFormat {
+    /// `X-RateLimit-Limit`, `-Remaining` and `-Reset`, in seconds from now.
+    XRateLimit,
+    /// `RateLimit-Limit`, `-Remaining` and `-Reset`, in seconds from now, of draft 6.
+    Draft6,
+    /// `RateLimit-Policy: "api";q=100;w=60` and `RateLimit: "api";r=42;t=37`, of draft 10.
+    ///
+    /// `w` is the time in which a limit that is spent is whole again, left out where that is less
+    /// than a second; `t` the time until there is more, as far as the algorithm tells, left out
+    /// where nothing is spent.
+    Draft10,
+}
+
+/// The forms that a layer uses, and what they say of its policy every time.
+#[derive(Clone, Debug)]
+pub(crate) struct Headers {
+    formats: Vec<HeaderFormat>,
+    /// In the order of the limits.
+    items: Vec<Items>,
+}
+
+impl Headers {
+    pub(crate) fn new(policy: &Policy) -> Self {
+        Self { formats: vec![HeaderFormat::XRateLimit], items: vec![Items::new(policy)] }
+    }
+
+    /// One more policy.
+    pub(crate) fn add(&mut self, policy: &Policy) {
+        self.items.push(Items::new(policy));
+    }
+
+    pub(crate) fn set(&mut self, formats: impl IntoIterator<Item = HeaderFormat>) {
+        self.formats.clear();
+        for format in formats {
+            if !self.formats.contains(&format) {
+                self.formats.push(format);
+            }
+        }
+    }
+
+    /// Says how the keys stand: of several, where there is room for one, that which bound.
+    pub(crate) fn mark(&self, headers: &mut HeaderMap, standing: &Standing) {
+        let bound = standing.bound();
+        for format in &self.formats {
+            match format {
+                HeaderFormat::XRateLimit => budget::mark(headers, budget::X_RATE_LIMIT, bound),
+                HeaderFormat::Draft6 => budget::mark(headers, budget::DRAFT_6, bound),
+                HeaderFormat::Draft10 => {
+                    for (items, decision) in self.items.iter().zip(&standing.each) {
+                        items.mark(headers, decision);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Says when to come back, unless `headers` say so already.
+pub(crate) fn retry_after(headers: &mut HeaderMap, seconds: u64) {
+    if let Entry::Vacant(entry) = headers.entry(RETRY_AFTER) {
+        entry.insert(number(seconds));
+    }
+}
+
+/// In one allocation of its own size, where `HeaderValue::from(u64)` makes two.
+fn number(value: u64) -> HeaderValue {
+    let mut digits = [0; NUMBER_MAX.ilog10() as usize + 1];
+    let mut start = digits.len();
+    let mut rest = value.min(NUMBER_MAX);
+    loop {
+        start -= 1;
+        digits[start] = b'0' + u8::try_from(rest % 10).expect("a digit is small");
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    HeaderValue::from_bytes(&digits[start..]).expect("digits are visible characters")
+}
+
+/// The largest integer of a structured field (RFC 9651): 15 digits.
+const NUMBER_MAX: u64 = 999_999_999_999_999;

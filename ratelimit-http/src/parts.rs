@@ -1,0 +1,99 @@
+//! Keys that are parts of a request: its method, its route, what other layers have put into it.
+
+use std::{any::type_name, fmt, marker::PhantomData};
+
+use http::request::Parts;
+
+use crate::{KeyError, KeyFn, RequestKey};
+
+/// The method of a request; all methods that HTTP does not know are one, since a client can make
+/// up as many as it likes.
+#[derive(Clone, Copy, Debug)]
+pub struct MethodName;
+
+impl KeyFn for MethodName {
+    fn key(&self, request: &Parts) -> Result<RequestKey, KeyError> {
+        let name = request.method.as_str();
+        Ok(if METHODS.contains(&name) { name.into() } else { "".into() })
+    }
+}
+
+/// Of RFC 9110, and PATCH of RFC 5789.
+const METHODS: [&str; 9] =
+    ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
+
+/// The route that axum has matched, as it was written (`/users/{id}`), whatever a client has put
+/// in its gaps.
+///
+/// Requests that match none have no key ([`KeyError::Missing`]): give them one with
+/// [`or`](KeyFn::or), or put the layer where axum has matched, with `Router::route_layer` or on the
+/// route.
+#[cfg(feature = "axum")]
+#[derive(Clone, Copy, Debug)]
+pub struct MatchedRoute;
+
+#[cfg(feature = "axum")]
+impl KeyFn for MatchedRoute {
+    fn key(&self, request: &Parts) -> Result<RequestKey, KeyError> {
+        let path = request.extensions.get::<axum::extract::MatchedPath>();
+        Ok(path.ok_or(KeyError::Missing)?.as_str().into())
+    }
+}
+
+/// A part of what another layer has put into the request's extensions: above all, the user that
+/// an authentication layer has found.
+///
+/// ```
+/// use ratelimit_http::{Extension, KeyFn, PeerAddr};
+///
+/// # #[derive(Clone)]
+/// struct User { id: u64 }
+///
+/// let client = Extension::of(|user: &User| user.id).or(PeerAddr);
+/// # let mut request = http::Request::new(()).into_parts().0;
+/// # request.extensions.insert(User { id: 7 });
+/// # assert_eq!(client.key(&request)?, 7.into());
+/// # Ok::<(), ratelimit_http::KeyError>(())
+/// ```
+///
+/// Where there is none the request has no key ([`KeyError::Missing`]). The layer that finds the
+/// user has to be outside of the limiter's.
+pub struct Extension<T, F> {
+    part: F,
+    of: PhantomData<fn(&T)>,
+}
+
+impl<T, F> Extension<T, F> {
+    /// What `part` takes of a `T`.
+    pub const fn of<K>(part: F) -> Self
+    where
+        F: Fn(&T) -> K,
+        K: Into<RequestKey>,
+    {
+        Self { part, of: PhantomData }
+    }
+}
+
+impl<T, F, K> KeyFn for Extension<T, F>
+where
+    T: Send + Sync + 'static,
+    F: Fn(&T) -> K + Send + Sync,
+    K: Into<RequestKey>,
+{
+    fn key(&self, request: &Parts) -> Result<RequestKey, KeyError> {
+        let whole = request.extensions.get::<T>().ok_or(KeyError::Missing)?;
+        Ok((self.part)(whole).into())
+    }
+}
+
+impl<T, F: Clone> Clone for Extension<T, F> {
+    fn clone(&self) -> Self {
+        Self { part: self.part.clone(), of: PhantomData }
+    }
+}
+
+impl<T, F> fmt::Debug for Extension<T, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Extension({})", type_name::<T>())
+    }
+}
