@@ -39,14 +39,16 @@ mod reply;
 mod script;
 mod value;
 
-mod cluster;
 mod connection;
-mod dial;
 mod error;
+
+mod cluster;
+mod slots;
+
+mod dial;
 mod link;
 mod live;
 mod node;
-mod slots;
 
 pub use crate::{
     redis::Redis,
