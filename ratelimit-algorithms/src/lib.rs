@@ -43,6 +43,10 @@
 //! assert!(export(42).is_ok() && export(42).is_ok() && export(42).is_err());
 //! ```
 //!
+//! Limits may change while they are in use: [`Live`] is one that does, [`Tiers`] are several under
+//! one name; with the features `toml` and `json` a file has them. Whatever says which limit a key
+//! has implements [`Policies`].
+//!
 //! This crate never reads a clock and keeps no state: both are the store's.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

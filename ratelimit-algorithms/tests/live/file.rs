@@ -5,10 +5,9 @@ use std::{fs, path::Path, sync::mpsc, time::Duration};
 use ratelimit_algorithms::{
     CarryOver, ConfigError, FileError, FixedWindow, Limiter, LimitsFile, Policy, TokenBucket,
 };
-use ratelimit_memory::Memory;
 use tempfile::TempDir;
 
-use crate::Outcome;
+use crate::{Outcome, store};
 
 /// A file of limits in a directory of its own.
 struct File {
@@ -186,7 +185,7 @@ fn a_file_that_is_not_there_or_of_another_format_is_a_typed_error() {
 fn a_reload_updates_all_limits_or_none() -> Outcome {
     let file = File::new("l.toml", "a = '10/1s'\nb = '10/1s'");
     let limits = file.open()?;
-    let store = Memory::new();
+    let store = store().0;
     let a = Limiter::with_policies(store.clone(), limits.live("a")?)?;
     let b = Limiter::with_policies(store, limits.live("b")?)?;
     let both = || [a.policy("key").limit(), b.policy("key").limit()];
@@ -225,7 +224,7 @@ fn another_algorithm_comes_with_a_reload_where_keys_start_anew() -> Outcome {
     let kept = file.open()?;
     let anew = kept.clone().with_carry_over(CarryOver::Reset);
     let [by_kept, by_anew] = [&kept, &anew]
-        .map(|limits| Limiter::with_policies(Memory::new(), limits.live("a").unwrap()).unwrap());
+        .map(|limits| Limiter::with_policies(store().0, limits.live("a").unwrap()).unwrap());
     for limiter in [&by_kept, &by_anew] {
         assert!(limiter.check_n("key", 10)?.is_allowed());
     }

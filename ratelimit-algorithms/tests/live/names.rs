@@ -1,18 +1,18 @@
 //! On one store a name that may change has one owner.
 
 use ratelimit_algorithms::{
-    ConfigError, FixedWindow, Limiter, Limits, Live, Policies, Tier, Tiers,
+    ConfigError, FixedWindow, Limiter, Limits, Live, ManualClock, Policies, Tier, Tiers,
 };
 use ratelimit_memory::Memory;
 
-use crate::Outcome;
+use crate::{Outcome, store};
 
 fn daily() -> FixedWindow {
     FixedWindow::per_day(10)
 }
 
 #[track_caller]
-fn is_refused(store: &Memory, policies: impl Policies) {
+fn is_refused(store: &Memory<ManualClock>, policies: impl Policies) {
     let built = Limiter::with_policies(store.clone(), policies);
     assert!(matches!(built, Err(ConfigError::DuplicateName)));
 }
@@ -20,7 +20,7 @@ fn is_refused(store: &Memory, policies: impl Policies) {
 // FAULTS 10.
 #[test]
 fn limiters_of_one_handle_share_its_name_and_what_is_spent() -> Outcome {
-    let (store, limit) = (Memory::new(), Live::new("api", daily())?);
+    let (store, limit) = (store().0, Live::new("api", daily())?);
     let one = Limiter::with_policies(store.clone(), limit.clone())?;
     limit.update(FixedWindow::per_day(20))?;
     let other = Limiter::with_policies(store, limit)?;
@@ -33,7 +33,7 @@ fn limiters_of_one_handle_share_its_name_and_what_is_spent() -> Outcome {
 // FAULTS 10.
 #[test]
 fn another_handle_or_policy_of_the_name_is_refused_even_with_equal_numbers() -> Outcome {
-    let (store, limit) = (Memory::new(), Live::new("api", daily())?);
+    let (store, limit) = (store().0, Live::new("api", daily())?);
     let limiter = Limiter::with_policies(store.clone(), limit.clone())?;
     is_refused(&store, Live::new("api", daily())?);
     is_refused(&store, limit.clone().with_carry_over(Default::default()));
@@ -52,8 +52,8 @@ fn another_handle_or_policy_of_the_name_is_refused_even_with_equal_numbers() -> 
 #[test]
 fn one_handle_serves_several_stores() -> Outcome {
     let limit = Live::new("api", daily())?;
-    let one = Limiter::with_policies(Memory::new(), limit.clone())?;
-    let other = Limiter::with_policies(Memory::new(), limit.clone())?;
+    let one = Limiter::with_policies(store().0, limit.clone())?;
+    let other = Limiter::with_policies(store().0, limit.clone())?;
     limit.update(FixedWindow::per_day(3))?;
     assert_eq!(one.check_n("key", 2)?.remaining, 1);
     assert_eq!(other.peek("key")?.remaining, 3, "each store has its own state");

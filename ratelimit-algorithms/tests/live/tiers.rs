@@ -9,9 +9,8 @@ use std::{
 use ratelimit_algorithms::{
     Algorithm, CarryOver, ConfigError, FixedWindow, Limiter, Policies, Tier, Tiers, TokenBucket,
 };
-use ratelimit_memory::Memory;
 
-use crate::Outcome;
+use crate::{Outcome, store};
 
 /// A table of which key is of which tier, that the application changes as it likes.
 type Table = Arc<RwLock<HashMap<Vec<u8>, Tier>>>;
@@ -29,7 +28,7 @@ fn a_key_keeps_what_it_has_spent_when_its_tier_changes() -> Outcome {
     let tiers = Tiers::new("api", FixedWindow::per_day(10))?;
     let pro = tiers.add("pro", FixedWindow::per_day(100))?;
     let table = Table::default();
-    let limiter = Limiter::with_policies(Memory::new(), by_table(&tiers, &table))?;
+    let limiter = Limiter::with_policies(store().0, by_table(&tiers, &table))?;
     assert_eq!(limiter.check_n("key", 7)?.remaining, 3);
 
     table.write().unwrap().insert(b"key".to_vec(), pro);
@@ -47,7 +46,7 @@ fn a_share_is_kept_where_the_carry_over_says_so() -> Outcome {
     let pro = tiers.add("pro", TokenBucket::per_day(100))?;
     let tiers = tiers.with_carry_over(CarryOver::Proportional);
     let table = Table::default();
-    let limiter = Limiter::with_policies(Memory::new(), by_table(&tiers, &table))?;
+    let limiter = Limiter::with_policies(store().0, by_table(&tiers, &table))?;
     assert!(limiter.check_n("key", 7)?.is_allowed());
     table.write().unwrap().insert(b"key".to_vec(), pro);
     assert_eq!(limiter.peek("key")?.remaining, 30);
@@ -59,7 +58,7 @@ fn a_tier_s_numbers_change_for_all_of_its_keys_and_for_no_others() -> Outcome {
     let tiers = Tiers::new("api", FixedWindow::per_day(10))?;
     let pro = tiers.add("pro", FixedWindow::per_day(100))?;
     let choose = move |key: &[u8]| if key.starts_with(b"pro") { pro } else { Tier::DEFAULT };
-    let limiter = Limiter::with_policies(Memory::new(), tiers.by(choose))?;
+    let limiter = Limiter::with_policies(store().0, tiers.by(choose))?;
     tiers.update(pro, FixedWindow::per_day(200))?;
     let limits = |keys: [&str; 3]| keys.map(|key| limiter.policy(key).limit());
     assert_eq!(limits(["pro-1", "pro-2", "free"]), [200, 200, 10]);
@@ -71,7 +70,7 @@ fn a_tier_s_numbers_change_for_all_of_its_keys_and_for_no_others() -> Outcome {
 #[test]
 fn tiers_can_be_added_while_limiters_use_them() -> Outcome {
     let (tiers, table) = (Tiers::new("api", FixedWindow::per_day(10))?, Table::default());
-    let limiter = Limiter::with_policies(Memory::new(), by_table(&tiers, &table))?;
+    let limiter = Limiter::with_policies(store().0, by_table(&tiers, &table))?;
     thread::scope(|scope| {
         for number in 1..=50 {
             let (tiers, table) = (&tiers, &table);
@@ -119,7 +118,7 @@ fn all_tiers_are_of_one_algorithm_unless_keys_start_anew() -> Outcome {
     let tiers = tiers.with_carry_over(CarryOver::Reset);
     let pro = tiers.add("pro", TokenBucket::per_second(5))?;
     let table = Table::default();
-    let limiter = Limiter::with_policies(Memory::new(), by_table(&tiers, &table))?;
+    let limiter = Limiter::with_policies(store().0, by_table(&tiers, &table))?;
     assert!(limiter.check_n("key", 10)?.is_allowed());
     table.write().unwrap().insert(b"key".to_vec(), pro);
     assert_eq!(limiter.check("key")?.remaining, 4);

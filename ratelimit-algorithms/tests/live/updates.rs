@@ -1,21 +1,25 @@
 //! What an update changes, what it keeps, and what it refuses.
 
 use std::{
-    num::NonZeroU64, sync::atomic::AtomicU64, sync::atomic::Ordering, thread, time::Duration,
+    num::NonZeroU64,
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+    time::Duration,
 };
 
+use proptest::prelude::*;
 use ratelimit_algorithms::{
     Adaptive, Algorithm, CarryOver, ConfigError, Detail, FixedWindow, Fraction, Limiter, Live,
-    Scope, SlidingWindowLog, TokenBucket,
+    Micros, Scope, SlidingWindowLog, TokenBucket,
 };
 use ratelimit_memory::Memory;
 
-use crate::Outcome;
+use crate::{Outcome, store};
 
 #[test]
 fn the_next_check_sees_an_update_whoever_makes_it() -> Outcome {
     let limit = Live::new("api", FixedWindow::per_day(10))?;
-    let limiter = Limiter::with_policies(Memory::new(), limit.clone())?;
+    let limiter = Limiter::with_policies(store().0, limit.clone())?;
     assert_eq!(limiter.check("key")?.limit, 10);
     thread::scope(|scope| scope.spawn(|| limit.update(FixedWindow::per_day(20))).join())
         .expect("no thread panics")?;
@@ -31,7 +35,7 @@ fn what_is_spent_is_carried_over_as_the_limit_says() -> Outcome {
         [(CarryOver::AsIs, 13), (CarryOver::Reset, 20), (CarryOver::Proportional, 6)]
     {
         let limit = Live::new("api", FixedWindow::per_day(10))?.with_carry_over(carry_over);
-        let limiter = Limiter::with_policies(Memory::new(), limit.clone())?;
+        let limiter = Limiter::with_policies(store().0, limit.clone())?;
         assert!(limiter.check_n("key", 7)?.is_allowed());
         limit.update(FixedWindow::per_day(20))?;
         assert_eq!(limiter.peek("key")?.remaining, remaining, "{carry_over:?}");
@@ -43,7 +47,7 @@ fn what_is_spent_is_carried_over_as_the_limit_says() -> Outcome {
 #[test]
 fn lowering_and_raising_a_limit_again_hands_out_no_second_quota() -> Outcome {
     let limit = Live::new("api", SlidingWindowLog::per_day(10))?;
-    let limiter = Limiter::with_policies(Memory::new(), limit.clone())?;
+    let limiter = Limiter::with_policies(store().0, limit.clone())?;
     assert!(limiter.check_n("key", 8)?.is_allowed());
     limit.update(SlidingWindowLog::per_day(5))?;
     assert!(!limiter.check("key")?.is_allowed());
@@ -61,7 +65,7 @@ fn another_algorithm_is_refused_unless_keys_start_anew() -> Outcome {
         [(CarryOver::AsIs, false), (CarryOver::Proportional, false), (CarryOver::Reset, true)]
     {
         let limit = Live::new("api", FixedWindow::per_day(10))?.with_carry_over(carry_over);
-        let limiter = Limiter::with_policies(Memory::new(), limit.clone())?;
+        let limiter = Limiter::with_policies(store().0, limit.clone())?;
         assert!(limiter.check_n("key", 10)?.is_allowed());
         let updated = limit.update(TokenBucket::per_second(7));
         let change = ConfigError::AlgorithmChange { from: "fixed window", to: "token bucket" };
@@ -146,6 +150,34 @@ fn a_million_checks_among_updates_each_see_one_whole_configuration() -> Outcome 
     assert_eq!(seen.iter().sum::<u64>(), 1_000_000);
     assert!(seen.iter().all(|&times| 1_000 < times), "both are in use: {seen:?}");
     Ok(())
+}
+
+proptest! {
+    // FAULTS 17.
+    #[test]
+    fn whatever_the_updates_a_window_admits_no_more_than_the_largest_limit(
+        first in 1_u64..30,
+        changes in prop::collection::vec((1_u64..30, 1_u64..9_000_000, 0_u32..40), 1..20),
+    ) {
+        let per = |limit, window| SlidingWindowLog::per(limit, Duration::from_micros(window));
+        let (store, clock) = store();
+        let limit = Live::new("api", per(first, 9_000_000))?;
+        let limiter = Limiter::with_policies(store, limit.clone())?;
+        let mut admitted = Vec::new();
+        for (permits, passed, checks) in changes {
+            clock.advance(Micros::new(passed));
+            limit.update(per(permits, 9_000_000))?;
+            for _ in 0..checks {
+                let decision = limiter.check("key")?;
+                if decision.is_allowed() {
+                    admitted.push(decision.at);
+                    let since = decision.at - Micros::new(8_999_999);
+                    let in_window = admitted.iter().filter(|at| since <= **at).count();
+                    prop_assert!(u64::try_from(in_window).unwrap() <= permits);
+                }
+            }
+        }
+    }
 }
 
 /// Whether a rate is so many permits in so many microseconds.
