@@ -43,17 +43,37 @@
 //! assert!(export(42).is_ok() && export(42).is_ok() && export(42).is_err());
 //! ```
 //!
-//! This crate never reads a clock and keeps no state: both are the store's.
+//! Who would rather wait than be denied calls [`until_ready`](Limiter::until_ready), or
+//! [`pace`](Limiter::pace) for an even flow; awaiting callers with the feature `tokio`, or by a
+//! [`Timer`] of their own:
+//!
+//! ```
+//! # use ratelimit_algorithms::{Limiter, TokenBucket};
+//! # use ratelimit_memory::Memory;
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let limiter = Limiter::new(Memory::new(), "mails", TokenBucket::per_second(1_000))?;
+//! let decision = limiter.until_ready("user:42")?;
+//! assert!(decision.is_allowed());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! No decision depends on a clock or a state of this crate: both are the store's.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod async_limiter;
 mod error;
 mod limiter;
 mod limits;
+mod line;
 mod paved;
 mod permit;
 mod policies;
+mod timer;
+mod wait;
 
+#[cfg(feature = "tokio")]
+pub use crate::timer::TokioTimer;
 pub use crate::{
     async_limiter::AsyncLimiter,
     error::Error,
@@ -64,6 +84,8 @@ pub use crate::{
     },
     permit::{AcquireError, Permit},
     policies::{Policies, Visit},
+    timer::Timer,
+    wait::WaitError,
 };
 pub use ratelimit_backend::{
     Backend, BackendError, Clock, Effect, ErrorKind, ManualClock, MonotonicClock, SyncBackend,
