@@ -7,15 +7,22 @@ use ratelimit_core::{
     Action, Algorithm, Batch, Check, ConfigError, Decision, Decisions, Key, Micros, Policy,
 };
 
-use crate::{Error, Policies};
+use crate::{Error, Policies, line::Lines};
 
 /// Checks keys against a policy, on any store. Clones are the same limiter.
 #[derive(Clone, Debug)]
 pub struct AsyncLimiter<B, P = Policy> {
     backend: B,
     policies: P,
+    shared: Arc<Shared>,
+}
+
+/// What clones have in common.
+#[derive(Debug)]
+struct Shared {
     /// Keeps the name taken.
-    _claim: Arc<Claim>,
+    _claim: Claim,
+    lines: Lines,
 }
 
 impl<B: Backend> AsyncLimiter<B> {
@@ -42,8 +49,9 @@ impl<B: Backend, P: Policies> AsyncLimiter<B, P> {
     /// keep their state.
     pub fn with_policies(backend: B, policies: P) -> Result<Self, ConfigError> {
         policies.try_each(&mut |policy| backend.accepts(policy))?;
-        let claim = Arc::new(policies.claim(backend.names())?);
-        Ok(Self { backend, policies, _claim: claim })
+        let claim = policies.claim(backend.names())?;
+        let shared = Arc::new(Shared { _claim: claim, lines: Lines::default() });
+        Ok(Self { backend, policies, shared })
     }
 
     /// Spends one permit of `key`, if it has one left.
@@ -163,7 +171,12 @@ impl<B: Backend, P: Policies> AsyncLimiter<B, P> {
         self.policies.policy(key.as_ref())
     }
 
-    async fn apply(&self, key: &[u8], cost: u64, action: Action) -> Result<Decision, Error> {
+    pub(crate) async fn apply(
+        &self,
+        key: &[u8],
+        cost: u64,
+        action: Action,
+    ) -> Result<Decision, Error> {
         let policy = self.policies.policy(key);
         let check = question(&policy, key, cost)?;
         the_one(&self.backend.apply(Batch::one(&check), action).await?)
@@ -179,6 +192,10 @@ impl<B, P> AsyncLimiter<B, P> {
     #[must_use]
     pub const fn policies(&self) -> &P {
         &self.policies
+    }
+
+    pub(crate) fn lines(&self) -> &Lines {
+        &self.shared.lines
     }
 }
 

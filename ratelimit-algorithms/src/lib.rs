@@ -47,28 +47,51 @@
 //! one name; with the features `toml` and `json` a file has them. Whatever says which limit a key
 //! has implements [`Policies`].
 //!
-//! This crate never reads a clock and keeps no state: both are the store's.
+//! Who would rather wait than be denied calls [`until_ready`](Limiter::until_ready), or
+//! [`pace`](Limiter::pace) for an even flow; awaiting callers with the feature `tokio`, or by a
+//! [`Timer`] of their own:
+//!
+//! ```
+//! # use ratelimit_algorithms::{Limiter, TokenBucket};
+//! # use ratelimit_memory::Memory;
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let limiter = Limiter::new(Memory::new(), "mails", TokenBucket::per_second(1_000))?;
+//! let decision = limiter.until_ready("user:42")?;
+//! assert!(decision.is_allowed());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! No decision depends on a clock or a state of this crate: both are the store's.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod async_limiter;
 mod error;
 mod limiter;
 mod limits;
-#[cfg(any(feature = "json", feature = "toml"))]
-mod limits_file;
-mod live;
-mod notation;
 mod paved;
 mod permit;
+
+mod live;
 mod policies;
+mod tiers;
+
+#[cfg(any(feature = "json", feature = "toml"))]
+mod limits_file;
+mod notation;
 #[cfg(feature = "serde")]
 mod rule;
-mod tiers;
 #[cfg(any(feature = "json", feature = "toml"))]
 mod watch;
 
+mod line;
+mod timer;
+mod wait;
+
 #[cfg(feature = "serde")]
 pub use crate::rule::Rule;
+#[cfg(feature = "tokio")]
+pub use crate::timer::TokioTimer;
 pub use crate::{
     async_limiter::AsyncLimiter,
     error::Error,
@@ -82,6 +105,8 @@ pub use crate::{
     permit::{AcquireError, Permit},
     policies::{Policies, Visit},
     tiers::{Tier, TierBy, Tiers},
+    timer::Timer,
+    wait::WaitError,
 };
 #[cfg(any(feature = "json", feature = "toml"))]
 pub use crate::{

@@ -141,7 +141,7 @@ impl<B: SyncBackend, P: Policies> Limiter<B, P> {
         &self.0
     }
 
-    fn apply(&self, key: &[u8], cost: u64, action: Action) -> Result<Decision, Error> {
+    pub(crate) fn apply(&self, key: &[u8], cost: u64, action: Action) -> Result<Decision, Error> {
         let policy = self.0.policies().policy(key);
         let check = question(&policy, key, cost)?;
         the_one(&self.0.backend().apply_now(Batch::one(&check), action)?)

@@ -1,0 +1,112 @@
+//! Timers: what waits for an instant to come, on whatever runs the waiting.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, Wake, Waker},
+    thread::{self, Thread},
+    time::Instant,
+};
+
+/// What time it is, and how to wait.
+///
+/// With the feature `tokio` there is [`TokioTimer`]; another runtime's is two lines.
+pub trait Timer: Send + Sync {
+    /// The present instant.
+    fn now(&self) -> Instant;
+
+    /// Waits until `then` has come.
+    fn sleep_until(&self, then: Instant) -> impl Future<Output = ()> + Send;
+}
+
+/// The timer of a tokio runtime; like the runtime's, it can be paused in tests.
+#[cfg(feature = "tokio")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::exhaustive_structs, reason = "there is nothing to it")]
+pub struct TokioTimer;
+
+#[cfg(feature = "tokio")]
+impl Timer for TokioTimer {
+    fn now(&self) -> Instant {
+        tokio::time::Instant::now().into_std()
+    }
+
+    fn sleep_until(&self, then: Instant) -> impl Future<Output = ()> + Send {
+        tokio::time::sleep_until(then.into())
+    }
+}
+
+/// The outcome of `future`, or `None` if the deadline comes first.
+pub(crate) async fn before<F: Future>(
+    deadline: Option<Instant>,
+    timer: &impl Timer,
+    future: F,
+) -> Option<F::Output> {
+    let Some(deadline) = deadline else { return Some(future.await) };
+    let (mut future, mut end) = (pin!(future), pin!(timer.sleep_until(deadline)));
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+        Poll::Pending => end.as_mut().poll(context).map(|()| None),
+    })
+    .await
+}
+
+/// Runs one future on the calling thread, which sleeps while there is nothing to do.
+#[derive(Debug, Default)]
+pub(crate) struct ThreadTimer {
+    /// When to wake up, of what was polled last.
+    alarm: Mutex<Option<Instant>>,
+}
+
+impl ThreadTimer {
+    /// Runs `future`, which may sleep by this timer, to its end.
+    pub(crate) fn block_on<F: Future>(&self, future: F) -> F::Output {
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let (mut context, mut future) = (Context::from_waker(&waker), pin!(future));
+        loop {
+            self.set(None);
+            if let Poll::Ready(outcome) = future.as_mut().poll(&mut context) {
+                return outcome;
+            }
+            // A wake-up that came before is not lost: then neither of them sleeps.
+            match self.alarm() {
+                None => thread::park(),
+                Some(then) => thread::park_timeout(then.saturating_duration_since(self.now())),
+            }
+        }
+    }
+
+    fn alarm(&self) -> Option<Instant> {
+        *self.alarm.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, then: Option<Instant>) {
+        *self.alarm.lock().unwrap_or_else(PoisonError::into_inner) = then;
+    }
+}
+
+impl Timer for ThreadTimer {
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn sleep_until(&self, then: Instant) -> impl Future<Output = ()> + Send {
+        poll_fn(move |_| {
+            if then <= self.now() {
+                return Poll::Ready(());
+            }
+            self.set(Some(then));
+            Poll::Pending
+        })
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
