@@ -139,7 +139,10 @@ async fn another_length_is_taken_as_it_is() {
         store.otherwise(Cue::Never);
         let (answer, took) = spend(&deadline.with_length(length)).await;
         assert!(is_overdue(&answer, Effect::Unknown));
-        assert!((length..=length + Duration::from_millis(1)).contains(&took), "{length:?}: {took:?}");
+        assert!(
+            (length..=length + Duration::from_millis(1)).contains(&took),
+            "{length:?}: {took:?}"
+        );
     }
     let (deadline, store) = store();
     store.otherwise(Cue::Late(Duration::from_secs(1), Duration::ZERO));
