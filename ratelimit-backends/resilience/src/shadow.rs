@@ -106,8 +106,10 @@ impl<B> Shadow<B> {
         if !matches!(action, Action::Spend | Action::Peek) || checks.iter().all(is_enforced) {
             return Plan::Enforce;
         }
-        let enforced: Vec<_> = checks.iter().map(is_enforced).collect();
-        if enforced.contains(&true) { Plan::Mix(Mix { checks, enforced }) } else { Plan::Watch }
+        if !checks.iter().any(is_enforced) {
+            return Plan::Watch;
+        }
+        Plan::Mix(Mix { checks, enforced: checks.iter().map(is_enforced).collect() })
     }
 
     /// The answer where nothing is enforced.

@@ -2,7 +2,7 @@
 
 use std::{
     future::{Future, poll_fn},
-    num::NonZeroU32,
+    num::{NonZeroU32, NonZeroUsize},
     pin::Pin,
     task::Poll,
     time::Duration,
@@ -10,7 +10,7 @@ use std::{
 
 use ratelimit_backend::{Backend, ErrorKind, ManualClock};
 use ratelimit_core::{Action, Batch, Micros, Source};
-use ratelimit_resilience::{CircuitState, Local, OnFailure, Resilient};
+use ratelimit_resilience::{CircuitState, DenyCache, Lists, Local, OnFailure, Resilient, Shadow};
 use tokio::time::Instant;
 
 use crate::faulty::{Answer, Cue, Faulty, ask_awaiting, check, clock, hourly, kind, memory};
@@ -75,6 +75,24 @@ async fn whatever_is_chosen_answers_within_the_deadline_and_at_once_while_the_ci
 }
 
 #[test]
+fn a_store_that_answers_at_once_does_so_through_all_wrappers() {
+    let (resilient, store, clock) = resilient();
+    let cache = DenyCache::with_clock(resilient, clock.clone(), NonZeroUsize::MIN);
+    let lists = Lists::with_clock(Shadow::new(cache), clock);
+    lists.everywhere().allow("friend");
+    let policy = hourly("api", 1);
+    for key in ["key", "key", "key", "friend"] {
+        let check = check(&policy, key, 1);
+        assert!(lists.apply(Batch::one(&check), Action::Spend).is_ready(), "{key}");
+    }
+    store.otherwise(Cue::Fail(ErrorKind::Unavailable));
+    let check = check(&policy, "new", 1);
+    for _ in 0..10 {
+        assert!(lists.apply(Batch::one(&check), Action::Spend).is_ready(), "and so do failures");
+    }
+}
+
+#[test]
 fn deny_is_what_happens_unless_something_else_is_chosen() {
     let (resilient, ..) = resilient();
     let shown = format!("{resilient:?}");
@@ -107,7 +125,6 @@ async fn a_check_that_is_dropped_at_any_point_has_charged_once_or_not_at_all() {
     assert_eq!(resilient.breaker().state(), CircuitState::Closed, "nobody has failed");
 }
 
-/// The README's promise of one deadline: also where the store is slow, but not silent.
 // FAULTS 144.
 #[tokio::test(start_paused = true)]
 async fn a_slow_store_opens_the_circuit_only_by_failing_in_a_row() {
