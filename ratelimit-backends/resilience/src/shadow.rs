@@ -163,8 +163,11 @@ struct Mix<'a> {
 impl<'a> Mix<'a> {
     /// Whether to ask the enforced ones again, alone: others deny, and they do not.
     fn asks_again(&self, all: &Decisions) -> bool {
-        let mut denied = all.iter().zip(&self.enforced).filter(|(one, _)| !one.is_allowed());
-        denied.next().is_some_and(|(_, &first)| !first && denied.all(|(_, &is)| !is))
+        let denies = |side: bool| {
+            let mut both = all.iter().zip(&self.enforced);
+            both.any(|(one, &is_enforced)| is_enforced == side && !one.is_allowed())
+        };
+        denies(false) && !denies(true)
     }
 
     fn enforced(&self) -> Vec<Check<'a>> {

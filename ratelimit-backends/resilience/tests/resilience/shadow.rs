@@ -145,7 +145,9 @@ fn of_limits_asked_together_the_enforced_ones_are_charged_though_others_deny() {
     assert_eq!(spend("key", 1), [(true, Store, 0), (true, Store, 2)], "both admit");
     assert_eq!(spend("key", 1), [(true, Through, 0), (true, Store, 1)], "the new one denies");
     assert_eq!(one.let_through(), 1);
+    let asked = one.get_ref().asked();
     assert_eq!(spend("key", 2), [(false, Store, 0), (false, Store, 1)], "both deny");
+    assert_eq!(one.get_ref().asked(), asked + 1, "and nothing is to be asked again");
     assert_eq!(spend("key", 1), [(true, Through, 0), (true, Store, 0)]);
     assert_eq!(spend("key", 1), [(false, Store, 0), (false, Store, 0)]);
     assert_eq!(one.let_through(), 2, "what was refused did not go through");
