@@ -164,7 +164,7 @@ impl<C> Drop for Call<'_, C> {
     }
 }
 
-/// A clock that panics under the lock has not changed the circuit.
+/// A clock that panics under the lock leaves nothing half done.
 fn lock(circuit: &Mutex<Circuit>) -> MutexGuard<'_, Circuit> {
     circuit.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -267,5 +267,5 @@ impl fmt::Debug for Shelf {
     }
 }
 
-/// Some four megabytes.
+/// Of 152 bytes each: two and a half megabytes.
 const DENIALS_MAX: NonZeroUsize = NonZeroUsize::new(1 << 14).unwrap();

@@ -140,31 +140,23 @@ impl Table {
         self.verdicts.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the lists say about each check, of what they have a say in.
-    fn verdicts_on(&self, batch: Batch<'_>, action: Action) -> Vec<Option<Verdict>> {
+    /// What the lists say about each check, if they have a say in any.
+    fn say(&self, batch: Batch<'_>, action: Action) -> Option<Vec<Option<Verdict>>> {
         let verdicts = self.verdicts();
-        let counts = |verdict: &Verdict| match action {
-            Action::Spend | Action::Peek => true,
-            Action::Charge | Action::Refund => *verdict == Verdict::Allow,
-            _ => false,
-        };
         let verdict = |check: &Check<'_>| {
             let find = |name| verdicts.get(&self.digests.of(name, check.key())).copied();
-            find(Some(check.policy().name())).or_else(|| find(None)).filter(counts)
+            let verdict = find(Some(check.policy().name())).or_else(|| find(None));
+            verdict.filter(|verdict| verdict.is_about(action))
         };
-        batch.checks().iter().map(verdict).collect()
+        let is_listed = |check| verdict(check).is_some();
+        let has_say = !verdicts.is_empty() && batch.checks().iter().any(is_listed);
+        has_say.then(|| batch.checks().iter().map(verdict).collect())
     }
 }
 
 impl<B, C: Clock> Lists<B, C> {
     fn plan<'a>(&self, batch: Batch<'a>, action: Action) -> Result<Plan<'a>, BackendError> {
-        if self.table.verdicts().is_empty() {
-            return Ok(Plan::Ask);
-        }
-        let verdicts = self.table.verdicts_on(batch, action);
-        if verdicts.iter().all(Option::is_none) {
-            return Ok(Plan::Ask);
-        }
+        let Some(verdicts) = self.table.say(batch, action) else { return Ok(Plan::Ask) };
         let now = self.clock.now()?;
         let listed = batch.checks().iter().zip(&verdicts);
         let known = listed.map(|(check, verdict)| verdict.map(|it| it.on(check, now)).transpose());
@@ -180,6 +172,14 @@ impl<B, C: Clock> Lists<B, C> {
 }
 
 impl Verdict {
+    const fn is_about(self, action: Action) -> bool {
+        match action {
+            Action::Spend | Action::Peek => true,
+            Action::Charge | Action::Refund => matches!(self, Self::Allow),
+            _ => false,
+        }
+    }
+
     fn on(self, check: &Check<'_>, now: Timestamp) -> Result<Decision, BackendError> {
         match self {
             Self::Allow => unseen(check, now, ALLOW, Source::List),

@@ -13,7 +13,7 @@ use crate::{Breaker, Deadline, Fallback, OnFailure};
 /// [`Fallback`] over both, which answers for either.
 ///
 /// An answer takes no longer than the deadline, and what the local limit takes where one stands
-/// in: microseconds, if it is in memory. While the circuit is open it takes no more than that.
+/// in. While the circuit is open it takes the latter alone.
 ///
 /// ```
 /// use std::time::Duration;

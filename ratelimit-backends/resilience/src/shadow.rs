@@ -106,8 +106,10 @@ impl<B> Shadow<B> {
         if !matches!(action, Action::Spend | Action::Peek) || checks.iter().all(is_enforced) {
             return Plan::Enforce;
         }
-        let enforced: Vec<_> = checks.iter().map(is_enforced).collect();
-        if enforced.contains(&true) { Plan::Mix(Mix { checks, enforced }) } else { Plan::Watch }
+        if !checks.iter().any(is_enforced) {
+            return Plan::Watch;
+        }
+        Plan::Mix(Mix { checks, enforced: checks.iter().map(is_enforced).collect() })
     }
 
     /// The answer where nothing is enforced.
@@ -161,8 +163,11 @@ struct Mix<'a> {
 impl<'a> Mix<'a> {
     /// Whether to ask the enforced ones again, alone: others deny, and they do not.
     fn asks_again(&self, all: &Decisions) -> bool {
-        let mut denied = all.iter().zip(&self.enforced).filter(|(one, _)| !one.is_allowed());
-        denied.next().is_some_and(|(_, &first)| !first && denied.all(|(_, &is)| !is))
+        let denies = |side: bool| {
+            let mut both = all.iter().zip(&self.enforced);
+            both.any(|(one, &is_enforced)| is_enforced == side && !one.is_allowed())
+        };
+        denies(false) && !denies(true)
     }
 
     fn enforced(&self) -> Vec<Check<'a>> {

@@ -219,9 +219,31 @@ async fn what_was_asked_before_it_opened_has_no_say_afterwards() {
     let late = rig.breaker.apply(Batch::one(&check), Action::Spend);
     rig.store.otherwise(DOWN);
     rig.fail(5);
+    rig.clock.advance(Micros::from_millis(100));
+    rig.store.otherwise(Cue::Never);
+    let probe = rig.breaker.apply(Batch::one(&check), Action::Spend);
     rig.store.let_one_through();
     assert!(late.await.is_ok(), "the caller has the answer");
-    assert_eq!(rig.breaker.state(), Open);
+    assert_eq!(rig.breaker.state(), Probing, "and the probe is to tell");
+    drop(probe);
+}
+
+#[tokio::test]
+async fn failures_from_before_it_opened_do_not_count_once_it_has_closed() {
+    let rig = Rig::new();
+    let policy = hourly("api", 10);
+    let check = check(&policy, "key", 1);
+    rig.store.cue([Cue::HoldAndFail(ErrorKind::Timeout); 5]);
+    let late = [(); 5].map(|()| rig.breaker.apply(Batch::one(&check), Action::Spend));
+    rig.store.cue([DOWN; 5]);
+    rig.fail(5);
+    rig.clock.advance(Micros::from_millis(100));
+    assert!(rig.spend().is_ok());
+    for reply in late {
+        rig.store.let_one_through();
+        assert!(reply.await.is_err());
+    }
+    assert_eq!(rig.breaker.state(), Closed);
 }
 
 #[test]
@@ -248,6 +270,7 @@ fn only_a_store_that_does_not_answer_opens_it_and_any_answer_ends_the_row() {
         rig.store.cue([Cue::Fail(kind)]);
         rig.fail(1);
         assert_eq!(rig.breaker.state() == Closed, ends_the_row, "{kind:?} from the probe");
+        assert_eq!(rig.refuses(), !ends_the_row, "{kind:?}: another pause, or none");
     }
 }
 

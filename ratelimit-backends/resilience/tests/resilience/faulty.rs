@@ -44,6 +44,8 @@ pub(crate) enum Cue {
     Late(Duration, Duration),
     /// Decides and answers when [`Faulty::let_one_through`] is called.
     Hold,
+    /// Fails then.
+    HoldAndFail(ErrorKind),
     Never,
 }
 
@@ -87,6 +89,10 @@ impl Faulty {
         decisions.expect("memory answers")[0].remaining
     }
 
+    async fn wait_at_gate(&self) {
+        self.script.gate.acquire().await.expect("it is never closed").forget();
+    }
+
     fn next(&self) -> Cue {
         self.script.asked.fetch_add(1, Ordering::SeqCst);
         let cue = self.script.cues.lock().expect("no holder panics").pop_front();
@@ -108,8 +114,12 @@ impl Backend for Faulty {
                 answer
             }),
             Cue::Hold => Reply::waiting(async move {
-                self.script.gate.acquire().await.expect("it is never closed").forget();
+                self.wait_at_gate().await;
                 answer()
+            }),
+            Cue::HoldAndFail(kind) => Reply::waiting(async move {
+                self.wait_at_gate().await;
+                Err(failure(kind))
             }),
             Cue::Never => Reply::waiting(std::future::pending()),
         }
