@@ -20,8 +20,7 @@ fn panic(_: &Event<'_>) {
     resume_unwind(Box::new(()));
 }
 
-// FAULTS 54.
-// FAULTS 195.
+// FAULTS 54, 195.
 #[test]
 fn a_recorder_that_panics_is_caught_and_counted() {
     let store = Observed::new(Failing::new(ErrorKind::Timeout), Run(panic));
