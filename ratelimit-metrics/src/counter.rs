@@ -10,22 +10,21 @@ pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
     /// Counts one.
-    ///
-    /// Adding is cheaper than comparing and swapping. No thread pauses between the two lines for
-    /// as long as it takes to count from one half to the end.
     pub(crate) fn increment(&self) {
-        if self.get() < u64::MAX / 2 {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        } else {
-            self.add(1);
-        }
+        self.add(1);
     }
 
-    /// Adds so much. Not for a counter that is incremented as well, but for one in the second
-    /// half: a few large sums are soon at the end.
+    /// Counts so many.
+    ///
+    /// Adding is cheaper than comparing and swapping, and safe in the lower half: no thread pauses
+    /// between looking and adding for as long as others take to count through the upper one.
     pub(crate) fn add(&self, more: u64) {
-        let sum = |count: u64| Some(count.saturating_add(more));
-        let _always_ok = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, sum);
+        if self.get() < u64::MAX / 2 && more <= SMALL {
+            self.0.fetch_add(more, Ordering::Relaxed);
+        } else {
+            let sum = |count: u64| Some(count.saturating_add(more));
+            let _always_ok = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, sum);
+        }
     }
 
     /// Raises it to `count`, if it is less.
@@ -39,6 +38,9 @@ impl Counter {
         self.0.load(Ordering::Relaxed)
     }
 }
+
+/// More than the largest cost, and than a quarter of an hour in nanoseconds.
+const SMALL: u64 = 1 << 40;
 
 #[cfg(test)]
 mod tests {

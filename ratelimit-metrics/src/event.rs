@@ -83,13 +83,14 @@ pub(crate) fn for_each<'a>(
 ) {
     // A store that gives too few decisions is broken; limiters say so with this very error.
     let missing = BackendError::unknown(ErrorKind::Protocol);
-    let is_admitted = answer.as_ref().is_ok_and(|all| all.iter().all(Decision::is_allowed));
+    let answer = match answer {
+        Ok(decisions) if decisions.len() < batch.checks().len() => Err(&missing),
+        answer => answer.as_ref(),
+    };
+    let is_admitted = answer.is_ok_and(|all| all.iter().all(Decision::is_allowed));
     let mut call = None;
     for (index, check) in batch.checks().iter().enumerate() {
-        let answer = match answer {
-            Ok(decisions) => decisions.get(index).ok_or(&missing),
-            Err(error) => Err(error),
-        };
+        let answer = answer.map(|decisions| &decisions[index]);
         let verdict = verdict(action, answer, is_admitted);
         let call = *call.get_or_insert(match verdict {
             Verdict::Withhold => Verdict::Deny,

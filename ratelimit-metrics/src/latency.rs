@@ -106,7 +106,7 @@ fn bucket(nanos: u64) -> usize {
 
 /// The longest that lies in a bucket.
 fn bound(index: usize) -> u64 {
-    let (octave, part) = (index / PARTS as usize, index as u64 % PARTS);
+    let (octave, part) = (index as u64 / PARTS, index as u64 % PARTS);
     match octave.checked_sub(1) {
         None => part + 1,
         Some(shift) => (PARTS + part + 1) << shift,

@@ -6,8 +6,8 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use ratelimit_backend::{Clock, ErrorKind, MonotonicClock};
-use ratelimit_core::{Micros, Source, Timestamp};
+use ratelimit_backend::{BackendError, Clock, ErrorKind, MonotonicClock};
+use ratelimit_core::{Decision, Micros, Source, Timestamp};
 use tracing::{Level, debug, enabled, warn};
 
 use crate::{Event, Recorder, Verdict};
@@ -86,32 +86,48 @@ const INTERVAL: Micros = Micros::from_secs(1);
 
 impl<C: Clock> Recorder for Log<C> {
     fn record(&self, event: &Event<'_>) {
-        let (limiter, algorithm) = (event.policy.name(), event.policy.algorithm().name());
         match event.answer {
-            Err(error) if enabled!(target: TARGET, Level::WARN) => {
-                if let Some(swallowed) = self.pass(Kind::Error(error.kind())) {
-                    warn!(target: TARGET, limiter, algorithm, %error, swallowed, "no decision");
-                }
-            }
-            Ok(decision)
-                if is_fallback(decision.source) && enabled!(target: TARGET, Level::WARN) =>
-            {
-                if let Some(swallowed) = self.pass(Kind::Fallback) {
-                    let source = decision.source;
-                    warn!(target: TARGET, limiter, algorithm, ?source, swallowed, "decided without the store");
-                }
-            }
-            Ok(decision)
-                if event.verdict == Verdict::Deny && enabled!(target: TARGET, Level::DEBUG) =>
-            {
-                if let Some(swallowed) = self.pass(Kind::Deny) {
-                    let (cost, retry_after) = (event.cost, decision.retry_after());
-                    debug!(target: TARGET, limiter, algorithm, cost, %retry_after, swallowed, "denied");
-                }
-            }
-            _ => {}
+            Err(error) => self.error(event, error),
+            Ok(decision) if is_fallback(decision.source) => self.fallback(event, decision),
+            Ok(decision) if event.verdict == Verdict::Deny => self.denial(event, decision),
+            Ok(_) => {}
         }
     }
+}
+
+/// Asks the gate only where somebody listens.
+impl<C: Clock> Log<C> {
+    fn error(&self, event: &Event<'_>, error: &BackendError) {
+        let (limiter, algorithm) = names(event);
+        if enabled!(target: TARGET, Level::WARN)
+            && let Some(swallowed) = self.pass(Kind::Error(error.kind()))
+        {
+            warn!(target: TARGET, limiter, algorithm, %error, swallowed, "no decision");
+        }
+    }
+
+    fn fallback(&self, event: &Event<'_>, Decision { source, .. }: &Decision) {
+        let (limiter, algorithm) = names(event);
+        if enabled!(target: TARGET, Level::WARN)
+            && let Some(swallowed) = self.pass(Kind::Fallback)
+        {
+            warn!(target: TARGET, limiter, algorithm, ?source, swallowed, "store failed, went on");
+        }
+    }
+
+    fn denial(&self, event: &Event<'_>, decision: &Decision) {
+        let (limiter, algorithm) = names(event);
+        if enabled!(target: TARGET, Level::DEBUG)
+            && let Some(swallowed) = self.pass(Kind::Deny)
+        {
+            let (cost, retry_after) = (event.cost, decision.retry_after());
+            debug!(target: TARGET, limiter, algorithm, cost, %retry_after, swallowed, "denied");
+        }
+    }
+}
+
+fn names<'a>(event: &Event<'a>) -> (&'a str, &'static str) {
+    (event.policy.name(), event.policy.algorithm().name())
 }
 
 const fn is_fallback(source: Source) -> bool {

@@ -49,7 +49,7 @@ struct Panics;
 
 impl Recorder for Panics {
     fn record(&self, event: &Event<'_>) {
-        if event.key.as_bytes().len() % 2 == 0 {
+        if event.key.as_bytes().len().is_multiple_of(2) {
             std::panic::resume_unwind(Box::new(()));
         }
     }

@@ -9,8 +9,8 @@ use std::{
     },
 };
 
-use ratelimit_backend::ErrorKind;
-use ratelimit_core::Source;
+use ratelimit_backend::{Backend, BackendError, ErrorKind, Names, Reply, SyncBackend};
+use ratelimit_core::{Action, Batch, Decisions, Source};
 use ratelimit_metrics::{Buffered, Event, Observed, Statistics, Verdict};
 
 use crate::support::{Failing, Run, decision, memory, policy, shared, size, tell, three};
@@ -20,8 +20,7 @@ fn panic(_: &Event<'_>) {
     resume_unwind(Box::new(()));
 }
 
-// FAULTS 54.
-// FAULTS 195.
+// FAULTS 54, 195.
 #[test]
 fn a_recorder_that_panics_is_caught_and_counted() {
     let store = Observed::new(Failing::new(ErrorKind::Timeout), Run(panic));
@@ -44,6 +43,34 @@ fn what_a_recorder_throws_may_throw_again() {
     let store = Observed::new(memory(), Run(|_: &Event<'_>| resume_unwind(Box::new(Bomb))));
     assert!(three(store.clone(), "api").check("user").unwrap().is_allowed());
     assert_eq!(store.missed(), 1);
+}
+
+/// A store that gives no decision at all.
+struct Mute(crate::support::Store);
+
+impl Backend for Mute {
+    fn apply<'a>(&'a self, batch: Batch<'a>, action: Action) -> Reply<'a> {
+        Reply::ready(self.apply_now(batch, action))
+    }
+
+    fn names(&self) -> &Names {
+        self.0.names()
+    }
+}
+
+impl SyncBackend for Mute {
+    fn apply_now(&self, _: Batch<'_>, _: Action) -> Result<Decisions, BackendError> {
+        Ok(Decisions::from_iter([]))
+    }
+}
+
+// FAULTS 196.
+#[test]
+fn a_store_that_gives_too_few_decisions_is_an_error_here_as_it_is_for_the_caller() {
+    let (theirs, statistics) = shared(Statistics::new());
+    assert!(three(Observed::new(Mute(memory()), theirs), "api").check("user").is_err());
+    let snapshot = statistics.snapshot();
+    assert_eq!((snapshot.calls.errors, snapshot.limiters[0].errors.protocol), (1, 1));
 }
 
 // FAULTS 195.
@@ -140,6 +167,19 @@ fn a_recorder_that_panics_on_its_own_thread_goes_on() {
     }
     buffered.flush();
     assert_eq!((ours.load(Ordering::Relaxed), buffered.dropped()), (5, 3));
+}
+
+#[test]
+fn the_thread_of_a_buffer_ends_with_it() {
+    let (lives, ended) = channel::<()>();
+    let lives = Mutex::new(lives);
+    let buffered = Buffered::new(Run(move |_: &Event<'_>| drop(lives.lock())), size(10)).unwrap();
+    let api = policy("api");
+    tell(&buffered, &api, "user", Ok(&decision(&api, true, Source::Store)));
+    drop(buffered);
+    // The recorder is dropped by the last who has it: the thread.
+    let waited = ended.recv_timeout(std::time::Duration::from_secs(20));
+    assert_eq!(waited, Err(std::sync::mpsc::RecvTimeoutError::Disconnected));
 }
 
 #[test]

@@ -118,7 +118,7 @@ fn a_line_says_which_limiter_and_what() {
         [
             "DEBUG message=denied limiter=\"api\" algorithm=\"token bucket\" cost=1 \
              retry_after=3s swallowed=0",
-            "WARN message=decided without the store limiter=\"api\" \
+            "WARN message=store failed, went on limiter=\"api\" \
              algorithm=\"token bucket\" source=Open swallowed=0",
             "WARN message=no decision limiter=\"api\" algorithm=\"token bucket\" \
              error=store is read-only (nothing was charged) swallowed=0",

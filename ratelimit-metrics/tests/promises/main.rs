@@ -1,4 +1,5 @@
 //! What the recorders promise.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod counting;
 #[cfg(feature = "metrics")]
