@@ -83,12 +83,15 @@ fn a_store_that_answers_at_once_does_so_through_all_wrappers() {
     let policy = hourly("api", 1);
     for key in ["key", "key", "key", "friend"] {
         let check = check(&policy, key, 1);
-        assert!(lists.apply(Batch::one(&check), Action::Spend).is_ready(), "{key}");
+        assert!(lists.apply(Batch::one(&check), Action::Spend).as_ready().is_some(), "{key}");
     }
     store.otherwise(Cue::Fail(ErrorKind::Unavailable));
     let check = check(&policy, "new", 1);
     for _ in 0..10 {
-        assert!(lists.apply(Batch::one(&check), Action::Spend).is_ready(), "and so do failures");
+        assert!(
+            lists.apply(Batch::one(&check), Action::Spend).as_ready().is_some(),
+            "and so do failures"
+        );
     }
 }
 
