@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt};
 
 use ratelimit_backend::{Backend, SyncBackend};
-use ratelimit_core::{Action, Batch, Check, Decision, Micros, Policy, Receipt};
+use ratelimit_core::{Action, Batch, Check, Decision, Micros, Policy, Receipt, Source};
 
 use crate::{
     AsyncLimiter, Error, Limit, Limiter, Policies,
@@ -17,7 +17,8 @@ use crate::{
 ///
 /// What is given back is what is left of this very charge: after its window has gone that is
 /// nothing, so giving back late never makes room that was not there. Nor is anything given back
-/// where the key's policy has changed meanwhile: how much is left was reckoned at the old rate.
+/// where the key's policy has changed meanwhile: how much is left was reckoned at the old rate. And
+/// where somebody else than the store has decided ([`Source`]), there is nothing to settle.
 ///
 /// ```
 /// use ratelimit_algorithms::{FixedWindow, Limiter};
@@ -90,10 +91,13 @@ impl<L: Limit> Permit<'_, L> {
         self.refunds_on_drop = false;
     }
 
-    /// What is to be done for the work to have cost `actual`; nothing where that is so already, or
-    /// the receipt is of another policy.
+    /// What is to be done for the work to have cost `actual`; nothing where that is so already,
+    /// the store was charged nothing, or the receipt is of another policy.
     fn settlement(&mut self, actual: u64) -> Option<(u64, Action)> {
         self.refunds_on_drop = false;
+        if self.decision.source != Source::Store {
+            return None;
+        }
         let excess = actual.saturating_sub(self.cost).min(self.policy.limit());
         let rest = self.cost.saturating_sub(actual);
         let is_current = || *self.limiter.limiter().policy(self.key) == *self.policy;
