@@ -15,7 +15,7 @@ use crate::{
     store::spend,
 };
 
-/// A hundredth of the deadline each way, so that calls are dropped before the command is on its way,
+/// A millisecond each way, so that calls are dropped before the command is on its way,
 /// while it is, and while its answer is.
 // FAULTS 57.
 #[tokio::test]
@@ -43,7 +43,7 @@ async fn a_check_that_is_dropped_at_any_poll_is_charged_once_or_never_and_not_la
     }
     assert!(0 < answered && answered < started, "{answered} answered of {started}");
 
-    sleep(Duration::from_millis(150)).await;
+    sleep(Duration::from_millis(400)).await;
     assert_eq!(Handle::current().metrics().num_alive_tasks(), tasks, "no task is left");
     let charged = scene.charged().await;
     assert!(answered <= charged && charged <= started, "{answered} {charged} {started}");
@@ -65,7 +65,7 @@ async fn a_check_that_is_dropped_while_the_server_is_gone_is_never_charged() {
             polled(check, polls % 3, Duration::ZERO).await.is_none_or(|answer| answer.is_err())
         );
     }
-    sleep(Duration::from_millis(150)).await;
+    sleep(Duration::from_millis(400)).await;
     scene.proxy.set(Fault::None);
     assert_eq!(scene.recover().await.remaining, scene.policy.limit() - 1);
 }

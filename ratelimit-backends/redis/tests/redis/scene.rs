@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::store::{ask, check, connect, spend};
 
-/// A store as patient as by default, that is 100 ms, behind a proxy.
+/// A store behind a proxy that waits for a quarter of a second, and no longer.
 pub(crate) struct Scene {
     pub(crate) redis: Redis,
     pub(crate) proxy: Proxy,
@@ -28,8 +28,8 @@ impl Scene {
     pub(crate) async fn with(settings: impl Fn(Settings) -> Settings) -> Option<Self> {
         let server = Server::start(&[])?;
         let proxy = Proxy::start(server.port);
-        let redis = settings(Settings::new(&proxy.url()).expect("the URL is good"));
-        let redis = redis.connect().await.expect("the server is up");
+        let quarter = Settings::new(&proxy.url()).expect("the URL is good").timeout(QUARTER);
+        let redis = settings(quarter).connect().await.expect("the server is up");
         let policy = hourly(10_000_000);
         let _ = spend(&redis, &policy, b"first", 1).await.expect("the script is loaded");
         Some(Self { redis, proxy, server, policy })
@@ -65,7 +65,7 @@ pub(crate) fn hourly(limit: u64) -> Policy {
     Policy::new("hourly", quota.expect("in range")).expect("the name is good")
 }
 
-/// The same, where it takes less than a second: a tenth of that is meant, and any fault would take
+/// The same, where it takes less than a second: a quarter of that is meant, and any fault would take
 /// two.
 pub(crate) async fn in_time<T>(future: impl Future<Output = T>) -> T {
     let begun = Instant::now();
@@ -97,3 +97,6 @@ pub(crate) fn failure<T>(answer: Result<T, BackendError>) -> (ErrorKind, Effect)
 pub(crate) fn effort(many: usize, few: usize) -> usize {
     if std::env::var_os("RATELIMIT_FULL").is_some() { many } else { few }
 }
+
+/// More than a busy machine takes for a check, less than anybody waits for one.
+const QUARTER: Duration = Duration::from_millis(250);
