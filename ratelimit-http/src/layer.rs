@@ -195,6 +195,17 @@ impl<B: Clone, K: Clone> RateLimitLayer<B, K> {
         self
     }
 
+    /// Answers as gRPC wants it: with a status in the headers, `RESOURCE_EXHAUSTED` for who is
+    /// denied, and a `google.rpc.RetryInfo` in its details that says when to come back.
+    ///
+    /// For tonic, the layer goes into `Server::builder().layer(…)`.
+    #[cfg(feature = "grpc")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "grpc")))]
+    pub fn grpc(mut self) -> Self {
+        Arc::make_mut(&mut self.rule).answers = Answers::Grpc;
+        self
+    }
+
     /// Answers requests that are not to reach the service with what `respond` makes of the reason
     /// and the request's head; by default with [`Rejection::to_response`].
     ///

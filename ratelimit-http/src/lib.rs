@@ -55,6 +55,8 @@
 mod layer;
 mod service;
 
+#[cfg(feature = "grpc")]
+mod grpc;
 mod problem;
 mod rejection;
 mod rule;

@@ -46,6 +46,8 @@ pub(crate) enum Cost {
 #[derive(Clone)]
 pub(crate) enum Answers {
     Problems,
+    #[cfg(feature = "grpc")]
+    Grpc,
     Custom(Arc<Respond>),
 }
 
@@ -144,6 +146,8 @@ impl<B: Backend, K: KeyFn> Rule<B, K> {
     ) -> Response<Bytes> {
         let mut response = match &self.answers {
             Answers::Custom(respond) => respond(rejection, request),
+            #[cfg(feature = "grpc")]
+            Answers::Grpc => crate::grpc::response(rejection),
             Answers::Problems => problem::response(rejection, &self.violated(standing)),
         };
         if let Some(seconds) = rejection.retry_after_secs() {

@@ -6,6 +6,8 @@ mod answers;
 mod client_ip;
 mod failures;
 mod formats;
+#[cfg(feature = "grpc")]
+mod grpc;
 mod headers;
 mod keys;
 mod limits;
