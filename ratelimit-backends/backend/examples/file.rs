@@ -84,6 +84,16 @@ ratelimit_conformance::suite!(
         .with_keys(100)
 );
 
+ratelimit_conformance::processes!(
+    || {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let path = folder.path().display().to_string();
+        Some((folder, path))
+    },
+    async |path| StoreBackend::new(Folder(path)),
+    ratelimit_conformance::Effort::new().with_checks_per_task(5)
+);
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let folder = std::env::temp_dir().join("ratelimit-example");

@@ -17,10 +17,12 @@
 //! ratelimit_conformance::suite!(async |clock| MyStore::with_clock(clock));
 //! ```
 //!
-//! [`suite!`] says what the expression has to be, and lists the promises. For tests of one's own
+//! [`suite!`] says what the expression has to be, and lists the promises; [`processes!`] adds one
+//! that only stores can keep which several processes share. For tests of one's own
 //! there are its parts: the [`Reference`], policies of [each kind](one_of_each), and [`Dice`].
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod processes;
 mod suite;
 
 mod agreement;
@@ -39,6 +41,7 @@ mod trace;
 pub use crate::{dice::Dice, reference::Reference, rules::one_of_each, suite::Effort};
 #[doc(hidden)]
 pub use crate::{
+    processes::share,
     subject::Subject,
     suite::{keep, promise},
 };

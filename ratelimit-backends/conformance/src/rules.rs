@@ -92,6 +92,6 @@ fn settings(limit: u64) -> adaptive::Settings {
     settings
 }
 
-fn policy(name: &str, quota: Result<impl Into<Algorithm>, ConfigError>) -> Policy {
+pub(crate) fn policy(name: &str, quota: Result<impl Into<Algorithm>, ConfigError>) -> Policy {
     Policy::new(name, quota.expect("the numbers are good")).expect("the name is good")
 }

@@ -1,6 +1,6 @@
 //! Whether SQLite keeps every promise of a store, in memory and in a file.
 
-use ratelimit_conformance::suite;
+use ratelimit_conformance::{processes, suite};
 use ratelimit_sqlite::Options;
 
 mod in_memory {
@@ -14,6 +14,7 @@ mod in_a_file {
         fs,
         path::Path,
         sync::atomic::{AtomicUsize, Ordering},
+        time::Duration,
     };
 
     use super::*;
@@ -31,4 +32,16 @@ mod in_a_file {
     }
 
     suite!(async |clock| new_file().with_clock(clock).open().unwrap());
+
+    /// Longer than any of so many processes has to wait for the others.
+    const A_MINUTE: Duration = Duration::from_secs(60);
+
+    processes!(
+        || {
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("limits.db").display().to_string();
+            Some((folder, file))
+        },
+        async |file| Options::file(file).with_deadline(A_MINUTE).open().unwrap(),
+    );
 }

