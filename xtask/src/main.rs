@@ -15,7 +15,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   lint    formatting, clippy and docs, with warnings as errors
   check   test, then lint: what CI runs
   replay  decides recorded scenarios anew
-          [--backend core|memory|sqlite|redis] [--check] FILE";
+          [--backend core|memory|sqlite|redis] [--check] FILE
+  bench   measures ours and its peers, side by side; --help says more";
 
 fn main() -> ExitCode {
     let mut arguments = env::args().skip(1);
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
     let done = match command.as_str() {
         "demo" => run_binary("ratelimit-demo", &rest),
         "replay" => run_binary("ratelimit-replay", &rest),
+        "bench" => run_binary("ratelimit-bench", &rest),
         "test" => test(&rest),
         "lint" => lint(),
         "check" => test(&rest).and_then(|()| lint()),
