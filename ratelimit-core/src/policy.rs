@@ -17,6 +17,8 @@ struct Inner {
     name: Box<str>,
     algorithm: Algorithm,
     carry_over: CarryOver,
+    /// [`Algorithm::limit`], which every check asks for.
+    limit: u64,
 }
 
 /// What becomes of a state that was written under other numbers.
@@ -49,7 +51,9 @@ impl Policy {
             return Err(ConfigError::BadName);
         }
         let algorithm = algorithm.into();
-        Ok(Self(Arc::new(Inner { name: name.into(), algorithm, carry_over: CarryOver::AsIs })))
+        let limit = algorithm.limit();
+        let (name, carry_over) = (name.into(), CarryOver::AsIs);
+        Ok(Self(Arc::new(Inner { name, algorithm, carry_over, limit })))
     }
 
     /// The same policy with another rule for states written under other numbers.
@@ -60,12 +64,14 @@ impl Policy {
 
     /// The name.
     #[must_use]
+    #[inline]
     pub fn name(&self) -> &str {
         &self.0.name
     }
 
     /// The algorithm and its numbers.
     #[must_use]
+    #[inline]
     pub fn algorithm(&self) -> &Algorithm {
         &self.0.algorithm
     }
@@ -78,8 +84,9 @@ impl Policy {
 
     /// The most permits that a key as good as new has: the largest cost.
     #[must_use]
+    #[inline]
     pub fn limit(&self) -> u64 {
-        self.algorithm().limit()
+        self.0.limit
     }
 
     /// A cost that this policy can admit.
@@ -87,6 +94,7 @@ impl Policy {
     /// # Errors
     ///
     /// If `cost` is zero, or more than [`limit`](Self::limit): no wait could ever satisfy it.
+    #[inline]
     pub fn cost(&self, cost: u64) -> Result<Cost, CostError> {
         let max = self.limit();
         match Cost::new(cost) {
@@ -97,13 +105,15 @@ impl Policy {
     }
 
     /// Whether both are clones of one policy.
-    pub(crate) fn is(&self, other: &Self) -> bool {
+    #[must_use]
+    #[inline]
+    pub fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// The same name over other numbers.
     pub(crate) fn with_algorithm(&self, algorithm: Algorithm) -> Self {
-        Self(Arc::new(Inner { algorithm, ..(*self.0).clone() }))
+        Self(Arc::new(Inner { algorithm, limit: algorithm.limit(), ..(*self.0).clone() }))
     }
 }
 

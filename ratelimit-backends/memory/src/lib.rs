@@ -14,8 +14,10 @@
 
 mod memory;
 mod place;
+mod stored;
 mod table;
 
 mod due;
+mod sync;
 
 pub use crate::memory::Memory;

@@ -2,6 +2,8 @@
 
 use std::{hint::black_box, sync::Barrier, thread, time::Instant};
 
+use crate::bench::Side;
+
 /// One figure a round.
 #[derive(Clone, Debug)]
 pub(crate) struct Sample {
@@ -40,6 +42,19 @@ impl From<f64> for Sample {
         Self::new(vec![figure])
     }
 }
+
+/// A side that does `work` for some of `inputs` a round, in turns, on as many threads at once.
+pub(crate) fn side<'a, T: Sync, R>(
+    threads: usize,
+    inputs: &'a [T],
+    work: impl Fn(&T) -> R + Sync + 'a,
+) -> Side<'a> {
+    let mut parts = inputs.chunks(PART * threads).cycle();
+    Box::new(move || parts.next().map_or(f64::NAN, |part| nanos_each(threads, part, &work)))
+}
+
+/// Half a millisecond or so, which is shorter than what a scheduler gives a thread.
+const PART: usize = 1 << 14;
 
 /// Nanoseconds that `work` takes for each of `inputs`, on as many threads at once; each of them
 /// begins elsewhere.

@@ -13,7 +13,7 @@ use ratelimit_memory::Memory;
 use crate::{
     bench::{Bench, Side, Title},
     row::{Mark, Unit},
-    sample::nanos_each,
+    sample::side,
     subject::{self, Keys, Outcome, SharedClock},
 };
 
@@ -49,7 +49,7 @@ fn against_token_bucket(
     let (ours, bucket) = (&ours?, &bucket?);
     let asked = &Keys::Many.asked(bench.effort(1 << 18));
     let title = Title { name: &name, beside: "our token bucket", mark: Mark::Ratio(reach) };
-    bench.race(&title, Unit::Nanos, || (side(ours, asked, &clock), side(bucket, asked, &clock)));
+    bench.race(&title, Unit::Nanos, || (turns(ours, asked, &clock), turns(bucket, asked, &clock)));
     Ok(())
 }
 
@@ -71,25 +71,29 @@ fn full_log(bench: &mut Bench<'_>, entries: u64) -> Result<()> {
     let (ours, one) = (log(entries)?, log(1)?);
     let asked = &Keys::One.asked(bench.effort(1 << 18));
     let title = Title { name: &name, beside: "a log of one entry", mark: Mark::Ratio(1.4) };
-    let walk = |(limiter, clock): &(Limiter<Memory<ManualClock>>, ManualClock)| {
-        nanos_each(1, asked, |key| {
-            clock.advance(Micros::new(1));
-            limiter.check(key.as_str())
-        })
-    };
-    let (walk, ours, one) = (&walk, &ours, &one);
-    bench.race(&title, Unit::Nanos, || (Box::new(move || walk(ours)), Box::new(move || walk(one))));
+    bench.race(&title, Unit::Nanos, || (walk(&ours, asked), walk(&one, asked)));
     Ok(())
 }
 
-fn side<'a>(
+type Log = (Limiter<Memory<ManualClock>>, ManualClock);
+
+/// A microsecond from check to check.
+fn walk<'a>((limiter, clock): &'a Log, asked: &'a [String]) -> Side<'a> {
+    side(1, asked, |key| {
+        clock.advance(Micros::new(1));
+        limiter.check(key.as_str())
+    })
+}
+
+fn turns<'a>(
     limiter: &'a Limiter<Memory<ManualClock>>,
     asked: &'a [String],
     clock: &ManualClock,
 ) -> Side<'a> {
     let clock = clock.clone();
+    let mut round = side(1, asked, |key| limiter.check(key.as_str()));
     Box::new(move || {
         clock.advance(Micros::from_secs(10));
-        nanos_each(1, asked, |key| limiter.check(key.as_str()))
+        round()
     })
 }

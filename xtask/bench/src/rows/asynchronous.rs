@@ -15,7 +15,7 @@ use ratelimit_memory::Memory;
 use crate::{
     bench::{Bench, Title},
     row::{Mark, Unit},
-    sample::nanos_each,
+    sample::side,
     subject::{self, Keys, Outcome, SharedClock},
 };
 
@@ -27,14 +27,12 @@ pub(crate) fn rows(bench: &mut Bench<'_>) -> Result<()> {
     let store: Arc<dyn Backend> = Arc::new(Memory::with_clock(clock, subject::ROOM));
     let dynamic = AsyncLimiter::new(store, "bench", Outcome::Allowed.bucket())?;
     let title = |name| Title { name, beside: "the synchronous check", mark: Mark::More(4.0) };
-    let check = || nanos_each(1, asked, |key| sync.check(key.as_str()));
+    let check = || side(1, asked, |key| sync.check(key.as_str()));
     bench.race(&title("memory, async check, generic"), Unit::Nanos, || {
-        let awaited = || nanos_each(1, asked, |key| ready(generic.check(key.as_str())));
-        (Box::new(awaited), Box::new(check))
+        (side(1, asked, |key| ready(generic.check(key.as_str()))), check())
     });
     bench.race(&title("memory, async check, dyn"), Unit::Nanos, || {
-        let awaited = || nanos_each(1, asked, |key| ready(dynamic.check(key.as_str())));
-        (Box::new(awaited), Box::new(check))
+        (side(1, asked, |key| ready(dynamic.check(key.as_str()))), check())
     });
     Ok(())
 }

@@ -7,7 +7,7 @@ use ratelimit_memory::Memory;
 use crate::{
     bench::{Bench, Title},
     row::{Mark, Unit},
-    sample::nanos_each,
+    sample::side,
     subject::{self, Keys, Outcome, SharedClock},
 };
 
@@ -32,8 +32,6 @@ fn composite(bench: &mut Bench<'_>, count: usize) -> Result<()> {
     };
     let alone = |key: &String| limiters.iter().filter(|limiter| limiter.check(key).is_ok()).count();
     let title = Title { name: &name, beside: "as many single checks", mark: Mark::Ratio(0.9) };
-    bench.race(&title, Unit::Nanos, || {
-        (Box::new(|| nanos_each(1, asked, together)), Box::new(|| nanos_each(1, asked, alone)))
-    });
+    bench.race(&title, Unit::Nanos, || (side(1, asked, together), side(1, asked, alone)));
     Ok(())
 }

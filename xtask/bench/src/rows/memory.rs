@@ -12,9 +12,9 @@ use ratelimit_backend::Clock;
 use ratelimit_memory::Memory;
 
 use crate::{
-    bench::{Bench, Side, Title},
+    bench::{Bench, Title},
     row::{Mark, Unit},
-    sample::nanos_each,
+    sample::side,
     subject::{self, Keys, Outcome, SharedClock},
 };
 
@@ -49,10 +49,10 @@ impl Work {
         format!("memory, {keys}, {outcome}, {threads}, {clock}: {beside}")
     }
 
-    /// The keys to ask for in a round.
+    /// The keys to ask for.
     fn asked(self, bench: &Bench<'_>) -> Vec<String> {
-        // Of a million keys the rare ones are only met in long rounds.
-        self.keys.asked(bench.effort(if self.keys == Keys::Zipf { 1 << 20 } else { 1 << 18 }))
+        // Of a million keys the rare ones are only met when many are asked for.
+        self.keys.asked(bench.effort(if self.keys == Keys::Zipf { 1 << 22 } else { 1 << 18 }))
     }
 }
 
@@ -102,10 +102,8 @@ fn race<S, C, G>(
         let _ = (ours.check(&key), theirs.check_key(&key));
     }
     bench.race(title, Unit::Nanos, || {
-        let our: Side<'_> =
-            Box::new(move || nanos_each(work.threads, asked, |key| ours.check(key.as_str())));
-        let their: Side<'_> =
-            Box::new(move || nanos_each(work.threads, asked, |key| theirs.check_key(key)));
+        let our = side(work.threads, asked, |key| ours.check(key.as_str()));
+        let their = side(work.threads, asked, |key| theirs.check_key(key));
         (our, their)
     });
 }
