@@ -5,8 +5,8 @@
 //! [`SmallRecord::spend`]: what [`apply`](crate::apply) does for one check of a known key under the
 //! policy it was written under, and nothing else. Everything else is for [`apply`](crate::apply).
 //!
-//! What is done under a store's lock and what can wait are apart: `spend` decides, and
-//! [`Spent::decision`] tells the rest of the answer.
+//! Of several that are asked as one, each is first [asked](SmallRecord::ask), and then
+//! [settled](SmallRecord::settle) with what became of all of them.
 
 use crate::{
     Algorithm, Check, Cost, Decision, Micros, Outcome, Policy, Record, Timestamp,
@@ -72,25 +72,25 @@ impl SmallRecord {
     /// Spends as [`apply`](crate::apply) does, if the record was written under this very policy.
     ///
     /// `None` says that nothing has changed, and that it is for [`apply`](crate::apply) to decide.
-    #[inline]
-    pub fn spend<'a>(&mut self, check: &Check<'a>, now: Timestamp) -> Option<Spent<'a>> {
+    #[inline(always)]
+    pub fn spend(&mut self, check: &Check<'_>, now: Timestamp) -> Option<Decision> {
         let policy = check.policy();
         if !self.under.is(policy) {
             return None;
         }
         let (words, cost) = (&mut self.words, check.cost());
-        let outcome = with_quota!(
+        let decision = with_quota!(
             policy.algorithm(),
             quota => {
                 let outcome = ask(quota, words, cost, now);
                 if let Outcome::Allow { .. } = outcome {
                     charge(quota, words, cost, now);
                 }
-                outcome
+                quota.standing(&(*words).into(), now).with(outcome)
             },
             _ => return None
         );
-        Some(Spent { policy, words: self.words, outcome, now })
+        Some(decision)
     }
 
     /// Decides, and changes nothing. Of several that are asked as one, all are then to be

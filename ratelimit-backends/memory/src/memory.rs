@@ -5,7 +5,7 @@ use std::{fmt, num::NonZeroUsize, sync::Arc};
 use ratelimit_backend::{
     Backend, BackendError, Clock, ErrorKind, MonotonicClock, Names, Reply, SyncBackend,
 };
-use ratelimit_core::{Action, Batch, Check, Decision, Decisions, Spent, Timestamp, apply};
+use ratelimit_core::{Action, Batch, Check, Decisions, Spent, Timestamp, apply};
 use smallvec::SmallVec;
 
 use crate::{
@@ -60,18 +60,23 @@ impl<C: Clock> Memory<C> {
         self.0.table.refused()
     }
 
+    /// Spends on a key that is known, and whose policy has not changed; `None` if it is not such.
+    ///
     /// The clock is read under the lock, here and below: a time read before it would be in the
     /// past by then, and pull back what others have stored meanwhile.
-    #[inline]
-    fn spend(&self, check: &Check<'_>) -> Result<Option<Decision>, BackendError> {
+    #[inline(always)]
+    fn spend(&self, check: &Check<'_>) -> Option<Result<Decisions, BackendError>> {
         let Inner { table, clock, .. } = &*self.0;
         let place = table.place(check.policy(), Some(check.key()));
         let mut shard = table.lock(table.shard_of(&place));
-        let now = clock.now()?;
-        let Some(Stored::Small { record, .. }) = shard.get(&place) else { return Ok(None) };
-        let spent = record.spend(check, now);
-        drop(shard);
-        Ok(spent.map(|spent| spent.decision()))
+        let now = match clock.now() {
+            Ok(now) => now,
+            Err(error) => return Some(Err(error)),
+        };
+        match shard.get(&place)? {
+            Stored::Small { record, .. } => Some(Ok(record.spend(check, now)?.into())),
+            Stored::Large { .. } => None,
+        }
     }
 
     /// Whatever [`spend`](Self::spend) does not: keys that are new, logs, changed policies, other
@@ -215,9 +220,9 @@ impl<C: Clock> SyncBackend for Memory<C> {
     #[inline]
     fn apply_now(&self, batch: Batch<'_>, action: Action) -> Result<Decisions, BackendError> {
         if let ([check], Action::Spend) = (batch.checks(), action)
-            && let Some(decision) = self.spend(check)?
+            && let Some(decided) = self.spend(check)
         {
-            return Ok(decision.into());
+            return decided;
         }
         self.apply_any(batch, action)
     }

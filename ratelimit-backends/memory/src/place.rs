@@ -41,7 +41,7 @@ pub(crate) struct Hashers {
 
 impl Hashers {
     /// The place of a key, or of the sensor that all keys of the policy share.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn place<'a>(&self, policy: &'a Policy, key: Option<Key<'_>>) -> Place<'a> {
         let id = match key.map(Key::as_bytes) {
             Some(key) if key.len() <= INLINE_MAX => Id::inline(key),
@@ -51,7 +51,7 @@ impl Hashers {
         Place { hash: self.hash(policy, id), policy, id }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn hash(&self, policy: &Policy, id: Id) -> u64 {
         let mut hasher = self.table.build_hasher();
         id.0.into_iter().for_each(|word| hasher.write_u64(word));
@@ -68,13 +68,13 @@ impl Hashers {
 impl Id {
     /// Sixteen bytes, six more, and what they are. The last word begins with the last of the
     /// sixteen once more: so a stored one is read as three words that overlap.
-    #[inline]
+    #[inline(always)]
     fn of([first, second]: [u64; 2], rest: u64, kind: u8) -> Self {
         Self([first, second, second >> 56 | rest << 8 | u64::from(kind) << 56])
     }
 
     /// Reads whole words, which may overlap: so there is no loop over the bytes.
-    #[inline]
+    #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "at most 22")]
     fn inline(key: &[u8]) -> Self {
         let length = key.len() as u8;
@@ -115,22 +115,26 @@ impl From<Id> for StoredId {
     }
 }
 
-impl From<StoredId> for Id {
-    #[inline]
-    fn from(StoredId(bytes): StoredId) -> Self {
-        Self(
-            [0, 8, 15].map(|at: usize| {
-                bytes[at..].first_chunk().map_or(0, |word| u64::from_le_bytes(*word))
-            }),
-        )
+impl From<&StoredId> for Id {
+    #[inline(always)]
+    fn from(StoredId(bytes): &StoredId) -> Self {
+        Self([word(bytes, 0), word(bytes, 8), word(bytes, 15)])
     }
+}
+
+#[inline(always)]
+fn word(bytes: &[u8; INLINE_MAX + 1], at: usize) -> u64 {
+    bytes[at..].first_chunk().map_or(0, |word| u64::from_le_bytes(*word))
 }
 
 impl Place<'_> {
     /// Whether a record of `policy` at `id` is at this place.
-    #[inline]
-    pub(crate) fn is(&self, policy: &Policy, id: StoredId) -> bool {
-        self.id == id.into() && (self.policy.is(policy) || self.policy.name() == policy.name())
+    #[inline(always)]
+    pub(crate) fn is(&self, policy: &Policy, id: &StoredId) -> bool {
+        // Word by word: a comparison of the whole would go through memory.
+        let (Id([a, b, c]), Id([d, e, f])) = (self.id, id.into());
+        ((a ^ d) | (b ^ e) | (c ^ f)) == 0
+            && (self.policy.is(policy) || self.policy.name() == policy.name())
     }
 }
 
@@ -163,7 +167,7 @@ mod tests {
         let mut places = HashMap::new();
         for key in keys {
             let place = hashers.place(&policy, Some(Key::new(&key).unwrap()));
-            assert!(place.is(&policy, place.id.into()), "{key:?} is not itself");
+            assert!(place.is(&policy, &place.id.into()), "{key:?} is not itself");
             let other = places.insert(place.id.0, key.clone());
             assert_eq!(other, None, "{key:?} has the place of another");
         }
@@ -175,8 +179,8 @@ mod tests {
         let [one, same, other] = ["one", "one", "other"].map(policy);
         let key = || Some(Key::new("key").unwrap());
         let place = hashers.place(&one, key());
-        assert!(place.is(&same, place.id.into()) && !place.is(&other, place.id.into()));
+        assert!(place.is(&same, &place.id.into()) && !place.is(&other, &place.id.into()));
         assert_eq!(place.hash, hashers.place(&same, key()).hash);
-        assert!(!place.is(&one, hashers.place(&one, None).id.into()));
+        assert!(!place.is(&one, &hashers.place(&one, None).id.into()));
     }
 }

@@ -24,15 +24,15 @@ impl Stored {
         }
     }
 
-    #[inline]
-    pub(crate) const fn id(&self) -> StoredId {
+    #[inline(always)]
+    pub(crate) const fn id(&self) -> &StoredId {
         match self {
-            Self::Small { id, .. } | Self::Large { id, .. } => *id,
+            Self::Small { id, .. } | Self::Large { id, .. } => id,
         }
     }
 
     /// A policy of the name that is part of the place.
-    #[inline]
+    #[inline(always)]
     pub(crate) const fn policy(&self) -> &Policy {
         match self {
             Self::Small { record, .. } => record.policy(),
@@ -40,7 +40,7 @@ impl Stored {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is_at(&self, place: &Place<'_>) -> bool {
         place.is(self.policy(), self.id())
     }
@@ -73,10 +73,12 @@ impl Stored {
         let decisions = apply(batch, action, &mut record, now)?;
         let [record] = record;
         *self = match record {
-            Some(record) => Self::new(self.id(), record),
-            None => {
-                Self::Large { id: self.id(), policy: self.policy().clone(), record: Box::default() }
-            }
+            Some(record) => Self::new(*self.id(), record),
+            None => Self::Large {
+                id: *self.id(),
+                policy: self.policy().clone(),
+                record: Box::default(),
+            },
         };
         Ok(decisions)
     }

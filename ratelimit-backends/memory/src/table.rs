@@ -62,7 +62,7 @@ impl Table {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn place<'a>(&self, policy: &'a Policy, key: Option<Key<'_>>) -> Place<'a> {
         self.hashers.place(policy, key)
     }
