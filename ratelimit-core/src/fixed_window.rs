@@ -95,6 +95,7 @@ impl Arithmetic for Quota {
         }
     }
 
+    #[inline]
     fn outcome(&self, state: &State, now: Timestamp, cost: Cost) -> Outcome {
         let state = self.at(*state, now);
         if self.limit.get() < state.used.saturating_add(cost.get()) {
@@ -103,6 +104,7 @@ impl Arithmetic for Quota {
         Outcome::ALLOW
     }
 
+    #[inline]
     fn charge(&self, state: &mut State, now: Timestamp, cost: Cost) {
         *state = self.at(*state, now);
         state.used = state.used.saturating_add(cost.get());
@@ -113,6 +115,7 @@ impl Arithmetic for Quota {
         state.used = state.used.saturating_sub(cost.get());
     }
 
+    #[inline]
     fn standing(&self, state: &State, now: Timestamp) -> Standing {
         let state = self.at(*state, now);
         Standing {

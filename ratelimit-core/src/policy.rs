@@ -19,6 +19,7 @@ struct Inner {
     carry_over: CarryOver,
     /// [`Algorithm::limit`], which every check asks for.
     limit: u64,
+    name_hash: u64,
 }
 
 /// What becomes of a state that was written under other numbers.
@@ -52,8 +53,9 @@ impl Policy {
         }
         let algorithm = algorithm.into();
         let limit = algorithm.limit();
+        let name_hash = hash(name);
         let (name, carry_over) = (name.into(), CarryOver::AsIs);
-        Ok(Self(Arc::new(Inner { name, algorithm, carry_over, limit })))
+        Ok(Self(Arc::new(Inner { name, algorithm, carry_over, limit, name_hash })))
     }
 
     /// The same policy with another rule for states written under other numbers.
@@ -67,6 +69,14 @@ impl Policy {
     #[inline]
     pub fn name(&self) -> &str {
         &self.0.name
+    }
+
+    /// Equal for equal names; for tables, which mix it with a seed. Names come from the
+    /// application, so nobody else picks them to collide.
+    #[must_use]
+    #[inline]
+    pub fn name_hash(&self) -> u64 {
+        self.0.name_hash
     }
 
     /// The algorithm and its numbers.
@@ -115,6 +125,12 @@ impl Policy {
     pub(crate) fn with_algorithm(&self, algorithm: Algorithm) -> Self {
         Self(Arc::new(Inner { algorithm, limit: algorithm.limit(), ..(*self.0).clone() }))
     }
+}
+
+/// FNV-1a.
+fn hash(name: &str) -> u64 {
+    let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, mix)
 }
 
 /// The longest name, in bytes.

@@ -182,7 +182,7 @@ impl From<SmallRecord> for Record {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn ask<A>(quota: &A, words: &mut Words, cost: Cost, now: Timestamp) -> Outcome
 where
     A: Arithmetic<State: From<Words> + Into<Words>>,
@@ -195,7 +195,7 @@ where
     outcome
 }
 
-#[inline]
+#[inline(always)]
 fn charge<A>(quota: &A, words: &mut Words, cost: Cost, now: Timestamp)
 where
     A: Arithmetic<State: From<Words> + Into<Words>>,
@@ -206,36 +206,42 @@ where
 }
 
 impl From<Level> for Words {
+    #[inline(always)]
     fn from(Level { units, at }: Level) -> Self {
         Self { at, counts: [units, 0] }
     }
 }
 
 impl From<Words> for Level {
+    #[inline(always)]
     fn from(Words { at, counts: [units, _] }: Words) -> Self {
         Self { units, at }
     }
 }
 
 impl From<fixed_window::State> for Words {
+    #[inline(always)]
     fn from(fixed_window::State { start, used }: fixed_window::State) -> Self {
         Self { at: start, counts: [used, 0] }
     }
 }
 
 impl From<Words> for fixed_window::State {
+    #[inline(always)]
     fn from(Words { at: start, counts: [used, _] }: Words) -> Self {
         Self { start, used }
     }
 }
 
 impl From<sliding_window_counter::State> for Words {
+    #[inline(always)]
     fn from(state: sliding_window_counter::State) -> Self {
         Self { at: state.start, counts: [state.previous, state.current] }
     }
 }
 
 impl From<Words> for sliding_window_counter::State {
+    #[inline(always)]
     fn from(Words { at: start, counts: [previous, current] }: Words) -> Self {
         Self { start, previous, current }
     }

@@ -55,7 +55,7 @@ impl Hashers {
     pub(crate) fn hash(&self, policy: &Policy, id: Id) -> u64 {
         let mut hasher = self.table.build_hasher();
         id.0.into_iter().for_each(|word| hasher.write_u64(word));
-        hasher.write(policy.name().as_bytes());
+        hasher.write_u64(policy.name_hash());
         hasher.finish()
     }
 
