@@ -12,6 +12,7 @@
 //! large one (of more than 2 000 keys) may refuse them while up to a sixteenth of its keys is idle.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod clock;
 mod memory;
 mod place;
 mod stored;
@@ -20,4 +21,4 @@ mod table;
 mod due;
 mod sync;
 
-pub use crate::memory::Memory;
+pub use crate::{clock::SwiftClock, memory::Memory};

@@ -2,13 +2,12 @@
 
 use std::{fmt, num::NonZeroUsize, sync::Arc};
 
-use ratelimit_backend::{
-    Backend, BackendError, Clock, ErrorKind, MonotonicClock, Names, Reply, SyncBackend,
-};
+use ratelimit_backend::{Backend, BackendError, Clock, ErrorKind, Names, Reply, SyncBackend};
 use ratelimit_core::{Action, Batch, Check, Decisions, Spent, Timestamp, apply};
 use smallvec::SmallVec;
 
 use crate::{
+    clock::SwiftClock,
     place::Place,
     stored::Stored,
     table::{Locked, Table},
@@ -18,7 +17,7 @@ use crate::{
 ///
 /// A check takes the lock of one shard for the time of one step, and costs O(1) whatever the
 /// number of keys.
-pub struct Memory<C = MonotonicClock>(Arc<Inner<C>>);
+pub struct Memory<C = SwiftClock>(Arc<Inner<C>>);
 
 struct Inner<C> {
     table: Table,
@@ -36,7 +35,7 @@ impl Memory {
     /// A store of at most `keys_max` keys.
     #[must_use]
     pub fn bounded(keys_max: NonZeroUsize) -> Self {
-        Self::with_clock(MonotonicClock::new(), keys_max)
+        Self::with_clock(SwiftClock::new(), keys_max)
     }
 }
 
@@ -264,5 +263,5 @@ const fn full() -> BackendError {
     BackendError::not_applied(ErrorKind::Capacity)
 }
 
-/// A million short keys of a bucket take some 150 MB.
+/// A million short keys of a bucket take some 80 MB.
 const KEYS_MAX: NonZeroUsize = NonZeroUsize::new(1_000_000).unwrap();

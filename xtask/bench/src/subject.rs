@@ -54,10 +54,11 @@ impl Outcome {
         }
     }
 
-    /// A bucket that lets all of a run pass, or one permit an hour.
-    pub(crate) const fn bucket(self) -> TokenBucket {
+    /// A bucket that lets all of a run pass, or one permit an hour. Neither is soon as good as
+    /// new, which would be another question.
+    pub(crate) fn bucket(self) -> TokenBucket {
         match self {
-            Self::Allowed => TokenBucket::per(1_000_000_000, Duration::from_secs(1)),
+            Self::Allowed => TokenBucket::per(1, Duration::from_secs(1)).burst(MANY.get().into()),
             Self::Denied => TokenBucket::per(1, Duration::from_secs(3_600)),
         }
     }
@@ -65,14 +66,16 @@ impl Outcome {
     /// The same for governor.
     pub(crate) fn quota(self) -> Result<Quota> {
         let quota = match self {
-            Self::Allowed => Some(Quota::per_second(BILLION)),
+            Self::Allowed => {
+                Quota::with_period(Duration::from_secs(1)).map(|quota| quota.allow_burst(MANY))
+            }
             Self::Denied => Quota::with_period(Duration::from_secs(3_600)),
         };
         quota.context("the period is not zero")
     }
 }
 
-const BILLION: NonZeroU32 = NonZeroU32::new(1_000_000_000).unwrap();
+const MANY: NonZeroU32 = NonZeroU32::new(100_000_000).unwrap();
 
 /// Room for all keys of any row.
 pub(crate) const ROOM: NonZeroUsize = NonZeroUsize::new(1_000_000).unwrap();
