@@ -16,6 +16,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   check   test, then lint: what CI runs
   replay  decides recorded scenarios anew
           [--backend core|memory|sqlite|redis] [--check] FILE
+  loom    explores every interleaving of the memory store's models
   bench   measures ours and its peers, side by side; --help says more";
 
 fn main() -> ExitCode {
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         "bench" => run_binary("ratelimit-bench", &rest),
         "test" => test(&rest),
         "lint" => lint(),
+        "loom" => loom(),
         "check" => test(&rest).and_then(|()| lint()),
         _ => Err(USAGE.to_owned()),
     };
@@ -61,6 +63,14 @@ fn lint() -> Result<(), String> {
     run(cargo(&clippy).args(["--", "-D", "warnings"]))?;
     let docs = ["doc", "--workspace", "--no-deps", "--all-features"];
     run(cargo(&docs).env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// In a folder of its own, since the flag makes all crates anew.
+fn loom() -> Result<(), String> {
+    let models = ["test", "--package", "ratelimit-memory", "--lib", "model::"];
+    let mut tests = cargo(&models);
+    tests.args(["--target-dir", "target/loom"]).env("RUSTFLAGS", "--cfg ratelimit_loom");
+    run(&mut tests)
 }
 
 /// Becomes one of the workspace's binaries, so that a signal to this process reaches it.

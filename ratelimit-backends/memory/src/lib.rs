@@ -21,4 +21,7 @@ mod table;
 mod due;
 mod sync;
 
+#[cfg(all(test, ratelimit_loom))]
+mod model;
+
 pub use crate::{clock::SwiftClock, memory::Memory};

@@ -59,6 +59,12 @@ impl<C: Clock> Memory<C> {
         self.0.table.refused()
     }
 
+    #[cfg(all(test, ratelimit_loom))]
+    pub(crate) fn shard_of(&self, policy: &ratelimit_core::Policy, key: &str) -> usize {
+        let table = &self.0.table;
+        table.shard_of(&table.place(policy, ratelimit_core::Key::new(key).ok()))
+    }
+
     /// Spends on a key that is known, and whose policy has not changed; `None` if it is not such.
     ///
     /// The clock is read under the lock, here and below: a time read before it would be in the

@@ -4,6 +4,8 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 
 use ratelimit_core::{Key, Policy};
 
+use crate::sync::TableSeed;
+
 /// The place of a record that somebody is looking for.
 #[derive(Clone, Copy)]
 pub(crate) struct Place<'a> {
@@ -35,7 +37,7 @@ const SENSOR: u8 = 0xff;
 /// What turns keys into places; seeded at random.
 #[derive(Debug, Default)]
 pub(crate) struct Hashers {
-    table: foldhash::quality::RandomState,
+    table: TableSeed,
     digest: [RandomState; 2],
 }
 

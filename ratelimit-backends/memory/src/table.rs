@@ -249,8 +249,8 @@ impl Locked<'_> {
 /// table of 1 024 places holds 896 of them, so few shards have to grow beyond that by chance.
 const SHARD_RECORDS: usize = 824;
 
-/// Enough for the threads of a large machine to stay out of each other's way.
-const SHARDS_MIN: usize = 64;
+/// Enough for the threads of a large machine to stay out of each other's way; for loom's, two.
+const SHARDS_MIN: usize = if cfg!(ratelimit_loom) { 2 } else { 64 };
 
 /// A megabyte of empty shards.
 const SHARDS_MAX: usize = 1 << 14;
