@@ -13,8 +13,8 @@ use ratelimit_core::{
 
 use crate::Memory;
 
-// FAULTS 47.
 #[test]
+// FAULTS 47.
 fn two_spend_one_permit_once() {
     loom::model(|| {
         let memory = memory(4).0;
@@ -23,8 +23,8 @@ fn two_spend_one_permit_once() {
     });
 }
 
-// FAULTS 50.
 #[test]
+// FAULTS 50.
 fn a_key_that_is_charged_while_room_is_made_keeps_its_charge() {
     loom::model(|| {
         let (memory, clock) = memory(1);
@@ -41,8 +41,8 @@ fn a_key_that_is_charged_while_room_is_made_keeps_its_charge() {
     });
 }
 
-// FAULTS 49.
 #[test]
+// FAULTS 49.
 fn a_reset_grants_one_limit() {
     loom::model(|| {
         let memory = memory(4).0;
@@ -57,8 +57,8 @@ fn a_reset_grants_one_limit() {
     });
 }
 
-// FAULTS 64.
 #[test]
+// FAULTS 64.
 fn the_last_room_is_given_once() {
     loom::model(|| {
         let memory = memory(1).0;
