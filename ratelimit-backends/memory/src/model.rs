@@ -95,6 +95,7 @@ fn a_batch_and_a_single_check_charge_a_key_one_after_the_other() {
         assert!(batch != single.join().unwrap(), "b has one permit");
         let left = [a, b].map(|key| remaining(&memory, &per_minute(1), key));
         assert_eq!(left, [u64::from(!batch), 0], "all of the batch is charged, or none");
+        assert_eq!(memory.keys(), if batch { 2 } else { 1 }, "what was not needed is given back");
     });
 }
 
