@@ -13,7 +13,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
           [--backend memory|sqlite|redis]
   test    runs all tests, getting or starting what they need   [--full]
   lint    formatting, clippy and docs, with warnings as errors
-  check   test, then lint: what CI runs
+  check   test, loom, lint: what CI runs
   replay  decides recorded scenarios anew
           [--backend core|memory|sqlite|redis] [--check] FILE
   loom    explores every interleaving of the memory store's models
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         "test" => test(&rest),
         "lint" => lint(),
         "loom" => loom(),
-        "check" => test(&rest).and_then(|()| lint()),
+        "check" => test(&rest).and_then(|()| loom()).and_then(|()| lint()),
         _ => Err(USAGE.to_owned()),
     };
     match done {
