@@ -65,44 +65,37 @@ impl<C: Clock> Memory<C> {
         table.shard_of(&table.place(policy, ratelimit_core::Key::new(key).ok()))
     }
 
+    /// Spends on a key that is known, and whose policy has not changed; `None` if it is not such.
+    ///
     /// The clock is read under the lock, here and below: a time read before it would be in the
     /// past by then, and pull back what others have stored meanwhile.
     #[inline(always)]
+    fn spend(&self, check: &Check<'_>) -> Option<Result<Decisions, BackendError>> {
+        let Inner { table, clock, .. } = &*self.0;
+        let place = table.place(check.policy(), Some(check.key()));
+        let mut shard = table.lock(table.shard_of(&place));
+        let now = match clock.now() {
+            Ok(now) => now,
+            Err(error) => return Some(Err(error)),
+        };
+        match shard.get(&place)? {
+            Stored::Small { record, .. } => Some(Ok(record.spend(check, now)?.into())),
+            Stored::Large { .. } => None,
+        }
+    }
+
+    /// Whatever [`spend`](Self::spend) does not: keys that are new, logs, changed policies, other
+    /// actions.
+    #[cold]
     fn one(
         &self,
-        check: &Check<'_>,
+        place: &Place<'_>,
         batch: Batch<'_>,
         action: Action,
     ) -> Result<Decisions, BackendError> {
         let Inner { table, clock, .. } = &*self.0;
-        let place = table.place(check.policy(), Some(check.key()));
-        let mut shard = table.lock(table.shard_of(&place));
+        let mut shard = table.lock(table.shard_of(place));
         let now = clock.now()?;
-        if action == Action::Spend
-            && let Some(Stored::Small { record, .. }) = shard.get(&place)
-            && let Some(decision) = record.spend(check, now)
-        {
-            return Ok(decision.into());
-        }
-        self.step(shard, &place, batch, action, now)
-    }
-
-    /// What is left: keys that are new, logs, changed policies, other actions.
-    #[cold]
-    fn step(
-        &self,
-        mut shard: Locked<'_>,
-        place: &Place<'_>,
-        batch: Batch<'_>,
-        action: Action,
-        now: Timestamp,
-    ) -> Result<Decisions, BackendError> {
-        if batch.slots().nth(1).is_some() {
-            // A shared sensor may lie in another shard.
-            drop(shard);
-            return self.several(batch, action);
-        }
-        let table = &self.0.table;
         let Some(stored) = shard.get(place) else {
             let mut record = [None];
             let decisions = apply(batch, action, &mut record, now)?;
@@ -125,12 +118,26 @@ impl<C: Clock> Memory<C> {
         Ok(decisions)
     }
 
-    /// Several as one. Of known keys under policies that have not changed each is found once.
-    fn several(&self, batch: Batch<'_>, action: Action) -> Result<Decisions, BackendError> {
-        let Inner { table, clock, .. } = &*self.0;
+    #[cold]
+    fn apply_any(&self, batch: Batch<'_>, action: Action) -> Result<Decisions, BackendError> {
+        let table = &self.0.table;
+        let slots = batch.slots();
         let places: SmallVec<[_; BATCH]> =
-            batch.slots().map(|slot| table.place(slot.policy, slot.key)).collect();
-        let places = &places[..];
+            slots.map(|slot| table.place(slot.policy, slot.key)).collect();
+        match &places[..] {
+            [place] => self.one(place, batch, action),
+            places => self.several(places, batch, action),
+        }
+    }
+
+    /// Several as one. Of known keys under policies that have not changed each is found once.
+    fn several(
+        &self,
+        places: &[Place<'_>],
+        batch: Batch<'_>,
+        action: Action,
+    ) -> Result<Decisions, BackendError> {
+        let Inner { table, clock, .. } = &*self.0;
         let mut shards = Shards::lock(table, places);
         let now = clock.now()?;
         if action == Action::Spend
@@ -217,10 +224,12 @@ impl<'a> Shards<'a> {
 impl<C: Clock> SyncBackend for Memory<C> {
     #[inline]
     fn apply_now(&self, batch: Batch<'_>, action: Action) -> Result<Decisions, BackendError> {
-        match batch.checks() {
-            [check] => self.one(check, batch, action),
-            _ => self.several(batch, action),
+        if let ([check], Action::Spend) = (batch.checks(), action)
+            && let Some(decided) = self.spend(check)
+        {
+            return decided;
         }
+        self.apply_any(batch, action)
     }
 }
 
