@@ -185,6 +185,14 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
+    /// Of nothing at all.
+    pub(crate) const NONE: Self = Self {
+        limit: 0,
+        remaining: 0,
+        reset_after: Micros::ZERO,
+        detail: Detail::SlidingWindowLog { used: 0 },
+    };
+
     pub(crate) const fn with(self, outcome: Outcome, at: Timestamp) -> Decision {
         let Self { limit, remaining, reset_after, detail } = self;
         Decision { outcome, limit, remaining, reset_after, detail, at, source: Source::Store }

@@ -97,6 +97,7 @@ impl Arithmetic for Quota {
         }
     }
 
+    #[inline]
     fn outcome(&self, state: &State, now: Timestamp, cost: Cost) -> Outcome {
         let state = self.at(*state, now);
         if self.limit.get() < state.used.saturating_add(cost.get()) {
@@ -105,6 +106,7 @@ impl Arithmetic for Quota {
         Outcome::ALLOW
     }
 
+    #[inline]
     fn charge(&self, state: &mut State, now: Timestamp, cost: Cost) {
         *state = self.at(*state, now);
         state.used = state.used.saturating_add(cost.get());
@@ -121,6 +123,7 @@ impl Arithmetic for Quota {
         }
     }
 
+    #[inline]
     fn standing(&self, state: &State, now: Timestamp) -> Standing {
         let state = self.at(*state, now);
         Standing {

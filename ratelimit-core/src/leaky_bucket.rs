@@ -106,6 +106,7 @@ impl Arithmetic for Quota {
         state.at = state.at.min(now);
     }
 
+    #[inline]
     fn outcome(&self, state: &Level, now: Timestamp, cost: Cost) -> Outcome {
         let level = self.at(*state, now);
         let room = self.brim().saturating_sub(self.rate.units(cost.get())).min(self.queue_max());
@@ -118,6 +119,7 @@ impl Arithmetic for Quota {
         }
     }
 
+    #[inline]
     fn charge(&self, state: &mut Level, now: Timestamp, cost: Cost) {
         *state = self.at(*state, now);
         state.units = state.units.saturating_add(self.rate.units(cost.get()));
@@ -135,6 +137,7 @@ impl Arithmetic for Quota {
         }
     }
 
+    #[inline]
     fn standing(&self, state: &Level, now: Timestamp) -> Standing {
         let level = self.at(*state, now);
         let fit = self.rate.permits_floor(self.brim().saturating_sub(level.units));

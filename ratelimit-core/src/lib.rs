@@ -53,6 +53,7 @@ mod number;
 mod policy;
 mod rate;
 mod sensor;
+mod small;
 mod tick;
 mod time;
 
@@ -65,5 +66,6 @@ pub use crate::{
     meter::{Algorithm, Record},
     number::{LIMIT_MAX, WINDOW_MAX, WINDOW_MIN},
     policy::{CarryOver, Policy},
+    small::{SmallRecord, Spent},
     time::{Micros, Timestamp},
 };

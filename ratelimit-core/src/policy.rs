@@ -17,6 +17,9 @@ struct Inner {
     name: Box<str>,
     algorithm: Algorithm,
     carry_over: CarryOver,
+    /// [`Algorithm::limit`], which every check asks for.
+    limit: u64,
+    name_hash: u64,
 }
 
 /// What becomes of a state that was written under other numbers.
@@ -52,7 +55,10 @@ impl Policy {
             return Err(ConfigError::BadName);
         }
         let algorithm = algorithm.try_into().map_err(Into::into)?;
-        Ok(Self(Arc::new(Inner { name: name.into(), algorithm, carry_over: CarryOver::AsIs })))
+        let limit = algorithm.limit();
+        let name_hash = hash(name);
+        let (name, carry_over) = (name.into(), CarryOver::AsIs);
+        Ok(Self(Arc::new(Inner { name, algorithm, carry_over, limit, name_hash })))
     }
 
     /// The same policy with another rule for states written under other numbers.
@@ -63,12 +69,22 @@ impl Policy {
 
     /// The name.
     #[must_use]
+    #[inline]
     pub fn name(&self) -> &str {
         &self.0.name
     }
 
+    /// Equal for equal names; for tables, which mix it with a seed. Names come from the
+    /// application, so nobody else picks them to collide.
+    #[must_use]
+    #[inline]
+    pub fn name_hash(&self) -> u64 {
+        self.0.name_hash
+    }
+
     /// The algorithm and its numbers.
     #[must_use]
+    #[inline]
     pub fn algorithm(&self) -> &Algorithm {
         &self.0.algorithm
     }
@@ -81,8 +97,9 @@ impl Policy {
 
     /// The most permits that a key as good as new has: the largest cost.
     #[must_use]
+    #[inline]
     pub fn limit(&self) -> u64 {
-        self.algorithm().limit()
+        self.0.limit
     }
 
     /// A cost that this policy can admit.
@@ -90,6 +107,7 @@ impl Policy {
     /// # Errors
     ///
     /// If `cost` is zero, or more than [`limit`](Self::limit): no wait could ever satisfy it.
+    #[inline]
     pub fn cost(&self, cost: u64) -> Result<Cost, CostError> {
         let max = self.limit();
         match Cost::new(cost) {
@@ -100,14 +118,22 @@ impl Policy {
     }
 
     /// Whether both are clones of one policy.
-    pub(crate) fn is(&self, other: &Self) -> bool {
+    #[must_use]
+    #[inline]
+    pub fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// The same name over other numbers.
     pub(crate) fn with_algorithm(&self, algorithm: Algorithm) -> Self {
-        Self(Arc::new(Inner { algorithm, ..(*self.0).clone() }))
+        Self(Arc::new(Inner { algorithm, limit: algorithm.limit(), ..(*self.0).clone() }))
     }
+}
+
+/// FNV-1a.
+fn hash(name: &str) -> u64 {
+    let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, mix)
 }
 
 /// The longest name, in bytes.

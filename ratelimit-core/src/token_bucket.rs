@@ -111,6 +111,7 @@ impl Arithmetic for Quota {
         }
     }
 
+    #[inline]
     fn outcome(&self, state: &Level, now: Timestamp, cost: Cost) -> Outcome {
         let level = self.at(*state, now);
         let needed = self.rate.units(cost.get());
@@ -120,6 +121,7 @@ impl Arithmetic for Quota {
         Outcome::ALLOW
     }
 
+    #[inline]
     fn charge(&self, state: &mut Level, now: Timestamp, cost: Cost) {
         *state = self.at(*state, now);
         state.units = state.units.saturating_sub(self.rate.units(cost.get()));
@@ -137,6 +139,7 @@ impl Arithmetic for Quota {
         }
     }
 
+    #[inline]
     fn standing(&self, state: &Level, now: Timestamp) -> Standing {
         let level = self.at(*state, now);
         Standing {

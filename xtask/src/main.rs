@@ -14,10 +14,12 @@ const USAGE: &str = "usage: cargo xtask COMMAND
           [--backend memory|sqlite|redis]
   test    runs all tests, getting or starting what they need   [--full]
   lint    formatting, clippy and docs, with warnings as errors
-  check   test, then lint: what CI runs
+  check   test, loom, lint: what CI runs
   replay  decides recorded scenarios anew
           [--backend core|memory|sqlite|redis] [--check] FILE
-  faults  writes the names of tests into docs/faults.md";
+  faults  writes the names of tests into docs/faults.md
+  loom    explores every interleaving of the memory store's models
+  bench   measures ours and its peers, side by side; --help says more";
 
 fn main() -> ExitCode {
     let mut arguments = env::args().skip(1);
@@ -26,10 +28,12 @@ fn main() -> ExitCode {
     let done = match command.as_str() {
         "demo" => run_binary("ratelimit-demo", &rest),
         "replay" => run_binary("ratelimit-replay", &rest),
+        "bench" => run_binary("ratelimit-bench", &rest),
         "test" => test(&rest),
         "lint" => lint(),
         "faults" => faults::write(),
-        "check" => test(&rest).and_then(|()| lint()),
+        "loom" => loom(),
+        "check" => test(&rest).and_then(|()| loom()).and_then(|()| lint()),
         _ => Err(USAGE.to_owned()),
     };
     match done {
@@ -62,6 +66,14 @@ fn lint() -> Result<(), String> {
     run(cargo(&clippy).args(["--", "-D", "warnings"]))?;
     let docs = ["doc", "--workspace", "--no-deps", "--all-features"];
     run(cargo(&docs).env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// In a folder of its own, since the flag makes all crates anew.
+fn loom() -> Result<(), String> {
+    let models = ["test", "--package", "ratelimit-memory", "--lib", "model::"];
+    let mut tests = cargo(&models);
+    tests.args(["--target-dir", "target/loom"]).env("RUSTFLAGS", "--cfg ratelimit_loom");
+    run(&mut tests)
 }
 
 /// Becomes one of the workspace's binaries, so that a signal to this process reaches it.

@@ -6,9 +6,11 @@
 //! [`SHARE`] records or so each, however full the table is; and at most two records in [`SHARE`]
 //! are kept while new keys are refused for want of room.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use ratelimit_core::Timestamp;
+
+use crate::sync::{AtomicU64, AtomicUsize};
 
 /// When a shard is to be swept. Written under the shard's lock, read without.
 ///
@@ -22,7 +24,7 @@ pub(crate) struct Due {
 
 impl Due {
     /// Of a shard without records.
-    pub(crate) const fn never() -> Self {
+    pub(crate) fn never() -> Self {
         let [at, new_expires] = [AtomicU64::new(u64::MAX), AtomicU64::new(u64::MAX)];
         Self { at, new: AtomicUsize::new(0), new_expires }
     }

@@ -12,10 +12,16 @@
 //! large one (of more than 2 000 keys) may refuse them while up to a sixteenth of its keys is idle.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod clock;
 mod memory;
 mod place;
+mod stored;
 mod table;
 
 mod due;
+mod sync;
 
-pub use crate::memory::Memory;
+#[cfg(all(test, ratelimit_loom))]
+mod model;
+
+pub use crate::{clock::SwiftClock, memory::Memory};

@@ -2,21 +2,22 @@
 
 use std::{fmt, num::NonZeroUsize, sync::Arc};
 
-use ratelimit_backend::{
-    Backend, BackendError, Clock, ErrorKind, MonotonicClock, Names, Reply, SyncBackend,
-};
-use ratelimit_core::{Action, Batch, Decisions, Record, apply};
+use ratelimit_backend::{Backend, BackendError, Clock, ErrorKind, Names, Reply, SyncBackend};
+use ratelimit_core::{Action, Batch, Check, Decisions, Spent, Timestamp, apply};
+use smallvec::SmallVec;
 
 use crate::{
+    clock::SwiftClock,
     place::Place,
-    table::{Shard, Table},
+    stored::Stored,
+    table::{Locked, Table},
 };
 
 /// Keeps state in the memory of this process. Clones are the same store.
 ///
 /// A check takes the lock of one shard for the time of one step, and costs O(1) whatever the
 /// number of keys.
-pub struct Memory<C = MonotonicClock>(Arc<Inner<C>>);
+pub struct Memory<C = SwiftClock>(Arc<Inner<C>>);
 
 struct Inner<C> {
     table: Table,
@@ -34,7 +35,7 @@ impl Memory {
     /// A store of at most `keys_max` keys.
     #[must_use]
     pub fn bounded(keys_max: NonZeroUsize) -> Self {
-        Self::with_clock(MonotonicClock::new(), keys_max)
+        Self::with_clock(SwiftClock::new(), keys_max)
     }
 }
 
@@ -58,38 +59,78 @@ impl<C: Clock> Memory<C> {
         self.0.table.refused()
     }
 
+    #[cfg(all(test, ratelimit_loom))]
+    pub(crate) fn shard_of(&self, policy: &ratelimit_core::Policy, key: &str) -> usize {
+        let table = &self.0.table;
+        table.shard_of(&table.place(policy, ratelimit_core::Key::new(key).ok()))
+    }
+
+    /// Spends on a key that is known, and whose policy has not changed; `None` if it is not such.
+    ///
     /// The clock is read under the lock, here and below: a time read before it would be in the
     /// past by then, and pull back what others have stored meanwhile.
+    #[inline(always)]
+    fn spend(&self, check: &Check<'_>) -> Option<Result<Decisions, BackendError>> {
+        let Inner { table, clock, .. } = &*self.0;
+        let place = table.place(check.policy(), Some(check.key()));
+        let mut shard = table.lock(table.shard_of(&place));
+        let now = match clock.now() {
+            Ok(now) => now,
+            Err(error) => return Some(Err(error)),
+        };
+        match shard.get(&place)? {
+            Stored::Small { record, .. } => Some(Ok(record.spend(check, now)?.into())),
+            Stored::Large { .. } => None,
+        }
+    }
+
+    /// Whatever [`spend`](Self::spend) does not: keys that are new, logs, changed policies, other
+    /// actions.
+    #[cold]
     fn one(
         &self,
-        place: Place<'_>,
+        place: &Place<'_>,
         batch: Batch<'_>,
         action: Action,
     ) -> Result<Decisions, BackendError> {
         let Inner { table, clock, .. } = &*self.0;
-        if action == Action::Peek {
-            let (record, now) = table.copy(&place, || clock.now());
-            return Ok(apply(batch, action, &mut [record], now?)?);
-        }
-        let mut shard = table.lock(table.shard_of(&place));
+        let mut shard = table.lock(table.shard_of(place));
         let now = clock.now()?;
-        if let Some(record) = shard.get(&place) {
-            let decisions = apply(batch, action, std::slice::from_mut(record), now)?;
-            if record.is_none() {
-                shard.remove(&place);
+        let Some(stored) = shard.get(place) else {
+            let mut record = [None];
+            let decisions = apply(batch, action, &mut record, now)?;
+            if let [Some(record)] = record
+                && action != Action::Peek
+            {
+                let held = std::slice::from_mut(&mut shard);
+                table.reserve(1, held, now).map_err(|_| full())?;
+                shard.insert(place, record, now);
             }
             return Ok(decisions);
+        };
+        if action == Action::Peek {
+            return Ok(apply(batch, action, &mut [stored.to_record()], now)?);
         }
-        let mut record = [None];
-        let decisions = apply(batch, action, &mut record, now)?;
-        if let [Some(record)] = record {
-            let held = std::slice::from_mut(&mut shard);
-            table.reserve(1, held, now).map_err(|_| full())?;
-            shard.insert(&place, record, now);
+        let decisions = stored.apply(batch, action, now)?;
+        if stored.is_forgotten() {
+            shard.remove(place);
         }
         Ok(decisions)
     }
 
+    #[cold]
+    fn apply_any(&self, batch: Batch<'_>, action: Action) -> Result<Decisions, BackendError> {
+        let table = &self.0.table;
+        let slots = batch.slots();
+        let places: SmallVec<[_; BATCH]> =
+            slots.map(|slot| table.place(slot.policy, slot.key)).collect();
+        match &places[..] {
+            [place] => self.one(place, batch, action),
+            places => self.several(places, batch, action),
+        }
+    }
+
+    /// Several as one. Of known keys under policies that have not changed each is found once.
     fn several(
         &self,
         places: &[Place<'_>],
@@ -99,46 +140,74 @@ impl<C: Clock> Memory<C> {
         let Inner { table, clock, .. } = &*self.0;
         let mut shards = Shards::lock(table, places);
         let now = clock.now()?;
+        if action == Action::Spend
+            && let Some(decisions) = spend_known(&mut shards, places, batch.checks(), now)
+        {
+            return Ok(decisions);
+        }
         if action == Action::Peek {
-            let mut records: Vec<_> =
-                places.iter().map(|place| shards.of(place).copy(place)).collect();
+            let copy = |place| shards.of(place).get(place).and_then(|stored| stored.to_record());
+            let mut records: Vec<_> = places.iter().map(copy).collect();
             return Ok(apply(batch, action, &mut records, now)?);
         }
-        // Taken before room is made: a sweep passes over a place whose record is taken.
-        let take = |place| shards.of(place).get(place).and_then(Option::take);
-        let mut records: Vec<_> = places.iter().map(take).collect();
-        let makes_known = action.makes_known();
-        let vacant = |records: &[Option<Record>]| {
-            records.iter().filter(|record| makes_known && record.is_none()).count()
-        };
-        let decisions = match table.reserve(vacant(&records), &mut shards.locked, now) {
+        // Taken before room is made: so a sweep passes over them.
+        let mut records: Vec<_> = places.iter().map(|place| shards.of(place).take(place)).collect();
+        let known = records.iter().flatten().count();
+        let new = if action.makes_known() { places.len() - known } else { 0 };
+        let decisions = match table.reserve(new, &mut shards.locked, now) {
             Err(_) => Err(full()),
             Ok(()) => {
                 let decisions = apply(batch, action, &mut records, now);
-                table.release(vacant(&records));
+                table.release(known + new - records.iter().flatten().count());
                 decisions.map_err(BackendError::from)
             }
         };
         for (place, record) in places.iter().zip(records) {
-            let shard = shards.of(place);
-            if makes_known || shard.get(place).is_some() {
-                shard.put(place, record, now);
+            if let Some(record) = record {
+                shards.of(place).insert(place, record, now);
             }
         }
         decisions
     }
 }
 
+/// Spends on records that are all small, known and written under the policies of `checks`; `None`
+/// if they are not, and nothing has been charged.
+fn spend_known(
+    shards: &mut Shards<'_>,
+    places: &[Place<'_>],
+    checks: &[Check<'_>],
+    now: Timestamp,
+) -> Option<Decisions> {
+    if places.len() != checks.len() {
+        return None;
+    }
+    let mut asked: SmallVec<[(usize, Spent<'_>); BATCH]> = SmallVec::new();
+    for (place, check) in places.iter().zip(checks) {
+        let shard = shards.of(place);
+        let index = shard.index(place)?;
+        let Some(Stored::Small { record, .. }) = shard.at(index) else { return None };
+        asked.push((index, record.ask(check, now)?));
+    }
+    let admitted = asked.iter().all(|(_, asked)| asked.is_allowed());
+    for ((place, check), (index, asked)) in places.iter().zip(checks).zip(&mut asked) {
+        if let Some(Stored::Small { record, .. }) = shards.of(place).at(*index) {
+            *asked = record.settle(check, *asked, admitted);
+        }
+    }
+    Some(asked.iter().map(|(_, spent)| spent.decision()).collect())
+}
+
 /// The shards of a batch, locked in ascending order, each once.
 struct Shards<'a> {
     table: &'a Table,
-    order: Vec<usize>,
-    locked: Vec<Shard<'a>>,
+    order: SmallVec<[usize; BATCH]>,
+    locked: SmallVec<[Locked<'a>; BATCH]>,
 }
 
 impl<'a> Shards<'a> {
     fn lock(table: &'a Table, places: &[Place<'_>]) -> Self {
-        let mut order: Vec<_> = places.iter().map(|place| table.shard_of(place)).collect();
+        let mut order: SmallVec<_> = places.iter().map(|place| table.shard_of(place)).collect();
         order.sort_unstable();
         order.dedup();
         let locked = order.iter().map(|&index| table.lock(index)).collect();
@@ -146,23 +215,21 @@ impl<'a> Shards<'a> {
     }
 
     /// The shard of one of the places that these were locked for.
-    fn of(&mut self, place: &Place<'_>) -> &mut Shard<'a> {
+    fn of(&mut self, place: &Place<'_>) -> &mut Locked<'a> {
         let index = self.order.partition_point(|&index| index < self.table.shard_of(place));
         &mut self.locked[index]
     }
 }
 
 impl<C: Clock> SyncBackend for Memory<C> {
+    #[inline]
     fn apply_now(&self, batch: Batch<'_>, action: Action) -> Result<Decisions, BackendError> {
-        let table = &self.0.table;
-        let mut slots = batch.slots().map(|slot| table.place(slot));
-        match (slots.next(), slots.next()) {
-            (Some(place), None) => self.one(place, batch, action),
-            (first, second) => {
-                let places: Vec<_> = first.into_iter().chain(second).chain(slots).collect();
-                self.several(&places, batch, action)
-            }
+        if let ([check], Action::Spend) = (batch.checks(), action)
+            && let Some(decided) = self.spend(check)
+        {
+            return decided;
         }
+        self.apply_any(batch, action)
     }
 }
 
@@ -195,9 +262,12 @@ impl Default for Memory {
     }
 }
 
+/// Checks in a batch that need no allocation.
+const BATCH: usize = 4;
+
 const fn full() -> BackendError {
     BackendError::not_applied(ErrorKind::Capacity)
 }
 
-/// A million short keys of a bucket take some 150 MB.
+/// A million short keys of a bucket take some 80 MB.
 const KEYS_MAX: NonZeroUsize = NonZeroUsize::new(1_000_000).unwrap();

@@ -1,92 +1,188 @@
 //! Where a record is in the table: the name of its policy and its key, and the hash of both.
 
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, Hasher, RandomState};
 
-use ratelimit_core::{Policy, Slot};
+use ratelimit_core::{Key, Policy};
+
+use crate::sync::TableSeed;
 
 /// The place of a record that somebody is looking for.
 #[derive(Clone, Copy)]
 pub(crate) struct Place<'a> {
     pub(crate) hash: u64,
-    policy: &'a Policy,
-    part: Part,
+    pub(crate) policy: &'a Policy,
+    pub(crate) id: Id,
 }
 
-/// The place of a record that is stored; its hash is that of [`Place::hash`].
-pub(crate) struct StoredPlace {
-    policy: Policy,
-    part: Part,
-}
+/// Which of a policy's records.
+///
+/// A key of up to [`INLINE_MAX`] bytes is kept as it is; a longer one as its digest under two
+/// keyed hashes whose keys nobody outside can know. Padded with zeros, and told apart by the last
+/// byte: how long the key is, [`DIGEST`], or [`SENSOR`].
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub(crate) struct Id([u64; 3]);
 
-/// Which of a policy's records, in a constant number of bytes.
-#[derive(Clone, Copy, Eq, Hash, PartialEq)]
-enum Part {
-    /// A short key, padded with zeros.
-    Key { length: u8, bytes: [u8; INLINE_MAX] },
-    /// A longer key's digest under two keyed hashes whose keys nobody outside can know.
-    Digest([u64; 2]),
-    /// The load sensor that all keys of the policy share.
-    Sensor,
-}
+/// The same in 23 bytes, which need no alignment.
+#[derive(Clone, Copy)]
+pub(crate) struct StoredId([u8; INLINE_MAX + 1]);
 
 /// The longest key that is kept as it is.
 const INLINE_MAX: usize = 22;
 
-/// What turns slots into places; seeded at random.
+const DIGEST: u8 = 0xfe;
+
+/// The load sensor that all keys of the policy share.
+const SENSOR: u8 = 0xff;
+
+/// What turns keys into places; seeded at random.
 #[derive(Debug, Default)]
 pub(crate) struct Hashers {
-    pub(crate) table: foldhash::quality::RandomState,
+    table: TableSeed,
     digest: [RandomState; 2],
 }
 
 impl Hashers {
-    pub(crate) fn place<'a>(&self, slot: Slot<'a>) -> Place<'a> {
-        let part = match slot.key {
-            None => Part::Sensor,
-            Some(key) => self.part(key.as_bytes()),
+    /// The place of a key, or of the sensor that all keys of the policy share.
+    #[inline(always)]
+    pub(crate) fn place<'a>(&self, policy: &'a Policy, key: Option<Key<'_>>) -> Place<'a> {
+        let id = match key.map(Key::as_bytes) {
+            Some(key) if key.len() <= INLINE_MAX => Id::inline(key),
+            Some(key) => self.digest(key),
+            None => Id::of([0; 2], 0, SENSOR),
         };
-        let mut hasher = self.table.build_hasher();
-        hash(slot.policy, &part, &mut hasher);
-        Place { hash: hasher.finish(), policy: slot.policy, part }
+        Place { hash: self.hash(policy, id), policy, id }
     }
 
-    fn part(&self, key: &[u8]) -> Part {
-        let mut bytes = [0; INLINE_MAX];
-        match (bytes.get_mut(..key.len()), u8::try_from(key.len())) {
-            (Some(start), Ok(length)) => {
-                start.copy_from_slice(key);
-                Part::Key { length, bytes }
+    #[inline(always)]
+    pub(crate) fn hash(&self, policy: &Policy, id: Id) -> u64 {
+        let mut hasher = self.table.build_hasher();
+        id.0.into_iter().for_each(|word| hasher.write_u64(word));
+        hasher.write_u64(policy.name_hash());
+        hasher.finish()
+    }
+
+    #[cold]
+    fn digest(&self, key: &[u8]) -> Id {
+        Id::of([0, 1].map(|index: usize| self.digest[index].hash_one(key)), 0, DIGEST)
+    }
+}
+
+impl Id {
+    /// Sixteen bytes, six more, and what they are. The last word begins with the last of the
+    /// sixteen once more: so a stored one is read as three words that overlap.
+    #[inline(always)]
+    fn of([first, second]: [u64; 2], rest: u64, kind: u8) -> Self {
+        Self([first, second, second >> 56 | rest << 8 | u64::from(kind) << 56])
+    }
+
+    /// Reads whole words, which may overlap: so there is no loop over the bytes.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "at most 22")]
+    fn inline(key: &[u8]) -> Self {
+        let length = key.len() as u8;
+        let (Some(first), Some(last)) = (key.first_chunk(), key.last_chunk()) else {
+            return Self::of([short(key), 0], 0, length);
+        };
+        let (first, last) = (u64::from_le_bytes(*first), u64::from_le_bytes(*last));
+        match key.get(8..).and_then(<[u8]>::first_chunk) {
+            None => {
+                let missing = 8 * (16 - u32::from(length));
+                Self::of([first, last.checked_shr(missing).unwrap_or(0)], 0, length)
             }
-            _ => Part::Digest([0, 1].map(|index: usize| self.digest[index].hash_one(key))),
+            Some(second) => {
+                let missing = 8 * (24 - u32::from(length));
+                let rest = last.checked_shr(missing).unwrap_or(0);
+                Self::of([first, u64::from_le_bytes(*second)], rest, length)
+            }
         }
     }
 }
 
+/// Up to seven bytes.
+#[inline]
+fn short(key: &[u8]) -> u64 {
+    let mut bytes = [0; 8];
+    bytes.iter_mut().zip(key).for_each(|(to, from)| *to = *from);
+    u64::from_le_bytes(bytes)
+}
+
+impl From<Id> for StoredId {
+    fn from(Id([first, second, third]): Id) -> Self {
+        let mut bytes = [0; INLINE_MAX + 1];
+        let words = [(0, first), (8, second), (15, third)];
+        words.into_iter().for_each(|(at, word)| {
+            bytes[at..at + 8].copy_from_slice(&word.to_le_bytes());
+        });
+        Self(bytes)
+    }
+}
+
+impl From<&StoredId> for Id {
+    #[inline(always)]
+    fn from(StoredId(bytes): &StoredId) -> Self {
+        Self([word(bytes, 0), word(bytes, 8), word(bytes, 15)])
+    }
+}
+
+#[inline(always)]
+fn word(bytes: &[u8; INLINE_MAX + 1], at: usize) -> u64 {
+    bytes[at..].first_chunk().map_or(0, |word| u64::from_le_bytes(*word))
+}
+
 impl Place<'_> {
-    pub(crate) fn is(&self, stored: &StoredPlace) -> bool {
-        self.part == stored.part && self.policy.name() == stored.policy.name()
-    }
-
-    pub(crate) fn to_stored(self) -> StoredPlace {
-        StoredPlace { policy: self.policy.clone(), part: self.part }
-    }
-}
-
-impl Eq for StoredPlace {}
-
-impl PartialEq for StoredPlace {
-    fn eq(&self, other: &Self) -> bool {
-        self.part == other.part && self.policy.name() == other.policy.name()
+    /// Whether a record of `policy` at `id` is at this place.
+    #[inline(always)]
+    pub(crate) fn is(&self, policy: &Policy, id: &StoredId) -> bool {
+        // Word by word: a comparison of the whole would go through memory.
+        let (Id([a, b, c]), Id([d, e, f])) = (self.id, id.into());
+        ((a ^ d) | (b ^ e) | (c ^ f)) == 0
+            && (self.policy.is(policy) || self.policy.name() == policy.name())
     }
 }
 
-impl Hash for StoredPlace {
-    fn hash<H: Hasher>(&self, hasher: &mut H) {
-        hash(&self.policy, &self.part, hasher);
-    }
-}
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
 
-fn hash(policy: &Policy, part: &Part, hasher: &mut impl Hasher) {
-    policy.name().hash(hasher);
-    part.hash(hasher);
+    use ratelimit_core::{Algorithm, fixed_window};
+
+    use super::*;
+
+    fn policy(name: &str) -> Policy {
+        let second = std::time::Duration::from_secs(1);
+        let quota = fixed_window::Quota::new(1, second, Default::default()).unwrap();
+        Policy::new(name, Algorithm::from(quota)).unwrap()
+    }
+
+    #[test]
+    fn keys_of_any_length_and_content_have_places_of_their_own() {
+        let (hashers, policy) = (Hashers::default(), policy("name"));
+        let mut keys: Vec<Vec<u8>> = Vec::new();
+        for length in 0..40 {
+            keys.push(vec![0; length]);
+            for position in 0..length {
+                let mut key = vec![0; length];
+                key[position] = 1;
+                keys.push(key);
+            }
+        }
+        let mut places = HashMap::new();
+        for key in keys {
+            let place = hashers.place(&policy, Some(Key::new(&key).unwrap()));
+            assert!(place.is(&policy, &place.id.into()), "{key:?} is not itself");
+            let other = places.insert(place.id.0, key.clone());
+            assert_eq!(other, None, "{key:?} has the place of another");
+        }
+    }
+
+    #[test]
+    fn a_place_is_of_a_name_whichever_policy_has_it() {
+        let hashers = Hashers::default();
+        let [one, same, other] = ["one", "one", "other"].map(policy);
+        let key = || Some(Key::new("key").unwrap());
+        let place = hashers.place(&one, key());
+        assert!(place.is(&same, &place.id.into()) && !place.is(&other, &place.id.into()));
+        assert_eq!(place.hash, hashers.place(&same, key()).hash);
+        assert!(!place.is(&one, &hashers.place(&one, None).id.into()));
+    }
 }

@@ -1,32 +1,27 @@
-//! A bounded table of records over dashmap's shards: the seam behind which dashmap stays.
+//! A bounded table of records: locks, each with a hash table behind it.
 //!
 //! A shard is one lock and one hash table. The number of shards follows the bound, so that a
-//! shard stays small enough to be swept as a whole under its lock. A sweep rebuilds a shard
-//! without the records that are as good as new. It happens where a shard would otherwise grow
-//! (which rebuilds it as well), and where the table is full; but only when it is [`Due`], so that
-//! it frees a share of what it looks at.
+//! shard stays small enough to be swept as a whole under its lock, and is well filled when the
+//! table is full. A sweep drops the records that are as good as new. It happens where a shard
+//! would otherwise grow, and where the table is full; but only when it is [`Due`], so that it
+//! frees a share of what it looks at.
 
-use std::{
-    hash::BuildHasher,
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
-};
+use std::sync::{PoisonError, TryLockError, atomic::Ordering};
 
-use dashmap::{DashMap, RwLockWriteGuard, SharedValue};
-use foldhash::quality::RandomState;
-use hashbrown::raw::RawTable;
-use ratelimit_core::{Micros, Record, Slot, Timestamp};
+use hashbrown::HashTable;
+use ratelimit_core::{Key, Policy, Record, Timestamp};
 
 use crate::{
     due::Due,
-    place::{Hashers, Place, StoredPlace},
+    place::{Hashers, Place},
+    stored::Stored,
+    sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard},
 };
 
 /// Records by place, at most `records_max` of them.
 pub(crate) struct Table {
-    shards: DashMap<StoredPlace, Option<Record>, RandomState>,
+    shards: Box<[Shard]>,
     hashers: Hashers,
-    /// For each shard, when to sweep it.
-    due: Box<[Due]>,
     records_max: usize,
     /// Records stored, and places reserved for such. Never above `records_max`.
     records: AtomicUsize,
@@ -35,14 +30,19 @@ pub(crate) struct Table {
     refused: AtomicU64,
 }
 
-/// A shard, locked.
-pub(crate) struct Shard<'a> {
-    table: &'a Table,
-    index: usize,
-    records: RwLockWriteGuard<'a, RawTable<Stored>>,
+/// A lock of a cache line of its own, so that threads do not meet at the one of a neighbour.
+#[repr(align(64))]
+struct Shard {
+    records: Mutex<HashTable<Stored>>,
+    due: Due,
 }
 
-type Stored = (StoredPlace, SharedValue<Option<Record>>);
+/// A shard, locked.
+pub(crate) struct Locked<'a> {
+    table: &'a Table,
+    due: &'a Due,
+    records: MutexGuard<'a, HashTable<Stored>>,
+}
 
 /// The table is full of records that are not as good as new.
 #[derive(Debug)]
@@ -50,14 +50,11 @@ pub(crate) struct Full;
 
 impl Table {
     pub(crate) fn new(records_max: usize) -> Self {
-        let shards = records_max.div_ceil(SHARD_RECORDS).next_power_of_two();
-        let shards = shards.clamp(SHARDS_MIN, SHARDS_MAX);
-        let hashers = Hashers::default();
-        let hasher = hashers.table.clone();
+        let shards = records_max.div_ceil(SHARD_RECORDS).clamp(SHARDS_MIN, SHARDS_MAX);
+        let shard = |_| Shard { records: Mutex::new(HashTable::new()), due: Due::never() };
         Self {
-            shards: DashMap::with_capacity_and_hasher_and_shard_amount(0, hasher, shards),
-            hashers,
-            due: (0..shards).map(|_| Due::never()).collect(),
+            shards: (0..shards).map(shard).collect(),
+            hashers: Hashers::default(),
             records_max,
             records: AtomicUsize::new(0),
             next_sweep: AtomicUsize::new(0),
@@ -65,31 +62,26 @@ impl Table {
         }
     }
 
-    pub(crate) fn place<'a>(&self, slot: Slot<'a>) -> Place<'a> {
-        self.hashers.place(slot)
+    #[inline(always)]
+    pub(crate) fn place<'a>(&self, policy: &'a Policy, key: Option<Key<'_>>) -> Place<'a> {
+        self.hashers.place(policy, key)
     }
 
-    /// The number of the shard that holds `place`.
-    #[expect(clippy::cast_possible_truncation, reason = "any bits of a hash will do")]
+    /// The number of the shard that holds `place`. The hash table goes by the lowest and the
+    /// highest bits of a hash, so this takes those between.
+    #[inline]
     pub(crate) fn shard_of(&self, place: &Place<'_>) -> usize {
-        self.shards.determine_shard(place.hash as usize)
+        let bits = (place.hash >> 16) & u64::from(u32::MAX);
+        ((bits * self.shards.len() as u64) >> 32) as usize
     }
 
-    /// Locks a shard.
-    pub(crate) fn lock(&self, index: usize) -> Shard<'_> {
-        Shard { table: self, index, records: self.shards.shards()[index].write() }
-    }
-
-    /// Copies the record at `place`, beside other readers, and does `meanwhile` before anybody can
-    /// change it.
-    pub(crate) fn copy<T>(
-        &self,
-        place: &Place<'_>,
-        meanwhile: impl FnOnce() -> T,
-    ) -> (Option<Record>, T) {
-        let records = self.shards.shards()[self.shard_of(place)].read();
-        let stored = records.get(place.hash, |(stored, _)| place.is(stored));
-        (stored.and_then(|(_, record)| record.get().clone()), meanwhile())
+    /// Locks a shard. A panic of somebody's clock under the lock leaves nothing half written, so
+    /// a poisoned lock is as good as any.
+    #[inline]
+    pub(crate) fn lock(&self, index: usize) -> Locked<'_> {
+        let Shard { records, due } = &self.shards[index];
+        let records = records.lock().unwrap_or_else(PoisonError::into_inner);
+        Locked { table: self, due, records }
     }
 
     pub(crate) fn records(&self) -> usize {
@@ -106,7 +98,7 @@ impl Table {
     pub(crate) fn reserve(
         &self,
         new: usize,
-        held: &mut [Shard<'_>],
+        held: &mut [Locked<'_>],
         now: Timestamp,
     ) -> Result<(), Full> {
         if self.try_reserve(new) {
@@ -120,8 +112,8 @@ impl Table {
                 return Ok(());
             }
             let Some(index) = self.next_due(now) else { break };
-            if let Some(records) = self.shards.shards()[index].try_write() {
-                Shard { table: self, index, records }.sweep(now);
+            if let Some(mut shard) = self.try_lock(index) {
+                shard.sweep(now);
             }
         }
         if self.try_reserve(new) {
@@ -136,8 +128,18 @@ impl Table {
         self.records.fetch_sub(unused, Ordering::Relaxed);
     }
 
-    fn hash(&self, (place, _): &Stored) -> u64 {
-        self.shards.hasher().hash_one(place)
+    fn try_lock(&self, index: usize) -> Option<Locked<'_>> {
+        let Shard { records, due } = &self.shards[index];
+        let records = match records.try_lock() {
+            Ok(records) => records,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        Some(Locked { table: self, due, records })
+    }
+
+    fn hash(&self, stored: &Stored) -> u64 {
+        self.hashers.hash(stored.policy(), stored.id().into())
     }
 
     /// Relaxed throughout: the counter guards no memory, and each of its changes is atomic.
@@ -150,98 +152,107 @@ impl Table {
 
     /// The next shard, round and round, that is to be swept.
     fn next_due(&self, now: Timestamp) -> Option<usize> {
-        let shards = self.due.len();
+        let shards = self.shards.len();
         (0..shards)
             .map(|_| self.next_sweep.fetch_add(1, Ordering::Relaxed) % shards)
-            .find(|&index| self.due[index].has_come(now))
+            .find(|&index| self.shards[index].due.has_come(now))
     }
 }
 
-impl Shard<'_> {
-    /// The record at `place`. Whoever takes it puts something back, or calls
-    /// [`remove`](Self::remove).
-    pub(crate) fn get(&mut self, place: &Place<'_>) -> Option<&mut Option<Record>> {
-        let (_, record) = self.records.get_mut(place.hash, |(stored, _)| place.is(stored))?;
-        Some(record.get_mut())
+impl Locked<'_> {
+    /// The record at `place`.
+    #[inline]
+    pub(crate) fn get(&mut self, place: &Place<'_>) -> Option<&mut Stored> {
+        self.records.find_mut(place.hash, |stored| stored.is_at(place))
     }
 
-    /// Copies the record at `place`.
-    pub(crate) fn copy(&mut self, place: &Place<'_>) -> Option<Record> {
-        self.get(place)?.clone()
+    /// Where the record at `place` is, as long as none is inserted.
+    #[inline]
+    pub(crate) fn index(&self, place: &Place<'_>) -> Option<usize> {
+        self.records.find_bucket_index(place.hash, |stored| stored.is_at(place))
     }
 
-    /// Stores a record at `place`, or forgets what is there. Room for a new one has been reserved.
-    pub(crate) fn put(&mut self, place: &Place<'_>, record: Option<Record>, now: Timestamp) {
-        match (self.get(place), record) {
-            (Some(stored), Some(record)) => *stored = Some(record),
-            (Some(_), None) => self.remove(place),
-            (None, Some(record)) => self.insert(place, record, now),
-            (None, None) => {}
-        }
+    /// The record at an index that [`index`](Self::index) gave.
+    #[inline]
+    pub(crate) fn at(&mut self, index: usize) -> Option<&mut Stored> {
+        self.records.get_bucket_mut(index)
+    }
+
+    /// Takes the record at `place` out; its room stays reserved.
+    pub(crate) fn take(&mut self, place: &Place<'_>) -> Option<Record> {
+        let entry = self.records.find_entry(place.hash, |stored| stored.is_at(place)).ok()?;
+        entry.remove().0.into_record()
     }
 
     /// Stores a record at a `place` that has none. Room for it has been reserved.
     pub(crate) fn insert(&mut self, place: &Place<'_>, record: Record, now: Timestamp) {
         if self.records.len() == self.records.capacity() {
-            self.sweep(now);
+            self.make_room(now);
         }
-        self.table.due[self.index].stored(expires(&record, now), self.records.len() + 1);
-        let stored = (place.to_stored(), SharedValue::new(Some(record)));
-        self.records.insert(place.hash, stored, |stored| self.table.hash(stored));
+        let stored = Stored::new(place.id.into(), record);
+        self.due.stored(stored.expires(now), self.records.len() + 1);
+        self.records.insert_unique(place.hash, stored, |stored| self.table.hash(stored));
     }
 
     /// Forgets the record at `place`, and gives its room back.
     pub(crate) fn remove(&mut self, place: &Place<'_>) {
-        if self.records.remove_entry(place.hash, |(stored, _)| place.is(stored)).is_some() {
+        if let Ok(entry) = self.records.find_entry(place.hash, |stored| stored.is_at(place)) {
+            entry.remove();
             self.table.release(1);
+        }
+    }
+
+    /// Keeps the hash table from growing where there is something to drop, or where it is full of
+    /// the traces of what was removed.
+    fn make_room(&mut self, now: Timestamp) {
+        self.sweep(now);
+        let whole = self.records.num_buckets() / 8 * 7;
+        if self.records.len() == self.records.capacity() && self.records.len() < whole / 16 * 15 {
+            let records: Vec<_> = self.records.drain().collect();
+            self.fill(records);
         }
     }
 
     /// Drops the records that are as good as new, if that is worth its while.
     fn sweep(&mut self, now: Timestamp) {
-        let due = &self.table.due[self.index];
-        if !due.has_come(now) {
+        if !self.due.has_come(now) {
             return;
         }
-        let mut kept = Vec::with_capacity(self.records.len());
-        let mut is_live = |(_, record): &Stored| {
-            // A place whose record is taken belongs to the batch that holds this lock.
-            let Some(record) = record.get() else { return true };
-            let expires = expires(record, now);
+        let before = self.records.len();
+        let mut kept = Vec::with_capacity(before);
+        let is_live = |stored: &Stored| {
+            let expires = stored.expires(now);
             if now < expires {
                 kept.push(expires);
             }
             now < expires
         };
-        let all = std::mem::replace(&mut *self.records, RawTable::new());
-        let before = all.len();
-        let live: Vec<_> = all.into_iter().filter(|stored| is_live(stored)).collect();
-        due.swept(&mut kept);
+        let live: Vec<_> = self.records.drain().filter(is_live).collect();
+        self.due.swept(&mut kept);
         self.table.release(before - live.len());
+        self.fill(live);
+    }
 
-        // Half as much again, so that a shard of live records is not full again at once.
-        *self.records = RawTable::with_capacity(live.len() + live.len() / 2);
-        for stored in live {
-            self.records.insert(self.table.hash(&stored), stored, |stored| self.table.hash(stored));
+    /// Puts `records` into the hash table, which is empty, and much smaller if there are few.
+    fn fill(&mut self, records: Vec<Stored>) {
+        if records.len() < self.records.capacity() / 4 {
+            *self.records = HashTable::with_capacity(records.len() * 2);
+        }
+        for stored in records {
+            let hash = self.table.hash(&stored);
+            self.records.insert_unique(hash, stored, |stored| self.table.hash(stored));
         }
     }
 }
 
-/// When to look whether `record` may be dropped: when it is as good as new unless somebody
-/// spends, but within a minute, since a refund or a live change may bring that forward.
-fn expires(record: &Record, now: Timestamp) -> Timestamp {
-    now + record.lifetime(now).min(LOOK_AGAIN)
-}
+/// Records per shard when the table is full. They are swept under its lock, all at once. A hash
+/// table of 1 024 places holds 896 of them, so few shards have to grow beyond that by chance.
+const SHARD_RECORDS: usize = 824;
 
-const LOOK_AGAIN: Micros = Micros::from_secs(60);
+/// Enough for the threads of a large machine to stay out of each other's way; for loom's, two.
+const SHARDS_MIN: usize = if cfg!(ratelimit_loom) { 2 } else { 64 };
 
-/// Records per shard when the table is full. They are swept under its lock, all at once.
-const SHARD_RECORDS: usize = 1_024;
-
-/// Enough for the threads of a large machine to stay out of each other's way.
-const SHARDS_MIN: usize = 64;
-
-/// A megabyte or so of empty shards.
+/// A megabyte of empty shards.
 const SHARDS_MAX: usize = 1 << 14;
 
 /// Shards that one call sweeps at most before it says that the table is full. One that is due

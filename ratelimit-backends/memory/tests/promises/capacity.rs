@@ -8,6 +8,7 @@ use crate::asking::{
 };
 
 #[test]
+// FAULTS 64.
 fn a_full_map_refuses_new_keys_and_keeps_known_ones_exact() {
     let (memory, _) = memory(100);
     let policy = policy("token-bucket", 3);
@@ -41,6 +42,7 @@ fn what_a_full_map_can_answer_without_room_it_answers() {
 }
 
 #[test]
+// FAULTS 65.
 fn idle_keys_make_room_and_live_ones_stay() {
     let (memory, clock) = memory(1_000);
     let policy = policy("fixed-window.first", 3);
@@ -70,6 +72,7 @@ fn a_key_is_idle_at_the_moment_it_is_as_good_as_new_and_no_sooner() {
 }
 
 #[test]
+// FAULTS 66.
 fn a_slow_bucket_is_kept_for_the_years_it_takes_to_fill() {
     let (memory, clock) = memory(1);
     let year = std::time::Duration::from_secs(365 * 86_400);

@@ -8,6 +8,7 @@ use ratelimit_core::{Action, Batch, Check, Micros, Policy};
 use crate::asking::{ask_all, check, is_refused, memory};
 
 #[test]
+// FAULTS 65.
 fn a_store_with_little_room_answers_as_one_with_all_the_room() {
     for policy in one_of_each(10) {
         compare_with_little_room(&[policy], 1);

@@ -20,6 +20,7 @@ use ratelimit_memory::Memory;
 use crate::asking::{ask_all, check, memory};
 
 #[test]
+// FAULTS 48.
 fn three_threads_see_what_one_could_have_seen() {
     for round in 0..ROUNDS {
         for policy in one_of_each(3) {

@@ -6,4 +6,5 @@ mod asking;
 mod capacity;
 mod forgetting;
 mod history;
+mod panics;
 mod threads;

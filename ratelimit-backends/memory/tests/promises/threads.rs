@@ -15,6 +15,7 @@ use crate::asking::{
 };
 
 #[test]
+// FAULTS 47.
 fn sixty_four_threads_spend_exactly_the_limit_of_each_algorithm() {
     for policy in one_of_each(100_000) {
         let (memory, _) = memory(1_000);
@@ -28,6 +29,7 @@ fn sixty_four_threads_spend_exactly_the_limit_of_each_algorithm() {
 
 /// A time that was read before a lock was had would reopen a window that is over.
 #[test]
+// FAULTS 48.
 fn no_window_is_spent_twice_while_time_goes_on() {
     let window = Micros::new(50);
     let quota = ratelimit_core::fixed_window::Quota::new(10, window.into(), Default::default());
@@ -47,6 +49,7 @@ fn no_window_is_spent_twice_while_time_goes_on() {
 }
 
 #[test]
+// FAULTS 48.
 fn no_token_comes_back_twice_while_time_goes_on() {
     let quota = ratelimit_core::token_bucket::Quota::new(5, 1, Micros::new(10).into());
     let policy = ratelimit_core::Policy::new("fast", quota.expect("good numbers"));
@@ -58,6 +61,7 @@ fn no_token_comes_back_twice_while_time_goes_on() {
 }
 
 #[test]
+// FAULTS 49.
 fn checks_and_sweeps_and_resets_grant_one_limit_per_reset() {
     let (memory, _) = memory(50);
     let policy = policy("token-bucket", 5);

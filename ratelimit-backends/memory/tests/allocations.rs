@@ -1,0 +1,94 @@
+//! A warm check allocates nothing, whatever comes of it.
+
+use std::{hint::black_box, num::NonZeroUsize, time::Duration};
+
+use ratelimit_backend::{ManualClock, SyncBackend};
+use ratelimit_conformance::one_of_each;
+use ratelimit_core::{Action, Batch, Check, Key, Micros};
+use ratelimit_memory::Memory;
+
+#[test]
+fn a_check_of_a_known_key_allocates_nothing() {
+    for policy in one_of_each(10) {
+        let clock = ManualClock::default();
+        clock.advance(Micros::from_secs(3_600));
+        let memory = Memory::with_clock(clock, NonZeroUsize::MIN.saturating_add(9));
+        let check = Check::new(&policy, Key::new("user:42").expect("a short key"), 1);
+        let check = check.expect("a cost that fits");
+        let spend = || memory.apply_now(Batch::one(&check), Action::Spend).expect("there is room");
+        let known = spend();
+        if known.len() != 1 || policy.name().contains("shared") {
+            continue;
+        }
+        // The first ones fill a log, the last ones are denied.
+        (0..20).for_each(|_| drop(black_box(spend())));
+        let counted = allocation_counter::measure(|| {
+            (0..100).for_each(|_| drop(black_box(spend())));
+        });
+        assert_eq!(counted.count_total, 0, "{policy}");
+    }
+}
+
+#[test]
+fn a_key_of_a_bucket_takes_eighty_bytes() {
+    const KEYS: u64 = 100_000;
+    let quota = ratelimit_core::token_bucket::Quota::new(10, 1, Duration::from_secs(60));
+    let policy = ratelimit_core::Policy::new("bucket", quota.expect("good numbers"));
+    let policy = policy.expect("a good name");
+    let room = NonZeroUsize::new(100_000).expect("room for something");
+    let memory = Memory::with_clock(ManualClock::default(), room);
+    let counted = allocation_counter::measure(|| {
+        for number in 0..KEYS {
+            let key = format!("user:{number:07}");
+            let check = Check::new(&policy, Key::new(&key).expect("a short key"), 1);
+            let batch = [check.expect("a cost that fits")];
+            drop(memory.apply_now(Batch::one(&batch[0]), Action::Spend).expect("there is room"));
+        }
+    });
+    let each = counted.bytes_current / i64::try_from(KEYS).expect("not so many");
+    assert!(each <= 80, "{each} bytes");
+}
+
+#[test]
+// FAULTS 62.
+fn a_flood_of_keys_that_come_and_go_takes_no_more_than_its_room() {
+    const ROOM: usize = 10_000;
+    let quota = ratelimit_core::token_bucket::Quota::new(10, 1, Duration::from_secs(1));
+    let policy = ratelimit_core::Policy::new("bucket", quota.expect("good numbers"));
+    let policy = policy.expect("a good name");
+    let clock = ManualClock::default();
+    let room = NonZeroUsize::new(ROOM).expect("room for something");
+    let memory = Memory::with_clock(clock.clone(), room);
+    let counted = allocation_counter::measure(|| {
+        for number in 0..1_000_000_u32 {
+            clock.advance(Micros::new(200));
+            let key = format!("user:{number:07}");
+            let check = Check::new(&policy, Key::new(&key).expect("a short key"), 1);
+            let check = check.expect("a cost that fits");
+            let _ = memory.apply_now(Batch::one(&check), Action::Spend);
+        }
+    });
+    assert!(memory.keys() <= ROOM);
+    // Twice what the records take: a small store's shards fill by halves.
+    assert!(counted.bytes_max <= 160 * 10_000, "{} bytes", counted.bytes_max);
+}
+
+#[test]
+// FAULTS 69.
+fn a_long_key_takes_no_more_than_a_short_one() {
+    let policy = one_of_each(10).into_iter().find(|policy| policy.name() == "token-bucket");
+    let policy = policy.expect("a token bucket");
+    let room = NonZeroUsize::new(100).expect("room for something");
+    let memory = Memory::with_clock(ManualClock::default(), room);
+    for length in [1, 1 << 10, 1 << 20] {
+        let key = vec![b'x'; length];
+        let check = Check::new(&policy, Key::new(&key).expect("not too long"), 1);
+        let check = check.expect("a cost that fits");
+        let counted = allocation_counter::measure(|| {
+            drop(memory.apply_now(Batch::one(&check), Action::Spend).expect("there is room"));
+        });
+        assert!(counted.bytes_current < 1_000, "{length}: {counted:?}");
+    }
+    assert_eq!(memory.keys(), 3);
+    assert!(Key::new(&vec![b'x'; (1 << 20) + 1]).is_err());
+}

@@ -1,0 +1,92 @@
+//! Runs the rows that were asked for.
+
+use crate::{
+    options::Options,
+    row::{Mark, Row, Unit},
+    sample::Sample,
+};
+
+/// The rows measured so far, and how to measure the next ones.
+pub(crate) struct Bench<'a> {
+    options: &'a Options,
+    rows: Vec<Row>,
+}
+
+/// What a row is called, what it stands beside, and what it should reach.
+pub(crate) struct Title<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) beside: &'a str,
+    pub(crate) mark: Mark,
+}
+
+/// One round of either side: a figure each.
+pub(crate) type Side<'a> = Box<dyn FnMut() -> f64 + 'a>;
+
+impl<'a> Bench<'a> {
+    pub(crate) const fn new(options: &'a Options) -> Self {
+        Self { options, rows: Vec::new() }
+    }
+
+    pub(crate) fn into_rows(self) -> Vec<Row> {
+        self.rows
+    }
+
+    /// Whether a row of this name was asked for.
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        let name = name.to_lowercase();
+        self.options.words.iter().all(|word| name.contains(word))
+    }
+
+    /// `full`, or a part of it if the run is to be quick.
+    pub(crate) const fn effort(&self, full: usize) -> usize {
+        if self.options.quick { full.div_ceil(4) } else { full }
+    }
+
+    /// Runs both sides in turns, so that whatever else the machine does meets both.
+    pub(crate) fn race<'s>(
+        &mut self,
+        title: &Title<'_>,
+        unit: Unit,
+        set_up: impl FnOnce() -> (Side<'s>, Side<'s>),
+    ) {
+        if !self.wants(title.name) {
+            return;
+        }
+        let (mut ours, mut theirs) = set_up();
+        let rounds = self.effort(ROUNDS);
+        let mut figures = (Vec::new(), Vec::new());
+        // The first round warms up.
+        for round in 0..=rounds {
+            let (our, their) = if round % 2 == 0 {
+                let our = ours();
+                (our, theirs())
+            } else {
+                let their = theirs();
+                (ours(), their)
+            };
+            if 0 < round {
+                figures.0.push(our);
+                figures.1.push(their);
+            }
+        }
+        self.add(title, unit, Sample::new(figures.0), Some(Sample::new(figures.1)));
+    }
+
+    /// Adds a row that was measured elsewhere.
+    pub(crate) fn add(
+        &mut self,
+        title: &Title<'_>,
+        unit: Unit,
+        ours: Sample,
+        theirs: Option<Sample>,
+    ) {
+        let Title { name, beside, mark } = *title;
+        let row =
+            Row { name: name.to_owned(), unit, ours, beside: beside.to_owned(), theirs, mark };
+        eprintln!("{}", crate::report::markdown::line(&row, None));
+        self.rows.push(row);
+    }
+}
+
+/// Many and short, so that most of them pass without the machine doing something else meanwhile.
+const ROUNDS: usize = 240;

@@ -1,0 +1,55 @@
+//! `cargo xtask bench`: what a decision costs, ours and a peer's, side by side.
+//!
+//! Both sides of a row run in turns in one process, several rounds, so that whatever else the
+//! machine does meets both; the medians are compared. A row is written where its subject is, in
+//! `rows`; everything else here only measures and shows.
+
+mod bench;
+mod machine;
+mod options;
+mod probe;
+mod report;
+mod row;
+mod rows;
+mod sample;
+mod subject;
+
+use std::{fs, process::ExitCode};
+
+use anyhow::{Context, Result};
+
+use crate::{bench::Bench, options::Options};
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [first, name] = &mut arguments[..]
+        && first == probe::FLAG
+    {
+        return rows::probe(name);
+    }
+    let options = Options::parse(arguments)?;
+    let baseline = options.against.as_deref().map(report::json::read).transpose()?;
+    let mut bench = Bench::new(&options);
+    rows::all(&mut bench)?;
+    let rows = bench.into_rows();
+    anyhow::ensure!(!rows.is_empty(), "no row has all of these words: {:?}", options.words);
+    let command = options.command();
+    println!("{}", report::markdown::table(&rows, baseline.as_ref(), &command));
+    for file in options.json.iter().chain(&options.save) {
+        fs::write(file, report::json::write(&rows)).with_context(|| file.clone())?;
+    }
+    if let Some(file) = &options.svg {
+        fs::write(file, report::svg::picture(&rows, &command)).with_context(|| file.clone())?;
+    }
+    Ok(())
+}

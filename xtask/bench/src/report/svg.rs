@@ -1,0 +1,69 @@
+//! The rows that have a peer as a picture: a bar a row, as long as our share of the peer's figure,
+//! and a line where the mark is.
+
+use std::fmt::Write;
+
+use crate::{
+    machine,
+    report::short,
+    row::{Mark, Row},
+};
+
+/// A whole SVG file.
+pub(crate) fn picture(rows: &[Row], command: &str) -> String {
+    let rows: Vec<_> = rows.iter().filter_map(|row| Some((row, row.ratio()?))).collect();
+    let height = TOP + LINE * rows.len() + LINE;
+    let mut out = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" \
+         font-family=\"sans-serif\" font-size=\"12\">\n\
+         <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n\
+         <text x=\"8\" y=\"16\">{}</text>\n<text x=\"8\" y=\"32\" fill=\"#666\">{}</text>\n",
+        escape(&format!("{command}: our figure as a share of the peer's (less is better)")),
+        escape(&machine::name()),
+    );
+    for (index, (row, ratio)) in rows.iter().enumerate() {
+        let y = TOP + LINE * index;
+        let fill = if row.met() == Some(false) { "#c0504d" } else { "#4f81bd" };
+        let _ = write!(
+            out,
+            "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>\n\
+             <rect x=\"{LEFT}\" y=\"{y}\" width=\"{:.0}\" height=\"14\" fill=\"{fill}\"/>\n\
+             <text x=\"{:.0}\" y=\"{}\">{}× of {}</text>\n",
+            LEFT - 8,
+            y + 12,
+            escape(&row.name),
+            length(*ratio),
+            LEFT as f64 + length(*ratio) + 6.0,
+            y + 12,
+            short(*ratio),
+            escape(&row.beside),
+        );
+        if let Mark::Ratio(reach) = row.mark {
+            let x = LEFT as f64 + length(reach);
+            let (top, bottom) = (y - 2, y + 16);
+            let _ = writeln!(
+                out,
+                "<line x1=\"{x:.0}\" y1=\"{top}\" x2=\"{x:.0}\" y2=\"{bottom}\" stroke=\"black\"/>"
+            );
+        }
+    }
+    out.push_str("</svg>\n");
+    out
+}
+
+fn length(ratio: f64) -> f64 {
+    ratio.min(RATIO_MAX) * WHOLE
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;")
+}
+
+const WIDTH: usize = 1_100;
+const TOP: usize = 48;
+const LINE: usize = 22;
+const LEFT: usize = 420;
+/// The length of a bar that is as long as the peer's.
+const WHOLE: f64 = 200.0;
+/// Longer bars are cut off.
+const RATIO_MAX: f64 = 2.2;

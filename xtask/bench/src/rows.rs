@@ -1,0 +1,29 @@
+//! All rows, by subject. A new subject is a module here, with a line in [`all`].
+
+mod algorithms;
+mod asynchronous;
+mod composite;
+mod cost;
+mod growth;
+mod memory;
+mod peers;
+
+use anyhow::Result;
+
+use crate::bench::Bench;
+
+/// Measures every row that was asked for.
+pub(crate) fn all(bench: &mut Bench<'_>) -> Result<()> {
+    memory::rows(bench)?;
+    cost::rows(bench)?;
+    growth::rows(bench)?;
+    algorithms::rows(bench)?;
+    composite::rows(bench)?;
+    asynchronous::rows(bench)?;
+    peers::rows(bench)
+}
+
+/// Runs the probe of that name, in a process of its own.
+pub(crate) fn probe(name: &str) -> Result<()> {
+    cost::probe(name)
+}

@@ -1,0 +1,46 @@
+//! What does it cost to await a decision in memory, beside asking for it?
+
+use std::{
+    future::Future,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use anyhow::Result;
+use ratelimit_algorithms::AsyncLimiter;
+use ratelimit_backend::Backend;
+use ratelimit_memory::Memory;
+
+use crate::{
+    bench::{Bench, Title},
+    row::{Mark, Unit},
+    sample::side,
+    subject::{self, Keys, Outcome, SharedClock},
+};
+
+pub(crate) fn rows(bench: &mut Bench<'_>) -> Result<()> {
+    let clock = SharedClock::new().0;
+    let asked = &Keys::Many.asked(bench.effort(1 << 18));
+    let sync = subject::ours(clock.clone(), Outcome::Allowed.bucket())?;
+    let generic = AsyncLimiter::from(subject::ours(clock.clone(), Outcome::Allowed.bucket())?);
+    let store: Arc<dyn Backend> = Arc::new(Memory::with_clock(clock, subject::ROOM));
+    let dynamic = AsyncLimiter::new(store, "bench", Outcome::Allowed.bucket())?;
+    let title = |name| Title { name, beside: "the synchronous check", mark: Mark::More(4.0) };
+    let check = || side(1, asked, |key| sync.check(key.as_str()));
+    bench.race(&title("memory, async check, generic"), Unit::Nanos, || {
+        (side(1, asked, |key| ready(generic.check(key.as_str()))), check())
+    });
+    bench.race(&title("memory, async check, dyn"), Unit::Nanos, || {
+        (side(1, asked, |key| ready(dynamic.check(key.as_str()))), check())
+    });
+    Ok(())
+}
+
+/// What a future that is ready at once gives; `None` if it is not.
+pub(crate) fn ready<T>(future: impl Future<Output = T>) -> Option<T> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => Some(value),
+        Poll::Pending => None,
+    }
+}

@@ -1,0 +1,140 @@
+//! What does a decision cost besides time: allocations, memory, instructions?
+
+use std::{hint::black_box, sync::Arc};
+
+use anyhow::{Result, bail};
+use ratelimit_algorithms::{
+    Algorithm, AsyncLimiter, FixedWindow, Limiter, SlidingWindowCounter, TokenBucket,
+};
+use ratelimit_backend::{Backend, ManualClock};
+use ratelimit_memory::Memory;
+
+use crate::{
+    bench::{Bench, Title},
+    probe,
+    row::{Mark, Unit},
+    rows::asynchronous::ready,
+    subject::{self, Keys, Outcome, SharedClock},
+};
+
+pub(crate) fn rows(bench: &mut Bench<'_>) -> Result<()> {
+    for outcome in [Outcome::Allowed, Outcome::Denied] {
+        allocations(bench, outcome)?;
+    }
+    for counted in RESIDENT {
+        resident(bench, counted)?;
+    }
+    for outcome in [Outcome::Allowed, Outcome::Denied] {
+        instructions(bench, outcome)?;
+    }
+    Ok(())
+}
+
+/// Runs a probe in this process.
+pub(crate) fn probe(name: &str) -> Result<()> {
+    if let Some(what) = name.strip_prefix("resident ") {
+        println!("{}", resident_probe(what)?);
+        return Ok(());
+    }
+    let Some((what, outcome)) = name.rsplit_once(' ') else { bail!("no probe {name}") };
+    let outcome = if outcome == "denied" { Outcome::Denied } else { Outcome::Allowed };
+    instructions_probe(what, outcome)
+}
+
+/// Allocations of a thousand checks of a known key.
+fn allocations(bench: &mut Bench<'_>, outcome: Outcome) -> Result<()> {
+    let clock = ManualClock::default();
+    let limiter = subject::ours(clock, outcome.bucket())?;
+    let generic = AsyncLimiter::from(limiter.clone());
+    let store: Arc<dyn Backend> = Arc::new(Memory::new());
+    let dynamic = AsyncLimiter::new(store, "bench", outcome.bucket())?;
+    let checks: [(&str, &dyn Fn()); 3] = [
+        ("sync", &|| drop(black_box(limiter.check("user:42")))),
+        ("async", &|| drop(black_box(ready(generic.check("user:42"))))),
+        ("async, dyn", &|| drop(black_box(ready(dynamic.check("user:42"))))),
+    ];
+    for (how, check) in checks {
+        let name = format!("allocations, warm check, {}, {how}", outcome.name());
+        if !bench.wants(&name) {
+            continue;
+        }
+        check();
+        let counted = allocation_counter::measure(|| (0..1_000).for_each(|_| check()));
+        let title = Title { name: &name, beside: "–", mark: Mark::Figure(0.0) };
+        bench.add(&title, Unit::Allocations, (counted.count_total as f64).into(), None);
+    }
+    Ok(())
+}
+
+const RESIDENT: [&str; 3] = ["token bucket", "fixed window", "sliding window counter"];
+
+/// Resident bytes per key, with a million of them.
+fn resident(bench: &mut Bench<'_>, what: &str) -> Result<()> {
+    let name = format!("resident bytes per key, 10^6 keys, {what}");
+    if bench.wants(&name) {
+        let ours = probe::figure(&format!("resident {what}"))?;
+        let theirs = probe::figure("resident governor")?;
+        let title = Title { name: &name, beside: "governor", mark: Mark::Figure(80.0) };
+        bench.add(&title, Unit::Bytes, ours.into(), Some(theirs.into()));
+    }
+    Ok(())
+}
+
+fn resident_probe(what: &str) -> Result<f64> {
+    let (limit, clock) = (1_000, SharedClock::new());
+    let algorithm: Algorithm = match what {
+        "token bucket" => TokenBucket::per_hour(limit).try_into()?,
+        "fixed window" => FixedWindow::per_hour(limit).try_into()?,
+        "sliding window counter" => SlidingWindowCounter::per_hour(limit).try_into()?,
+        _ => {
+            let governor = subject::governor::<std::hash::RandomState>(&clock, Outcome::Denied)?;
+            return grown(|key| drop(governor.check_key(&key)));
+        }
+    };
+    let ours = Limiter::new(Memory::with_clock(clock.0, subject::ROOM), "bench", algorithm)?;
+    grown(|key| drop(ours.check(&key)))
+}
+
+/// Bytes that `spend` adds per key.
+fn grown(spend: impl Fn(String)) -> Result<f64> {
+    let before = probe::resident_bytes()?;
+    Keys::Zipf.each().for_each(spend);
+    Ok((probe::resident_bytes()? - before) as f64 / Keys::Zipf.count() as f64)
+}
+
+/// Instructions of a check of a known key, as callgrind counts them.
+fn instructions(bench: &mut Bench<'_>, outcome: Outcome) -> Result<()> {
+    let name = format!("instructions, one hot key, {}, same clock", outcome.name());
+    if !bench.wants(&name) {
+        return Ok(());
+    }
+    let count = |what: &str| {
+        let [work, idle] =
+            [what, &format!("{what}-idle")].map(|what| format!("{what} {}", outcome.name()));
+        probe::instructions(&work, &idle, COUNTED as f64)
+    };
+    let (Some(ours), Some(theirs)) = (count("ours")?, count("governor")?) else {
+        eprintln!("{name}: needs valgrind");
+        return Ok(());
+    };
+    let title = Title { name: &name, beside: "governor", mark: Mark::None };
+    bench.add(&title, Unit::Instructions, ours.into(), Some(theirs.into()));
+    Ok(())
+}
+
+fn instructions_probe(what: &str, outcome: Outcome) -> Result<()> {
+    let (what, checks) = what.strip_suffix("-idle").map_or((what, COUNTED), |what| (what, 0));
+    let (clock, key) = (SharedClock::new(), subject::key(42));
+    let ours = subject::ours(clock.0.clone(), outcome.bucket())?;
+    let theirs = subject::governor::<std::hash::RandomState>(&clock, outcome)?;
+    let _ = (ours.check(&key), theirs.check_key(&key));
+    for _ in 0..checks {
+        match what {
+            "ours" => drop(black_box(ours.check(black_box(key.as_str())))),
+            _ => drop(black_box(theirs.check_key(black_box(&key)))),
+        }
+    }
+    Ok(())
+}
+
+const COUNTED: usize = 10_000;
