@@ -17,7 +17,7 @@ pub(crate) fn write(rows: &[Row]) -> String {
     format!("{:#}\n", Value::Array(rows))
 }
 
-/// Reads what [`write`] wrote.
+/// Reads what [`write()`] wrote.
 pub(crate) fn read(file: &str) -> Result<Baseline> {
     let text = fs::read_to_string(file).with_context(|| file.to_owned())?;
     let rows: Vec<Value> = serde_json::from_str(&text).with_context(|| file.to_owned())?;
