@@ -178,8 +178,11 @@ impl<B: Backend, P: Policies> AsyncLimiter<B, P> {
         action: Action,
     ) -> Result<Decision, Error> {
         let policy = self.policies.policy(key);
-        let check = question(&policy, key, cost)?;
-        the_one(&self.backend.apply(Batch::one(&check), action).await?)
+        self.ask(&question(&policy, key, cost)?, action).await
+    }
+
+    pub(crate) async fn ask(&self, check: &Check<'_>, action: Action) -> Result<Decision, Error> {
+        the_one(&self.backend.apply(Batch::one(check), action).await?)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, time::Duration};
 
 use ratelimit_backend::SyncBackend;
-use ratelimit_core::{Action, Algorithm, Batch, ConfigError, Decision, Micros, Policy};
+use ratelimit_core::{Action, Algorithm, Batch, Check, ConfigError, Decision, Micros, Policy};
 
 use crate::{
     AsyncLimiter, Error, Policies,
@@ -143,8 +143,11 @@ impl<B: SyncBackend, P: Policies> Limiter<B, P> {
 
     pub(crate) fn apply(&self, key: &[u8], cost: u64, action: Action) -> Result<Decision, Error> {
         let policy = self.0.policies().policy(key);
-        let check = question(&policy, key, cost)?;
-        the_one(&self.0.backend().apply_now(Batch::one(&check), action)?)
+        self.ask(&question(&policy, key, cost)?, action)
+    }
+
+    pub(crate) fn ask(&self, check: &Check<'_>, action: Action) -> Result<Decision, Error> {
+        the_one(&self.0.backend().apply_now(Batch::one(check), action)?)
     }
 }
 

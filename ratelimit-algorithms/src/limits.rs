@@ -29,7 +29,7 @@ struct Asked<'a, B> {
 pub trait Limit: sealed::Limit {}
 
 mod sealed {
-    use super::{Action, AsyncLimiter, Backend, Batch, Policies};
+    use super::{Action, AsyncLimiter, Backend, Check, Policies};
 
     #[expect(unnameable_types, reason = "sealed")]
     pub trait Limit {
@@ -41,7 +41,7 @@ mod sealed {
         fn limiter(&self) -> &AsyncLimiter<Self::Backend, Self::Policies>;
 
         /// Does what can be done without waiting for others to be polled.
-        fn apply_in_drop(&self, batch: Batch<'_>, action: Action);
+        fn ask_in_drop(&self, check: &Check<'_>, action: Action);
     }
 }
 
@@ -56,9 +56,9 @@ impl<B: SyncBackend, P: Policies> sealed::Limit for Limiter<B, P> {
         self.as_async()
     }
 
-    fn apply_in_drop(&self, batch: Batch<'_>, action: Action) {
+    fn ask_in_drop(&self, check: &Check<'_>, action: Action) {
         // Nobody is there to be told of an error.
-        let _ = self.as_async().backend().apply_now(batch, action);
+        let _ = self.ask(check, action);
     }
 }
 
@@ -73,8 +73,8 @@ impl<B: Backend, P: Policies> sealed::Limit for AsyncLimiter<B, P> {
         self
     }
 
-    fn apply_in_drop(&self, batch: Batch<'_>, action: Action) {
-        drop(self.backend().apply(batch, action));
+    fn ask_in_drop(&self, check: &Check<'_>, action: Action) {
+        drop(self.backend().apply(Batch::one(check), action));
     }
 }
 

@@ -1,14 +1,11 @@
 //! Permits that somebody holds: a denial is an error, and what was not needed is given back.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, cmp::Ordering, fmt};
 
 use ratelimit_backend::{Backend, SyncBackend};
-use ratelimit_core::{Action, Batch, Check, Decision, Micros, Policy, Receipt, Source};
+use ratelimit_core::{Action, Check, Decision, Micros, Policy, Receipt, Source};
 
-use crate::{
-    AsyncLimiter, Error, Limit, Limiter, Policies,
-    async_limiter::{question, the_one},
-};
+use crate::{AsyncLimiter, Error, Limit, Limiter, Policies, async_limiter::question};
 
 /// Permits that a key has spent, as a value to hold while the work is done.
 ///
@@ -70,7 +67,7 @@ impl AcquireError {
     }
 }
 
-impl<L: Limit> Permit<'_, L> {
+impl<'a, L: Limit> Permit<'a, L> {
     /// What the limiter said.
     pub const fn decision(&self) -> &Decision {
         &self.decision
@@ -91,20 +88,24 @@ impl<L: Limit> Permit<'_, L> {
         self.refunds_on_drop = false;
     }
 
-    /// What is to be done for the work to have cost `actual`; nothing where that is so already,
-    /// the store was charged nothing, or the receipt is of another policy.
+    /// What is to be done for the work to have cost `actual`, under the policy that the key has by
+    /// now; nothing where that is so already, the store was charged nothing, or something would be
+    /// given back by a receipt of another policy.
     fn settlement(&mut self, actual: u64) -> Option<(u64, Action)> {
         self.refunds_on_drop = false;
         if self.decision.source != Source::Store {
             return None;
         }
-        let excess = actual.saturating_sub(self.cost).min(self.policy.limit());
-        let rest = self.cost.saturating_sub(actual);
-        let is_current = || *self.limiter.limiter().policy(self.key) == *self.policy;
-        match (excess, rest) {
-            (0, 0) => None,
-            (0, rest) => is_current().then_some((rest, Action::Refund)),
-            (excess, _) => Some((excess, Action::Charge)),
+        let limiter: &'a L = self.limiter;
+        let before = std::mem::replace(&mut self.policy, limiter.limiter().policy(self.key));
+        match actual.cmp(&self.cost) {
+            Ordering::Equal => None,
+            Ordering::Less => {
+                (before == self.policy).then_some((self.cost - actual, Action::Refund))
+            }
+            Ordering::Greater => {
+                Some(((actual - self.cost).min(self.policy.limit()), Action::Charge))
+            }
         }
     }
 
@@ -123,9 +124,7 @@ impl<B: SyncBackend, P: Policies> Permit<'_, Limiter<B, P>> {
     /// When the store did not do it, or may not have done it.
     pub fn settle(mut self, actual: u64) -> Result<(), Error> {
         let Some((cost, action)) = self.settlement(actual) else { return Ok(()) };
-        let check = self.check(cost)?;
-        self.limiter.as_async().backend().apply_now(Batch::one(&check), action)?;
-        Ok(())
+        self.limiter.ask(&self.check(cost)?, action).map(drop)
     }
 
     /// Gives all of them back.
@@ -147,9 +146,7 @@ impl<B: Backend, P: Policies> Permit<'_, AsyncLimiter<B, P>> {
     /// When the store did not do it, or may not have done it.
     pub async fn settle(mut self, actual: u64) -> Result<(), Error> {
         let Some((cost, action)) = self.settlement(actual) else { return Ok(()) };
-        let check = self.check(cost)?;
-        self.limiter.backend().apply(Batch::one(&check), action).await?;
-        Ok(())
+        self.limiter.ask(&self.check(cost)?, action).await.map(drop)
     }
 
     /// Gives all of them back.
@@ -168,7 +165,7 @@ impl<L: Limit> Drop for Permit<'_, L> {
             && let Some((cost, action)) = self.settlement(0)
             && let Ok(check) = self.check(cost)
         {
-            self.limiter.apply_in_drop(Batch::one(&check), action);
+            self.limiter.ask_in_drop(&check, action);
         }
     }
 }
@@ -205,11 +202,10 @@ impl<B: SyncBackend, P: Policies> Limiter<B, P> {
         key: &'a (impl AsRef<[u8]> + ?Sized),
         cost: u64,
     ) -> Result<Permit<'a, Self>, AcquireError> {
-        let (key, limiter) = (key.as_ref(), self.as_async());
-        let policy = limiter.policies().policy(key);
-        let check = question(&policy, key, cost)?;
-        let decisions = limiter.backend().apply_now(Batch::one(&check), Action::Spend);
-        permit(self, policy, key, cost, the_one(&decisions.map_err(Error::from)?)?)
+        let key = key.as_ref();
+        let policy = self.policies().policy(key);
+        let decision = self.ask(&question(&policy, key, cost)?, Action::Spend)?;
+        permit(self, policy, key, cost, decision)
     }
 
     /// Does `work` if `key` has a permit left for it.
@@ -252,9 +248,8 @@ impl<B: Backend, P: Policies> AsyncLimiter<B, P> {
     ) -> Result<Permit<'a, Self>, AcquireError> {
         let key = key.as_ref();
         let policy = self.policies().policy(key);
-        let check = question(&policy, key, cost)?;
-        let decisions = self.backend().apply(Batch::one(&check), Action::Spend).await;
-        permit(self, policy, key, cost, the_one(&decisions.map_err(Error::from)?)?)
+        let decision = self.ask(&question(&policy, key, cost)?, Action::Spend).await?;
+        permit(self, policy, key, cost, decision)
     }
 
     /// Does `work` if `key` has a permit left for it.

@@ -3,7 +3,8 @@
 use std::{num::NonZeroUsize, time::Duration};
 
 use ratelimit_algorithms::{
-    AcquireError, AsyncLimiter, FixedWindow, Limiter, ManualClock, Micros, Timestamp, TokenBucket,
+    AcquireError, AsyncLimiter, FixedWindow, Limiter, Live, ManualClock, Micros, Timestamp,
+    TokenBucket,
 };
 use ratelimit_memory::Memory;
 
@@ -87,6 +88,33 @@ fn a_bucket_gives_back_what_has_not_come_back_by_itself() {
 
     all.refund().unwrap();
     assert_eq!(remaining(&limiter, "a"), 6, "4 came back by themselves, and are spent");
+}
+
+/// Under the old numbers the charge would have capped what the key has by the new ones.
+#[test]
+fn what_is_missing_is_charged_under_the_policy_of_now() {
+    let (store, clock) = store();
+    let limit = Live::new("api", TokenBucket::per_second(10)).unwrap();
+    let limiter = Limiter::with_policies(store, limit.clone()).unwrap();
+    let permit = limiter.acquire_n("a", 4).unwrap();
+    limit.update(TokenBucket::per_second(100)).unwrap();
+    limiter.acquire("a").unwrap().keep();
+    clock.advance(Micros::from_millis(500));
+    assert_eq!(limiter.peek("a").unwrap().remaining, 55);
+
+    permit.settle(5).unwrap();
+    assert_eq!(limiter.peek("a").unwrap().remaining, 54);
+}
+
+#[test]
+fn a_receipt_of_another_policy_gives_nothing_back() {
+    let limit = Live::new("api", FixedWindow::per_hour(10)).unwrap();
+    let limiter = Limiter::with_policies(store().0, limit.clone()).unwrap();
+    let permit = limiter.acquire_n("a", 4).unwrap();
+    limit.update(FixedWindow::per_hour(20)).unwrap();
+
+    permit.refund().unwrap();
+    assert_eq!(limiter.peek("a").unwrap().remaining, 16);
 }
 
 #[test]
