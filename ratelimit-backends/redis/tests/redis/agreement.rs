@@ -1,16 +1,13 @@
 //! Random traces: the server decides as the core does, field by field, whatever comes.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
+use ratelimit_conformance::Reference;
 use ratelimit_core::{
     Action, Algorithm, Batch, CarryOver, Check, Decision, LIMIT_MAX, Micros, Policy, Receipt,
-    Record, Slot, StateError, Timestamp, WINDOW_MAX, adaptive, apply, fixed_window, leaky_bucket,
-    sliding_window_counter, sliding_window_log, token_bucket,
+    Timestamp, WINDOW_MAX, adaptive, fixed_window, leaky_bucket, sliding_window_counter,
+    sliding_window_log, token_bucket,
 };
-
 use ratelimit_servers::Server;
 
 use crate::store::{START, ask, at, check, connect_with_clock};
@@ -58,7 +55,7 @@ async fn trace(makes: &[Make], most: u64) {
     let Some(server) = Server::start(&[]) else { return };
     let (redis, clock) = connect_with_clock(&server).await;
     let mut dice = Dice(seed());
-    let mut core = Core::default();
+    let mut core = Reference::default();
     let mut policies: Vec<Vec<Policy>> = Vec::new();
     let mut now = START;
     let mut last: Option<Decision> = None;
@@ -76,7 +73,8 @@ async fn trace(makes: &[Make], most: u64) {
         clock.set(at(now));
         let (checks, action) = (dice.checks(&policies, most, last), dice.action());
 
-        let wanted = core.ask(&checks, action, at(now)).ok();
+        let batch = Batch::new(&checks).expect("no two are about the same");
+        let wanted = core.apply(batch, action, at(now)).ok();
         let found = ask(&redis, &checks, action).await;
         history.push_back(format!("{step}: {now} {action:?} {checks:?}\n  {wanted:?}"));
         while HISTORY < history.len() {
@@ -87,36 +85,6 @@ async fn trace(makes: &[Make], most: u64) {
     }
     let is_forever = |key: &String| server.cli(&["PTTL", key]) == "-1";
     assert!(!server.keys().iter().any(is_forever), "a key is without a time to live");
-}
-
-/// The core over a map that never forgets.
-#[derive(Default)]
-struct Core(HashMap<(String, Option<Vec<u8>>), Record>);
-
-impl Core {
-    fn ask(
-        &mut self,
-        checks: &[Check<'_>],
-        action: Action,
-        now: Timestamp,
-    ) -> Result<Vec<Decision>, StateError> {
-        let batch = Batch::new(checks).expect("no two are about the same");
-        let place = |slot: Slot<'_>| {
-            (slot.policy.name().to_owned(), slot.key.map(|key| key.as_bytes().to_vec()))
-        };
-        let places: Vec<_> = batch.slots().map(place).collect();
-        let mut records: Vec<_> = places.iter().map(|place| self.0.get(place).cloned()).collect();
-        let decisions = apply(batch, action, &mut records, now)?;
-        if action != Action::Peek {
-            for (place, record) in places.into_iter().zip(records) {
-                match record {
-                    Some(record) => self.0.insert(place, record),
-                    None => self.0.remove(&place),
-                };
-            }
-        }
-        Ok(decisions.to_vec())
-    }
 }
 
 /// As many steps as a failure shows.
