@@ -111,7 +111,7 @@ impl<'a, L: Limit> Permit<'a, L> {
 
     fn check(&self, cost: u64) -> Result<Check<'_>, Error> {
         let check = question(&self.policy, self.key, cost)?;
-        Ok(check.with_receipt(Some(Receipt::of(&self.decision))))
+        Ok(check.with_receipt(Some(Receipt::of(&self.decision, self.cost))))
     }
 }
 

@@ -188,7 +188,7 @@ impl Quota {
     /// may have been since.
     fn uncut(&self, sensor: &Sensor, cost: Cost, receipt: Receipt) -> u64 {
         let since = sensor.admitted_since(self.sub_window.number(receipt.at));
-        let least = self.load.burst(receipt.load.saturating_add(since));
+        let least = self.load.burst(receipt.count.saturating_add(since));
         if least == self.load.whole() {
             return self.units(cost.get());
         }

@@ -81,35 +81,40 @@ pub struct Check<'a> {
 ///
 /// Without one a refund takes back what was charged last, whoever charged it. With one it gives
 /// back what is still charged of this very charge: nothing once its window has gone; of a bucket
-/// what has not come back by itself by then, taking it that older charges come back first. So a
-/// refund that comes late never makes room that was not there. (It goes by the times that the
-/// store's clock said. After a step back, or a reset of the key, it may take back what somebody
-/// else has charged since; of a bucket, also where an older charge was given back in between, since
-/// this one then began to come back earlier than the receipt knows.)
+/// what would not have come back in vain by then, as far as that is known. So a refund that comes
+/// late never makes room that was not there, however many charges there are, and in whatever order
+/// they are given back. (It goes by the times that the store's clock said. After a step back, a
+/// reset of the key or a refund without a receipt, it may take back what somebody else has charged
+/// since.)
+///
+/// A receipt is good for one refund.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Receipt {
     pub(crate) at: Timestamp,
+    /// The permits charged.
+    pub(crate) cost: u64,
     /// Of a bucket, the units that were missing after the charge; of an adaptive hybrid, the tokens
     /// that were left.
     pub(crate) level: u64,
-    /// Of an adaptive hybrid, the requests that its sensor had counted.
-    pub(crate) load: u64,
+    /// Of a bucket, the permits that had been given back; of an adaptive hybrid, the requests that
+    /// its sensor had counted.
+    pub(crate) count: u64,
 }
 
 impl Receipt {
-    /// The receipt for what `decision` has charged.
+    /// The receipt for the `cost` that `decision` has charged.
     #[must_use]
-    pub fn of(decision: &Decision) -> Self {
-        let (level, load) = match decision.detail {
-            Detail::TokenBucket { tokens, .. } => {
+    pub fn of(decision: &Decision, cost: u64) -> Self {
+        let (level, count) = match decision.detail {
+            Detail::TokenBucket { tokens, returned, .. } => {
                 let full = decision.limit.saturating_mul(tokens.denominator.get());
-                (full.saturating_sub(tokens.numerator), 0)
+                (full.saturating_sub(tokens.numerator), returned)
             }
-            Detail::LeakyBucket { level, .. } => (level.numerator, 0),
+            Detail::LeakyBucket { level, returned, .. } => (level.numerator, returned),
             Detail::Adaptive { tokens, admitted, .. } => (tokens, admitted),
             _ => (0, 0),
         };
-        Self { at: decision.at, level, load }
+        Self { at: decision.at, cost, level, count }
     }
 }
 

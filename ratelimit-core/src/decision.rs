@@ -121,6 +121,8 @@ pub enum Detail {
         tokens: Fraction,
         /// Tokens that come back per microsecond.
         refill_rate: Fraction,
+        /// Permits given back since the bucket last rested for as long as it takes to fill.
+        returned: u64,
     },
     /// Of a leaky bucket.
     LeakyBucket {
@@ -128,6 +130,8 @@ pub enum Detail {
         level: Fraction,
         /// Permits that leak per microsecond.
         leak_rate: Fraction,
+        /// Permits given back since the bucket last rested for as long as it takes to drain.
+        returned: u64,
     },
     /// Of an adaptive hybrid.
     Adaptive {

@@ -14,6 +14,7 @@ use core::time::Duration;
 use crate::{
     Algorithm, Micros, Policy, Record, StateError, Timestamp, WINDOW_MAX, adaptive,
     block::{Block, Blocked},
+    bucket::Bucket,
     fixed_window, leaky_bucket,
     load::Numbers,
     log::Log,
@@ -21,7 +22,9 @@ use crate::{
     number,
     rate::Level,
     sensor::Sensor,
-    sliding_window_counter, sliding_window_log, token_bucket,
+    sliding_window_counter, sliding_window_log,
+    time::EXACT_MAX,
+    token_bucket,
 };
 
 /// The version of the encoding that this library writes, and the only one it reads.
@@ -99,7 +102,10 @@ impl State {
                 let words = [state.start.as_micros(), state.previous, state.current];
                 words.into_iter().for_each(put);
             }
-            Self::TokenBucket(level) | Self::LeakyBucket(level) => level.each_word(put),
+            Self::TokenBucket(bucket) | Self::LeakyBucket(bucket) => {
+                let words = [bucket.units, bucket.at.as_micros(), bucket.returned];
+                words.into_iter().for_each(put);
+            }
             Self::Adaptive(state) => {
                 state.log.each_word(put);
                 state.tokens.each_word(put);
@@ -287,7 +293,7 @@ impl Reader<'_> {
         let period = Duration::from_micros(period);
         let quota = token_bucket::Quota::new(capacity, refill, period).ok()?;
         let quota = quota.with_initial(initial).ok()?;
-        Some((quota.into(), State::TokenBucket(self.level(quota.full())?)))
+        Some((quota.into(), State::TokenBucket(self.bucket(quota.full())?)))
     }
 
     fn leaky_bucket(&mut self) -> Option<(Algorithm, State)> {
@@ -297,7 +303,7 @@ impl Reader<'_> {
             None => meter,
             Some(delay) => meter.queue(Duration::from_micros(delay)).ok()?,
         };
-        Some((quota.into(), State::LeakyBucket(self.level(quota.brim())?)))
+        Some((quota.into(), State::LeakyBucket(self.bucket(quota.brim())?)))
     }
 
     fn adaptive(&mut self, kind: u8) -> Option<(Algorithm, State)> {
@@ -359,6 +365,12 @@ impl Reader<'_> {
             *number = self.number()?;
         }
         Some(numbers)
+    }
+
+    fn bucket(&mut self, units_max: u64) -> Option<Bucket> {
+        let Level { units, at } = self.level(units_max)?;
+        let returned = self.number()?;
+        (returned <= EXACT_MAX).then_some(Bucket { units, at, returned })
     }
 
     fn level(&mut self, units_max: u64) -> Option<Level> {

@@ -76,7 +76,7 @@ impl Record {
     /// | fixed window | start, used |
     /// | sliding window log | entries; of each, oldest first: instant, cost |
     /// | sliding window counter | start, previous, current |
-    /// | token and leaky bucket | units, instant |
+    /// | token and leaky bucket | units, instant, permits given back |
     /// | adaptive hybrid | those of its log, its bucket, its sensor |
     /// | its sensor | sub-window of the first count; 64 counts, newest first |
     /// | a key that is blocked | those of the above; since when, until when |

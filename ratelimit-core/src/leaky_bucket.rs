@@ -9,11 +9,8 @@
 use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
-    ConfigError, Cost, Detail, Micros, Outcome, Receipt, Timestamp,
-    arithmetic::Arithmetic,
-    decision::Standing,
-    number,
-    rate::{Level, Rate},
+    ConfigError, Cost, Detail, Micros, Outcome, Receipt, Timestamp, arithmetic::Arithmetic,
+    bucket::Bucket, decision::Standing, number, rate::Rate,
 };
 
 /// A bucket of `capacity` permits that leaks at a rate.
@@ -27,7 +24,7 @@ pub struct Quota {
 }
 
 /// What is kept per key: the permits in the bucket, and when they were counted.
-pub(crate) type State = Level;
+pub(crate) type State = Bucket;
 
 impl Quota {
     /// A bucket of `capacity` permits that leaks `leak` permits per `period`, used as a meter.
@@ -78,13 +75,15 @@ impl Quota {
     }
 
     /// The bucket as `now` finds it.
-    fn at(&self, state: Level, now: Timestamp) -> Level {
-        let leaked = self.rate.units_in(now - state.at, state.units);
-        Level { units: state.units.saturating_sub(leaked), at: now }
+    fn at(&self, state: Bucket, now: Timestamp) -> Bucket {
+        let passed = now - state.at;
+        let leaked = self.rate.units_in(passed, state.units);
+        let rested = self.rate.brings_back(self.brim(), passed);
+        state.counted(state.units.saturating_sub(leaked), now, rested)
     }
 
     /// The time until no more than `units` are in the bucket.
-    const fn until(&self, level: Level, units: u64) -> Micros {
+    const fn until(&self, level: Bucket, units: u64) -> Micros {
         self.rate.time_for(level.units.saturating_sub(units))
     }
 
@@ -98,16 +97,16 @@ impl Quota {
 impl Arithmetic for Quota {
     type State = State;
 
-    fn fresh(&self, now: Timestamp) -> Level {
-        Level { units: 0, at: now }
+    fn fresh(&self, now: Timestamp) -> Bucket {
+        Bucket::new(0, now)
     }
 
-    fn rewind(&self, state: &mut Level, now: Timestamp) {
+    fn rewind(&self, state: &mut Bucket, now: Timestamp) {
         state.at = state.at.min(now);
     }
 
     #[inline]
-    fn outcome(&self, state: &Level, now: Timestamp, cost: Cost) -> Outcome {
+    fn outcome(&self, state: &Bucket, now: Timestamp, cost: Cost) -> Outcome {
         let level = self.at(*state, now);
         let room = self.brim().saturating_sub(self.rate.units(cost.get())).min(self.queue_max());
         if room < level.units {
@@ -120,25 +119,25 @@ impl Arithmetic for Quota {
     }
 
     #[inline]
-    fn charge(&self, state: &mut Level, now: Timestamp, cost: Cost) {
+    fn charge(&self, state: &mut Bucket, now: Timestamp, cost: Cost) {
         *state = self.at(*state, now);
         state.units = state.units.saturating_add(self.rate.units(cost.get()));
     }
 
-    fn refund(&self, state: &mut Level, now: Timestamp, cost: Cost) {
-        *state = self.at(*state, now);
-        state.units = state.units.saturating_sub(self.rate.units(cost.get()));
+    fn refund(&self, state: &mut Bucket, now: Timestamp, cost: Cost) {
+        let level = self.at(*state, now);
+        let units = level.units.saturating_sub(self.rate.units(cost.get()));
+        *state = level.given(cost.get(), units);
     }
 
-    fn settle(&self, state: &mut Level, now: Timestamp, cost: Cost, receipt: Receipt) {
-        let left = receipt.level.saturating_sub(self.rate.units_in(now - receipt.at, self.brim()));
-        if let Some(cost) = cost.at_most(self.rate.permits_floor(left)) {
+    fn settle(&self, state: &mut Bucket, now: Timestamp, cost: Cost, receipt: Receipt) {
+        if let Some(cost) = cost.at_most(state.left_of(receipt, &self.rate, now)) {
             self.refund(state, now, cost);
         }
     }
 
     #[inline]
-    fn standing(&self, state: &Level, now: Timestamp) -> Standing {
+    fn standing(&self, state: &Bucket, now: Timestamp) -> Standing {
         let level = self.at(*state, now);
         let fit = self.rate.permits_floor(self.brim().saturating_sub(level.units));
         let in_time = match self.queue_max().checked_sub(level.units) {
@@ -152,15 +151,21 @@ impl Arithmetic for Quota {
             detail: Detail::LeakyBucket {
                 level: self.rate.permits(level.units),
                 leak_rate: self.rate.as_fraction(),
+                returned: level.returned,
             },
         }
     }
 
-    fn scale(&self, from: &Self, state: &mut Level) {
+    fn lifetime(&self, state: &Bucket, now: Timestamp) -> Micros {
+        let drain = self.rate.time_for(self.brim());
+        self.standing(state, now).reset_after.max(state.lifetime(drain, now))
+    }
+
+    fn scale(&self, from: &Self, state: &mut Bucket) {
         state.units = number::scale_ceil(state.units, self.capacity.get(), from.capacity);
     }
 
-    fn adopt(&self, from: &Self, state: &mut Level, _: Timestamp) {
+    fn adopt(&self, from: &Self, state: &mut Bucket, _: Timestamp) {
         state.units = self.rate.convert_ceil(&from.rate, state.units).min(self.brim());
     }
 }

@@ -41,6 +41,7 @@ pub mod token_bucket;
 mod apply;
 mod arithmetic;
 mod block;
+mod bucket;
 mod check;
 mod decision;
 mod encoding;

@@ -21,7 +21,7 @@ pub(crate) struct Rate {
     per_permit: NonZeroU64,
 }
 
-/// What is kept per key of a bucket: a level, and the instant up to which it is counted.
+/// A level, and the instant up to which it is counted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Level {
     pub(crate) units: u64,
@@ -81,6 +81,11 @@ impl Rate {
     /// Permits per microsecond, exactly.
     pub(crate) const fn as_fraction(&self) -> Fraction {
         Fraction { numerator: self.per_micro.get(), denominator: self.per_permit }
+    }
+
+    /// Whether so many units come back in `length`.
+    pub(crate) const fn brings_back(&self, units: u64, length: Micros) -> bool {
+        units <= length.as_micros().saturating_mul(self.per_micro.get())
     }
 
     /// The units that come back in `length`, at most `most`.

@@ -10,7 +10,7 @@
 
 use crate::{
     Algorithm, Check, Cost, Decision, Micros, Outcome, Policy, Record, Timestamp,
-    arithmetic::Arithmetic, decision::Standing, fixed_window, meter::State, rate::Level,
+    arithmetic::Arithmetic, bucket::Bucket, decision::Standing, fixed_window, meter::State,
     sliding_window_counter,
 };
 
@@ -205,17 +205,17 @@ where
     *words = state.into();
 }
 
-impl From<Level> for Words {
+impl From<Bucket> for Words {
     #[inline(always)]
-    fn from(Level { units, at }: Level) -> Self {
-        Self { at, counts: [units, 0] }
+    fn from(Bucket { units, at, returned }: Bucket) -> Self {
+        Self { at, counts: [units, returned] }
     }
 }
 
-impl From<Words> for Level {
+impl From<Words> for Bucket {
     #[inline(always)]
-    fn from(Words { at, counts: [units, _] }: Words) -> Self {
-        Self { units, at }
+    fn from(Words { at, counts: [units, returned] }: Words) -> Self {
+        Self { units, at, returned }
     }
 }
 

@@ -7,11 +7,8 @@
 use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
-    ConfigError, Cost, Detail, Micros, Outcome, Receipt, Timestamp,
-    arithmetic::Arithmetic,
-    decision::Standing,
-    number,
-    rate::{Level, Rate},
+    ConfigError, Cost, Detail, Micros, Outcome, Receipt, Timestamp, arithmetic::Arithmetic,
+    bucket::Bucket, decision::Standing, number, rate::Rate,
 };
 
 /// `capacity` tokens, refilled at a rate.
@@ -25,7 +22,7 @@ pub struct Quota {
 }
 
 /// What is kept per key: the tokens in the bucket, and when they were counted.
-pub(crate) type State = Level;
+pub(crate) type State = Bucket;
 
 impl Quota {
     /// A bucket of `capacity` tokens that is refilled with `refill` tokens per `period`.
@@ -82,14 +79,15 @@ impl Quota {
     }
 
     /// The bucket as `now` finds it.
-    fn at(&self, state: Level, now: Timestamp) -> Level {
-        let missing = self.full().saturating_sub(state.units);
-        let gained = self.rate.units_in(now - state.at, missing);
-        Level { units: state.units.saturating_add(gained), at: now }
+    fn at(&self, state: Bucket, now: Timestamp) -> Bucket {
+        let (full, passed) = (self.full(), now - state.at);
+        let gained = self.rate.units_in(passed, full.saturating_sub(state.units));
+        let rested = self.rate.brings_back(full, passed);
+        state.counted(state.units.saturating_add(gained), now, rested)
     }
 
     /// The time until the bucket holds `units`.
-    const fn until(&self, level: Level, units: u64) -> Micros {
+    const fn until(&self, level: Bucket, units: u64) -> Micros {
         self.rate.time_for(units.saturating_sub(level.units))
     }
 }
@@ -97,22 +95,22 @@ impl Quota {
 impl Arithmetic for Quota {
     type State = State;
 
-    fn fresh(&self, now: Timestamp) -> Level {
-        Level { units: self.rate.units(self.initial), at: now }
+    fn fresh(&self, now: Timestamp) -> Bucket {
+        Bucket::new(self.rate.units(self.initial), now)
     }
 
-    fn rewind(&self, state: &mut Level, now: Timestamp) {
+    fn rewind(&self, state: &mut Bucket, now: Timestamp) {
         state.at = state.at.min(now);
     }
 
-    fn renew(&self, state: &mut Level, now: Timestamp) {
+    fn renew(&self, state: &mut Bucket, now: Timestamp) {
         if self.memory().is_some_and(|memory| memory <= now - state.at) {
             *state = self.fresh(now);
         }
     }
 
     #[inline]
-    fn outcome(&self, state: &Level, now: Timestamp, cost: Cost) -> Outcome {
+    fn outcome(&self, state: &Bucket, now: Timestamp, cost: Cost) -> Outcome {
         let level = self.at(*state, now);
         let needed = self.rate.units(cost.get());
         if level.units < needed {
@@ -122,25 +120,25 @@ impl Arithmetic for Quota {
     }
 
     #[inline]
-    fn charge(&self, state: &mut Level, now: Timestamp, cost: Cost) {
+    fn charge(&self, state: &mut Bucket, now: Timestamp, cost: Cost) {
         *state = self.at(*state, now);
         state.units = state.units.saturating_sub(self.rate.units(cost.get()));
     }
 
-    fn refund(&self, state: &mut Level, now: Timestamp, cost: Cost) {
-        *state = self.at(*state, now);
-        state.units = state.units.saturating_add(self.rate.units(cost.get())).min(self.full());
+    fn refund(&self, state: &mut Bucket, now: Timestamp, cost: Cost) {
+        let level = self.at(*state, now);
+        let units = level.units.saturating_add(self.rate.units(cost.get())).min(self.full());
+        *state = level.given(cost.get(), units);
     }
 
-    fn settle(&self, state: &mut Level, now: Timestamp, cost: Cost, receipt: Receipt) {
-        let left = receipt.level.saturating_sub(self.rate.units_in(now - receipt.at, self.full()));
-        if let Some(cost) = cost.at_most(self.rate.permits_floor(left)) {
+    fn settle(&self, state: &mut Bucket, now: Timestamp, cost: Cost, receipt: Receipt) {
+        if let Some(cost) = cost.at_most(state.left_of(receipt, &self.rate, now)) {
             self.refund(state, now, cost);
         }
     }
 
     #[inline]
-    fn standing(&self, state: &Level, now: Timestamp) -> Standing {
+    fn standing(&self, state: &Bucket, now: Timestamp) -> Standing {
         let level = self.at(*state, now);
         Standing {
             limit: self.capacity.get(),
@@ -149,22 +147,26 @@ impl Arithmetic for Quota {
             detail: Detail::TokenBucket {
                 tokens: self.rate.permits(level.units),
                 refill_rate: self.rate.as_fraction(),
+                returned: level.returned,
             },
         }
     }
 
-    fn lifetime(&self, state: &Level, now: Timestamp) -> Micros {
+    fn lifetime(&self, state: &Bucket, now: Timestamp) -> Micros {
         match self.memory() {
             Some(memory) => memory - (now - state.at),
-            None => self.standing(state, now).reset_after,
+            None => {
+                let fill = self.rate.time_for(self.full());
+                self.standing(state, now).reset_after.max(state.lifetime(fill, now))
+            }
         }
     }
 
-    fn scale(&self, from: &Self, state: &mut Level) {
+    fn scale(&self, from: &Self, state: &mut Bucket) {
         state.units = number::scale_floor(state.units, self.capacity.get(), from.capacity);
     }
 
-    fn adopt(&self, from: &Self, state: &mut Level, _: Timestamp) {
+    fn adopt(&self, from: &Self, state: &mut Bucket, _: Timestamp) {
         state.units = self.rate.convert_floor(&from.rate, state.units).min(self.full());
     }
 }

@@ -101,7 +101,7 @@ pub async fn a_late_refund_of_a_charge_gives_back_nothing_of_others(subject: Sub
         subject.advance(charge.reset_after);
         subject.fill(&policy, "key").await;
         let before = subject.peek(&policy, "key").await;
-        let late = check(&policy, b"key", 3).with_receipt(Some(Receipt::of(&charge)));
+        let late = check(&policy, b"key", 3).with_receipt(Some(Receipt::of(&charge, 3)));
         let answer = subject.apply(&[late], Action::Refund).await.expect("the store decides");
         assert_eq!(answer[0].remaining, before.remaining, "{policy}: what others spent stays");
         assert_eq!(subject.peek(&policy, "key").await, before, "{policy}");

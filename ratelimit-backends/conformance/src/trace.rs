@@ -62,7 +62,8 @@ impl Trace {
         let found = self.subject.apply(checks, action).await;
         self.last = wanted.as_ref().ok().and_then(|decisions| decisions.last().copied());
         if self.dice.below(4) == 0 {
-            self.receipt = self.last.as_ref().map(Receipt::of);
+            let charge = self.last.as_ref().zip(checks.last());
+            self.receipt = charge.map(|(last, check)| Receipt::of(last, check.cost().get()));
         }
 
         let kind = |error: BackendError| (error.kind(), error.effect());

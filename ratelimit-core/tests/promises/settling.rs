@@ -69,11 +69,37 @@ proptest! {
             return Ok(());
         }
         prop_assert!(exact.spend(now, keep).is_allowed());
-        let settled = subject.settle(now, cost - keep, Receipt::of(&spent));
+        let settled = subject.settle(now, cost - keep, Receipt::of(&spent, cost));
         let exact = exact.peek(now, 1).remaining;
         // Of an adaptive hybrid only whole tokens are known to have been left.
         let most_lost = u64::from(rule.is_adaptive() && settled.remaining < exact);
         prop_assert_eq!(settled.remaining + most_lost, exact);
+    }
+
+    // FAULTS 24.
+    #[test]
+    fn charges_that_are_cancelled_at_once_are_given_back_whole_in_any_order(
+        rule in rule::any(),
+        start in 0_u64..=1_700_000_000_000_000,
+        shares in prop::collection::vec((shares(), any::<u64>()), 1..8),
+    ) {
+        let mut subject = Subject::new(&rule);
+        let fresh = subject.peek(start, 1).remaining;
+        let mut charges = Vec::new();
+        for (share, order) in shares {
+            let cost = 1 + share_of(subject.limit() - 1, share) / 4;
+            let spent = subject.spend(start, cost);
+            if spent.is_allowed() {
+                charges.push((order, cost, Receipt::of(&spent, cost)));
+            }
+        }
+        charges.sort_unstable_by_key(|&(order, ..)| order);
+        for (_, cost, receipt) in charges {
+            let _ = subject.settle(start, cost, receipt);
+        }
+        let left = subject.peek(start, 1).remaining;
+        // Of an adaptive hybrid the load stays: the requests were admitted.
+        prop_assert!(left == fresh || rule.is_adaptive(), "{left} of {fresh}");
     }
 
     // FAULTS 24.
@@ -93,7 +119,7 @@ proptest! {
         let then = now + reset_after(&spent) + share_of(rule.span(), later);
         subject.drain(then);
         let before = subject.peek(then, 1);
-        let settled = subject.settle(then, cost, Receipt::of(&spent));
+        let settled = subject.settle(then, cost, Receipt::of(&spent, cost));
         prop_assert_eq!(settled.remaining, before.remaining);
     }
 
@@ -127,10 +153,6 @@ fn plan() -> impl Strategy<Value = Plan> {
     prop::option::of((prop_oneof![Just(0), 0_u64..=1_000_000], 0_usize..8))
 }
 
-const fn has_bucket(rule: &Rule) -> bool {
-    matches!(rule, Rule::TokenBucket { .. } | Rule::LeakyBucket { .. } | Rule::Adaptive(_))
-}
-
 /// Plays a history whose charges are settled as planned; then, what it admitted, at the costs that
 /// it came to.
 fn mints_nothing(
@@ -156,9 +178,8 @@ fn mints_nothing(
         let decision = subject.spend(at, cost);
         course.saw(decision);
         if decision.is_allowed() {
-            // What is left of a bucket's charge depends on those before it: one at a time.
-            if let Some((keep, later)) = plan.filter(|_| open.is_empty() || !has_bucket(rule)) {
-                let (keep, receipt) = (1 + share_of(cost - 1, keep), Receipt::of(&decision));
+            if let Some((keep, later)) = *plan {
+                let (keep, receipt) = (1 + share_of(cost - 1, keep), Receipt::of(&decision, cost));
                 open.push(Open { due: number + later, charge: charges.len(), keep, receipt });
             }
             charges.push(Charge { at, cost });
@@ -182,11 +203,24 @@ fn a_charge_that_is_settled_for_nothing_is_given_back_whole() {
         let (mut subject, now) = (Subject::new(&rule), 1_700_000_000_000_000);
         let fresh = subject.peek(now, 1).remaining;
         let spent = subject.spend(now, 5.min(fresh));
-        let settled = subject.settle(now, 5.min(fresh), Receipt::of(&spent));
+        let settled = subject.settle(now, 5.min(fresh), Receipt::of(&spent, 5.min(fresh)));
         assert!(settled.is_allowed());
         let left = subject.peek(now, 1).remaining;
         assert_eq!(left, fresh, "{rule:?}: {settled:?}");
     }
+}
+
+// FAULTS 24.
+#[test]
+fn of_two_overlapping_charges_the_later_one_gives_back_what_an_earlier_cancel_has_left_of_it() {
+    let rule =
+        Rule::TokenBucket { capacity: 100, refill: 1_000_000, period: 1_000_000, initial: 100 };
+    let (mut subject, start) = (Subject::new(&rule), 1_700_000_000_000_000);
+    let [earlier, later] = [37, 37].map(|cost| Receipt::of(&subject.spend(start, cost), cost));
+    let cancelled = subject.settle(start + 34, 37, earlier);
+    assert_eq!(cancelled.remaining, 100 - 40 + 3, "34 came back, of the earlier first");
+    let cancelled = subject.settle(start + 35, 37, later);
+    assert_eq!(cancelled.remaining, 100, "no more than the later one had left");
 }
 
 // FAULTS 24.
@@ -197,6 +231,6 @@ fn many_permits_a_microsecond_are_settled_to_the_permit() {
     let (mut subject, now) = (Subject::new(&rule), 1_700_000_000_000_000);
     let spent = subject.spend(now, 15);
     assert!(subject.spend(now + 1, 20).is_allowed());
-    let settled = subject.settle(now + 1, 15, Receipt::of(&spent));
+    let settled = subject.settle(now + 1, 15, Receipt::of(&spent, 15));
     assert_eq!(settled.remaining, 80, "5 of the 15 were still missing, not 10");
 }

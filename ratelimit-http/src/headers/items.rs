@@ -76,12 +76,12 @@ fn window(policy: &Policy) -> Option<Micros> {
 /// later than a denied request is told to come back.
 fn until_more(decision: &Decision) -> Micros {
     let until_more = match decision.detail {
-        Detail::TokenBucket { tokens, refill_rate } => {
+        Detail::TokenBucket { tokens, refill_rate, .. } => {
             let denominator = tokens.denominator.get();
             let missing = denominator - tokens.numerator % denominator;
             time_for(Fraction { numerator: missing, ..tokens }, refill_rate)
         }
-        Detail::LeakyBucket { level, leak_rate } => {
+        Detail::LeakyBucket { level, leak_rate, .. } => {
             let over = match level.numerator % level.denominator.get() {
                 0 => level.denominator.get(),
                 over => over,

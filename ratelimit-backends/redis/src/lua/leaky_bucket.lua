@@ -2,31 +2,34 @@
 
 local function leaky_bucket(key, header, terms)
   local brim, permit, per_micro, queue_max, cost = unpack_words('>I7I7I7I7I7', terms)
-  local found, units, at, pulled = read(key, header, 2), 0, now, nil
+  local found, units, at, returned, pulled = read(key, header, 3), 0, now, 0, nil
   local stored = 0
 
   if found then
-    units, at = unpack_words('>I7I7', found, #header + 1)
-    damaged = damaged or brim < units or EXACT_MAX < at
+    units, at, returned = unpack_words('>I7I7I7', found, #header + 1)
+    damaged = damaged or brim < units or EXACT_MAX < max(at, returned)
     stored = units
     -- rewind
     if now < at then
       at = now
-      pulled = pack('>I7I7', units, at)
+      pulled = pack('>I7I7I7', units, at, returned)
     end
     -- at; a loss beyond 2^53 may be inexact, but then it is beyond the level, too
-    units = max(units - (now - at) * per_micro, 0)
+    local loss = (now - at) * per_micro
+    units = max(units - loss, 0)
+    if brim <= loss then returned = 0 end
   end
 
   local charge = cost * permit
   local fits = refunds or units <= min(brim - charge, queue_max)
   local after = pulled
   if refunds and 0 < units then
-    units = max(units - charge, 0)
-    after = pack('>I7I7', units, now)
+    units, returned = max(units - charge, 0), min(returned + cost, EXACT_MAX)
+    after = pack('>I7I7I7', units, now, returned)
   elseif spends and fits then
     units = units + charge
-    after = pack('>I7I7', units, now)
+    after = pack('>I7I7I7', units, now, returned)
   end
-  return found, fits, after, ceil(max(units, stored) / per_micro), pulled
+  local rest = returned == 0 and max(units, stored) or brim
+  return found, fits, after, ceil(rest / per_micro), pulled
 end

@@ -230,8 +230,9 @@ impl Dice {
         let mut checks: Vec<Check<'_>> = Vec::new();
         for _ in 0..=self.below(most) {
             let policy = names[self.index(names.len())];
-            let receipt = last.as_ref().map(Receipt::of).filter(|_| self.below(3) == 0);
-            let check = check(policy, self.key(), self.cost(policy.limit())).with_receipt(receipt);
+            let cost = self.cost(policy.limit());
+            let receipt = last.map(|last| Receipt::of(&last, cost)).filter(|_| self.below(3) == 0);
+            let check = check(policy, self.key(), cost).with_receipt(receipt);
             if checks.iter().all(|known| !known.is_about(&check)) {
                 checks.push(check);
             }

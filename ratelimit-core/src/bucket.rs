@@ -1,0 +1,68 @@
+//! What both buckets keep per key, and how much of a charge may still be given back.
+//!
+//! Had a charge been smaller from the start, the bucket would have stood so much fuller ever since,
+//! but for what would have run over. So of what was charged too much, as much may be given back as
+//! was missing from a full bucket at every instant since. Nobody keeps that history, but two bounds
+//! from below need none:
+//!
+//! - what was missing right after the charge, less what has come back and what was given back
+//!   since: what others spent can only have added to it;
+//! - the charge itself, less what has come back since: whatever was given back, was another's.
+//!
+//! The larger of the two is given back. The first takes what has come back off the oldest charges,
+//! the second off this one; so as long as nothing has come back, everything is given back, in
+//! whatever order charges are settled.
+
+use crate::{Micros, Receipt, Timestamp, rate::Rate, time::EXACT_MAX};
+
+/// A level, the instant up to which it is counted, and what was given back to it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Bucket {
+    pub(crate) units: u64,
+    pub(crate) at: Timestamp,
+    /// Permits given back since the bucket last rested for as long as it takes to fill, after
+    /// which nothing is left of any charge. At most 2^53 − 1, which then means: too many to count.
+    pub(crate) returned: u64,
+}
+
+impl Bucket {
+    /// A bucket of so many units.
+    pub(crate) const fn new(units: u64, at: Timestamp) -> Self {
+        Self { units, at, returned: 0 }
+    }
+
+    /// The same bucket when it has come to hold `units`, `rested` if it took the time to fill.
+    #[inline]
+    pub(crate) const fn counted(self, units: u64, at: Timestamp, rested: bool) -> Self {
+        Self { units, at, returned: if rested { 0 } else { self.returned } }
+    }
+
+    /// The same bucket with so many permits given back, which are `units` by now.
+    pub(crate) fn given(self, permits: u64, units: u64) -> Self {
+        let returned = self.returned.saturating_add(permits).min(EXACT_MAX);
+        Self { units, returned, ..self }
+    }
+
+    /// The permits that may still be given back of a charge.
+    pub(crate) fn left_of(&self, receipt: Receipt, rate: &Rate, now: Timestamp) -> u64 {
+        let back = rate.units_in(now - receipt.at, u64::MAX);
+        let given = rate.units(self.returned_since(receipt));
+        let missing = receipt.level.saturating_sub(back).saturating_sub(given);
+        let own = rate.units(receipt.cost).saturating_sub(back);
+        rate.permits_floor(missing.max(own))
+    }
+
+    /// Fewer than the receipt says is a bucket that was emptied, or has rested, since then.
+    fn returned_since(&self, receipt: Receipt) -> u64 {
+        match self.returned.checked_sub(receipt.count) {
+            Some(since) if self.returned < EXACT_MAX => since,
+            _ => u64::MAX,
+        }
+    }
+
+    /// The time for which what was given back has to be known, in a bucket that takes `fill` to
+    /// fill.
+    pub(crate) fn lifetime(&self, fill: Micros, now: Timestamp) -> Micros {
+        if self.returned == 0 { Micros::ZERO } else { fill - (now - self.at) }
+    }
+}
