@@ -71,6 +71,7 @@ mod limiter;
 mod limits;
 mod paved;
 mod permit;
+mod permits;
 
 mod live;
 mod policies;
@@ -103,6 +104,7 @@ pub use crate::{
         Adaptive, FixedWindow, LeakyBucket, SlidingWindowCounter, SlidingWindowLog, TokenBucket,
     },
     permit::{AcquireError, Permit},
+    permits::Permits,
     policies::{Policies, Visit},
     tiers::{Tier, TierBy, Tiers},
     timer::Timer,

@@ -14,22 +14,23 @@ use crate::{AsyncLimiter, Error, Limiter, Policies, async_limiter::question};
 /// that it had when it was named here.
 #[must_use = "limits do nothing unless they are checked"]
 pub struct Limits<'a, L: Limit> {
-    asked: Vec<Asked<'a, L::Backend>>,
+    pub(crate) asked: Vec<Asked<'a, L::Backend>>,
 }
 
 /// One limit's part in the question, and the store that it is on.
-struct Asked<'a, B> {
-    backend: &'a B,
+pub(crate) struct Asked<'a, B> {
+    pub(crate) backend: &'a B,
+    pub(crate) policies: &'a dyn Policies,
     policy: Cow<'a, Policy>,
-    key: &'a [u8],
-    cost: u64,
+    pub(crate) key: &'a [u8],
+    pub(crate) cost: u64,
 }
 
 /// A limiter, whatever its policies: a [`Limiter`] or an [`AsyncLimiter`].
 pub trait Limit: sealed::Limit {}
 
 mod sealed {
-    use super::{Action, AsyncLimiter, Backend, Check, Policies};
+    use super::{Action, AsyncLimiter, Backend, Batch, Policies};
 
     #[expect(unnameable_types, reason = "sealed")]
     pub trait Limit {
@@ -40,8 +41,8 @@ mod sealed {
 
         fn limiter(&self) -> &AsyncLimiter<Self::Backend, Self::Policies>;
 
-        /// Does what can be done without waiting for others to be polled.
-        fn ask_in_drop(&self, check: &Check<'_>, action: Action);
+        /// Asks what can be answered without waiting; nobody is there to be told of an error.
+        fn ask_in_drop(backend: &Self::Backend, batch: Batch<'_>, action: Action);
     }
 }
 
@@ -56,9 +57,8 @@ impl<B: SyncBackend, P: Policies> sealed::Limit for Limiter<B, P> {
         self.as_async()
     }
 
-    fn ask_in_drop(&self, check: &Check<'_>, action: Action) {
-        // Nobody is there to be told of an error.
-        let _ = self.ask(check, action);
+    fn ask_in_drop(backend: &B, batch: Batch<'_>, action: Action) {
+        let _ = backend.apply_now(batch, action);
     }
 }
 
@@ -73,8 +73,8 @@ impl<B: Backend, P: Policies> sealed::Limit for AsyncLimiter<B, P> {
         self
     }
 
-    fn ask_in_drop(&self, check: &Check<'_>, action: Action) {
-        drop(self.backend().apply(Batch::one(check), action));
+    fn ask_in_drop(backend: &B, batch: Batch<'_>, action: Action) {
+        drop(backend.apply(batch, action));
     }
 }
 
@@ -96,8 +96,8 @@ impl<'a, L: Limit> Limits<'a, L> {
         cost: u64,
     ) -> Self {
         let (limiter, key) = (limiter.limiter(), key.as_ref());
-        let (backend, policy) = (limiter.backend(), limiter.policy(key));
-        self.asked.push(Asked { backend, policy, key, cost });
+        let (backend, policies) = (limiter.backend(), limiter.policies());
+        self.asked.push(Asked { backend, policies, policy: limiter.policy(key), key, cost });
         self
     }
 }
@@ -223,14 +223,14 @@ impl Answer {
 }
 
 /// The question as the store is asked it: every policy and key once.
-struct Merged<'a> {
-    checks: Vec<Check<'a>>,
+pub(crate) struct Merged<'a> {
+    pub(crate) checks: Vec<Check<'a>>,
     /// For each limit that was named, which of the checks is about it.
-    positions: Vec<usize>,
+    pub(crate) positions: Vec<usize>,
 }
 
 impl<'a> Merged<'a> {
-    fn new<B: Backend>(asked: &'a [Asked<'_, B>]) -> Result<Self, Error> {
+    pub(crate) fn new<B: Backend>(asked: &'a [Asked<'_, B>]) -> Result<Self, Error> {
         let mut merged = Self { checks: Vec::new(), positions: Vec::new() };
         for Asked { backend, policy, key, cost, .. } in asked {
             if !backend.names().is(asked[0].backend.names()) {

@@ -3,9 +3,9 @@
 use std::{borrow::Cow, cmp::Ordering, fmt};
 
 use ratelimit_backend::{Backend, SyncBackend};
-use ratelimit_core::{Action, Check, Decision, Micros, Policy, Receipt, Source};
+use ratelimit_core::{Action, Batch, Check, Decision, Micros, Policy, Receipt, Source};
 
-use crate::{AsyncLimiter, Error, Limit, Limiter, Policies, async_limiter::question};
+use crate::{Answer, AsyncLimiter, Error, Limit, Limiter, Policies, async_limiter::question};
 
 /// Permits that a key has spent, as a value to hold while the work is done.
 ///
@@ -50,6 +50,9 @@ pub enum AcquireError {
     /// The key has not as many left.
     #[error("rate limit exceeded, retry after {}", .0.retry_after())]
     Denied(Decision),
+    /// Of several limits, at least one has not as many left.
+    #[error("rate limit {} exceeded, retry after {}", .0.bound_name(), .0.retry_after())]
+    DeniedTogether(Answer),
     /// No decision was made.
     #[error(transparent)]
     Failed(#[from] Error),
@@ -59,9 +62,10 @@ impl AcquireError {
     /// The time until the same request would be admitted, if nobody else spends; `None` where no
     /// decision was made.
     #[must_use]
-    pub const fn retry_after(&self) -> Option<Micros> {
+    pub fn retry_after(&self) -> Option<Micros> {
         match self {
             Self::Denied(decision) => Some(decision.retry_after()),
+            Self::DeniedTogether(answer) => Some(answer.retry_after()),
             Self::Failed(_) => None,
         }
     }
@@ -89,24 +93,12 @@ impl<'a, L: Limit> Permit<'a, L> {
     }
 
     /// What is to be done for the work to have cost `actual`, under the policy that the key has by
-    /// now; nothing where that is so already, the store was charged nothing, or something would be
-    /// given back by a receipt of another policy.
+    /// now.
     fn settlement(&mut self, actual: u64) -> Option<(u64, Action)> {
         self.refunds_on_drop = false;
-        if self.decision.source != Source::Store {
-            return None;
-        }
         let limiter: &'a L = self.limiter;
         let before = std::mem::replace(&mut self.policy, limiter.limiter().policy(self.key));
-        match actual.cmp(&self.cost) {
-            Ordering::Equal => None,
-            Ordering::Less => {
-                (before == self.policy).then_some((self.cost - actual, Action::Refund))
-            }
-            Ordering::Greater => {
-                Some(((actual - self.cost).min(self.policy.limit()), Action::Charge))
-            }
-        }
+        settlement(&self.decision, (&before, &self.policy), self.cost, actual)
     }
 
     fn check(&self, cost: u64) -> Result<Check<'_>, Error> {
@@ -165,7 +157,7 @@ impl<L: Limit> Drop for Permit<'_, L> {
             && let Some((cost, action)) = self.settlement(0)
             && let Ok(check) = self.check(cost)
         {
-            self.limiter.ask_in_drop(&check, action);
+            L::ask_in_drop(self.limiter.limiter().backend(), Batch::one(&check), action);
         }
     }
 }
@@ -264,6 +256,25 @@ impl<B: Backend, P: Policies> AsyncLimiter<B, P> {
     ) -> Result<T, AcquireError> {
         self.acquire(key).await?.keep();
         Ok(work().await)
+    }
+}
+
+/// What is to be done for what was charged `cost` to have cost `actual`, now that the key has the
+/// second of two policies; nothing where that is so already, the store was charged nothing, or
+/// something would be given back by a receipt of another policy.
+pub(crate) fn settlement(
+    charged: &Decision,
+    (before, now): (&Policy, &Policy),
+    cost: u64,
+    actual: u64,
+) -> Option<(u64, Action)> {
+    if charged.source != Source::Store {
+        return None;
+    }
+    match actual.cmp(&cost) {
+        Ordering::Equal => None,
+        Ordering::Less => (before == now).then_some((cost - actual, Action::Refund)),
+        Ordering::Greater => Some(((actual - cost).min(now.limit()), Action::Charge)),
     }
 }
 

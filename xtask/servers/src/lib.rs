@@ -1,9 +1,13 @@
 //! Servers of the tests' own: child processes on free loopback ports, gone with their handle.
 #![allow(clippy::must_use_candidate, reason = "this serves tests only")]
 
+mod examples;
 mod proxy;
 
-pub use crate::proxy::{Fault, Proxy};
+pub use crate::{
+    examples::run_examples,
+    proxy::{Fault, Proxy},
+};
 
 use std::{
     net::TcpListener,
