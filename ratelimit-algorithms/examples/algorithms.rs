@@ -1,0 +1,40 @@
+//! The six algorithms, on one store: what each makes of twelve requests at once.
+//!
+//! `cargo run -p ratelimit-algorithms --example algorithms`
+
+use std::time::Duration;
+
+use ratelimit_algorithms::{
+    Adaptive, Algorithm, FixedWindow, LeakyBucket, Limiter, SlidingWindowCounter, SlidingWindowLog,
+    TokenBucket,
+};
+use ratelimit_memory::Memory;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // Another store is another line here, and nothing else changes.
+    let store = Memory::new();
+    let window = Duration::from_secs(10);
+
+    let six: [Algorithm; 6] = [
+        FixedWindow::per(5, window).try_into()?,
+        SlidingWindowLog::per(5, window).try_into()?,
+        SlidingWindowCounter::per(5, window).try_into()?,
+        TokenBucket::per(5, window).burst(8).try_into()?,
+        LeakyBucket::per(5, window).queue(Duration::from_secs(4)).try_into()?,
+        Adaptive::per(5, window).try_into()?,
+    ];
+    for algorithm in six {
+        let name = algorithm.name().replace(' ', "-");
+        let limiter = Limiter::new(store.clone(), &name, algorithm)?;
+        let mut admitted = 0;
+        let last = loop {
+            let decision = limiter.check("user:42")?;
+            if !decision.is_allowed() {
+                break decision;
+            }
+            admitted += 1;
+        };
+        println!("{name:24} admits {admitted:2} at once, then one in {}", last.retry_after());
+    }
+    Ok(())
+}

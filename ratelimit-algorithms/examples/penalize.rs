@@ -1,0 +1,22 @@
+//! Charging without asking, giving back, and blocking for a while.
+//!
+//! `cargo run -p ratelimit-algorithms --example penalize`
+
+use std::time::Duration;
+
+use ratelimit_algorithms::{Limiter, SlidingWindowLog};
+use ratelimit_memory::Memory;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let logins = Limiter::new(Memory::new(), "logins", SlidingWindowLog::per_hour(10))?;
+
+    println!("{} left", logins.check("203.0.113.7")?.remaining);
+    println!("{} left", logins.penalize("203.0.113.7", 4)?.remaining);
+    println!("{} left", logins.refund("203.0.113.7", 1)?.remaining);
+
+    let _ = logins.block("203.0.113.7", Duration::from_secs(900))?;
+    println!("blocked, for {}", logins.check("203.0.113.7")?.retry_after());
+    let _ = logins.reset("203.0.113.7")?;
+    println!("{} left", logins.check("203.0.113.7")?.remaining);
+    Ok(())
+}

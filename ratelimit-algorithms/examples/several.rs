@@ -1,0 +1,24 @@
+//! Several limits as one: either all of them are charged, or none.
+//!
+//! `cargo run -p ratelimit-algorithms --example several`
+
+use ratelimit_algorithms::{FixedWindow, Limiter, Limits, SlidingWindowCounter, TokenBucket};
+use ratelimit_memory::Memory;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let store = Memory::new();
+    let burst = Limiter::new(store.clone(), "burst", TokenBucket::per_second(10))?;
+    let hourly = Limiter::new(store.clone(), "hourly", SlidingWindowCounter::per_hour(1_000))?;
+    let organisation = Limiter::new(store, "organisation", FixedWindow::per_day(50_000))?;
+
+    // Keys, algorithms and costs are each limit's own.
+    let limits =
+        Limits::of(&burst, "user:42", 1).and(&hourly, "user:42", 1).and(&organisation, "org:7", 5);
+    let admitted = (0..20).take_while(|_| limits.check().is_ok_and(|all| all.is_allowed())).count();
+    println!("{admitted} at once");
+
+    let denied = limits.peek()?;
+    println!("{} says: come back in {}", denied.bound_name(), denied.retry_after());
+    println!("{} of the day left", organisation.peek("org:7")?.remaining);
+    Ok(())
+}
