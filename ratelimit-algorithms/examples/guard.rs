@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     println!("{} left", limiter.peek("user:42")?.remaining);
 
-    limiter.acquire("user:42")?.keep();
+    limiter.acquire_n("user:42", 2)?.keep();
     match limiter.acquire("user:42") {
         Err(AcquireError::Denied(decision)) => println!("again in {}", decision.retry_after()),
         other => println!("{other:?}"),

@@ -1,8 +1,8 @@
 //! Limits in a file, which is watched: edit it while this runs.
 //!
-//! `cargo run --example limits_file --features toml -- limits.toml`
+//! `cargo run -p ratelimit-algorithms --features toml --example limits_file -- limits.toml`
 
-use std::{error::Error, fs, io, path::Path, time::Duration};
+use std::{env, error::Error, fs, io, path::PathBuf, process, time::Duration};
 
 use ratelimit_algorithms::{Limiter, LimitsFile};
 use ratelimit_memory::Memory;
@@ -16,10 +16,12 @@ window = "1m"
 "#;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let path = std::env::args().nth(1).ok_or("the name of a file is missing")?;
-    if !Path::new(&path).exists() {
+    let new = || env::temp_dir().join(format!("limits-{}.toml", process::id()));
+    let path = env::args_os().nth(1).map_or_else(new, PathBuf::from);
+    if !path.exists() {
         fs::write(&path, LIMITS)?;
     }
+    println!("limits are in {}", path.display());
     let limits = LimitsFile::open(&path)?;
     let store = Memory::new();
     let api = Limiter::with_policies(store.clone(), limits.live("api")?)?;

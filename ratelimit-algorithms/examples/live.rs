@@ -1,6 +1,6 @@
 //! Limits that change while the service runs: by hand, and by the tier of a customer.
 //!
-//! `cargo run --example live`
+//! `cargo run -p ratelimit-algorithms --example live`
 
 use std::{
     collections::HashMap,
