@@ -63,6 +63,7 @@
 //! ```
 //!
 //! No decision depends on a clock or a state of this crate: both are the store's.
+#![cfg_attr(doc, doc = "How to choose, run, test and extend all this is in the [guide].")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod async_limiter;
@@ -76,6 +77,9 @@ mod permits;
 mod live;
 mod policies;
 mod tiers;
+
+#[cfg(any(doc, doctest))]
+pub mod guide;
 
 #[cfg(any(feature = "json", feature = "toml"))]
 mod limits_file;

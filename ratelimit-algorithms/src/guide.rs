@@ -1,0 +1,24 @@
+//! A guide, in short chapters: choosing, operating, failing, testing, extending.
+//!
+//! It is here for readers only; nothing in it is code that a limiter needs.
+
+#[doc = include_str!("guide/choosing_an_algorithm.md")]
+pub mod choosing_an_algorithm {}
+
+#[doc = include_str!("guide/choosing_a_store.md")]
+pub mod choosing_a_store {}
+
+#[doc = include_str!("guide/operating.md")]
+pub mod operating {}
+
+#[doc = include_str!("guide/when_the_store_fails.md")]
+pub mod when_the_store_fails {}
+
+#[doc = include_str!("guide/keys_and_privacy.md")]
+pub mod keys_and_privacy {}
+
+#[doc = include_str!("guide/testing.md")]
+pub mod testing {}
+
+#[doc = include_str!("guide/writing_a_store.md")]
+pub mod writing_a_store {}
