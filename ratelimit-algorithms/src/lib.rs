@@ -72,6 +72,7 @@ mod limits;
 mod paved;
 mod permit;
 mod permits;
+mod question;
 
 mod live;
 mod policies;
@@ -106,7 +107,8 @@ pub use crate::{
     permit::{AcquireError, Permit},
     permits::Permits,
     policies::{Policies, Visit},
-    tiers::{Tier, TierBy, Tiers},
+    question::Question,
+    tiers::{InTier, Tier, TierBy, Tiers},
     timer::Timer,
     wait::WaitError,
 };
