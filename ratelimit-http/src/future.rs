@@ -10,12 +10,13 @@ use std::{
 
 use http::{Request, Response, request::Parts};
 use pin_project_lite::pin_project;
-use ratelimit_algorithms::Backend;
+use ratelimit_algorithms::{Backend, Policies, Policy};
 use tower_service::Service;
 
 use crate::{
     KeyFn, ResponseBody,
-    rule::{Rule, Standing, Verdict},
+    judge::{Standing, Verdict},
+    rule::Rule,
 };
 
 pin_project! {
@@ -23,13 +24,13 @@ pin_project! {
     ///
     /// Nothing is charged before it is first polled.
     #[must_use = "futures do nothing unless they are awaited"]
-    pub struct ResponseFuture<S, B, K, Body>
+    pub struct ResponseFuture<S, B, K, Body, P = Policy>
     where
         S: Service<Request<Body>>,
     {
         #[pin]
         step: Step<S, S::Future, Body>,
-        rule: Arc<Rule<B, K>>,
+        rule: Arc<Rule<B, K, P>>,
     }
 }
 
@@ -45,19 +46,20 @@ pin_project! {
 
 type Judging = Pin<Box<dyn Future<Output = Verdict> + Send>>;
 
-impl<S: Service<Request<Body>>, B, K, Body> ResponseFuture<S, B, K, Body> {
+impl<S: Service<Request<Body>>, B, K, Body, P> ResponseFuture<S, B, K, Body, P> {
     /// The response of `service`, which is ready, if the verdict is to call it.
-    pub(crate) fn new(rule: Arc<Rule<B, K>>, request: Request<Body>, service: S) -> Self {
+    pub(crate) fn new(rule: Arc<Rule<B, K, P>>, request: Request<Body>, service: S) -> Self {
         let (parts, body) = request.into_parts();
         Self { step: Step::Begin { request: Some((parts, body, service)) }, rule }
     }
 }
 
-impl<S, B, K, Body, Inner> Future for ResponseFuture<S, B, K, Body>
+impl<S, B, K, Body, P, Inner> Future for ResponseFuture<S, B, K, Body, P>
 where
     S: Service<Request<Body>, Response = Response<Inner>>,
     B: Backend + 'static,
     K: KeyFn + 'static,
+    P: Policies + 'static,
 {
     type Output = Result<Response<ResponseBody<Inner>>, S::Error>;
 
@@ -109,7 +111,7 @@ where
     }
 }
 
-impl<S: Service<Request<Body>>, B, K, Body> fmt::Debug for ResponseFuture<S, B, K, Body> {
+impl<S: Service<Request<Body>>, B, K, Body, P> fmt::Debug for ResponseFuture<S, B, K, Body, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.step {
             Step::Begin { .. } => "ResponseFuture(new)",

@@ -55,8 +55,10 @@
 mod layer;
 mod service;
 
+mod answer;
 #[cfg(feature = "grpc")]
 mod grpc;
+mod judge;
 mod problem;
 mod rejection;
 mod rule;

@@ -1,5 +1,7 @@
 //! `RateLimit-Policy` and `RateLimit` of draft 10: lists with an item for each policy.
 
+use std::sync::Arc;
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ratelimit_algorithms::{Algorithm, Decision, Detail, Fraction, Micros, Outcome, Policy};
 use ratelimit_core::{Action, Batch, Check, Key, Timestamp, apply};
@@ -13,7 +15,7 @@ const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 #[derive(Clone, Debug)]
 pub(super) struct Items {
     /// The name as a string of RFC 9651. Of its characters none needs an escape.
-    name: Box<str>,
+    name: Arc<str>,
     policy: HeaderValue,
 }
 

@@ -2,6 +2,7 @@
 
 mod budget;
 mod items;
+mod known;
 
 use http::{
     HeaderMap, HeaderValue,
@@ -9,8 +10,8 @@ use http::{
 };
 use ratelimit_algorithms::Policy;
 
-use self::items::Items;
-use crate::rule::Standing;
+use self::known::Known;
+use crate::judge::Standing;
 
 /// The headers that tell of a limit.
 ///
@@ -36,17 +37,17 @@ pub enum HeaderFormat {
 pub(crate) struct Headers {
     formats: Vec<HeaderFormat>,
     /// In the order of the limits.
-    items: Vec<Items>,
+    items: Vec<Known>,
 }
 
 impl Headers {
     pub(crate) fn new(policy: &Policy) -> Self {
-        Self { formats: vec![HeaderFormat::XRateLimit], items: vec![Items::new(policy)] }
+        Self { formats: vec![HeaderFormat::XRateLimit], items: vec![Known::new(policy)] }
     }
 
     /// One more policy.
     pub(crate) fn add(&mut self, policy: &Policy) {
-        self.items.push(Items::new(policy));
+        self.items.push(Known::new(policy));
     }
 
     pub(crate) fn set(&mut self, formats: impl IntoIterator<Item = HeaderFormat>) {
@@ -58,6 +59,14 @@ impl Headers {
         }
     }
 
+    /// Whether nothing else is to be said of these policies, one of each limit, than of those that
+    /// the limits had from the start.
+    pub(crate) fn know<'a>(&self, policies: impl IntoIterator<Item = &'a Policy>) -> bool {
+        let mut policies = self.items.iter().zip(policies);
+        !self.formats.contains(&HeaderFormat::Draft10)
+            || policies.all(|(known, policy)| known.is_about(policy))
+    }
+
     /// Says how the keys stand: of several, where there is room for one, that which bound.
     pub(crate) fn mark(&self, headers: &mut HeaderMap, standing: &Standing) {
         let bound = standing.bound();
@@ -66,8 +75,10 @@ impl Headers {
                 HeaderFormat::XRateLimit => budget::mark(headers, budget::X_RATE_LIMIT, bound),
                 HeaderFormat::Draft6 => budget::mark(headers, budget::DRAFT_6, bound),
                 HeaderFormat::Draft10 => {
-                    for (items, decision) in self.items.iter().zip(&standing.each) {
-                        items.mark(headers, decision);
+                    for (limit, (known, decision)) in
+                        self.items.iter().zip(&standing.each).enumerate()
+                    {
+                        known.mark(headers, decision, standing.policy(limit));
                     }
                 }
             }

@@ -1,17 +1,19 @@
 //! The layer: what an application puts around its routes.
 
+mod answers;
+mod charges;
+mod skips;
+
 use std::{fmt, sync::Arc};
 
-use bytes::Bytes;
-use http::{Response, request::Parts};
-use ratelimit_algorithms::{AsyncLimiter, Backend};
+use http::request::Parts;
+use ratelimit_algorithms::{AsyncLimiter, Backend, Policies, Policy};
 use tower_layer::Layer;
 
 use crate::{
-    ClientIp, ClientIpError, HeaderFormat, KeyFn, RateLimit, Rejection,
-    client_ip::network,
+    KeyFn, RateLimit, Rejection,
     headers::Headers,
-    rule::{Answers, Cost, Limit, Rule},
+    rule::{Answers, Cost, Rule},
 };
 
 /// Puts a limiter in front of services. Clones, and the services they make, share its budgets.
@@ -39,20 +41,25 @@ use crate::{
 /// # Ok(())
 /// # }
 /// ```
+///
+/// The limiter's numbers may change while it is in use
+/// ([`Live`](ratelimit_algorithms::Live)), and with them what is told of them: always those that
+/// have decided.
 #[must_use = "a layer does nothing unless it is put around a service"]
-pub struct RateLimitLayer<B, K> {
+pub struct RateLimitLayer<B, K, P = Policy> {
     /// Shared, because axum layers a route anew for every request.
-    rule: Arc<Rule<B, K>>,
+    rule: Arc<Rule<B, K, P>>,
 }
 
-impl<B: Backend, K: KeyFn> RateLimitLayer<B, K> {
+impl<B: Backend, K: KeyFn, P: Policies> RateLimitLayer<B, K, P> {
     /// Checks each request with `limiter`, under the key that `key` finds, at a cost of 1.
-    pub fn new(limiter: impl Into<AsyncLimiter<B>>, key: K) -> Self {
+    pub fn new(limiter: impl Into<AsyncLimiter<B, P>>, key: K) -> Self {
         let respond = |rejection: &Rejection, _: &Parts| rejection.to_response();
         let limiter = limiter.into();
-        let headers = Headers::new(limiter.policies());
+        let headers = Headers::new(&limiter.policy(&[]));
         let rule = Rule {
             limiter,
+            tier: None,
             key,
             cost: Cost::Fixed(1),
             more: Vec::new(),
@@ -64,192 +71,21 @@ impl<B: Backend, K: KeyFn> RateLimitLayer<B, K> {
     }
 }
 
-impl<B: Clone, K: Clone> RateLimitLayer<B, K> {
-    /// Charges `cost` permits for each request.
-    ///
-    /// A cost that the limiter can never admit is refused with each request, as the
-    /// [crate's table](crate#what-is-answered) says.
-    pub fn cost(mut self, cost: u64) -> Self {
-        Arc::make_mut(&mut self.rule).cost = Cost::Fixed(cost);
-        self
-    }
-
-    /// Charges what `cost` says of each request's head. `None` is for a request that does not say,
-    /// or makes no sense: it is answered with 400, and so is a cost of nothing.
-    ///
-    /// ```
-    /// use http::request::Parts;
-    ///
-    /// # use ratelimit_algorithms::{FixedWindow, Limiter};
-    /// # use ratelimit_http::{PeerAddr, RateLimitLayer};
-    /// # use ratelimit_memory::Memory;
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let limiter = Limiter::new(Memory::new(), "upload", FixedWindow::per_hour(1_000_000))?;
-    /// /// A permit for every KiB, and one for the request.
-    /// fn kibibytes(request: &Parts) -> Option<u64> {
-    ///     let length = request.headers.get("content-length")?.to_str().ok()?;
-    ///     Some(1 + length.parse::<u64>().ok()?.div_ceil(1024))
-    /// }
-    ///
-    /// let layer = RateLimitLayer::new(limiter, PeerAddr).cost_by(kibibytes);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn cost_by<F>(mut self, cost: F) -> Self
-    where
-        F: Fn(&Parts) -> Option<u64> + Send + Sync + 'static,
-    {
-        Arc::make_mut(&mut self.rule).cost = Cost::Of(Arc::new(cost));
-        self
-    }
-
-    /// Asks one more limiter about each request, as one with the others: either all of them admit
-    /// and are charged, or none is. They have to be on one store.
-    ///
-    /// Who is denied is told of the limit with the longest wait, who is admitted of the one with
-    /// the least remaining; draft 10 tells of all.
-    ///
-    /// ```
-    /// # use ratelimit_algorithms::{FixedWindow, Limiter, TokenBucket};
-    /// # use ratelimit_http::{ApiKey, ClientIp, RateLimitLayer};
-    /// # use ratelimit_memory::Memory;
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let store = Memory::new();
-    /// let burst = Limiter::new(store.clone(), "burst", TokenBucket::per_second(10))?;
-    /// let daily = Limiter::new(store, "daily", FixedWindow::per_day(50_000))?;
-    /// let layer = RateLimitLayer::new(burst, ClientIp::peer())
-    ///     .also(daily, ApiKey::header("x-api-key"), 1);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn also(
-        mut self,
-        limiter: impl Into<AsyncLimiter<B>>,
-        key: impl KeyFn + 'static,
-        cost: u64,
-    ) -> Self
-    where
-        B: Backend,
-    {
-        let rule = Arc::make_mut(&mut self.rule);
-        let limit = Limit { limiter: limiter.into(), key: Arc::new(key), cost };
-        rule.headers.add(limit.limiter.policies());
-        rule.more.push(limit);
-        self
-    }
-
-    /// Passes on, uncounted, the requests that `skip` picks by their heads; also those that an
-    /// earlier `skip` picks.
-    ///
-    /// Such a request carries no [`Decision`](ratelimit_algorithms::Decision), and its response
-    /// no headers of ours.
-    pub fn skip<F>(mut self, skip: F) -> Self
-    where
-        F: Fn(&Parts) -> bool + Send + Sync + 'static,
-    {
-        Arc::make_mut(&mut self.rule).skips.push(Arc::new(skip));
-        self
-    }
-
-    /// Passes on, uncounted, the requests of clients in these networks (`10.0.0.0/8`).
-    ///
-    /// # Errors
-    ///
-    /// If one of them is no network, or contains every address.
-    pub fn skip_networks<'a>(
-        self,
-        client: ClientIp,
-        networks: impl IntoIterator<Item = &'a str>,
-    ) -> Result<Self, ClientIpError> {
-        let networks = networks.into_iter().map(network).collect::<Result<Vec<_>, _>>()?;
-        Ok(self.skip(move |request| {
-            let address = client.address(request);
-            address.is_ok_and(|address| networks.iter().any(|network| network.contains(&address)))
-        }))
-    }
-
-    /// Tells of the limit in these headers, in place of [`HeaderFormat::XRateLimit`]; in none if
-    /// there are none.
-    ///
-    /// ```
-    /// # use ratelimit_algorithms::{FixedWindow, Limiter};
-    /// # use ratelimit_http::{HeaderFormat, PeerAddr, RateLimitLayer};
-    /// # use ratelimit_memory::Memory;
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let limiter = Limiter::new(Memory::new(), "api", FixedWindow::per_minute(100))?;
-    /// let layer = RateLimitLayer::new(limiter, PeerAddr)
-    ///     .headers([HeaderFormat::XRateLimit, HeaderFormat::Draft10]);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn headers(mut self, formats: impl IntoIterator<Item = HeaderFormat>) -> Self {
-        Arc::make_mut(&mut self.rule).headers.set(formats);
-        self
-    }
-
-    /// Answers with problem details (RFC 9457): of type `quota-exceeded`, with the names
-    /// of the limiters that denied as its `violated-policies`, to who is denied; of type `temporary-reduced-capacity` where
-    /// the store does not answer.
-    pub fn problem_details(mut self) -> Self {
-        Arc::make_mut(&mut self.rule).answers = Answers::Problems;
-        self
-    }
-
-    /// Answers as gRPC wants it: with a status in the headers, `RESOURCE_EXHAUSTED` for who is
-    /// denied, and a `google.rpc.RetryInfo` in its details that says when to come back.
-    ///
-    /// For tonic, the layer goes into `Server::builder().layer(…)`.
-    #[cfg(feature = "grpc")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "grpc")))]
-    pub fn grpc(mut self) -> Self {
-        Arc::make_mut(&mut self.rule).answers = Answers::Grpc;
-        self
-    }
-
-    /// Answers requests that are not to reach the service with what `respond` makes of the reason
-    /// and the request's head; by default with [`Rejection::to_response`].
-    ///
-    /// `Retry-After` is added where the answer has none, `Content-Length` in any case, and
-    /// `X-RateLimit-*` as to any response; for a `HEAD` the body is left out.
-    ///
-    /// ```
-    /// # use ratelimit_algorithms::{FixedWindow, Limiter};
-    /// # use ratelimit_http::{PeerAddr, RateLimitLayer};
-    /// # use ratelimit_memory::Memory;
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let limiter = Limiter::new(Memory::new(), "api", FixedWindow::per_minute(100))?;
-    /// let layer = RateLimitLayer::new(limiter, PeerAddr).respond_with(|rejection, _request| {
-    ///     let mut response = http::Response::new("Slow down.".into());
-    ///     *response.status_mut() = rejection.status();
-    ///     response
-    /// });
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn respond_with<F>(mut self, respond: F) -> Self
-    where
-        F: Fn(&Rejection, &Parts) -> Response<Bytes> + Send + Sync + 'static,
-    {
-        Arc::make_mut(&mut self.rule).answers = Answers::Custom(Arc::new(respond));
-        self
-    }
-}
-
-impl<S, B, K> Layer<S> for RateLimitLayer<B, K> {
-    type Service = RateLimit<S, B, K>;
+impl<S, B, K, P> Layer<S> for RateLimitLayer<B, K, P> {
+    type Service = RateLimit<S, B, K, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
         RateLimit::new(inner, Arc::clone(&self.rule))
     }
 }
 
-impl<B, K> Clone for RateLimitLayer<B, K> {
+impl<B, K, P> Clone for RateLimitLayer<B, K, P> {
     fn clone(&self) -> Self {
         Self { rule: Arc::clone(&self.rule) }
     }
 }
 
-impl<B: Backend, K> fmt::Debug for RateLimitLayer<B, K> {
+impl<B: Backend, K, P: Policies> fmt::Debug for RateLimitLayer<B, K, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RateLimitLayer").field("rule", &self.rule).finish()
     }

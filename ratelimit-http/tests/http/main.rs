@@ -17,3 +17,4 @@ mod rules;
 mod secrets;
 #[cfg(feature = "axum")]
 mod socket;
+mod tiers;

@@ -12,7 +12,7 @@ use http::{Request, request::Builder};
 use http_body_util::BodyExt;
 use ratelimit_algorithms::{
     Algorithm, AsyncLimiter, Backend, BackendError, ConfigError, Decision, ErrorKind, FixedWindow,
-    Limiter, ManualClock,
+    Limiter, ManualClock, Policies,
 };
 use ratelimit_backend::{Names, Reply};
 use ratelimit_core::{Action, Batch};
@@ -47,10 +47,11 @@ pub(crate) fn one_per_minute() -> (RateLimitLayer<Store, PeerAddr>, ManualClock)
 }
 
 /// An app that says `hello` and the remaining permits behind `layer`.
-pub(crate) fn app<B, K>(layer: RateLimitLayer<B, K>) -> Router
+pub(crate) fn app<B, K, P>(layer: RateLimitLayer<B, K, P>) -> Router
 where
     B: Backend + Clone + 'static,
     K: KeyFn + Clone + 'static,
+    P: Policies + Clone + 'static,
 {
     let hello = async |Extension(decision): Extension<Decision>| {
         format!("hello, {} left", decision.remaining)
