@@ -17,6 +17,7 @@ use crate::{
     KeyFn, ResponseBody,
     judge::{Standing, Verdict},
     rule::Rule,
+    settle::{Reservation, Settling, settle},
 };
 
 pin_project! {
@@ -29,18 +30,24 @@ pin_project! {
         S: Service<Request<Body>>,
     {
         #[pin]
-        step: Step<S, S::Future, Body>,
+        step: Step<S, S::Future, S::Response, Body>,
         rule: Arc<Rule<B, K, P>>,
     }
 }
 
 pin_project! {
     #[project = Project]
-    enum Step<S, F, Body> {
+    enum Step<S, F, R, Body> {
         Begin { request: Option<(Parts, Body, S)> },
         // Boxed, because the check borrows the limiter and the key that it is about.
         Judge { judging: Judging, request: Option<(Parts, Body, S)> },
-        Call { #[pin] response: F, standing: Option<Standing> },
+        Call {
+            #[pin]
+            response: F,
+            standing: Option<Standing>,
+            reservation: Option<Box<dyn Reservation>>,
+        },
+        Settle { settling: Settling, response: Option<R> },
     }
 }
 
@@ -57,9 +64,9 @@ impl<S: Service<Request<Body>>, B, K, Body, P> ResponseFuture<S, B, K, Body, P> 
 impl<S, B, K, Body, P, Inner> Future for ResponseFuture<S, B, K, Body, P>
 where
     S: Service<Request<Body>, Response = Response<Inner>>,
-    B: Backend + 'static,
+    B: Backend + Clone + 'static,
     K: KeyFn + 'static,
-    P: Policies + 'static,
+    P: Policies + Clone + 'static,
 {
     type Output = Result<Response<ResponseBody<Inner>>, S::Error>;
 
@@ -85,20 +92,33 @@ where
                     let (parts, body, service) = request.take().expect("there is one verdict");
                     (parts, verdict, body, service)
                 }
-                Project::Call { response, standing } => {
+                Project::Call { response, standing, reservation } => {
                     let mut response = ready!(response.poll(context))?;
+                    let mut settling = None;
+                    if let Some(reservation) = reservation.take() {
+                        (settling, response) = settle(reservation, response);
+                    }
                     if let Some(standing) = standing {
                         rule.headers.mark(response.headers_mut(), standing);
                     }
+                    let Some(settling) = settling else {
+                        return Poll::Ready(Ok(response.map(ResponseBody::service)));
+                    };
+                    step.set(Step::Settle { settling, response: Some(response) });
+                    continue;
+                }
+                Project::Settle { settling, response } => {
+                    ready!(settling.as_mut().poll(context));
+                    let response = response.take().expect("there is one response");
                     return Poll::Ready(Ok(response.map(ResponseBody::service)));
                 }
             };
             let mut request = Request::from_parts(parts, body);
-            let standing = match verdict {
-                Verdict::Skip => None,
-                Verdict::Admit(standing) => {
+            let (standing, reservation) = match verdict {
+                Verdict::Skip => (None, None),
+                Verdict::Admit(standing, reservation) => {
                     request.extensions_mut().insert(*standing.bound());
-                    Some(standing)
+                    (Some(standing), reservation)
                 }
                 Verdict::Reject(rejection, standing) => {
                     let (parts, _) = request.into_parts();
@@ -106,7 +126,8 @@ where
                     return Poll::Ready(Ok(response.map(ResponseBody::answer)));
                 }
             };
-            step.set(Step::Call { response: service.call(request), standing });
+            let response = service.call(request);
+            step.set(Step::Call { response, standing, reservation });
         }
     }
 }
@@ -117,6 +138,7 @@ impl<S: Service<Request<Body>>, B, K, Body, P> fmt::Debug for ResponseFuture<S, 
             Step::Begin { .. } => "ResponseFuture(new)",
             Step::Judge { .. } => "ResponseFuture(judging)",
             Step::Call { .. } => "ResponseFuture(calling)",
+            Step::Settle { .. } => "ResponseFuture(settling)",
         })
     }
 }

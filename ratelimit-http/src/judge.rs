@@ -14,13 +14,14 @@ use smallvec::SmallVec;
 use crate::{
     KeyError, KeyFn, Rejection, RequestKey,
     rule::{Cost, Rule},
+    settle::{Reservation, Reserved},
 };
 
 /// What becomes of a request.
 pub(crate) enum Verdict {
     /// It goes on, uncounted.
     Skip,
-    Admit(Standing),
+    Admit(Standing, Option<Box<dyn Reservation>>),
     /// A denial tells how the keys stand.
     Reject(Rejection, Option<Standing>),
 }
@@ -54,7 +55,12 @@ pub(crate) struct Asked<B, P> {
     more: Vec<RequestKey>,
 }
 
-impl<B: Backend, K: KeyFn, P: Policies> Rule<B, K, P> {
+impl<B, K, P> Rule<B, K, P>
+where
+    B: Backend + Clone + 'static,
+    K: KeyFn,
+    P: Policies + Clone + 'static,
+{
     /// The verdict; or what is to be asked, if the store has to be awaited. Then nothing has been
     /// asked of it.
     pub(crate) fn judge_now(&self, request: &Parts) -> Result<Verdict, Asked<B, P>> {
@@ -62,13 +68,17 @@ impl<B: Backend, K: KeyFn, P: Policies> Rule<B, K, P> {
             return Ok(Verdict::Skip);
         }
         match self.asked(request) {
-            Ok(asked) => self.ask_now(&asked).map(verdict).ok_or(asked),
+            Ok(asked) => match self.ask_now(&asked) {
+                Some(answer) => Ok(self.verdict(asked, answer)),
+                None => Err(asked),
+            },
             Err(rejection) => Ok(Verdict::Reject(rejection, None)),
         }
     }
 
     pub(crate) async fn judge(self: Arc<Self>, asked: Asked<B, P>) -> Verdict {
-        verdict(self.ask(&asked).await)
+        let answer = self.ask(&asked).await;
+        self.verdict(asked, answer)
     }
 
     fn skips(&self, request: &Parts) -> bool {
@@ -119,25 +129,41 @@ impl<B: Backend, K: KeyFn, P: Policies> Rule<B, K, P> {
         let more = self.more.iter().zip(&asked.more);
         let more = more.map(|(limit, key)| limit.limiter.question(key, limit.cost));
         let questions: Vec<_> = std::iter::once(first).chain(more).collect();
-        let policies = questions.iter().map(Question::policy);
-        let policies = if self.headers.know(policies.clone()) {
-            Vec::new()
-        } else {
-            policies.cloned().collect()
-        };
+        let policies = self.deciding(questions.iter().map(Question::policy));
         let mut questions = questions.into_iter();
         let first = Limits::from(questions.next().expect("there is a first"));
         (questions.fold(first, Limits::and_question), policies)
     }
 
     fn alone(&self, decision: Decision, question: &Question<'_, B>) -> Standing {
-        let policy = question.policy();
-        let policies = if self.headers.know(std::iter::once(policy)) {
-            Vec::new()
-        } else {
-            vec![policy.clone()]
-        };
+        let policies = self.deciding(std::iter::once(question.policy()));
         Standing { each: SmallVec::from_buf([decision]), bound: 0, policies }
+    }
+
+    fn verdict(&self, asked: Asked<B, P>, answer: Result<Standing, Error>) -> Verdict {
+        match answer {
+            Err(error) => Verdict::Reject(error.into(), None),
+            Ok(standing) if standing.each.iter().all(Decision::is_allowed) => {
+                let reservation = self.reservation(asked, &standing);
+                Verdict::Admit(standing, reservation)
+            }
+            Ok(standing) => Verdict::Reject(Rejection::Deny(*standing.bound()), Some(standing)),
+        }
+    }
+
+    fn reservation(&self, asked: Asked<B, P>, standing: &Standing) -> Option<Box<dyn Reservation>> {
+        let settlement = self.settlement.clone()?;
+        let Asked { limiter, cost, key, .. } = asked;
+        let limiter = limiter.unwrap_or_else(|| self.limiter.clone());
+        let policy = standing.policies.first()?.clone();
+        let decision = standing.each[0];
+        Some(Box::new(Reserved { settlement, limiter, policy, key, cost, decision }))
+    }
+
+    /// The policies that decide, unless nobody has to be told.
+    fn deciding<'a>(&self, policies: impl Iterator<Item = &'a Policy> + Clone) -> Vec<Policy> {
+        let is_needed = self.settlement.is_some() || !self.headers.know(policies.clone());
+        if is_needed { policies.cloned().collect() } else { Vec::new() }
     }
 }
 
@@ -149,12 +175,4 @@ fn find(key: &(impl KeyFn + ?Sized), request: &Parts) -> Result<RequestKey, KeyE
 
 fn together(answer: &Answer, policies: Vec<Policy>) -> Standing {
     Standing { each: answer.each().into(), bound: answer.bound(), policies }
-}
-
-fn verdict(answer: Result<Standing, Error>) -> Verdict {
-    match answer {
-        Err(error) => Verdict::Reject(error.into(), None),
-        Ok(standing) if standing.each.iter().all(Decision::is_allowed) => Verdict::Admit(standing),
-        Ok(standing) => Verdict::Reject(Rejection::Deny(*standing.bound()), Some(standing)),
-    }
 }

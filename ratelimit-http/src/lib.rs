@@ -62,6 +62,7 @@ mod judge;
 mod problem;
 mod rejection;
 mod rule;
+mod settle;
 
 mod body;
 mod future;
@@ -89,6 +90,7 @@ pub use crate::{
     peer::{Peer, PeerAddr, UnixSocket},
     rejection::Rejection,
     service::RateLimit,
+    settle::cost_header,
 };
 
 #[cfg(feature = "axum")]

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Response, request::Parts};
 use ratelimit_algorithms::{AsyncLimiter, Backend, Policies, Question};
 
-use crate::{KeyFn, Rejection, RequestKey, headers::Headers};
+use crate::{KeyFn, Rejection, RequestKey, headers::Headers, settle::Settlement};
 
 #[derive(Clone)]
 pub(crate) struct Rule<B, K, P> {
@@ -15,6 +15,8 @@ pub(crate) struct Rule<B, K, P> {
     pub(crate) tier: Option<Arc<Choose<B, P>>>,
     pub(crate) key: K,
     pub(crate) cost: Cost,
+    /// How the first limit is charged what the request has cost, if that is known afterwards only.
+    pub(crate) settlement: Option<Settlement>,
     /// What is asked together with the first.
     pub(crate) more: Vec<Limit<B>>,
     pub(crate) skips: Vec<Arc<Skip>>,

@@ -50,9 +50,9 @@ impl<S, B, K, P> RateLimit<S, B, K, P> {
 impl<S, B, K, P, Body, Inner> Service<Request<Body>> for RateLimit<S, B, K, P>
 where
     S: Service<Request<Body>, Response = Response<Inner>> + Clone,
-    B: Backend + 'static,
+    B: Backend + Clone + 'static,
     K: KeyFn + 'static,
-    P: Policies + 'static,
+    P: Policies + Clone + 'static,
 {
     type Response = Response<ResponseBody<Inner>>;
     type Error = S::Error;

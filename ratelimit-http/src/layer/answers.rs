@@ -24,7 +24,7 @@ impl<B: Clone, K: Clone, P: Clone> RateLimitLayer<B, K, P> {
     /// # }
     /// ```
     pub fn headers(mut self, formats: impl IntoIterator<Item = HeaderFormat>) -> Self {
-        Arc::make_mut(&mut self.rule).headers.set(formats);
+        self.rule_mut().headers.set(formats);
         self
     }
 
@@ -32,7 +32,7 @@ impl<B: Clone, K: Clone, P: Clone> RateLimitLayer<B, K, P> {
     /// of the limiters that denied as its `violated-policies`, to who is denied; of type `temporary-reduced-capacity` where
     /// the store does not answer.
     pub fn problem_details(mut self) -> Self {
-        Arc::make_mut(&mut self.rule).answers = Answers::Problems;
+        self.rule_mut().answers = Answers::Problems;
         self
     }
 
@@ -43,7 +43,7 @@ impl<B: Clone, K: Clone, P: Clone> RateLimitLayer<B, K, P> {
     #[cfg(feature = "grpc")]
     #[cfg_attr(docsrs, doc(cfg(feature = "grpc")))]
     pub fn grpc(mut self) -> Self {
-        Arc::make_mut(&mut self.rule).answers = Answers::Grpc;
+        self.rule_mut().answers = Answers::Grpc;
         self
     }
 
@@ -71,7 +71,7 @@ impl<B: Clone, K: Clone, P: Clone> RateLimitLayer<B, K, P> {
     where
         F: Fn(&Rejection, &Parts) -> Response<Bytes> + Send + Sync + 'static,
     {
-        Arc::make_mut(&mut self.rule).answers = Answers::Custom(Arc::new(respond));
+        self.rule_mut().answers = Answers::Custom(Arc::new(respond));
         self
     }
 }

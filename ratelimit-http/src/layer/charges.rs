@@ -17,7 +17,7 @@ impl<B: Clone, K: Clone, P: Clone> RateLimitLayer<B, K, P> {
     /// A cost that the limiter can never admit is refused with each request, as the
     /// [crate's table](crate#what-is-answered) says.
     pub fn cost(mut self, cost: u64) -> Self {
-        Arc::make_mut(&mut self.rule).cost = Cost::Fixed(cost);
+        self.rule_mut().cost = Cost::Fixed(cost);
         self
     }
 
@@ -46,7 +46,7 @@ impl<B: Clone, K: Clone, P: Clone> RateLimitLayer<B, K, P> {
     where
         F: Fn(&Parts) -> Option<u64> + Send + Sync + 'static,
     {
-        Arc::make_mut(&mut self.rule).cost = Cost::Of(Arc::new(cost));
+        self.rule_mut().cost = Cost::Of(Arc::new(cost));
         self
     }
 
@@ -79,7 +79,7 @@ impl<B: Clone, K: Clone, P: Clone> RateLimitLayer<B, K, P> {
         B: Backend + 'static,
         Q: Policies + 'static,
     {
-        let rule = Arc::make_mut(&mut self.rule);
+        let rule = self.rule_mut();
         let limiter = limiter.into();
         rule.headers.add(&limiter.policy(&[]));
         rule.more.push(Limit { limiter: Arc::new(limiter), key: Arc::new(key), cost });
@@ -126,7 +126,7 @@ impl<B: Clone, K: Clone> RateLimitLayer<B, K, InTier> {
         let choose = move |limiter: &AsyncLimiter<B, InTier>, request: &Parts| {
             limiter.in_tier(tier(request))
         };
-        Arc::make_mut(&mut self.rule).tier = Some(Arc::new(choose));
+        self.rule_mut().tier = Some(Arc::new(choose));
         self
     }
 }

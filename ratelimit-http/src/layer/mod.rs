@@ -2,6 +2,7 @@
 
 mod answers;
 mod charges;
+mod settling;
 mod skips;
 
 use std::{fmt, sync::Arc};
@@ -62,12 +63,20 @@ impl<B: Backend, K: KeyFn, P: Policies> RateLimitLayer<B, K, P> {
             tier: None,
             key,
             cost: Cost::Fixed(1),
+            settlement: None,
             more: Vec::new(),
             skips: Vec::new(),
             headers,
             answers: Answers::Custom(Arc::new(respond)),
         };
         Self { rule: Arc::new(rule) }
+    }
+}
+
+impl<B: Clone, K: Clone, P: Clone> RateLimitLayer<B, K, P> {
+    /// The rule, of this layer alone.
+    fn rule_mut(&mut self) -> &mut Rule<B, K, P> {
+        Arc::make_mut(&mut self.rule)
     }
 }
 

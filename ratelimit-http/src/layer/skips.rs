@@ -17,7 +17,7 @@ impl<B: Clone, K: Clone, P: Clone> RateLimitLayer<B, K, P> {
     where
         F: Fn(&Parts) -> bool + Send + Sync + 'static,
     {
-        Arc::make_mut(&mut self.rule).skips.push(Arc::new(skip));
+        self.rule_mut().skips.push(Arc::new(skip));
         self
     }
 

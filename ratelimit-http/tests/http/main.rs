@@ -15,6 +15,7 @@ mod promises;
 mod readiness;
 mod rules;
 mod secrets;
+mod settling;
 #[cfg(feature = "axum")]
 mod socket;
 mod tiers;

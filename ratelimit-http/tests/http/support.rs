@@ -129,6 +129,23 @@ impl Backend for Broken {
     }
 }
 
+/// Memory, a turn of the executor away.
+#[derive(Clone)]
+pub(crate) struct Far(pub(crate) Store);
+
+impl Backend for Far {
+    fn apply<'a>(&'a self, batch: Batch<'a>, action: Action) -> Reply<'a> {
+        Reply::waiting(async move {
+            tokio::task::yield_now().await;
+            self.0.apply(batch, action).await
+        })
+    }
+
+    fn names(&self) -> &Names {
+        self.0.names()
+    }
+}
+
 pub(crate) fn on(backend: Broken) -> AsyncLimiter<Broken> {
     AsyncLimiter::new(backend, "api", FixedWindow::per_minute(1)).expect("algorithm is valid")
 }
