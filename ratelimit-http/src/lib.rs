@@ -68,6 +68,8 @@ mod body;
 mod future;
 mod headers;
 
+mod advice;
+
 mod api_key;
 mod client_ip;
 mod error;
@@ -77,6 +79,7 @@ mod parts;
 mod peer;
 
 pub use crate::{
+    advice::{Advice, AdvisedLimit},
     api_key::ApiKey,
     body::ResponseBody,
     client_ip::{ClientIp, ClientIpBuilder, ClientIpError},

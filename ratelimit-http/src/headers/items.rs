@@ -8,8 +8,8 @@ use ratelimit_core::{Action, Batch, Check, Key, Timestamp, apply};
 
 use super::NUMBER_MAX;
 
-const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+pub(crate) const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+pub(crate) const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
 /// What is said of one policy.
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
 //! What a response tells of the limit: one file for each form that there is.
 
-mod budget;
-mod items;
+pub(crate) mod budget;
+pub(crate) mod items;
 mod known;
 
 use http::{

@@ -2,6 +2,7 @@
 
 mod support;
 
+mod advice;
 mod answers;
 mod client_ip;
 mod failures;
