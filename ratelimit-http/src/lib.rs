@@ -50,6 +50,11 @@
 //! Where the response has these already, from the application or another layer, the set with the
 //! fewest remaining stands, and of two alike the one that resets later: never two sets. The lists
 //! of draft 10 get one more item, unless they have one of the same name. Nothing that is sent holds a key, a digest or an error's text.
+//!
+//! # Of outgoing requests
+//!
+//! An [`OutgoingLayer`] is for a client: its requests wait for their turn, and as long as servers
+//! ask them to. What servers say is [`Advice`], which is read from any form of these headers.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod layer;
@@ -69,6 +74,7 @@ mod future;
 mod headers;
 
 mod advice;
+mod outgoing;
 
 mod api_key;
 mod client_ip;
@@ -89,7 +95,8 @@ pub use crate::{
     key::RequestKey,
     key_fn::{And, KeyFn, Or},
     layer::RateLimitLayer,
-    parts::{Extension, MethodName},
+    outgoing::{Outgoing, OutgoingError, OutgoingLayer},
+    parts::{Extension, MethodName, TargetHost},
     peer::{Peer, PeerAddr, UnixSocket},
     rejection::Rejection,
     service::RateLimit,

@@ -12,6 +12,7 @@ mod grpc;
 mod headers;
 mod keys;
 mod limits;
+mod outgoing;
 mod promises;
 mod readiness;
 mod rules;
