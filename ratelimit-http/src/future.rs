@@ -116,8 +116,11 @@ where
             let mut request = Request::from_parts(parts, body);
             let (standing, reservation) = match verdict {
                 Verdict::Skip => (None, None),
-                Verdict::Admit(standing, reservation) => {
+                Verdict::Admit(mut standing, reservation) => {
                     request.extensions_mut().insert(*standing.bound());
+                    if let Some(mark) = standing.mark.take() {
+                        mark.leave(request.extensions_mut());
+                    }
                     (Some(standing), reservation)
                 }
                 Verdict::Reject(rejection, standing) => {

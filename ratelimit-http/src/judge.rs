@@ -12,7 +12,8 @@ use ratelimit_algorithms::{
 use smallvec::SmallVec;
 
 use crate::{
-    KeyError, KeyFn, Rejection, RequestKey,
+    KeyError, KeyFn, Rejection, RequestKey, Warning,
+    inspect::Mark,
     rule::{Cost, Rule},
     settle::{Reservation, Reserved},
 };
@@ -32,6 +33,8 @@ pub(crate) struct Standing {
     bound: usize,
     /// The policies that have decided; none where they are those that are known anyway.
     policies: Vec<Policy>,
+    /// What is left in the request for layers further inside.
+    pub(crate) mark: Option<Mark>,
 }
 
 impl Standing {
@@ -53,6 +56,7 @@ pub(crate) struct Asked<B, P> {
     cost: u64,
     key: RequestKey,
     more: Vec<RequestKey>,
+    mark: Option<Mark>,
 }
 
 impl<B, K, P> Rule<B, K, P>
@@ -72,7 +76,12 @@ where
                 Some(answer) => Ok(self.verdict(asked, answer)),
                 None => Err(asked),
             },
-            Err(rejection) => Ok(Verdict::Reject(rejection, None)),
+            Err(rejection) => {
+                if matches!(rejection, Rejection::Key(KeyError::NoPeer)) {
+                    self.check.warn(&Warning::NoPeer);
+                }
+                Ok(Verdict::Reject(rejection, None))
+            }
         }
     }
 
@@ -94,7 +103,8 @@ where
             Cost::Of(cost) => cost(request).ok_or(Rejection::Cost)?,
         };
         let limiter = self.tier.as_ref().map(|choose| choose(&self.limiter, request));
-        Ok(Asked { limiter, cost, key, more })
+        let mark = self.inspect(request, &key);
+        Ok(Asked { limiter, cost, key, more, mark })
     }
 
     fn ask_now(&self, asked: &Asked<B, P>) -> Option<Result<Standing, Error>> {
@@ -137,13 +147,14 @@ where
 
     fn alone(&self, decision: Decision, question: &Question<'_, B>) -> Standing {
         let policies = self.deciding(std::iter::once(question.policy()));
-        Standing { each: SmallVec::from_buf([decision]), bound: 0, policies }
+        Standing { each: SmallVec::from_buf([decision]), bound: 0, policies, mark: None }
     }
 
-    fn verdict(&self, asked: Asked<B, P>, answer: Result<Standing, Error>) -> Verdict {
+    fn verdict(&self, mut asked: Asked<B, P>, answer: Result<Standing, Error>) -> Verdict {
         match answer {
             Err(error) => Verdict::Reject(error.into(), None),
-            Ok(standing) if standing.each.iter().all(Decision::is_allowed) => {
+            Ok(mut standing) if standing.each.iter().all(Decision::is_allowed) => {
+                standing.mark = asked.mark.take();
                 let reservation = self.reservation(asked, &standing);
                 Verdict::Admit(standing, reservation)
             }
@@ -174,5 +185,5 @@ fn find(key: &(impl KeyFn + ?Sized), request: &Parts) -> Result<RequestKey, KeyE
 }
 
 fn together(answer: &Answer, policies: Vec<Policy>) -> Standing {
-    Standing { each: answer.each().into(), bound: answer.bound(), policies }
+    Standing { each: answer.each().into(), bound: answer.bound(), policies, mark: None }
 }

@@ -63,11 +63,13 @@ mod service;
 mod answer;
 #[cfg(feature = "grpc")]
 mod grpc;
+mod inspect;
 mod judge;
 mod problem;
 mod rejection;
 mod rule;
 mod settle;
+mod warning;
 
 mod body;
 mod future;
@@ -101,6 +103,7 @@ pub use crate::{
     rejection::Rejection,
     service::RateLimit,
     settle::cost_header,
+    warning::Warning,
 };
 
 #[cfg(feature = "axum")]

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use http::{Response, request::Parts};
 use ratelimit_algorithms::{AsyncLimiter, Backend, Policies, Question};
 
-use crate::{KeyFn, Rejection, RequestKey, headers::Headers, settle::Settlement};
+use crate::{
+    KeyFn, Rejection, RequestKey, headers::Headers, settle::Settlement, warning::SelfCheck,
+};
 
 #[derive(Clone)]
 pub(crate) struct Rule<B, K, P> {
@@ -22,6 +24,8 @@ pub(crate) struct Rule<B, K, P> {
     pub(crate) skips: Vec<Arc<Skip>>,
     pub(crate) headers: Headers,
     pub(crate) answers: Answers,
+    /// Of this layer and all clones of it.
+    pub(crate) check: Arc<SelfCheck>,
 }
 
 /// One more limit that a request has to pass.

@@ -4,6 +4,7 @@ mod answers;
 mod charges;
 mod settling;
 mod skips;
+mod warnings;
 
 use std::{fmt, sync::Arc};
 
@@ -15,6 +16,7 @@ use crate::{
     KeyFn, RateLimit, Rejection,
     headers::Headers,
     rule::{Answers, Cost, Rule},
+    warning::SelfCheck,
 };
 
 /// Puts a limiter in front of services. Clones, and the services they make, share its budgets.
@@ -68,6 +70,7 @@ impl<B: Backend, K: KeyFn, P: Policies> RateLimitLayer<B, K, P> {
             skips: Vec::new(),
             headers,
             answers: Answers::Custom(Arc::new(respond)),
+            check: Arc::new(SelfCheck::new(None)),
         };
         Self { rule: Arc::new(rule) }
     }

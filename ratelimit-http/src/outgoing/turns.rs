@@ -31,11 +31,11 @@ impl<B: Backend, K: KeyFn, T: Timer, P: Policies> Turns<B, K, T, P> {
         let deadline = self.timer.now().checked_add(self.longest);
         self.obey(&key, deadline).await?;
         if self.is_paced {
-            self.limiter.pace_by(&self.timer, &key).await?;
+            let _ = self.limiter.pace_by(&self.timer, &key).await?;
         } else {
             let left =
                 deadline.map(|deadline| deadline.saturating_duration_since(self.timer.now()));
-            self.limiter.until_ready_by(&self.timer, &key, self.cost, left).await?;
+            let _ = self.limiter.until_ready_by(&self.timer, &key, self.cost, left).await?;
         }
         // Others may have been told to wait meanwhile.
         self.obey(&key, deadline).await?;

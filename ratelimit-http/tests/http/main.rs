@@ -21,3 +21,4 @@ mod settling;
 #[cfg(feature = "axum")]
 mod socket;
 mod tiers;
+mod warnings;
