@@ -14,7 +14,7 @@ use ratelimit_algorithms::{Backend, Policies, Policy};
 use tower_service::Service;
 
 use crate::{
-    KeyFn, ResponseBody,
+    AsyncKeyFn, ResponseBody,
     judge::{Standing, Verdict},
     rule::Rule,
     settle::{Reservation, Settling, settle},
@@ -39,8 +39,9 @@ pin_project! {
     #[project = Project]
     enum Step<S, F, R, Body> {
         Begin { request: Option<(Parts, Body, S)> },
-        // Boxed, because the check borrows the limiter and the key that it is about.
-        Judge { judging: Judging, request: Option<(Parts, Body, S)> },
+        // Boxed, because the check borrows the limiter and the key that it is about, and a key that
+        // is awaited the request's head.
+        Judge { judging: Judging, request: Option<(Body, S)> },
         Call {
             #[pin]
             response: F,
@@ -51,7 +52,7 @@ pin_project! {
     }
 }
 
-type Judging = Pin<Box<dyn Future<Output = Verdict> + Send>>;
+type Judging = Pin<Box<dyn Future<Output = (Verdict, Parts)> + Send>>;
 
 impl<S: Service<Request<Body>>, B, K, Body, P> ResponseFuture<S, B, K, Body, P> {
     /// The response of `service`, which is ready, if the verdict is to call it.
@@ -65,7 +66,7 @@ impl<S, B, K, Body, P, Inner> Future for ResponseFuture<S, B, K, Body, P>
 where
     S: Service<Request<Body>, Response = Response<Inner>>,
     B: Backend + Clone + 'static,
-    K: KeyFn + 'static,
+    K: AsyncKeyFn + 'static,
     P: Policies + Clone + 'static,
 {
     type Output = Result<Response<ResponseBody<Inner>>, S::Error>;
@@ -79,17 +80,17 @@ where
                     let (parts, body, service) = request.take().expect("a first poll comes once");
                     match rule.judge_now(&parts) {
                         Ok(verdict) => (parts, verdict, body, service),
-                        Err(question) => {
-                            let judging = Box::pin(Arc::clone(rule).judge(question));
-                            let request = Some((parts, body, service));
+                        Err(awaits) => {
+                            let judging = Box::pin(Arc::clone(rule).judge(awaits, parts));
+                            let request = Some((body, service));
                             step.set(Step::Judge { judging, request });
                             continue;
                         }
                     }
                 }
                 Project::Judge { judging, request } => {
-                    let verdict = ready!(judging.as_mut().poll(context));
-                    let (parts, body, service) = request.take().expect("there is one verdict");
+                    let (verdict, parts) = ready!(judging.as_mut().poll(context));
+                    let (body, service) = request.take().expect("there is one verdict");
                     (parts, verdict, body, service)
                 }
                 Project::Call { response, standing, reservation } => {

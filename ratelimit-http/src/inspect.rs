@@ -4,7 +4,7 @@ use http::{Extensions, request::Parts};
 use ratelimit_algorithms::{Backend, Names, Policies};
 
 use crate::{
-    KeyFn, RequestKey, Warning,
+    AsyncKeyFn, RequestKey, Warning,
     rule::{Cost, Rule},
 };
 
@@ -27,7 +27,7 @@ impl Mark {
     }
 }
 
-impl<B: Backend, K: KeyFn, P: Policies> Rule<B, K, P> {
+impl<B: Backend, K: AsyncKeyFn, P: Policies> Rule<B, K, P> {
     /// Warns of what looks wrong, as far as this request is to be looked at; then there is a mark
     /// to leave in it.
     pub(crate) fn inspect(&self, request: &Parts, key: &RequestKey) -> Option<Mark> {

@@ -1,20 +1,16 @@
-//! From a request to the verdict about it: its keys, its cost, and what the limits say to that.
+//! From a request to the verdict about it: what the limits say to it.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use http::request::Parts;
-use ratelimit_algorithms::{
-    Answer, AsyncLimiter, Backend, Decision, Error, Limits, Policies, Policy, Question,
-};
+use ratelimit_algorithms::{Answer, Backend, Decision, Error, Policies, Policy, Question};
 use smallvec::SmallVec;
 
 use crate::{
-    KeyError, KeyFn, Rejection, RequestKey, Warning,
+    AsyncKeyFn, KeyError, Rejection, Warning,
+    asked::Asked,
     inspect::Mark,
-    rule::{Cost, Rule},
+    rule::Rule,
     settle::{Reservation, Reserved},
 };
 
@@ -25,6 +21,12 @@ pub(crate) enum Verdict {
     Admit(Standing, Option<Box<dyn Reservation>>),
     /// A denial tells how the keys stand.
     Reject(Rejection, Option<Standing>),
+}
+
+/// What has to be awaited before there is a verdict. Nothing has been asked of the store yet.
+pub(crate) enum Awaits<B, P> {
+    Keys,
+    Store(Asked<B, P>),
 }
 
 /// How the keys of a request stand, in the order of their limits.
@@ -49,62 +51,52 @@ impl Standing {
     }
 }
 
-/// What is asked about a request: a cost, and a key for each limit.
-pub(crate) struct Asked<B, P> {
-    /// What stands in for the first limiter.
-    limiter: Option<AsyncLimiter<B, P>>,
-    cost: u64,
-    key: RequestKey,
-    more: Vec<RequestKey>,
-    mark: Option<Mark>,
-}
-
 impl<B, K, P> Rule<B, K, P>
 where
     B: Backend + Clone + 'static,
-    K: KeyFn,
+    K: AsyncKeyFn,
     P: Policies + Clone + 'static,
 {
-    /// The verdict; or what is to be asked, if the store has to be awaited. Then nothing has been
-    /// asked of it.
-    pub(crate) fn judge_now(&self, request: &Parts) -> Result<Verdict, Asked<B, P>> {
+    /// The verdict, if nothing has to be awaited for it.
+    pub(crate) fn judge_now(&self, request: &Parts) -> Result<Verdict, Awaits<B, P>> {
         if self.skips(request) {
             return Ok(Verdict::Skip);
         }
-        match self.asked(request) {
+        let keys = self.keys_now(request).ok_or(Awaits::Keys)?.map_err(Rejection::from);
+        match keys.and_then(|keys| self.asked(keys, request)) {
             Ok(asked) => match self.ask_now(&asked) {
                 Some(answer) => Ok(self.verdict(asked, answer)),
-                None => Err(asked),
+                None => Err(Awaits::Store(asked)),
             },
-            Err(rejection) => {
-                if matches!(rejection, Rejection::Key(KeyError::NoPeer)) {
-                    self.check.warn(&Warning::NoPeer);
-                }
-                Ok(Verdict::Reject(rejection, None))
-            }
+            Err(rejection) => Ok(self.reject(rejection)),
         }
     }
 
-    pub(crate) async fn judge(self: Arc<Self>, asked: Asked<B, P>) -> Verdict {
-        let answer = self.ask(&asked).await;
-        self.verdict(asked, answer)
+    /// The verdict, and the request's head again.
+    pub(crate) async fn judge(
+        self: Arc<Self>,
+        awaits: Awaits<B, P>,
+        request: Parts,
+    ) -> (Verdict, Parts) {
+        let asked = match awaits {
+            Awaits::Store(asked) => Ok(asked),
+            Awaits::Keys => match self.keys(&request).await {
+                Ok(keys) => self.asked(keys, &request),
+                Err(error) => Err(error.into()),
+            },
+        };
+        let verdict = match asked {
+            Ok(asked) => {
+                let answer = self.ask(&asked).await;
+                self.verdict(asked, answer)
+            }
+            Err(rejection) => self.reject(rejection),
+        };
+        (verdict, request)
     }
 
     fn skips(&self, request: &Parts) -> bool {
         self.skips.iter().any(|skip| skip(request))
-    }
-
-    fn asked(&self, request: &Parts) -> Result<Asked<B, P>, Rejection> {
-        let key = find(&self.key, request)?;
-        let more = self.more.iter().map(|limit| find(&*limit.key, request));
-        let more = more.collect::<Result<_, _>>()?;
-        let cost = match &self.cost {
-            Cost::Fixed(cost) => *cost,
-            Cost::Of(cost) => cost(request).ok_or(Rejection::Cost)?,
-        };
-        let limiter = self.tier.as_ref().map(|choose| choose(&self.limiter, request));
-        let mark = self.inspect(request, &key);
-        Ok(Asked { limiter, cost, key, more, mark })
     }
 
     fn ask_now(&self, asked: &Asked<B, P>) -> Option<Result<Standing, Error>> {
@@ -126,28 +118,16 @@ where
         limits.check().await.map(|answer| together(&answer, policies))
     }
 
-    fn first<'a>(&'a self, asked: &'a Asked<B, P>) -> Question<'a, B> {
-        asked.limiter.as_ref().unwrap_or(&self.limiter).question(&asked.key, asked.cost)
-    }
-
-    /// All limits, and by which policies they decide.
-    fn limits<'a>(
-        &'a self,
-        first: Question<'a, B>,
-        asked: &'a Asked<B, P>,
-    ) -> (Limits<'a, AsyncLimiter<B>>, Vec<Policy>) {
-        let more = self.more.iter().zip(&asked.more);
-        let more = more.map(|(limit, key)| limit.limiter.question(key, limit.cost));
-        let questions: Vec<_> = std::iter::once(first).chain(more).collect();
-        let policies = self.deciding(questions.iter().map(Question::policy));
-        let mut questions = questions.into_iter();
-        let first = Limits::from(questions.next().expect("there is a first"));
-        (questions.fold(first, Limits::and_question), policies)
-    }
-
     fn alone(&self, decision: Decision, question: &Question<'_, B>) -> Standing {
         let policies = self.deciding(std::iter::once(question.policy()));
         Standing { each: SmallVec::from_buf([decision]), bound: 0, policies, mark: None }
+    }
+
+    fn reject(&self, rejection: Rejection) -> Verdict {
+        if matches!(rejection, Rejection::Key(KeyError::NoPeer)) {
+            self.check.warn(&Warning::NoPeer);
+        }
+        Verdict::Reject(rejection, None)
     }
 
     fn verdict(&self, mut asked: Asked<B, P>, answer: Result<Standing, Error>) -> Verdict {
@@ -164,24 +144,12 @@ where
 
     fn reservation(&self, asked: Asked<B, P>, standing: &Standing) -> Option<Box<dyn Reservation>> {
         let settlement = self.settlement.clone()?;
-        let Asked { limiter, cost, key, .. } = asked;
+        let Asked { limiter, cost, keys, .. } = asked;
         let limiter = limiter.unwrap_or_else(|| self.limiter.clone());
         let policy = standing.policies.first()?.clone();
-        let decision = standing.each[0];
+        let (key, decision) = (keys.first, standing.each[0]);
         Some(Box::new(Reserved { settlement, limiter, policy, key, cost, decision }))
     }
-
-    /// The policies that decide, unless nobody has to be told.
-    fn deciding<'a>(&self, policies: impl Iterator<Item = &'a Policy> + Clone) -> Vec<Policy> {
-        let is_needed = self.settlement.is_some() || !self.headers.know(policies.clone());
-        if is_needed { policies.cloned().collect() } else { Vec::new() }
-    }
-}
-
-/// A key function is the application's, and its panics are not the connection's.
-fn find(key: &(impl KeyFn + ?Sized), request: &Parts) -> Result<RequestKey, KeyError> {
-    let key = AssertUnwindSafe(|| key.key(request));
-    catch_unwind(key).unwrap_or_else(|_| Err(KeyError::Failed("key function panicked".into())))
 }
 
 fn together(answer: &Answer, policies: Vec<Policy>) -> Standing {

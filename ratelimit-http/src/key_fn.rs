@@ -11,7 +11,8 @@ use crate::{KeyError, RequestKey, Warning};
 ///
 /// It runs on every request, before anything else is known about it: it should be quick, and
 /// should not believe what a client can make up at will. Whoever sends a new key with each request
-/// has a new budget with each.
+/// has a new budget with each. One that has to wait for an answer is an
+/// [`AsyncKeyFn`](crate::AsyncKeyFn).
 ///
 /// ```
 /// use http::request::Parts;

@@ -42,6 +42,7 @@
 //! | a cost beyond the limit | 429 | the same | none: no wait would help |
 //! | a bad key, any other bad cost | 400 | `{"error":"bad request"}` | none |
 //! | no peer, a key function that failed | 500 | `{"error":"internal server error"}` | none |
+//! | a key function that took too long | 503 | `{"error":"service unavailable"}` | 1 |
 //! | a store that did not answer | 503 | `{"error":"service unavailable"}` | 1 |
 //!
 //! [`RateLimitLayer::problem_details`] and [`RateLimitLayer::respond_with`] change status and body.
@@ -61,6 +62,7 @@ mod layer;
 mod service;
 
 mod answer;
+mod asked;
 #[cfg(feature = "grpc")]
 mod grpc;
 mod inspect;
@@ -79,6 +81,7 @@ mod advice;
 mod outgoing;
 
 mod api_key;
+mod async_key;
 mod client_ip;
 mod error;
 mod key;
@@ -89,6 +92,7 @@ mod peer;
 pub use crate::{
     advice::{Advice, AdvisedLimit},
     api_key::ApiKey,
+    async_key::{AsyncKeyFn, Awaited, Finding},
     body::ResponseBody,
     client_ip::{ClientIp, ClientIpBuilder, ClientIpError},
     error::KeyError,

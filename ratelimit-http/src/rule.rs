@@ -7,7 +7,7 @@ use http::{Response, request::Parts};
 use ratelimit_algorithms::{AsyncLimiter, Backend, Policies, Question};
 
 use crate::{
-    KeyFn, Rejection, RequestKey, headers::Headers, settle::Settlement, warning::SelfCheck,
+    AsyncKeyFn, Rejection, RequestKey, headers::Headers, settle::Settlement, warning::SelfCheck,
 };
 
 #[derive(Clone)]
@@ -31,7 +31,7 @@ pub(crate) struct Rule<B, K, P> {
 /// One more limit that a request has to pass.
 pub(crate) struct Limit<B> {
     pub(crate) limiter: Arc<dyn Limited<B>>,
-    pub(crate) key: Arc<dyn KeyFn>,
+    pub(crate) key: Arc<dyn AsyncKeyFn>,
     pub(crate) cost: u64,
 }
 

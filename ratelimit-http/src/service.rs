@@ -10,7 +10,7 @@ use http::{Request, Response};
 use ratelimit_algorithms::{Backend, Policies, Policy};
 use tower_service::Service;
 
-use crate::{KeyFn, ResponseBody, ResponseFuture, rule::Rule};
+use crate::{AsyncKeyFn, ResponseBody, ResponseFuture, rule::Rule};
 
 /// A service behind a limiter; made by a [`RateLimitLayer`](crate::RateLimitLayer).
 ///
@@ -51,7 +51,7 @@ impl<S, B, K, P, Body, Inner> Service<Request<Body>> for RateLimit<S, B, K, P>
 where
     S: Service<Request<Body>, Response = Response<Inner>> + Clone,
     B: Backend + Clone + 'static,
-    K: KeyFn + 'static,
+    K: AsyncKeyFn + 'static,
     P: Policies + Clone + 'static,
 {
     type Response = Response<ResponseBody<Inner>>;

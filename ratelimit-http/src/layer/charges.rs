@@ -7,7 +7,7 @@ use ratelimit_algorithms::{AsyncLimiter, Backend, InTier, Policies, Tier};
 
 use super::RateLimitLayer;
 use crate::{
-    KeyFn,
+    AsyncKeyFn,
     rule::{Cost, Limit},
 };
 
@@ -72,7 +72,7 @@ impl<B: Clone, K: Clone, P: Clone> RateLimitLayer<B, K, P> {
     pub fn also<Q>(
         mut self,
         limiter: impl Into<AsyncLimiter<B, Q>>,
-        key: impl KeyFn + 'static,
+        key: impl AsyncKeyFn + 'static,
         cost: u64,
     ) -> Self
     where

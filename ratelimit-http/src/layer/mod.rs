@@ -13,7 +13,7 @@ use ratelimit_algorithms::{AsyncLimiter, Backend, Policies, Policy};
 use tower_layer::Layer;
 
 use crate::{
-    KeyFn, RateLimit, Rejection,
+    AsyncKeyFn, RateLimit, Rejection,
     headers::Headers,
     rule::{Answers, Cost, Rule},
     warning::SelfCheck,
@@ -54,7 +54,7 @@ pub struct RateLimitLayer<B, K, P = Policy> {
     rule: Arc<Rule<B, K, P>>,
 }
 
-impl<B: Backend, K: KeyFn, P: Policies> RateLimitLayer<B, K, P> {
+impl<B: Backend, K: AsyncKeyFn, P: Policies> RateLimitLayer<B, K, P> {
     /// Checks each request with `limiter`, under the key that `key` finds, at a cost of 1.
     pub fn new(limiter: impl Into<AsyncLimiter<B, P>>, key: K) -> Self {
         let respond = |rejection: &Rejection, _: &Parts| rejection.to_response();

@@ -4,6 +4,7 @@ mod support;
 
 mod advice;
 mod answers;
+mod awaited;
 mod client_ip;
 mod failures;
 mod formats;

@@ -16,7 +16,7 @@ use ratelimit_algorithms::{
 };
 use ratelimit_backend::{Names, Reply};
 use ratelimit_core::{Action, Batch};
-use ratelimit_http::{KeyFn, Peer, PeerAddr, RateLimitLayer};
+use ratelimit_http::{AsyncKeyFn, Peer, PeerAddr, RateLimitLayer};
 use ratelimit_memory::Memory;
 use tower::ServiceExt;
 
@@ -35,7 +35,7 @@ where
 }
 
 /// `limit` requests per minute and key.
-pub(crate) fn per_minute<K: KeyFn>(limit: u64, key: K) -> RateLimitLayer<Store, K> {
+pub(crate) fn per_minute<K: AsyncKeyFn>(limit: u64, key: K) -> RateLimitLayer<Store, K> {
     RateLimitLayer::new(limiter(FixedWindow::per_minute(limit)), key)
 }
 
@@ -50,7 +50,7 @@ pub(crate) fn one_per_minute() -> (RateLimitLayer<Store, PeerAddr>, ManualClock)
 pub(crate) fn app<B, K, P>(layer: RateLimitLayer<B, K, P>) -> Router
 where
     B: Backend + Clone + 'static,
-    K: KeyFn + Clone + 'static,
+    K: AsyncKeyFn + Clone + 'static,
     P: Policies + Clone + 'static,
 {
     let hello = async |Extension(decision): Extension<Decision>| {
