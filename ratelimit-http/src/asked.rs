@@ -26,6 +26,12 @@ pub(crate) struct Keys {
     more: Vec<RequestKey>,
 }
 
+impl Keys {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &RequestKey> {
+        std::iter::once(&self.first).chain(&self.more)
+    }
+}
+
 impl<B: Backend, K: AsyncKeyFn, P: Policies> Rule<B, K, P> {
     /// The keys; `None` if one of them has to be awaited.
     pub(crate) fn keys_now(&self, request: &Parts) -> Option<Result<Keys, KeyError>> {

@@ -35,6 +35,8 @@ pub(crate) struct Standing {
     bound: usize,
     /// The policies that have decided; none where they are those that are known anyway.
     policies: Vec<Policy>,
+    /// What the keys are called; nothing where that is not told.
+    partitions: Vec<String>,
     /// What is left in the request for layers further inside.
     pub(crate) mark: Option<Mark>,
 }
@@ -48,6 +50,11 @@ impl Standing {
     /// The policy by which this limit has decided, unless it is the one that is known.
     pub(crate) fn policy(&self, limit: usize) -> Option<&Policy> {
         self.policies.get(limit)
+    }
+
+    /// What the key of this limit is called.
+    pub(crate) fn partition(&self, limit: usize) -> Option<&str> {
+        self.partitions.get(limit).map(String::as_str)
     }
 }
 
@@ -120,7 +127,8 @@ where
 
     fn alone(&self, decision: Decision, question: &Question<'_, B>) -> Standing {
         let policies = self.deciding(std::iter::once(question.policy()));
-        Standing { each: SmallVec::from_buf([decision]), bound: 0, policies, mark: None }
+        let (each, partitions) = (SmallVec::from_buf([decision]), Vec::new());
+        Standing { each, bound: 0, policies, partitions, mark: None }
     }
 
     fn reject(&self, rejection: Rejection) -> Verdict {
@@ -131,6 +139,10 @@ where
     }
 
     fn verdict(&self, mut asked: Asked<B, P>, answer: Result<Standing, Error>) -> Verdict {
+        let answer = answer.map(|standing| {
+            let partitions = self.headers.called(asked.keys.iter());
+            Standing { partitions, ..standing }
+        });
         match answer {
             Err(error) => Verdict::Reject(error.into(), None),
             Ok(mut standing) if standing.each.iter().all(Decision::is_allowed) => {
@@ -153,5 +165,6 @@ where
 }
 
 fn together(answer: &Answer, policies: Vec<Policy>) -> Standing {
-    Standing { each: answer.each().into(), bound: answer.bound(), policies, mark: None }
+    let (each, bound) = (answer.each().into(), answer.bound());
+    Standing { each, bound, policies, partitions: Vec::new(), mark: None }
 }

@@ -97,7 +97,7 @@ pub use crate::{
     client_ip::{ClientIp, ClientIpBuilder, ClientIpError},
     error::KeyError,
     future::ResponseFuture,
-    headers::HeaderFormat,
+    headers::{HeaderFormat, QuotaUnit},
     key::RequestKey,
     key_fn::{And, KeyFn, Or},
     layer::RateLimitLayer,

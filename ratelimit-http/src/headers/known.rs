@@ -5,19 +5,27 @@ use std::sync::{Arc, PoisonError, RwLock};
 use http::HeaderMap;
 use ratelimit_algorithms::{Decision, Policy};
 
-use super::items::Items;
+use super::{QuotaUnit, items::Items};
 
 /// The items of the policy that a limit had from the start, and of those that it has had since.
 #[derive(Clone, Debug)]
 pub(super) struct Known {
     first: Policy,
+    unit: Option<QuotaUnit>,
     items: Items,
     others: Arc<RwLock<Vec<(Policy, Items)>>>,
 }
 
 impl Known {
     pub(super) fn new(first: &Policy) -> Self {
-        Self { first: first.clone(), items: Items::new(first), others: Arc::default() }
+        let items = Items::new(first, None);
+        Self { first: first.clone(), unit: None, items, others: Arc::default() }
+    }
+
+    pub(super) fn count(&mut self, unit: QuotaUnit) {
+        self.unit = Some(unit);
+        self.items = Items::new(&self.first, self.unit);
+        self.others = Arc::default();
     }
 
     /// Whether the limit had this policy from the start.
@@ -25,18 +33,20 @@ impl Known {
         self.first.is(policy)
     }
 
-    /// Adds what is to be said of a decision by `policy`, or else by the first.
+    /// Adds what is to be said of a decision by `policy`, or else by the first, about whoever is
+    /// called `partition`.
     pub(super) fn mark(
         &self,
         headers: &mut HeaderMap,
         decision: &Decision,
         policy: Option<&Policy>,
+        partition: Option<&str>,
     ) {
         match policy {
             Some(policy) if !self.is_about(policy) => {
-                self.items_of(policy).mark(headers, decision);
+                self.items_of(policy).mark(headers, decision, partition);
             }
-            _ => self.items.mark(headers, decision),
+            _ => self.items.mark(headers, decision, partition),
         }
     }
 
@@ -48,7 +58,7 @@ impl Known {
             return items.clone();
         }
         drop(others);
-        let items = Items::new(policy);
+        let items = Items::new(policy, self.unit);
         let mut others = self.others.write().unwrap_or_else(PoisonError::into_inner);
         if others.len() == OTHERS_MAX {
             others.clear();

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Response, request::Parts};
 
 use super::RateLimitLayer;
-use crate::{HeaderFormat, Rejection, rule::Answers};
+use crate::{HeaderFormat, QuotaUnit, Rejection, rule::Answers};
 
 impl<B: Clone, K: Clone, P: Clone> RateLimitLayer<B, K, P> {
     /// Tells of the limit in these headers, in place of [`HeaderFormat::XRateLimit`]; in none if
@@ -25,6 +25,24 @@ impl<B: Clone, K: Clone, P: Clone> RateLimitLayer<B, K, P> {
     /// ```
     pub fn headers(mut self, formats: impl IntoIterator<Item = HeaderFormat>) -> Self {
         self.rule_mut().headers.set(formats);
+        self
+    }
+
+    /// Says what the permits of a limit are (`qu` of draft 10): of the one that was
+    /// [added](Self::also) last, of the first if none was.
+    pub fn quota_unit(mut self, unit: QuotaUnit) -> Self {
+        self.rule_mut().headers.count(unit);
+        self
+    }
+
+    /// Calls clients by a name (`pk` of draft 10), so that one with several keys, or several with
+    /// one, can tell which limit was spent.
+    ///
+    /// The name is 128 bits of a hash that is keyed by `secret`, of at least 16 random bytes: who
+    /// sees it learns nothing about the key, and it is another one than what stores hold.
+    /// Processes that share a store should share the secret.
+    pub fn partition_keys(mut self, secret: impl AsRef<[u8]>) -> Self {
+        self.rule_mut().headers.partition(secret.as_ref());
         self
     }
 
