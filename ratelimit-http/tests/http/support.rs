@@ -146,6 +146,6 @@ impl Backend for Far {
     }
 }
 
-pub(crate) fn on(backend: Broken) -> AsyncLimiter<Broken> {
+pub(crate) fn on<B: Backend>(backend: B) -> AsyncLimiter<B> {
     AsyncLimiter::new(backend, "api", FixedWindow::per_minute(1)).expect("algorithm is valid")
 }
