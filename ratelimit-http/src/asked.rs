@@ -6,7 +6,7 @@ use ratelimit_algorithms::{AsyncLimiter, Backend, Limits, Policies, Policy, Ques
 use crate::{
     AsyncKeyFn, KeyError, Rejection, RequestKey,
     async_key::{find, find_now},
-    inspect::Mark,
+    inspect::Marks,
     rule::{Cost, Rule},
 };
 
@@ -17,7 +17,7 @@ pub(crate) struct Asked<B, P> {
     pub(crate) cost: u64,
     pub(crate) keys: Keys,
     /// What is to be left in the request.
-    pub(crate) mark: Option<Mark>,
+    pub(crate) marks: Option<Marks>,
 }
 
 /// The keys of a request, in the order of their limits.
@@ -64,8 +64,8 @@ impl<B: Backend, K: AsyncKeyFn, P: Policies> Rule<B, K, P> {
             Cost::Of(cost) => cost(request).ok_or(Rejection::Cost)?,
         };
         let limiter = self.tier.as_ref().map(|choose| choose(&self.limiter, request));
-        let mark = self.inspect(request, &keys.first);
-        Ok(Asked { limiter, cost, keys, mark })
+        let marks = self.inspect(request, &keys);
+        Ok(Asked { limiter, cost, keys, marks })
     }
 }
 

@@ -119,8 +119,8 @@ where
                 Verdict::Skip => (None, None),
                 Verdict::Admit(mut standing, reservation) => {
                     request.extensions_mut().insert(*standing.bound());
-                    if let Some(mark) = standing.mark.take() {
-                        mark.leave(request.extensions_mut());
+                    if let Some(marks) = standing.marks.take() {
+                        marks.leave(request.extensions_mut());
                     }
                     (Some(standing), reservation)
                 }

@@ -5,6 +5,7 @@ use ratelimit_algorithms::{Backend, Names, Policies};
 
 use crate::{
     AsyncKeyFn, RequestKey, Warning,
+    asked::Keys,
     rule::{Cost, Rule},
 };
 
@@ -12,25 +13,27 @@ use crate::{
 #[derive(Clone, Default)]
 struct Charged(Vec<Mark>);
 
-/// One limiter and key.
+/// A limiter, and whom it has charged.
 #[derive(Clone)]
-pub(crate) struct Mark {
+struct Mark {
     names: Names,
     limiter: Box<str>,
     key: RequestKey,
 }
 
-impl Mark {
-    /// Leaves it in a request.
+/// What a layer charges, to be left in the request.
+pub(crate) struct Marks(Vec<Mark>);
+
+impl Marks {
     pub(crate) fn leave(self, extensions: &mut Extensions) {
-        extensions.get_or_insert_default::<Charged>().0.push(self);
+        extensions.get_or_insert_default::<Charged>().0.extend(self.0);
     }
 }
 
 impl<B: Backend, K: AsyncKeyFn, P: Policies> Rule<B, K, P> {
-    /// Warns of what looks wrong, as far as this request is to be looked at; then there is a mark
-    /// to leave in it.
-    pub(crate) fn inspect(&self, request: &Parts, key: &RequestKey) -> Option<Mark> {
+    /// Warns of what looks wrong, as far as this request is to be looked at; then there is
+    /// something to leave in it.
+    pub(crate) fn inspect(&self, request: &Parts, keys: &Keys) -> Option<Marks> {
         if !self.check.is_due() {
             return None;
         }
@@ -39,27 +42,44 @@ impl<B: Backend, K: AsyncKeyFn, P: Policies> Rule<B, K, P> {
         for limit in &self.more {
             limit.key.inspect(request, warn);
         }
-        self.inspect_cost(key, warn);
-        let names = self.limiter.backend().names();
-        let is_same = |mark: &Mark| {
-            mark.names.is(names) && *mark.limiter == *self.limiter.name() && mark.key == *key
-        };
-        if request.extensions.get().is_some_and(|Charged(marks)| marks.iter().any(is_same)) {
-            warn(Warning::AppliedTwice { limiter: self.limiter.name().to_owned() });
+        self.inspect_costs(keys, warn);
+        let marks = self.marks(keys);
+        let Charged(charged) = request.extensions.get().cloned().unwrap_or_default();
+        for mark in marks.iter().filter(|mark| charged.iter().any(|charged| charged.is(mark))) {
+            warn(Warning::AppliedTwice { limiter: mark.limiter.to_string() });
         }
-        let limiter = self.limiter.name().into();
-        Some(Mark { names: names.clone(), limiter, key: key.clone() })
+        Some(Marks(marks))
     }
 
-    /// Of requests in a tier the tier decides, and of costs that differ the request.
-    fn inspect_cost(&self, key: &RequestKey, warn: &mut dyn FnMut(Warning)) {
-        let limit = self.limiter.policy(key).limit();
-        match self.cost {
-            Cost::Fixed(cost) if self.tier.is_none() && limit < cost => {
-                let limiter = self.limiter.name().to_owned();
-                warn(Warning::UnreachableCost { limiter, cost, limit });
+    fn marks(&self, keys: &Keys) -> Vec<Mark> {
+        let names = self.limiter.backend().names();
+        let mark = |(limiter, key): (&str, &RequestKey)| Mark {
+            names: names.clone(),
+            limiter: limiter.into(),
+            key: key.clone(),
+        };
+        self.names().zip(keys.iter()).map(mark).collect()
+    }
+
+    /// What a request costs by itself, or in its tier, is not the layer's to mend.
+    fn inspect_costs(&self, keys: &Keys, warn: &mut dyn FnMut(Warning)) {
+        let mut inspect = |limiter: &str, cost, limit| {
+            if limit < cost {
+                warn(Warning::UnreachableCost { limiter: limiter.to_owned(), cost, limit });
             }
-            _ => {}
+        };
+        if let (Cost::Fixed(cost), None) = (&self.cost, &self.tier) {
+            inspect(self.limiter.name(), *cost, self.limiter.policy(&keys.first).limit());
         }
+        for (limit, key) in self.more.iter().zip(keys.iter().skip(1)) {
+            let question = limit.limiter.question(key, limit.cost);
+            inspect(limit.limiter.name(), limit.cost, question.policy().limit());
+        }
+    }
+}
+
+impl Mark {
+    fn is(&self, other: &Self) -> bool {
+        self.names.is(&other.names) && self.limiter == other.limiter && self.key == other.key
     }
 }

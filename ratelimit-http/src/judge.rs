@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use crate::{
     AsyncKeyFn, KeyError, Rejection, Warning,
     asked::Asked,
-    inspect::Mark,
+    inspect::Marks,
     rule::Rule,
     settle::{Reservation, Reserved},
 };
@@ -38,7 +38,7 @@ pub(crate) struct Standing {
     /// What the keys are called; nothing where that is not told.
     partitions: Vec<String>,
     /// What is left in the request for layers further inside.
-    pub(crate) mark: Option<Mark>,
+    pub(crate) marks: Option<Marks>,
 }
 
 impl Standing {
@@ -128,7 +128,7 @@ where
     fn alone(&self, decision: Decision, question: &Question<'_, B>) -> Standing {
         let policies = self.deciding(std::iter::once(question.policy()));
         let (each, partitions) = (SmallVec::from_buf([decision]), Vec::new());
-        Standing { each, bound: 0, policies, partitions, mark: None }
+        Standing { each, bound: 0, policies, partitions, marks: None }
     }
 
     fn reject(&self, rejection: Rejection) -> Verdict {
@@ -146,7 +146,7 @@ where
         match answer {
             Err(error) => Verdict::Reject(error.into(), None),
             Ok(mut standing) if standing.each.iter().all(Decision::is_allowed) => {
-                standing.mark = asked.mark.take();
+                standing.marks = asked.marks.take();
                 let reservation = self.reservation(asked, &standing);
                 Verdict::Admit(standing, reservation)
             }
@@ -166,5 +166,5 @@ where
 
 fn together(answer: &Answer, policies: Vec<Policy>) -> Standing {
     let (each, bound) = (answer.each().into(), answer.bound());
-    Standing { each, bound, policies, partitions: Vec::new(), mark: None }
+    Standing { each, bound, policies, partitions: Vec::new(), marks: None }
 }

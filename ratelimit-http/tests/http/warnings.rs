@@ -4,12 +4,12 @@ use std::sync::{Arc, Mutex};
 
 use axum::{Router, body::Body, routing::get};
 use http::Request;
-use ratelimit_algorithms::{Backend, FixedWindow, Policies};
+use ratelimit_algorithms::{Backend, FixedWindow, Limiter, Policies};
 use ratelimit_http::{
     ApiKey, ClientIp, ClientIpBuilder, KeyFn, MethodName, PeerAddr, RateLimitLayer, Warning,
 };
 
-use crate::support::{app, from, limiter, per_minute, request, send, status};
+use crate::support::{app, from, limiter, per_minute, request, send, status, store};
 
 type Heard = Arc<Mutex<Vec<Warning>>>;
 
@@ -102,6 +102,21 @@ async fn a_limiter_that_charges_a_request_twice_is_said_once() {
     }
     let warning = Warning::AppliedTwice { limiter: "api".to_owned() };
     assert_eq!(*heard.lock().expect("it is whole"), [warning]);
+}
+
+#[tokio::test]
+async fn each_of_several_limits_is_looked_at() {
+    let store = store().0;
+    let per = |name, limit| Limiter::new(store.clone(), name, FixedWindow::per_hour(limit));
+    let shared = per("shared", 9).expect("is valid");
+    let outer = RateLimitLayer::new(shared.clone(), PeerAddr);
+    let inner = RateLimitLayer::new(per("inner", 9).expect("is valid"), PeerAddr);
+    let inner = inner.also(shared, PeerAddr, 1).also(per("dear", 5).expect("is valid"), "all", 6);
+    let (inner, heard) = heard(inner);
+    assert_eq!(status(&app(inner).layer(outer), plain()).await, 429);
+    let dear = Warning::UnreachableCost { limiter: "dear".to_owned(), cost: 6, limit: 5 };
+    let twice = Warning::AppliedTwice { limiter: "shared".to_owned() };
+    assert_eq!(*heard.lock().expect("it is whole"), [dear, twice]);
 }
 
 #[tokio::test]
