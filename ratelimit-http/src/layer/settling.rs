@@ -14,8 +14,9 @@ impl<B: Clone, K: Clone, P: Clone> RateLimitLayer<B, K, P> {
     ///
     /// What is charged before, [`cost`](Self::cost) or [`cost_by`](Self::cost_by), is a
     /// reservation: as long as the service works on the request, nobody else spends it. So it
-    /// should be about as much as a request costs. Headers tell how the key stood with it. Limits
-    /// that were added with [`also`](Self::also) keep their own costs.
+    /// should be about as much as a request costs. Headers tell how the key stood with it, and the
+    /// response waits for the store. Limits that were added with [`also`](Self::also) keep their
+    /// own costs.
     ///
     /// By a header that the service sets:
     ///
