@@ -11,10 +11,12 @@ use crate::RequestKey;
 #[derive(Clone)]
 pub(crate) struct Settlement {
     /// `None`: as much as was charged.
-    pub(crate) cost: Arc<dyn Fn(&Parts) -> Option<u64> + Send + Sync>,
+    pub(crate) cost: Arc<CostOf>,
     /// Whether a request without a response has cost nothing.
     pub(crate) refunds_unanswered: bool,
 }
+
+pub(crate) type CostOf = dyn Fn(&Parts) -> Option<u64> + Send + Sync;
 
 /// What a request was charged and has yet to be settled.
 ///

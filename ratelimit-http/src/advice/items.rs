@@ -44,7 +44,7 @@ const LIMITS_MAX: usize = 64;
 fn policy(item: &Item) -> Option<AdvisedLimit> {
     let (name, limit) = match &item.bare {
         Bare::Integer(quota) => (None, u64::try_from(*quota).ok()?),
-        _ => (Some(name(item)?), required(item, "q")?),
+        _ => (Some(name(item)?.to_owned()), required(item, "q")?),
     };
     let unit = match item.parameter("qu") {
         None => None,
@@ -62,28 +62,28 @@ fn policy(item: &Item) -> Option<AdvisedLimit> {
     })
 }
 
-type Standing = (String, u64, Option<Duration>, Option<Vec<u8>>);
+type Standing<'a> = (&'a str, u64, Option<Duration>, Option<Vec<u8>>);
 
 /// What an item of `RateLimit` says.
-fn standing(item: &Item) -> Option<Standing> {
+fn standing(item: &Item) -> Option<Standing<'_>> {
     Some((name(item)?, required(item, "r")?, seconds(item, "t")?, partition_key(item)?))
 }
 
 /// The limit of that name, and of that client if it is said; a new one if there is none.
-fn of(
-    limits: &mut Vec<AdvisedLimit>,
-    name: String,
+fn of<'a>(
+    limits: &'a mut Vec<AdvisedLimit>,
+    name: &str,
     partition_key: Option<Vec<u8>>,
-) -> &mut AdvisedLimit {
+) -> &'a mut AdvisedLimit {
     let is_same = |limit: &AdvisedLimit| {
-        limit.name.as_ref() == Some(&name)
+        limit.name.as_deref() == Some(name)
             && limit.remaining.is_none()
             && (limit.partition_key == partition_key
                 || limit.partition_key.is_none()
                 || partition_key.is_none())
     };
     let index = limits.iter().position(is_same).unwrap_or_else(|| {
-        limits.push(AdvisedLimit { name: Some(name.clone()), ..AdvisedLimit::default() });
+        limits.push(AdvisedLimit { name: Some(name.to_owned()), ..AdvisedLimit::default() });
         limits.len() - 1
     });
     let limit = &mut limits[index];
@@ -91,9 +91,9 @@ fn of(
     limit
 }
 
-fn name(item: &Item) -> Option<String> {
+fn name(item: &Item) -> Option<&str> {
     match &item.bare {
-        Bare::Text(name) | Bare::Token(name) => Some(name.clone()),
+        Bare::Text(name) | Bare::Token(name) => Some(name),
         _ => None,
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{
     convert::Infallible,
-    future::Future,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -43,15 +42,13 @@ impl Timer for Leap {
         self.start + self.passed()
     }
 
-    fn sleep_until(&self, then: Instant) -> impl Future<Output = ()> + Send {
-        async move {
-            if self.stands.load(Ordering::Relaxed) {
-                std::future::pending::<()>().await;
-            }
-            let missing = then.saturating_duration_since(self.now());
-            self.clock.advance(Micros::from_duration_ceil(missing));
-            tokio::task::yield_now().await;
+    async fn sleep_until(&self, then: Instant) {
+        if self.stands.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
         }
+        let missing = then.saturating_duration_since(self.now());
+        self.clock.advance(Micros::from_duration_ceil(missing));
+        tokio::task::yield_now().await;
     }
 }
 
