@@ -89,7 +89,7 @@ pub struct Awaited<F, T> {
 
 impl<F, T: Timer> Awaited<F, T> {
     /// What `find` makes of a request's head within `longest`, by `timer` (with the feature
-    /// `tokio`, [`TokioTimer`](ratelimit_algorithms::TokioTimer)). What it needs of the head it
+    /// `tokio`, `ratelimit_algorithms::TokioTimer`). What it needs of the head it
     /// takes with it, since the future is its own.
     pub const fn within<K, R>(longest: Duration, timer: T, find: F) -> Self
     where

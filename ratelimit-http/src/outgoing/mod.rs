@@ -18,14 +18,15 @@ use crate::KeyFn;
 
 /// Puts a limiter in front of a client: its requests wait instead of being refused.
 ///
-/// ```
+#[cfg_attr(feature = "tokio", doc = "```")]
+#[cfg_attr(not(feature = "tokio"), doc = "```ignore")]
 /// use ratelimit_algorithms::{AsyncLimiter, TokenBucket};
 /// use ratelimit_http::{OutgoingLayer, TargetHost};
 /// use ratelimit_memory::Memory;
 /// # use http::{Request, Response};
 /// # use tower::{Layer, ServiceExt, service_fn};
 ///
-/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 /// # let client = service_fn(async |_: Request<()>| {
 /// #     Ok::<_, std::convert::Infallible>(Response::new(()))
