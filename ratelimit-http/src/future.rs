@@ -3,6 +3,7 @@
 use std::{
     fmt,
     future::Future,
+    ops::ControlFlow::{self, Break, Continue},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -75,64 +76,98 @@ where
         let this = self.project();
         let (mut step, rule) = (this.step, this.rule);
         loop {
-            let (parts, verdict, body, mut service) = match step.as_mut().project() {
+            let next = match step.as_mut().project() {
                 Project::Begin { request } => {
                     let (parts, body, service) = request.take().expect("a first poll comes once");
                     match rule.judge_now(&parts) {
-                        Ok(verdict) => (parts, verdict, body, service),
+                        Ok(verdict) => begin(rule, verdict, parts, body, service),
                         Err(awaits) => {
                             let judging = Box::pin(Arc::clone(rule).judge(awaits, parts));
-                            let request = Some((body, service));
-                            step.set(Step::Judge { judging, request });
-                            continue;
+                            Continue(Step::Judge { judging, request: Some((body, service)) })
                         }
                     }
                 }
                 Project::Judge { judging, request } => {
                     let (verdict, parts) = ready!(judging.as_mut().poll(context));
                     let (body, service) = request.take().expect("there is one verdict");
-                    (parts, verdict, body, service)
+                    begin(rule, verdict, parts, body, service)
                 }
                 Project::Call { response, standing, reservation } => {
-                    let mut response = ready!(response.poll(context))?;
-                    let mut settling = None;
-                    if let Some(reservation) = reservation.take() {
-                        (settling, response) = settle(reservation, response);
-                    }
-                    if let Some(standing) = standing {
-                        rule.headers.mark(response.headers_mut(), standing);
-                    }
-                    let Some(settling) = settling else {
-                        return Poll::Ready(Ok(response.map(ResponseBody::service)));
-                    };
-                    step.set(Step::Settle { settling, response: Some(response) });
-                    continue;
+                    let response = ready!(response.poll(context))?;
+                    end(rule, response, standing.as_ref(), reservation.take())
                 }
                 Project::Settle { settling, response } => {
                     ready!(settling.as_mut().poll(context));
                     let response = response.take().expect("there is one response");
-                    return Poll::Ready(Ok(response.map(ResponseBody::service)));
+                    Break(response.map(ResponseBody::service))
                 }
             };
-            let mut request = Request::from_parts(parts, body);
-            let (standing, reservation) = match verdict {
-                Verdict::Skip => (None, None),
-                Verdict::Admit(mut standing, reservation) => {
-                    request.extensions_mut().insert(*standing.bound());
-                    if let Some(marks) = standing.marks.take() {
-                        marks.leave(request.extensions_mut());
-                    }
-                    (Some(standing), reservation)
-                }
-                Verdict::Reject(rejection, standing) => {
-                    let (parts, _) = request.into_parts();
-                    let response = rule.answer(&rejection, standing.as_ref(), &parts);
-                    return Poll::Ready(Ok(response.map(ResponseBody::answer)));
-                }
-            };
-            let response = service.call(request);
-            step.set(Step::Call { response, standing, reservation });
+            match next {
+                Continue(next) => step.set(next),
+                Break(response) => return Poll::Ready(Ok(response)),
+            }
         }
+    }
+}
+
+/// What comes next, or the response.
+type Next<S, Inner, Body> = ControlFlow<
+    Response<ResponseBody<Inner>>,
+    Step<S, <S as Service<Request<Body>>>::Future, Response<Inner>, Body>,
+>;
+
+/// Calls the service, or answers in its place.
+fn begin<S, B, K, P, Inner, Body>(
+    rule: &Rule<B, K, P>,
+    verdict: Verdict,
+    parts: Parts,
+    body: Body,
+    mut service: S,
+) -> Next<S, Inner, Body>
+where
+    S: Service<Request<Body>, Response = Response<Inner>>,
+    B: Backend,
+    P: Policies,
+{
+    let mut request = Request::from_parts(parts, body);
+    let (standing, reservation) = match verdict {
+        Verdict::Skip => (None, None),
+        Verdict::Admit(mut standing, reservation) => {
+            request.extensions_mut().insert(*standing.bound());
+            if let Some(marks) = standing.marks.take() {
+                marks.leave(request.extensions_mut());
+            }
+            (Some(standing), reservation)
+        }
+        Verdict::Reject(rejection, standing) => {
+            let (parts, _) = request.into_parts();
+            let response = rule.answer(&rejection, standing.as_ref(), &parts);
+            return Break(response.map(ResponseBody::answer));
+        }
+    };
+    Continue(Step::Call { response: service.call(request), standing, reservation })
+}
+
+/// Marks the response, and settles what it has cost.
+fn end<S, B, K, P, Inner, Body>(
+    rule: &Rule<B, K, P>,
+    mut response: Response<Inner>,
+    standing: Option<&Standing>,
+    reservation: Option<Box<dyn Reservation>>,
+) -> Next<S, Inner, Body>
+where
+    S: Service<Request<Body>, Response = Response<Inner>>,
+{
+    let mut settling = None;
+    if let Some(reservation) = reservation {
+        (settling, response) = settle(reservation, response);
+    }
+    if let Some(standing) = standing {
+        rule.headers.mark(response.headers_mut(), standing);
+    }
+    match settling {
+        Some(settling) => Continue(Step::Settle { settling, response: Some(response) }),
+        None => Break(response.map(ResponseBody::service)),
     }
 }
 

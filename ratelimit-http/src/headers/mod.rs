@@ -121,16 +121,15 @@ impl Headers {
             match format {
                 HeaderFormat::XRateLimit => budget::mark(headers, budget::X_RATE_LIMIT, bound),
                 HeaderFormat::Draft6 => budget::mark(headers, budget::DRAFT_6, bound),
-                HeaderFormat::Draft10 => {
-                    for (limit, (known, decision)) in
-                        self.items.iter().zip(&standing.each).enumerate()
-                    {
-                        let (policy, partition) =
-                            (standing.policy(limit), standing.partition(limit));
-                        known.mark(headers, decision, policy, partition);
-                    }
-                }
+                HeaderFormat::Draft10 => self.mark_each(headers, standing),
             }
+        }
+    }
+
+    fn mark_each(&self, headers: &mut HeaderMap, standing: &Standing) {
+        for (limit, (known, decision)) in self.items.iter().zip(&standing.each).enumerate() {
+            let (policy, partition) = (standing.policy(limit), standing.partition(limit));
+            known.mark(headers, decision, policy, partition);
         }
     }
 }
