@@ -57,6 +57,12 @@
 //! fewest remaining stands, and of two alike the one that resets later: never two sets. The lists
 //! of draft 10 get one more item, unless they have one of the same name. Nothing that is sent holds a key, a digest or an error's text.
 //!
+//! # What is not limited
+//!
+//! What a [`skip`](RateLimitLayer::skip) picks, and the networks of
+//! [`skip_networks`](RateLimitLayer::skip_networks). A limit that is only watched, and one that is
+//! enforced for some, are matters of the store: `Shadow` of `ratelimit-resilience`, around it.
+//!
 //! # Of outgoing requests
 //!
 //! An [`OutgoingLayer`] is for a client: its requests wait for their turn, and as long as servers

@@ -72,13 +72,22 @@ impl Advice {
         Self { retry_after: dates::retry_after(headers, now), limits }
     }
 
-    /// How long to wait before the next request, if it is to be admitted: as long as the server
-    /// has asked for, and until there is more of every limit of which nothing is left. `None` if
-    /// it need not wait.
+    /// How long to wait before the next request, if it is to be admitted; `None` if it need not
+    /// wait.
+    ///
+    /// That is as long as `Retry-After` says, whatever else is said. Without it, it is until there
+    /// is more of every limit of which nothing is left: of those of draft 10, if any is told of,
+    /// since the other forms mostly tell when there is all of it.
     #[must_use]
     pub fn wait(&self) -> Option<Duration> {
-        let spent = self.limits.iter().filter(|limit| limit.remaining == Some(0));
-        let waits = spent.filter_map(|limit| limit.reset_after).chain(self.retry_after);
-        waits.max().filter(|wait| !wait.is_zero())
+        let wait = self.retry_after.or_else(|| self.until_more());
+        wait.filter(|wait| !wait.is_zero())
+    }
+
+    fn until_more(&self) -> Option<Duration> {
+        let told = self.limits.iter().filter(|limit| limit.remaining.is_some());
+        let has_names = told.clone().any(|limit| limit.name.is_some());
+        let told = told.filter(|limit| limit.name.is_some() == has_names);
+        told.filter(|limit| limit.remaining == Some(0)).filter_map(|limit| limit.reset_after).max()
     }
 }

@@ -149,6 +149,19 @@ fn an_item_without_sense_is_left_out_and_a_broken_list_is_no_list() {
     assert_eq!(remaining(&vec![r#""a";r=1"#; 10_000].join(", ")).len(), 64, "and no more");
 }
 
+#[test]
+fn who_says_when_to_come_back_is_believed_and_else_who_knows_best() {
+    let reset = [("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "60")];
+    let item = ("ratelimit", r#""a";r=0;t=3, "b";r=0;t=5, "c";r=1;t=9"#);
+    let policy = ("ratelimit-policy", r#""a";q=9;w=60"#);
+    let wait = |more: &[_]| read(&[&reset[..], more].concat()).wait();
+    assert_eq!(wait(&[]), secs(60));
+    assert_eq!(wait(&[policy]), secs(60), "it tells what there can be, not what there is");
+    assert_eq!(wait(&[policy, item]), secs(5));
+    assert_eq!(wait(&[item, ("retry-after", "1")]), secs(1));
+    assert_eq!(wait(&[item, ("retry-after", "0")]), None);
+}
+
 /// What our own headers say of a key is what the limiter said.
 async fn is_read_back<A>(algorithm: impl Fn(u64, Duration) -> A)
 where
