@@ -13,7 +13,7 @@ use std::{
 use axum::body::Body;
 use http::{Request, Response, StatusCode};
 use ratelimit_algorithms::{
-    AsyncLimiter, Backend, BackendError, ErrorKind, FixedWindow, Policies, Tier, Tiers,
+    AsyncLimiter, Backend, BackendError, ErrorKind, FixedWindow, Micros, Policies, Tier, Tiers,
 };
 use ratelimit_backend::{Names, Reply};
 use ratelimit_core::{Action, Batch};
@@ -155,6 +155,21 @@ async fn where_nothing_can_be_awaited_in_a_drop_the_reservation_stays() {
     running.abort();
     assert!(running.await.is_err_and(|error| error.is_cancelled()));
     assert_eq!(left(&limiter).await, 40);
+}
+
+// FAULTS 131.
+#[tokio::test]
+async fn a_reservation_that_nobody_settles_goes_with_its_window() {
+    let (store, clock) = store();
+    let limiter = tokens(Far(store));
+    let endless = service_fn(|_: Request<Body>| pending::<Answer>());
+    let running = tokio::spawn(reserving(&limiter).layer(endless).oneshot(request()));
+    while left(&limiter).await == 100 {
+        tokio::task::yield_now().await;
+    }
+    running.abort();
+    clock.advance(Micros::from_secs(3_600));
+    assert_eq!(left(&limiter).await, 100);
 }
 
 /// Asks the service within three times, and passes on what it says last.
