@@ -24,6 +24,10 @@ pub enum OutgoingError<E> {
     /// The limiter had no permit in time, or made no decision.
     #[error(transparent)]
     Wait(WaitError),
+    /// The queue of a [paced](crate::OutgoingLayer::paced) limiter is too long, or it made no
+    /// decision.
+    #[error(transparent)]
+    Pace(AcquireError),
     /// The client within failed.
     #[error(transparent)]
     Service(E),
@@ -36,6 +40,7 @@ impl<E> OutgoingError<E> {
         match self {
             Self::Held { retry_after } => Some(*retry_after),
             Self::Wait(error) => error.retry_after().map(Duration::from),
+            Self::Pace(error) => error.retry_after().map(Duration::from),
             Self::Key(_) | Self::Service(_) => None,
         }
     }
@@ -55,10 +60,6 @@ impl<E> From<WaitError> for OutgoingError<E> {
 
 impl<E> From<AcquireError> for OutgoingError<E> {
     fn from(error: AcquireError) -> Self {
-        match error {
-            AcquireError::Denied(decision) => Self::Wait(WaitError::Denied(decision)),
-            AcquireError::Failed(error) => Self::Wait(WaitError::Failed(error)),
-            error => Self::Key(KeyError::Failed(error.into())),
-        }
+        Self::Pace(error)
     }
 }

@@ -12,10 +12,12 @@ use std::{
 
 use http::{Request, Response, response::Builder};
 use ratelimit_algorithms::{
-    AsyncLimiter, Clock, LeakyBucket, ManualClock, Micros, Timer, TokenBucket, WaitError,
+    AcquireError, AsyncLimiter, Clock, LeakyBucket, ManualClock, Micros, Timer, TokenBucket,
+    WaitError,
 };
 use ratelimit_http::{
-    KeyError, KeyFn, Outgoing, OutgoingError, OutgoingLayer, RequestKey, TargetHost,
+    HeaderFormat, KeyError, KeyFn, Outgoing, OutgoingError, OutgoingLayer, RateLimitLayer,
+    RequestKey, TargetHost,
 };
 use tower::{Layer, Service, ServiceExt, service_fn};
 
@@ -150,6 +152,24 @@ async fn a_server_that_asks_to_wait_is_obeyed() {
 }
 
 #[tokio::test]
+async fn a_client_of_ours_is_never_denied_by_a_server_of_ours() {
+    for formats in [[HeaderFormat::XRateLimit], [HeaderFormat::Draft6], [HeaderFormat::Draft10]] {
+        let (store, clock) = store();
+        let timer = Leap { clock, start: Instant::now(), stands: Arc::default() };
+        let per = |name, rate: TokenBucket| AsyncLimiter::new(store.clone(), name, rate);
+        let strict = per("strict", TokenBucket::per_minute(6).burst(3)).expect("numbers are fine");
+        let server = RateLimitLayer::new(strict, "all").headers(formats).layer(server([]));
+        let loose = per("loose", TokenBucket::per_second(1_000)).expect("numbers are fine");
+        let client = OutgoingLayer::with_timer(loose, "all", timer.clone()).layer(server);
+        for _ in 0..20 {
+            let response = client.clone().oneshot(to("/")).await.expect("its turn comes");
+            assert_eq!(response.status(), 200, "{formats:?}");
+        }
+        assert!(Duration::from_secs(17 * 10) <= timer.passed());
+    }
+}
+
+#[tokio::test]
 async fn who_would_wait_for_too_long_fails_at_once() {
     let busy = Response::builder().status(503).header("retry-after", "3600");
     let (layer, timer) = layer("all", 1);
@@ -179,6 +199,12 @@ async fn requests_can_be_evenly_spaced() {
         assert_eq!(status(&client, "/").await, 200);
         assert_eq!(timer.passed(), Duration::from_millis(100 * tenth));
     }
+    timer.stands.store(true, Ordering::Relaxed);
+    let mut waiting: Vec<_> = (0..50).map(|_| Box::pin(client.clone().oneshot(to("/")))).collect();
+    assert!(waiting.iter_mut().all(|request| poll(request).is_pending()));
+    let late = client.oneshot(to("/")).await.expect_err("the queue is full");
+    assert!(matches!(late, OutgoingError::Pace(AcquireError::Denied(_))));
+    assert_eq!(late.retry_after(), Some(Duration::from_millis(100)));
 }
 
 #[tokio::test]
