@@ -29,11 +29,11 @@
 //!
 //! # What is counted
 //!
-//! Every request that reaches the layer and is not [skipped](RateLimitLayer::skip), once, by its head alone; the body is not read. So a
-//! `HEAD` costs what a `GET` does, a WebSocket is charged when it is opened and never again, and a
-//! preflight `OPTIONS` is charged unless a CORS layer outside of this one answers it. With axum,
-//! `Router::layer` also covers requests that match no route, and `Router::route_layer` does not.
-//! Who is denied is not asked for the body it has announced (`Expect: 100-continue`), and a request
+//! Every request that reaches the layer and is not [skipped](RateLimitLayer::skip), once, by its
+//! head alone; the body is not read. So a `HEAD` costs what a `GET` does, a WebSocket is charged
+//! when it is opened and never again, and a preflight `OPTIONS` is charged unless a CORS layer
+//! outside of this one answers it. With axum, `Router::layer` also covers requests that match no
+//! route, and `Router::route_layer` does not. Who is denied is not asked for the body it has announced (`Expect: 100-continue`), and a request
 //! whose connection ends before its response, by a `GOAWAY` or otherwise, stays charged.
 //!
 //! A cost that is known afterwards only is reserved before and
@@ -55,7 +55,9 @@
 //! `X-RateLimit-Reset` (seconds from now, rounded up), or what [`RateLimitLayer::headers`] asks for.
 //! Where the response has these already, from the application or another layer, the set with the
 //! fewest remaining stands, and of two alike the one that resets later: never two sets. The lists
-//! of draft 10 get one more item, unless they have one of the same name. Nothing that is sent holds a key, a digest or an error's text.
+//! of draft 10 get one more item, unless they have one of the same name. Nothing that is sent holds
+//! a key or an error's text, nor a digest, but where
+//! [`partition_keys`](RateLimitLayer::partition_keys) asks for one.
 //!
 //! # What is not limited
 //!
