@@ -33,8 +33,9 @@
 //! head alone; the body is not read. So a `HEAD` costs what a `GET` does, a WebSocket is charged
 //! when it is opened and never again, and a preflight `OPTIONS` is charged unless a CORS layer
 //! outside of this one answers it. With axum, `Router::layer` also covers requests that match no
-//! route, and `Router::route_layer` does not. Who is denied is not asked for the body it has announced (`Expect: 100-continue`), and a request
-//! whose connection ends before its response, by a `GOAWAY` or otherwise, stays charged.
+//! route, and `Router::route_layer` does not. Who is denied is not asked for the body it has
+//! announced (`Expect: 100-continue`), and a request whose connection ends before its response, by
+//! a `GOAWAY` or otherwise, stays charged.
 //!
 //! A cost that is known afterwards only is reserved before and
 //! [settled](RateLimitLayer::settle_by) by the response.
