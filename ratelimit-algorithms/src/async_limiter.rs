@@ -7,7 +7,7 @@ use ratelimit_core::{
     Action, Algorithm, Batch, Check, ConfigError, Decision, Decisions, Key, Micros, Policy,
 };
 
-use crate::{Error, Policies, line::Lines};
+use crate::{Error, InTier, Policies, Tier, line::Lines};
 
 /// Checks keys against a policy, on any store. Clones are the same limiter.
 #[derive(Clone, Debug)]
@@ -186,8 +186,34 @@ impl<B: Backend, P: Policies> AsyncLimiter<B, P> {
     }
 }
 
+impl<B: Clone> AsyncLimiter<B, InTier> {
+    /// This limiter, for a key that is in `tier`, whatever says so: a request, a session.
+    ///
+    /// ```
+    /// use ratelimit_algorithms::{AsyncLimiter, Tier, Tiers, TokenBucket};
+    /// use ratelimit_memory::Memory;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let tiers = Tiers::new("api", TokenBucket::per_second(10))?;
+    /// let pro = tiers.add("pro", TokenBucket::per_second(100))?;
+    /// let limiter = AsyncLimiter::with_policies(Memory::new(), tiers.only(Tier::DEFAULT))?;
+    /// assert_eq!(limiter.check("user:42").await?.limit, 10);
+    /// assert_eq!(limiter.in_tier(pro).check("user:42").await?.limit, 100);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn in_tier(&self, tier: Tier) -> Self {
+        let (backend, shared) = (self.backend.clone(), Arc::clone(&self.shared));
+        Self { backend, policies: self.policies.but(tier), shared }
+    }
+}
+
 impl<B, P> AsyncLimiter<B, P> {
-    pub(crate) const fn backend(&self) -> &B {
+    /// The store that the limiter is on.
+    #[must_use]
+    pub const fn backend(&self) -> &B {
         &self.backend
     }
 

@@ -73,6 +73,7 @@ mod limits;
 mod paved;
 mod permit;
 mod permits;
+mod question;
 
 mod live;
 mod policies;
@@ -110,7 +111,8 @@ pub use crate::{
     permit::{AcquireError, Permit},
     permits::Permits,
     policies::{Policies, Visit},
-    tiers::{Tier, TierBy, Tiers},
+    question::Question,
+    tiers::{InTier, Tier, TierBy, Tiers},
     timer::Timer,
     wait::WaitError,
 };

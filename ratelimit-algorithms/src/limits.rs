@@ -1,11 +1,11 @@
 //! Several limits at once: all of them admit and are charged, or none is.
 
-use std::{borrow::Cow, fmt};
+use std::fmt;
 
 use ratelimit_backend::{Backend, BackendError, ErrorKind, SyncBackend};
 use ratelimit_core::{Action, Batch, Check, Decision, Decisions, Micros, Policy};
 
-use crate::{AsyncLimiter, Error, Limiter, Policies, async_limiter::question};
+use crate::{AsyncLimiter, Error, Limiter, Policies, Question};
 
 /// Limits to be asked together, each with a key and a cost of its own.
 ///
@@ -14,16 +14,7 @@ use crate::{AsyncLimiter, Error, Limiter, Policies, async_limiter::question};
 /// that it had when it was named here.
 #[must_use = "limits do nothing unless they are checked"]
 pub struct Limits<'a, L: Limit> {
-    pub(crate) asked: Vec<Asked<'a, L::Backend>>,
-}
-
-/// One limit's part in the question, and the store that it is on.
-pub(crate) struct Asked<'a, B> {
-    pub(crate) backend: &'a B,
-    pub(crate) policies: &'a dyn Policies,
-    policy: Cow<'a, Policy>,
-    pub(crate) key: &'a [u8],
-    pub(crate) cost: u64,
+    pub(crate) asked: Vec<Question<'a, L::Backend>>,
 }
 
 /// A limiter, whatever its policies: a [`Limiter`] or an [`AsyncLimiter`].
@@ -90,15 +81,24 @@ impl<'a, L: Limit> Limits<'a, L> {
 
     /// One more limit.
     pub fn and(
-        mut self,
+        self,
         limiter: &'a impl Limit<Kind = L, Backend = L::Backend>,
         key: &'a (impl AsRef<[u8]> + ?Sized),
         cost: u64,
     ) -> Self {
-        let (limiter, key) = (limiter.limiter(), key.as_ref());
-        let (backend, policies) = (limiter.backend(), limiter.policies());
-        self.asked.push(Asked { backend, policies, policy: limiter.policy(key), key, cost });
+        self.and_question(limiter.limiter().question(key, cost))
+    }
+
+    /// One more limit, by a question to it that was made already.
+    pub fn and_question(mut self, question: Question<'a, L::Backend>) -> Self {
+        self.asked.push(question);
         self
+    }
+}
+
+impl<'a, B: Backend> From<Question<'a, B>> for Limits<'a, AsyncLimiter<B>> {
+    fn from(first: Question<'a, B>) -> Self {
+        Self { asked: vec![first] }
     }
 }
 
@@ -230,13 +230,13 @@ pub(crate) struct Merged<'a> {
 }
 
 impl<'a> Merged<'a> {
-    pub(crate) fn new<B: Backend>(asked: &'a [Asked<'_, B>]) -> Result<Self, Error> {
+    pub(crate) fn new<B: Backend>(asked: &'a [Question<'_, B>]) -> Result<Self, Error> {
         let mut merged = Self { checks: Vec::new(), positions: Vec::new() };
-        for Asked { backend, policy, key, cost, .. } in asked {
-            if !backend.names().is(asked[0].backend.names()) {
+        for question in asked {
+            if !question.backend.names().is(asked[0].backend.names()) {
                 return Err(Error::DifferentStores);
             }
-            merged.add(question(policy, key, *cost)?)?;
+            merged.add(question.as_check()?)?;
         }
         Ok(merged)
     }

@@ -278,7 +278,7 @@ pub(crate) fn settlement(
     }
 }
 
-fn permit<'a, L: Limit>(
+pub(crate) fn permit<'a, L: Limit>(
     limiter: &'a L,
     policy: Cow<'a, Policy>,
     key: &'a [u8],

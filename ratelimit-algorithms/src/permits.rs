@@ -6,10 +6,8 @@ use ratelimit_backend::{Backend, SyncBackend};
 use ratelimit_core::{Action, Batch, Check, Policy, Receipt};
 
 use crate::{
-    AcquireError, Answer, AsyncLimiter, Error, Limit, Limiter, Limits,
-    async_limiter::question,
-    limits::{Asked, Merged},
-    permit::settlement,
+    AcquireError, Answer, AsyncLimiter, Error, Limit, Limiter, Limits, Question,
+    async_limiter::question, limits::Merged, permit::settlement,
 };
 
 /// Permits of several limits that were charged as one, as a value to hold while the work is done.
@@ -37,7 +35,7 @@ use crate::{
 /// ```
 #[must_use = "permits that are dropped stay spent"]
 pub struct Permits<'a, L: Limit> {
-    asked: Vec<Asked<'a, L::Backend>>,
+    asked: Vec<Question<'a, L::Backend>>,
     answer: Answer,
     refunds_on_drop: bool,
 }

@@ -154,6 +154,26 @@ impl Tiers {
         TierBy { tiers: self.clone(), choose }
     }
 
+    /// These tiers, where every key is in `tier`: for what is known to be of one, and for an
+    /// [`AsyncLimiter`](crate::AsyncLimiter) that is told of each key
+    /// [which one it is in](crate::AsyncLimiter::in_tier).
+    pub fn only(&self, tier: Tier) -> InTier {
+        InTier { tiers: self.clone(), tier }
+    }
+
+    fn policy(&self, Tier(index): Tier) -> Cow<'static, Policy> {
+        let policies = self.0.policies.load();
+        Cow::Owned(policies.get(index).unwrap_or(&policies[Tier::DEFAULT.0]).clone())
+    }
+
+    fn claim(&self, names: &Names) -> Result<Claim, ConfigError> {
+        names.claim_for(self.0.first.name(), &self.0)
+    }
+
+    fn try_each(&self, visit: &mut Visit<'_>) -> Result<(), ConfigError> {
+        self.0.policies.load().iter().try_for_each(visit)
+    }
+
     /// A poisoned lock is as good as any: nothing is ever half changed.
     fn names(&self) -> MutexGuard<'_, HashMap<Box<str>, Tier>> {
         self.0.names.lock().unwrap_or_else(PoisonError::into_inner)
@@ -176,22 +196,52 @@ impl<F: Fn(&[u8]) -> Tier + Send + Sync> Policies for TierBy<F> {
     }
 
     fn policy(&self, key: &[u8]) -> Cow<'_, Policy> {
-        let Tier(index) = (self.choose)(key);
-        let policies = self.tiers.0.policies.load();
-        Cow::Owned(policies.get(index).unwrap_or(&policies[Tier::DEFAULT.0]).clone())
+        self.tiers.policy((self.choose)(key))
     }
 
     fn claim(&self, names: &Names) -> Result<Claim, ConfigError> {
-        names.claim_for(self.name(), &self.tiers.0)
+        self.tiers.claim(names)
     }
 
     fn try_each(&self, visit: &mut Visit<'_>) -> Result<(), ConfigError> {
-        self.tiers.0.policies.load().iter().try_for_each(visit)
+        self.tiers.try_each(visit)
     }
 }
 
 impl<F> fmt::Debug for TierBy<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("TierBy").field(&self.tiers).finish()
+    }
+}
+
+/// [`Tiers`], where every key is in the same one; made by [`Tiers::only`].
+#[must_use = "tiers do nothing unless keys are checked against them"]
+#[derive(Clone, Debug)]
+pub struct InTier {
+    tiers: Tiers,
+    tier: Tier,
+}
+
+impl InTier {
+    pub(crate) fn but(&self, tier: Tier) -> Self {
+        self.tiers.only(tier)
+    }
+}
+
+impl Policies for InTier {
+    fn name(&self) -> &str {
+        self.tiers.0.first.name()
+    }
+
+    fn policy(&self, _: &[u8]) -> Cow<'_, Policy> {
+        self.tiers.policy(self.tier)
+    }
+
+    fn claim(&self, names: &Names) -> Result<Claim, ConfigError> {
+        self.tiers.claim(names)
+    }
+
+    fn try_each(&self, visit: &mut Visit<'_>) -> Result<(), ConfigError> {
+        self.tiers.try_each(visit)
     }
 }

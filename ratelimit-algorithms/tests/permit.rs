@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, time::Duration};
 
 use ratelimit_algorithms::{
-    AcquireError, AsyncLimiter, FixedWindow, Limiter, Live, ManualClock, Micros, Timestamp,
+    AcquireError, AsyncLimiter, FixedWindow, Limiter, Limits, Live, ManualClock, Micros, Timestamp,
     TokenBucket,
 };
 use ratelimit_memory::Memory;
@@ -145,4 +145,24 @@ fn a_permit_shows_no_key() {
     let limiter = Limiter::new(store().0, "api", FixedWindow::per_hour(1)).unwrap();
     let permit = limiter.acquire("canary").unwrap();
     assert!(!format!("{permit:?}").contains("canary"));
+}
+
+#[tokio::test]
+async fn one_of_several_charges_can_be_settled_like_any_other() {
+    let store = store().0;
+    let tokens = AsyncLimiter::new(store.clone(), "tokens", FixedWindow::per_hour(100)).unwrap();
+    let calls = AsyncLimiter::new(store, "calls", FixedWindow::per_hour(10)).unwrap();
+    let question = tokens.question("a", 60);
+    let policy = question.policy().clone();
+    let asked = Limits::from(question).and(&calls, "a", 1);
+
+    let answer = asked.check().await.unwrap();
+    let permit = tokens.permit(&policy, "a", 60, answer.each()[0]).unwrap();
+    permit.settle(20).await.unwrap();
+    assert_eq!(tokens.peek("a").await.unwrap().remaining, 80);
+    assert_eq!(calls.peek("a").await.unwrap().remaining, 9);
+
+    let denied = tokens.question("a", 81).check().await.unwrap();
+    let nothing = tokens.permit(&policy, "a", 81, denied);
+    assert!(matches!(nothing, Err(AcquireError::Denied(decision)) if decision == denied));
 }

@@ -2,7 +2,7 @@
 
 use http::request::Parts;
 
-use crate::{KeyError, RequestKey};
+use crate::{KeyError, RequestKey, Warning};
 
 /// Finds the key that a request counts against.
 ///
@@ -11,7 +11,8 @@ use crate::{KeyError, RequestKey};
 ///
 /// It runs on every request, before anything else is known about it: it should be quick, and
 /// should not believe what a client can make up at will. Whoever sends a new key with each request
-/// has a new budget with each.
+/// has a new budget with each. One that has to wait for an answer is an
+/// [`AsyncKeyFn`](crate::AsyncKeyFn).
 ///
 /// ```
 /// use http::request::Parts;
@@ -40,6 +41,12 @@ pub trait KeyFn: Send + Sync {
     ///
     /// If there is none; the request is then answered with the error's status.
     fn key(&self, request: &Parts) -> Result<RequestKey, KeyError>;
+
+    /// Tells `warn` what looks wrong about how keys are found, also in the light of this request.
+    /// A layer asks this about its first requests.
+    fn inspect(&self, request: &Parts, warn: &mut dyn FnMut(Warning)) {
+        let _ = (request, warn);
+    }
 
     /// This key; `fallback`'s where the client names none ([`KeyError::Missing`]).
     ///
@@ -92,6 +99,11 @@ impl<A: KeyFn, B: KeyFn> KeyFn for Or<A, B> {
             known => known,
         }
     }
+
+    fn inspect(&self, request: &Parts, warn: &mut dyn FnMut(Warning)) {
+        self.first.inspect(request, warn);
+        self.fallback.inspect(request, warn);
+    }
 }
 
 /// Two keys as one; made by [`KeyFn::and`].
@@ -104,5 +116,10 @@ pub struct And<A, B> {
 impl<A: KeyFn, B: KeyFn> KeyFn for And<A, B> {
     fn key(&self, request: &Parts) -> Result<RequestKey, KeyError> {
         Ok(self.first.key(request)?.and(self.other.key(request)?))
+    }
+
+    fn inspect(&self, request: &Parts, warn: &mut dyn FnMut(Warning)) {
+        self.first.inspect(request, warn);
+        self.other.inspect(request, warn);
     }
 }

@@ -29,10 +29,16 @@
 //!
 //! # What is counted
 //!
-//! Every request that reaches the layer and is not [skipped](RateLimitLayer::skip), once, by its head alone; the body is not read. So a
-//! `HEAD` costs what a `GET` does, a WebSocket is charged when it is opened and never again, and a
-//! preflight `OPTIONS` is charged unless a CORS layer outside of this one answers it. With axum,
-//! `Router::layer` also covers requests that match no route, and `Router::route_layer` does not.
+//! Every request that reaches the layer and is not [skipped](RateLimitLayer::skip), once, by its
+//! head alone; the body is not read. So a `HEAD` costs what a `GET` does, a WebSocket is charged
+//! when it is opened and never again, and a preflight `OPTIONS` is charged unless a CORS layer
+//! outside of this one answers it. With axum, `Router::layer` also covers requests that match no
+//! route, and `Router::route_layer` does not. Who is denied is not asked for the body it has
+//! announced (`Expect: 100-continue`), and a request whose connection ends before its response, by
+//! a `GOAWAY` or otherwise, stays charged.
+//!
+//! A cost that is known afterwards only is reserved before and
+//! [settled](RateLimitLayer::settle_by) by the response.
 //!
 //! # What is answered
 //!
@@ -42,6 +48,7 @@
 //! | a cost beyond the limit | 429 | the same | none: no wait would help |
 //! | a bad key, any other bad cost | 400 | `{"error":"bad request"}` | none |
 //! | no peer, a key function that failed | 500 | `{"error":"internal server error"}` | none |
+//! | a key function that took too long | 503 | `{"error":"service unavailable"}` | 1 |
 //! | a store that did not answer | 503 | `{"error":"service unavailable"}` | 1 |
 //!
 //! [`RateLimitLayer::problem_details`] and [`RateLimitLayer::respond_with`] change status and body.
@@ -49,23 +56,46 @@
 //! `X-RateLimit-Reset` (seconds from now, rounded up), or what [`RateLimitLayer::headers`] asks for.
 //! Where the response has these already, from the application or another layer, the set with the
 //! fewest remaining stands, and of two alike the one that resets later: never two sets. The lists
-//! of draft 10 get one more item, unless they have one of the same name. Nothing that is sent holds a key, a digest or an error's text.
+//! of draft 10 get one more item, unless they have one of the same name. Nothing that is sent holds
+//! a key or an error's text, nor a digest, but where
+//! [`partition_keys`](RateLimitLayer::partition_keys) asks for one.
+//!
+//! # What is not limited
+//!
+//! What a [`skip`](RateLimitLayer::skip) picks, and the networks of
+//! [`skip_networks`](RateLimitLayer::skip_networks). A limit that is only watched, and one that is
+//! enforced for some, are matters of the store: `Shadow` of `ratelimit-resilience`, around it.
+//!
+//! # Of outgoing requests
+//!
+//! An [`OutgoingLayer`] is for a client: its requests wait for their turn, and as long as servers
+//! ask them to. What servers say is [`Advice`], which is read from any form of these headers.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod layer;
 mod service;
 
+mod answer;
+mod asked;
 #[cfg(feature = "grpc")]
 mod grpc;
+mod inspect;
+mod judge;
 mod problem;
 mod rejection;
 mod rule;
+mod settle;
+mod warning;
 
 mod body;
 mod future;
 mod headers;
 
+mod advice;
+mod outgoing;
+
 mod api_key;
+mod async_key;
 mod client_ip;
 mod error;
 mod key;
@@ -74,19 +104,24 @@ mod parts;
 mod peer;
 
 pub use crate::{
+    advice::{Advice, AdvisedLimit},
     api_key::ApiKey,
+    async_key::{AsyncKeyFn, Awaited, Finding},
     body::ResponseBody,
     client_ip::{ClientIp, ClientIpBuilder, ClientIpError},
     error::KeyError,
     future::ResponseFuture,
-    headers::HeaderFormat,
+    headers::{HeaderFormat, QuotaUnit},
     key::RequestKey,
     key_fn::{And, KeyFn, Or},
     layer::RateLimitLayer,
-    parts::{Extension, MethodName},
+    outgoing::{Outgoing, OutgoingError, OutgoingLayer},
+    parts::{Extension, MethodName, TargetHost},
     peer::{Peer, PeerAddr, UnixSocket},
     rejection::Rejection,
     service::RateLimit,
+    settle::cost_header,
+    warning::Warning,
 };
 
 #[cfg(feature = "axum")]

@@ -22,6 +22,23 @@ impl KeyFn for MethodName {
 const METHODS: [&str; 9] =
     ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
 
+/// The host that an outgoing request is for, with its port if that is said.
+///
+/// Of requests that come in a client would choose it, and so its own key.
+#[derive(Clone, Copy, Debug)]
+pub struct TargetHost;
+
+impl KeyFn for TargetHost {
+    fn key(&self, request: &Parts) -> Result<RequestKey, KeyError> {
+        let host = request.uri.host().ok_or(KeyError::Missing)?.to_ascii_lowercase();
+        let host = RequestKey::from(host);
+        Ok(match request.uri.port_u16() {
+            Some(port) => host.and(u64::from(port)),
+            None => host,
+        })
+    }
+}
+
 /// The route that axum has matched, as it was written (`/users/{id}`), whatever a client has put
 /// in its gaps.
 ///

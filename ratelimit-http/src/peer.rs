@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::{Extensions, request::Parts};
 
-use crate::{ClientIp, KeyError, KeyFn, RequestKey};
+use crate::{ClientIp, KeyError, KeyFn, RequestKey, Warning};
 
 /// Counts requests by the IP address at the other end of the connection: [`ClientIp::peer`].
 ///
@@ -21,6 +21,10 @@ pub struct PeerAddr;
 impl KeyFn for PeerAddr {
     fn key(&self, request: &Parts) -> Result<RequestKey, KeyError> {
         ClientIp::peer().key(request)
+    }
+
+    fn inspect(&self, request: &Parts, warn: &mut dyn FnMut(Warning)) {
+        ClientIp::peer().inspect(request, warn);
     }
 }
 

@@ -42,7 +42,7 @@ impl Rejection {
     pub fn retry_after_secs(&self) -> Option<u64> {
         match self {
             Self::Deny(decision) => Some(decision.retry_after().as_secs_ceil().max(1)),
-            Self::Check(Error::Backend(_)) => Some(1),
+            Self::Check(Error::Backend(_)) | Self::Key(KeyError::TimedOut) => Some(1),
             _ => None,
         }
     }

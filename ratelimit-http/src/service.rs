@@ -7,10 +7,10 @@ use std::{
 };
 
 use http::{Request, Response};
-use ratelimit_algorithms::Backend;
+use ratelimit_algorithms::{Backend, Policies, Policy};
 use tower_service::Service;
 
-use crate::{KeyFn, ResponseBody, ResponseFuture, rule::Rule};
+use crate::{AsyncKeyFn, ResponseBody, ResponseFuture, rule::Rule};
 
 /// A service behind a limiter; made by a [`RateLimitLayer`](crate::RateLimitLayer).
 ///
@@ -18,13 +18,13 @@ use crate::{KeyFn, ResponseBody, ResponseFuture, rule::Rule};
 /// That instance waits for the decision, with whatever it has reserved, and is dropped when the
 /// request is denied. Dropping the response future before there is a decision leaves one whole
 /// charge or none, none if it was never polled, and the inner service is not called.
-pub struct RateLimit<S, B, K> {
+pub struct RateLimit<S, B, K, P = Policy> {
     inner: S,
-    rule: Arc<Rule<B, K>>,
+    rule: Arc<Rule<B, K, P>>,
 }
 
-impl<S, B, K> RateLimit<S, B, K> {
-    pub(crate) const fn new(inner: S, rule: Arc<Rule<B, K>>) -> Self {
+impl<S, B, K, P> RateLimit<S, B, K, P> {
+    pub(crate) const fn new(inner: S, rule: Arc<Rule<B, K, P>>) -> Self {
         Self { inner, rule }
     }
 
@@ -47,15 +47,16 @@ impl<S, B, K> RateLimit<S, B, K> {
     }
 }
 
-impl<S, B, K, Body, Inner> Service<Request<Body>> for RateLimit<S, B, K>
+impl<S, B, K, P, Body, Inner> Service<Request<Body>> for RateLimit<S, B, K, P>
 where
     S: Service<Request<Body>, Response = Response<Inner>> + Clone,
-    B: Backend + 'static,
-    K: KeyFn + 'static,
+    B: Backend + Clone + 'static,
+    K: AsyncKeyFn + 'static,
+    P: Policies + Clone + 'static,
 {
     type Response = Response<ResponseBody<Inner>>;
     type Error = S::Error;
-    type Future = ResponseFuture<S, B, K, Body>;
+    type Future = ResponseFuture<S, B, K, Body, P>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
@@ -68,13 +69,13 @@ where
     }
 }
 
-impl<S: Clone, B, K> Clone for RateLimit<S, B, K> {
+impl<S: Clone, B, K, P> Clone for RateLimit<S, B, K, P> {
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone(), rule: Arc::clone(&self.rule) }
     }
 }
 
-impl<S: fmt::Debug, B: Backend, K> fmt::Debug for RateLimit<S, B, K> {
+impl<S: fmt::Debug, B: Backend, K, P: Policies> fmt::Debug for RateLimit<S, B, K, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { inner, rule } = self;
         f.debug_struct("RateLimit").field("inner", inner).field("rule", rule).finish()

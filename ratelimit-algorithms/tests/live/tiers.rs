@@ -7,7 +7,8 @@ use std::{
 };
 
 use ratelimit_algorithms::{
-    Algorithm, CarryOver, ConfigError, FixedWindow, Limiter, Policies, Tier, Tiers, TokenBucket,
+    Algorithm, AsyncLimiter, CarryOver, ConfigError, FixedWindow, Limiter, Policies, Tier, Tiers,
+    TokenBucket,
 };
 
 use crate::{Outcome, store};
@@ -50,6 +51,19 @@ fn a_share_is_kept_where_the_carry_over_says_so() -> Outcome {
     assert!(limiter.check_n("key", 7)?.is_allowed());
     table.write().unwrap().insert(b"key".to_vec(), pro);
     assert_eq!(limiter.peek("key")?.remaining, 30);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_key_can_be_told_its_tier_with_each_check() -> Outcome {
+    let tiers = Tiers::new("api", FixedWindow::per_day(10))?;
+    let pro = tiers.add("pro", FixedWindow::per_day(100))?;
+    let limiter = AsyncLimiter::with_policies(store().0, tiers.only(Tier::DEFAULT))?;
+    assert_eq!(limiter.check_n("key", 7).await?.remaining, 3);
+    assert_eq!(limiter.in_tier(pro).check_n("key", 13).await?.remaining, 80);
+    tiers.update(pro, FixedWindow::per_day(50))?;
+    assert_eq!(limiter.in_tier(pro).peek("key").await?.remaining, 30);
+    assert!(!limiter.check("key").await?.is_allowed());
     Ok(())
 }
 

@@ -76,6 +76,22 @@ impl ClientIpBuilder {
     }
 
     /// Counts IPv6 addresses as one that agree in this many bits, 32 to 128; 64 by default.
+    ///
+    /// Who has a /48 has 65 536 of the default's clients. A second limit stops that:
+    ///
+    /// ```
+    /// # use ratelimit_algorithms::{Limiter, TokenBucket};
+    /// # use ratelimit_http::{ClientIp, RateLimitLayer};
+    /// # use ratelimit_memory::Memory;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let store = Memory::new();
+    /// let client = Limiter::new(store.clone(), "client", TokenBucket::per_second(10))?;
+    /// let site = Limiter::new(store, "site", TokenBucket::per_second(100))?;
+    /// let layer = RateLimitLayer::new(client, ClientIp::peer())
+    ///     .also(site, ClientIp::builder().ipv6_prefix(48).build()?, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub const fn ipv6_prefix(mut self, bits: u8) -> Self {
         self.ipv6_prefix = Some(bits);
         self

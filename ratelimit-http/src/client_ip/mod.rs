@@ -8,6 +8,7 @@
 mod address;
 mod builder;
 mod forwarded;
+mod inspect;
 mod node;
 
 use std::net::IpAddr;
@@ -19,7 +20,7 @@ pub(crate) use self::builder::network;
 pub use self::builder::{ClientIpBuilder, ClientIpError};
 use self::{forwarded::RightSplit, node::Node};
 use crate::{
-    KeyError, KeyFn, RequestKey,
+    KeyError, KeyFn, RequestKey, Warning,
     peer::{Origin, origin},
 };
 
@@ -180,6 +181,10 @@ fn the_only(headers: &HeaderMap, name: &HeaderName) -> Option<Option<Node>> {
 impl KeyFn for ClientIp {
     fn key(&self, request: &Parts) -> Result<RequestKey, KeyError> {
         Ok(address::network(self.address(request)?, self.ipv6_prefix).into())
+    }
+
+    fn inspect(&self, request: &Parts, warn: &mut dyn FnMut(Warning)) {
+        inspect::inspect(self, &request.headers, warn);
     }
 }
 

@@ -6,15 +6,15 @@ use ratelimit_algorithms::Decision;
 use super::number;
 
 /// The names of the headers for limit, remaining and reset.
-pub(super) type Names = [HeaderName; 3];
+pub(crate) type Names = [HeaderName; 3];
 
-pub(super) const X_RATE_LIMIT: Names = [
+pub(crate) const X_RATE_LIMIT: Names = [
     HeaderName::from_static("x-ratelimit-limit"),
     HeaderName::from_static("x-ratelimit-remaining"),
     HeaderName::from_static("x-ratelimit-reset"),
 ];
 
-pub(super) const DRAFT_6: Names = [
+pub(crate) const DRAFT_6: Names = [
     HeaderName::from_static("ratelimit-limit"),
     HeaderName::from_static("ratelimit-remaining"),
     HeaderName::from_static("ratelimit-reset"),

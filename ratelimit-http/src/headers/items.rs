@@ -1,34 +1,45 @@
 //! `RateLimit-Policy` and `RateLimit` of draft 10: lists with an item for each policy.
 
+use std::sync::Arc;
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ratelimit_algorithms::{Algorithm, Decision, Detail, Fraction, Micros, Outcome, Policy};
 use ratelimit_core::{Action, Batch, Check, Key, Timestamp, apply};
 
-use super::NUMBER_MAX;
+use super::{NUMBER_MAX, QuotaUnit};
 
-const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+pub(crate) const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+pub(crate) const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
 /// What is said of one policy.
 #[derive(Clone, Debug)]
 pub(super) struct Items {
     /// The name as a string of RFC 9651. Of its characters none needs an escape.
-    name: Box<str>,
+    name: Arc<str>,
     policy: HeaderValue,
 }
 
 impl Items {
-    pub(super) fn new(policy: &Policy) -> Self {
+    pub(super) fn new(policy: &Policy, unit: Option<QuotaUnit>) -> Self {
         let name = format!("\"{}\"", policy.name());
         let mut item = format!("{name};q={}", policy.limit().min(NUMBER_MAX));
         if let Some(window) = window(policy).filter(|window| Micros::from_secs(1) <= *window) {
             item.push_str(&format!(";w={}", window.as_secs_ceil()));
         }
+        if let Some(unit) = unit {
+            item.push_str(&format!(";qu=\"{}\"", unit.name()));
+        }
         Self { name: name.into(), policy: header(&item) }
     }
 
-    /// Adds an item to each list, unless it tells of a policy of this name already.
-    pub(super) fn mark(&self, headers: &mut HeaderMap, decision: &Decision) {
+    /// Adds an item to each list, about whoever is called `partition` (in base64), unless it tells
+    /// of a policy of this name already.
+    pub(super) fn mark(
+        &self,
+        headers: &mut HeaderMap,
+        decision: &Decision,
+        partition: Option<&str>,
+    ) {
         if headers.get_all(&LIMIT).iter().any(|line| self.is_in(line)) {
             return;
         }
@@ -37,7 +48,13 @@ impl Items {
         if !until_more.is_zero() {
             item.push_str(&format!(";t={}", until_more.as_secs_ceil().min(NUMBER_MAX)));
         }
-        headers.append(POLICY, self.policy.clone());
+        let mut policy = self.policy.clone();
+        if let Some(partition) = partition {
+            let partition = format!(";pk=:{partition}:");
+            policy = header(&[policy.to_str().unwrap_or_default(), &partition].concat());
+            item.push_str(&partition);
+        }
+        headers.append(POLICY, policy);
         headers.append(LIMIT, header(&item));
     }
 

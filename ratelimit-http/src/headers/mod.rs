@@ -1,7 +1,9 @@
 //! What a response tells of the limit: one file for each form that there is.
 
-mod budget;
-mod items;
+pub(crate) mod budget;
+pub(crate) mod items;
+mod known;
+mod partition;
 
 use http::{
     HeaderMap, HeaderValue,
@@ -9,8 +11,8 @@ use http::{
 };
 use ratelimit_algorithms::Policy;
 
-use self::items::Items;
-use crate::rule::Standing;
+use self::{known::Known, partition::Partitions};
+use crate::{RequestKey, judge::Standing};
 
 /// The headers that tell of a limit.
 ///
@@ -31,22 +33,68 @@ pub enum HeaderFormat {
     Draft10,
 }
 
+/// What the permits of a limit are, as draft 10 tells clients.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum QuotaUnit {
+    /// Requests, as where nothing is said.
+    Requests,
+    /// Bytes of what is sent and received.
+    ContentBytes,
+    /// Requests that are worked on at a time.
+    ConcurrentRequests,
+}
+
+impl QuotaUnit {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::ContentBytes => "content-bytes",
+            Self::ConcurrentRequests => "concurrent-requests",
+        }
+    }
+}
+
 /// The forms that a layer uses, and what they say of its policy every time.
 #[derive(Clone, Debug)]
 pub(crate) struct Headers {
     formats: Vec<HeaderFormat>,
     /// In the order of the limits.
-    items: Vec<Items>,
+    items: Vec<Known>,
+    /// By which draft 10 tells clients apart, if it does.
+    partitions: Option<Partitions>,
 }
 
 impl Headers {
     pub(crate) fn new(policy: &Policy) -> Self {
-        Self { formats: vec![HeaderFormat::XRateLimit], items: vec![Items::new(policy)] }
+        let (formats, items) = (vec![HeaderFormat::XRateLimit], vec![Known::new(policy)]);
+        Self { formats, items, partitions: None }
     }
 
     /// One more policy.
     pub(crate) fn add(&mut self, policy: &Policy) {
-        self.items.push(Items::new(policy));
+        self.items.push(Known::new(policy));
+    }
+
+    /// Says what the limit that came last counts.
+    pub(crate) fn count(&mut self, unit: QuotaUnit) {
+        if let Some(last) = self.items.last_mut() {
+            last.count(unit);
+        }
+    }
+
+    pub(crate) fn partition(&mut self, secret: &[u8]) {
+        self.partitions = Some(Partitions::new(secret));
+    }
+
+    /// What these keys, one of each limit, are called; nothing where that is not told.
+    pub(crate) fn called<'a>(&self, keys: impl Iterator<Item = &'a RequestKey>) -> Vec<String> {
+        match &self.partitions {
+            Some(partitions) if self.formats.contains(&HeaderFormat::Draft10) => {
+                keys.map(|key| partitions.name(key)).collect()
+            }
+            _ => Vec::new(),
+        }
     }
 
     pub(crate) fn set(&mut self, formats: impl IntoIterator<Item = HeaderFormat>) {
@@ -58,6 +106,14 @@ impl Headers {
         }
     }
 
+    /// Whether nothing else is to be said of these policies, one of each limit, than of those that
+    /// the limits had from the start.
+    pub(crate) fn know<'a>(&self, policies: impl IntoIterator<Item = &'a Policy>) -> bool {
+        let mut policies = self.items.iter().zip(policies);
+        !self.formats.contains(&HeaderFormat::Draft10)
+            || policies.all(|(known, policy)| known.is_about(policy))
+    }
+
     /// Says how the keys stand: of several, where there is room for one, that which bound.
     pub(crate) fn mark(&self, headers: &mut HeaderMap, standing: &Standing) {
         let bound = standing.bound();
@@ -65,12 +121,15 @@ impl Headers {
             match format {
                 HeaderFormat::XRateLimit => budget::mark(headers, budget::X_RATE_LIMIT, bound),
                 HeaderFormat::Draft6 => budget::mark(headers, budget::DRAFT_6, bound),
-                HeaderFormat::Draft10 => {
-                    for (items, decision) in self.items.iter().zip(&standing.each) {
-                        items.mark(headers, decision);
-                    }
-                }
+                HeaderFormat::Draft10 => self.mark_each(headers, standing),
             }
+        }
+    }
+
+    fn mark_each(&self, headers: &mut HeaderMap, standing: &Standing) {
+        for (limit, (known, decision)) in self.items.iter().zip(&standing.each).enumerate() {
+            let (policy, partition) = (standing.policy(limit), standing.partition(limit));
+            known.mark(headers, decision, policy, partition);
         }
     }
 }

@@ -8,7 +8,13 @@ use std::{
     },
 };
 
-use axum::{Router, body::Body, response::Response, routing::get};
+use axum::{
+    Router,
+    body::Body,
+    middleware::{self, Next},
+    response::Response,
+    routing::get,
+};
 use http::{Method, Request, StatusCode};
 use ratelimit_algorithms::Micros;
 use ratelimit_http::{ApiKey, PeerAddr, Rejection};
@@ -55,6 +61,45 @@ async fn a_denied_head_is_told_the_same_without_the_body() {
     assert_eq!(head.headers(), get.headers());
     assert_eq!(text(get).await, r#"{"error":"rate limit exceeded"}"#);
     assert_eq!(text(head).await, "");
+}
+
+// FAULTS 126.
+#[tokio::test]
+async fn every_method_is_charged_like_any_other() {
+    let hello = service_fn(async |_| Ok::<Response, Infallible>(Response::default()));
+    let service = per_minute(4, PeerAddr).layer(hello);
+    let send = async |method, uri: &str| {
+        let mut request = from("192.0.2.1:1");
+        *request.method_mut() = method;
+        *request.uri_mut() = uri.parse().expect("uri is valid");
+        service.clone().oneshot(request).await.expect("service is infallible").status()
+    };
+    assert_eq!(send(Method::OPTIONS, "/").await, 200, "a preflight, say");
+    assert_eq!(send(Method::OPTIONS, "*").await, 200);
+    assert_eq!(send(Method::CONNECT, "example.com:443").await, 200);
+    assert_eq!(send(Method::HEAD, "/").await, 200);
+    for (method, uri) in [(Method::OPTIONS, "/"), (Method::CONNECT, "example.com:443")] {
+        assert_eq!(send(method, uri).await, 429);
+    }
+}
+
+// FAULTS 126.
+#[tokio::test]
+async fn a_preflight_that_is_answered_outside_of_the_layer_is_not_charged() {
+    let cors = middleware::from_fn(async |request: Request<Body>, next: Next| {
+        if request.method() == Method::OPTIONS {
+            Response::default()
+        } else {
+            next.run(request).await
+        }
+    });
+    let app = app(per_minute(1, PeerAddr)).layer(cors);
+    for _ in 0..3 {
+        let mut preflight = from("192.0.2.1:1");
+        *preflight.method_mut() = Method::OPTIONS;
+        assert_eq!(status(&app, preflight).await, 200);
+    }
+    assert_eq!(status(&app, from("192.0.2.1:1")).await, 200);
 }
 
 // FAULTS 79.

@@ -1,9 +1,14 @@
 //! A store or a key function that fails is never mistaken for a client that asks too much.
 
+use axum::{Router, extract::Extension, routing::get};
 use http::request::Parts;
+use ratelimit_algorithms::{AsyncLimiter, Decision, FixedWindow};
 use ratelimit_http::{KeyError, Peer, PeerAddr, RateLimitLayer};
+use ratelimit_resilience::{Fallback, Local, OnFailure, Shadow};
 
-use crate::support::{Broken, app, budget, from, header, on, per_minute, send, status, text};
+use crate::support::{
+    Broken, app, budget, from, header, on, per_minute, send, status, store, text,
+};
 
 // FAULTS 120.
 #[tokio::test]
@@ -15,6 +20,40 @@ async fn a_store_that_fails_makes_the_service_unavailable() {
     assert_eq!(header(&response, "content-type"), Some("application/json"));
     assert_eq!(budget(&response), [None; 3]);
     assert_eq!(text(response).await, r#"{"error":"service unavailable"}"#);
+}
+
+// FAULTS 120.
+#[tokio::test]
+async fn a_store_that_fails_can_let_everybody_through_or_leave_it_to_a_local_limit() {
+    let marked = async |Extension(decision): Extension<Decision>| format!("{:?}", decision.source);
+    let app = |on_failure| {
+        let layer = RateLimitLayer::new(on(Fallback::new(Broken::default(), on_failure)), PeerAddr);
+        Router::new().route("/", get(marked)).layer(layer)
+    };
+    let open = app(OnFailure::Allow);
+    for _ in 0..3 {
+        let response = send(&open, from("192.0.2.1:1")).await;
+        assert_eq!(budget(&response), [Some("1"), Some("1"), Some("0")], "as of a key never seen");
+        assert_eq!(text(response).await, "Open");
+    }
+    let local = Local::new(store().0).with_limit("api", FixedWindow::per_minute(2));
+    let local = local.expect("numbers are fine");
+    let local = app(OnFailure::Local(local));
+    for _ in 0..2 {
+        assert_eq!(text(send(&local, from("192.0.2.1:1")).await).await, "Local");
+    }
+    assert_eq!(status(&local, from("192.0.2.1:1")).await, 429, "its own limit is spent");
+}
+
+#[tokio::test]
+async fn a_limit_that_is_only_watched_lets_through_and_tells_what_is_left() {
+    let limiter = AsyncLimiter::new(Shadow::new(store().0), "api", FixedWindow::per_minute(1));
+    let app = app(RateLimitLayer::new(limiter.expect("numbers are fine"), PeerAddr));
+    for _ in 0..3 {
+        let response = send(&app, from("192.0.2.1:1")).await;
+        assert_eq!(response.status(), 200);
+        assert_eq!(budget(&response)[1], Some("0"));
+    }
 }
 
 #[tokio::test]

@@ -1,13 +1,13 @@
 //! The forms in which a limit is told, read by somebody else's parser.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::{Router, http::HeaderMap, response::Response, routing::get};
 use ratelimit_algorithms::{
     Adaptive, Algorithm, ConfigError, FixedWindow, LeakyBucket, Limiter, Micros,
     SlidingWindowCounter, SlidingWindowLog, TokenBucket,
 };
-use ratelimit_http::{ApiKey, HeaderFormat, PeerAddr, RateLimitLayer};
+use ratelimit_http::{Advice, ApiKey, HeaderFormat, KeyFn, PeerAddr, QuotaUnit, RateLimitLayer};
 use serde_json::{Value, json};
 use sfv::{BareItem, Item, List, ListEntry, Parser};
 
@@ -223,4 +223,67 @@ async fn problem_details_tell_an_outage_from_a_violation() {
     let keyed = app(per_minute(1, ApiKey::bearer()).problem_details());
     let told = problem(send(&keyed, with_key("k1")).await).await;
     assert_eq!((&told["type"], &told["title"]), (&json!("about:blank"), &json!("Bad Request")));
+}
+
+#[tokio::test]
+async fn what_a_limit_counts_can_be_told() {
+    let (store, _) = store();
+    let per = |name| Limiter::new(store.clone(), name, FixedWindow::per_minute(9));
+    let layer = RateLimitLayer::new(per("bytes").expect("is valid"), PeerAddr)
+        .quota_unit(QuotaUnit::ContentBytes)
+        .also(per("calls").expect("is valid"), PeerAddr, 1)
+        .quota_unit(QuotaUnit::Requests)
+        .headers([HeaderFormat::Draft10]);
+    let response = send(&app(layer), from("192.0.2.1:1")).await;
+    let units = Advice::read(response.headers(), SystemTime::UNIX_EPOCH).limits;
+    let units: Vec<_> = units.into_iter().map(|limit| limit.unit).collect();
+    assert_eq!(units, [Some("content-bytes".to_owned()), Some("requests".to_owned())]);
+}
+
+/// What a client is called by each limit, where it is told so.
+fn called(response: &Response) -> Vec<Option<Vec<u8>>> {
+    let advice = Advice::read(response.headers(), SystemTime::UNIX_EPOCH);
+    advice.limits.into_iter().map(|limit| limit.partition_key).collect()
+}
+
+// FAULTS 132.
+#[tokio::test]
+async fn clients_are_told_apart_by_names_that_say_nothing_about_them() {
+    let secret = "0123456789abcdef";
+    let key = ApiKey::header("x-api-key").pepper(secret);
+    let named = |secret: &str| {
+        let layer = per_minute(1, key.clone()).headers([HeaderFormat::Draft10]);
+        app(layer.partition_keys(secret))
+    };
+    let limited = named(secret);
+    let first = called(&send(&limited, with_key("k1")).await);
+    let denied = send(&limited, with_key("k1")).await;
+    assert_eq!((denied.status().as_u16(), called(&denied)), (429, first.clone()));
+    let [Some(name)] = &first[..] else { panic!("there is one limit, with a name") };
+    assert_eq!(name.len(), 16);
+    let head = with_key("k1").into_parts().0;
+    let stored = key.key(&head).expect("request has a key");
+    assert!(!stored.as_ref().windows(16).any(|part| part == name), "it is not what stores hold");
+
+    assert_ne!(called(&send(&limited, with_key("k2")).await), first);
+    assert_eq!(called(&send(&named(secret), with_key("k1")).await), first, "as another process");
+    assert_ne!(called(&send(&named("fedcba9876543210"), with_key("k1")).await), first);
+    let nameless = app(per_minute(1, key).headers([HeaderFormat::Draft10]));
+    assert_eq!(called(&send(&nameless, with_key("k1")).await), [None], "unless it is asked for");
+}
+
+#[tokio::test]
+async fn each_limit_calls_a_client_by_the_key_that_it_goes_by() {
+    let (store, _) = store();
+    let per = |name| Limiter::new(store.clone(), name, FixedWindow::per_minute(9));
+    let layer = RateLimitLayer::new(per("peer").expect("is valid"), PeerAddr)
+        .also(per("all").expect("is valid"), "everyone", 1)
+        .partition_keys("0123456789abcdef")
+        .headers([HeaderFormat::Draft10]);
+    let app = app(layer);
+    let here = called(&send(&app, from("192.0.2.1:1")).await);
+    let there = called(&send(&app, from("192.0.2.2:1")).await);
+    assert_ne!(here[0], there[0]);
+    assert_eq!(here[1], there[1]);
+    assert!(here.iter().all(Option::is_some));
 }

@@ -2,7 +2,9 @@
 
 mod support;
 
+mod advice;
 mod answers;
+mod awaited;
 mod client_ip;
 mod failures;
 mod formats;
@@ -11,9 +13,13 @@ mod grpc;
 mod headers;
 mod keys;
 mod limits;
+mod outgoing;
 mod promises;
 mod readiness;
 mod rules;
 mod secrets;
+mod settling;
 #[cfg(feature = "axum")]
 mod socket;
+mod tiers;
+mod warnings;

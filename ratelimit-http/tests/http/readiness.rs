@@ -71,6 +71,60 @@ fn an_inner_service_that_is_not_ready_makes_the_outer_one_wait() {
     assert!(service.poll_ready(&mut Context::from_waker(Waker::noop())).is_pending());
 }
 
+/// A service that has broken down.
+#[derive(Clone)]
+struct Down;
+
+impl Service<Request<Body>> for Down {
+    type Response = Response<String>;
+    type Error = &'static str;
+    type Future = Ready<Result<Response<String>, &'static str>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), &'static str>> {
+        Poll::Ready(Err("down"))
+    }
+
+    fn call(&mut self, _: Request<Body>) -> Self::Future {
+        panic!("called without ready")
+    }
+}
+
+// FAULTS 123.
+#[tokio::test]
+async fn an_inner_service_that_is_down_is_not_called_and_nothing_is_charged() {
+    let layer = per_minute(1, PeerAddr);
+    assert_eq!(layer.layer(Down).oneshot(from("192.0.2.1:1")).await.err(), Some("down"));
+    let response = layer.layer(Strict::default()).oneshot(from("192.0.2.1:1")).await;
+    assert_eq!(response.expect("service is infallible").status(), 200);
+}
+
+/// A body that must not be looked at.
+struct Unread;
+
+impl http_body::Body for Unread {
+    type Data = axum::body::Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Self::Data>, Infallible>>> {
+        panic!("nobody is to read it")
+    }
+}
+
+// FAULTS 125.
+#[tokio::test]
+async fn the_decision_is_about_the_head_and_the_body_is_not_read() {
+    let hello = service_fn(async |_: Request<Unread>| Reply::Ok(Response::new(String::new())));
+    let service = per_minute(1, PeerAddr).layer(hello);
+    for expected in [200, 429] {
+        let request = from("192.0.2.1:1").map(|_| Unread);
+        let response = service.clone().oneshot(request).await;
+        assert_eq!(response.expect("service is infallible").status(), expected);
+    }
+}
+
 // FAULTS 124.
 #[tokio::test]
 async fn denied_requests_give_back_what_was_reserved() {

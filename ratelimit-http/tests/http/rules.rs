@@ -3,13 +3,14 @@
 use axum::body::Body;
 use http::{Request, request::Parts};
 use ratelimit_algorithms::{AsyncLimiter, FixedWindow, Limiter};
-use ratelimit_backend::{Backend, Names, Reply};
-use ratelimit_core::{Action, Batch};
+use ratelimit_backend::Backend;
 use ratelimit_http::{
     ApiKey, ClientIp, ClientIpError, HeaderFormat, KeyError, KeyFn, PeerAddr, RateLimitLayer,
 };
 
-use crate::support::{Store, app, budget, from, header, per_minute, send, status, store, text};
+use crate::support::{
+    Far, Store, app, budget, from, header, per_minute, send, status, store, text,
+};
 
 fn per<B: Backend + Clone>(store: &B, name: &str, limit: u64) -> AsyncLimiter<B> {
     AsyncLimiter::new(store.clone(), name, FixedWindow::per_minute(limit)).expect("is valid")
@@ -141,23 +142,6 @@ async fn networks_can_be_let_pass() -> Result<(), ClientIpError> {
     assert_eq!(status(&app, from("192.0.2.1:1")).await, 200);
     assert_eq!(status(&app, from("192.0.2.2:1")).await, 429);
     Ok(())
-}
-
-/// Memory, a turn of the executor away.
-#[derive(Clone)]
-struct Far(Store);
-
-impl Backend for Far {
-    fn apply<'a>(&'a self, batch: Batch<'a>, action: Action) -> Reply<'a> {
-        Reply::waiting(async move {
-            tokio::task::yield_now().await;
-            self.0.apply(batch, action).await
-        })
-    }
-
-    fn names(&self) -> &Names {
-        self.0.names()
-    }
 }
 
 #[tokio::test]

@@ -12,11 +12,11 @@ use http::{Request, request::Builder};
 use http_body_util::BodyExt;
 use ratelimit_algorithms::{
     Algorithm, AsyncLimiter, Backend, BackendError, ConfigError, Decision, ErrorKind, FixedWindow,
-    Limiter, ManualClock,
+    Limiter, ManualClock, Policies,
 };
 use ratelimit_backend::{Names, Reply};
 use ratelimit_core::{Action, Batch};
-use ratelimit_http::{KeyFn, Peer, PeerAddr, RateLimitLayer};
+use ratelimit_http::{AsyncKeyFn, Peer, PeerAddr, RateLimitLayer};
 use ratelimit_memory::Memory;
 use tower::ServiceExt;
 
@@ -35,7 +35,7 @@ where
 }
 
 /// `limit` requests per minute and key.
-pub(crate) fn per_minute<K: KeyFn>(limit: u64, key: K) -> RateLimitLayer<Store, K> {
+pub(crate) fn per_minute<K: AsyncKeyFn>(limit: u64, key: K) -> RateLimitLayer<Store, K> {
     RateLimitLayer::new(limiter(FixedWindow::per_minute(limit)), key)
 }
 
@@ -47,10 +47,11 @@ pub(crate) fn one_per_minute() -> (RateLimitLayer<Store, PeerAddr>, ManualClock)
 }
 
 /// An app that says `hello` and the remaining permits behind `layer`.
-pub(crate) fn app<B, K>(layer: RateLimitLayer<B, K>) -> Router
+pub(crate) fn app<B, K, P>(layer: RateLimitLayer<B, K, P>) -> Router
 where
     B: Backend + Clone + 'static,
-    K: KeyFn + Clone + 'static,
+    K: AsyncKeyFn + Clone + 'static,
+    P: Policies + Clone + 'static,
 {
     let hello = async |Extension(decision): Extension<Decision>| {
         format!("hello, {} left", decision.remaining)
@@ -128,6 +129,23 @@ impl Backend for Broken {
     }
 }
 
-pub(crate) fn on(backend: Broken) -> AsyncLimiter<Broken> {
+/// Memory, a turn of the executor away.
+#[derive(Clone)]
+pub(crate) struct Far(pub(crate) Store);
+
+impl Backend for Far {
+    fn apply<'a>(&'a self, batch: Batch<'a>, action: Action) -> Reply<'a> {
+        Reply::waiting(async move {
+            tokio::task::yield_now().await;
+            self.0.apply(batch, action).await
+        })
+    }
+
+    fn names(&self) -> &Names {
+        self.0.names()
+    }
+}
+
+pub(crate) fn on<B: Backend>(backend: B) -> AsyncLimiter<B> {
     AsyncLimiter::new(backend, "api", FixedWindow::per_minute(1)).expect("algorithm is valid")
 }
