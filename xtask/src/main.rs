@@ -1,12 +1,16 @@
 //! `cargo xtask`: the workspace's own commands.
 
 mod faults;
+mod outcomes;
 mod servers;
+mod workspace;
 
 use std::{
     env,
     process::{Command, ExitCode},
 };
+
+use crate::outcomes::Outcomes;
 
 const USAGE: &str = "usage: cargo xtask COMMAND
 
@@ -57,7 +61,9 @@ fn test(arguments: &[String]) -> Result<(), String> {
     if full {
         tests.env("RATELIMIT_FULL", "1").env("PROPTEST_CASES", "4096");
     }
-    run(&mut tests)
+    let (outcomes, all_is_well) = Outcomes::of_run(&mut tests)?;
+    let report = faults::report(&outcomes);
+    if all_is_well { report } else { Err("the tests failed".to_owned()) }
 }
 
 fn lint() -> Result<(), String> {
