@@ -4,7 +4,8 @@
 //! or above a macro's invocation that names it. So does a command of this crate. The last column of
 //! `docs/faults.md` names these; what stands there for a row that has none is left as it was
 //! written. A run of all tests writes the table once more, with what became of each, and fails if
-//! one of them did not run.
+//! one of them did not run; but for those in a source whose first line names the command that runs
+//! them.
 
 use std::{collections::BTreeMap, fs};
 
@@ -25,13 +26,39 @@ type Proofs = BTreeMap<u32, Vec<Proof>>;
 struct Proof {
     package: String,
     name: String,
-    is_command: bool,
+    runs: Runs,
+}
+
+/// How what proves a row is run.
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Runs {
+    /// With all tests.
+    Test,
+    /// With those of another command of this crate.
+    By(String),
+    /// It is a command itself.
+    Command,
 }
 
 impl Proof {
     fn text(&self) -> String {
-        let Self { package, name, is_command } = self;
-        if *is_command { format!("`cargo xtask {name}`") } else { format!("`{package}: {name}`") }
+        let Self { package, name, runs } = self;
+        match runs {
+            Runs::Command => format!("`cargo xtask {name}`"),
+            _ => format!("`{package}: {name}`"),
+        }
+    }
+
+    fn result(&self, outcomes: &Outcomes) -> String {
+        match &self.runs {
+            Runs::Test => format!("{}: {}", self.text(), outcomes.of(&self.name)),
+            Runs::By(command) => format!("{}: see `cargo xtask {command}`", self.text()),
+            Runs::Command => self.text(),
+        }
+    }
+
+    fn is_missing(&self, outcomes: &Outcomes) -> bool {
+        self.runs == Runs::Test && outcomes.of(&self.name) == Outcome::NotRun
     }
 }
 
@@ -47,16 +74,10 @@ pub(crate) fn write() -> Result<(), String> {
 ///
 /// If a test that proves a row did not run: then its name proves nothing.
 pub(crate) fn report(outcomes: &Outcomes) -> Result<(), String> {
-    let (_, table) = tables(|proof| match outcomes.of(&proof.name) {
-        _ if proof.is_command => proof.text(),
-        outcome => format!("{}: {outcome}", proof.text()),
-    })?;
+    let (_, table) = tables(|proof| proof.result(outcomes))?;
     save(RESULTS, &table)?;
-    let missing = proofs()?.into_values().flatten();
-    let missing: Vec<_> = missing
-        .filter(|proof| !proof.is_command && outcomes.of(&proof.name) == Outcome::NotRun)
-        .map(|proof| proof.text())
-        .collect();
+    let missing = proofs()?.into_values().flatten().filter(|proof| proof.is_missing(outcomes));
+    let missing: Vec<_> = missing.map(|proof| proof.text()).collect();
     if missing.is_empty() {
         println!("{RESULTS} says what became of each test that docs/faults.md names");
         return Ok(());
@@ -113,7 +134,9 @@ fn row(line: &str) -> Option<(u32, &str, &str)> {
 /// Adds what is in one source.
 fn read(source: &str, package: &str, proofs: &mut Proofs) {
     let mut rows: Vec<u32> = Vec::new();
-    let (mut is_macro, mut is_test) = (false, false);
+    let (mut is_macro, mut is_test) = (false, package != "xtask");
+    let command = source.lines().next().and_then(|line| line.split_once("`cargo xtask "));
+    let command = command.and_then(|(_, rest)| rest.split_once('`')).map(|(name, _)| name);
     for line in source.lines().map(str::trim_start) {
         if let Some(numbers) = line.strip_prefix("// FAULTS ") {
             let numbers = numbers.trim_end_matches('.').split(", ");
@@ -124,12 +147,16 @@ fn read(source: &str, package: &str, proofs: &mut Proofs) {
         let found = if is_macro { named(line) } else { function(line) };
         for &row in found.iter().flat_map(|_| &rows) {
             let [package, name] = [package, found.unwrap_or_default()].map(str::to_owned);
-            let is_command = package == "xtask" && !is_test;
-            proofs.entry(row).or_default().push(Proof { package, name, is_command });
+            let runs = match command {
+                _ if !is_test => Runs::Command,
+                Some(command) => Runs::By(command.to_owned()),
+                None => Runs::Test,
+            };
+            proofs.entry(row).or_default().push(Proof { package, name, runs });
         }
         if !is_macro && (found.is_some() || line == "}") {
             rows.clear();
-            is_test = false;
+            is_test = package != "xtask";
         }
     }
 }
@@ -162,6 +189,14 @@ mod tests {
     fn a_comment_above_a_macro_is_for_all_tests_that_it_makes() {
         let source = "// FAULTS 3.\nmake! {\n    first: one;\n    second: two();\n}\nfn other() {}";
         assert_eq!(found(source, 3), ["first", "second"]);
+    }
+
+    #[test]
+    fn a_first_line_may_name_the_command_that_runs_a_source() {
+        let source = "//! Models: `cargo xtask loom`.\n// FAULTS 3.\n#[test]\nfn first() {}";
+        let mut proofs = Proofs::new();
+        read(source, "p", &mut proofs);
+        assert_eq!(proofs[&3][0].runs, Runs::By("loom".to_owned()));
     }
 
     fn found(source: &str, row: u32) -> Vec<String> {
