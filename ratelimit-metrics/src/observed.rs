@@ -117,6 +117,10 @@ impl<B: Backend, R: Recorder> Backend for Observed<B, R> {
     fn accepts(&self, policy: &Policy) -> Result<(), ConfigError> {
         self.0.backend.accepts(policy)
     }
+
+    fn comebacks(&self) -> u64 {
+        self.0.backend.comebacks()
+    }
 }
 
 impl<B: SyncBackend, R: Recorder> SyncBackend for Observed<B, R> {

@@ -1,38 +1,114 @@
 //! The table of faults: which tests prove each of its rows.
 //!
-//! A test proves a row where the comment `// FAULTS 27.` (or `// FAULTS 27, 28.`) stands above it.
-//! The last column of `docs/faults.md` names these tests; what stands there for a row that has
-//! none is left as it was written.
+//! A test proves a row where the comment `// FAULTS 27.` (or `// FAULTS 27, 28.`) stands above it,
+//! or above a macro's invocation that names it. So does a command of this crate. The last column of
+//! `docs/faults.md` names these; what stands there for a row that has none is left as it was
+//! written. A run of all tests writes the table once more, with what became of each, and fails if
+//! one of them did not run; but for those in a source whose first line names the command that runs
+//! them.
 
-use std::{
-    collections::BTreeMap,
-    fs, io,
-    path::{Path, PathBuf},
+use std::{collections::BTreeMap, fs};
+
+use crate::{
+    outcomes::{Outcome, Outcomes},
+    workspace,
 };
 
 const TABLE: &str = "docs/faults.md";
 
-/// The tests of each row, as `package: test`.
-type Tests = BTreeMap<u32, Vec<String>>;
+/// Where the table goes that tells what became of each test.
+const RESULTS: &str = "target/faults.md";
+
+/// What proves each row.
+type Proofs = BTreeMap<u32, Vec<Proof>>;
+
+#[derive(Debug, Eq, PartialEq)]
+struct Proof {
+    package: String,
+    name: String,
+    runs: Runs,
+}
+
+/// How what proves a row is run.
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Runs {
+    /// With all tests.
+    Test,
+    /// With those of another command of this crate.
+    By(String),
+    /// It is a command itself.
+    Command,
+}
+
+impl Proof {
+    fn text(&self) -> String {
+        let Self { package, name, runs } = self;
+        match runs {
+            Runs::Command => format!("`cargo xtask {name}`"),
+            _ => format!("`{package}: {name}`"),
+        }
+    }
+
+    fn result(&self, outcomes: &Outcomes) -> String {
+        match &self.runs {
+            Runs::Test => format!("{}: {}", self.text(), outcomes.of(&self.name)),
+            Runs::By(command) => format!("{}: see `cargo xtask {command}`", self.text()),
+            Runs::Command => self.text(),
+        }
+    }
+
+    fn is_missing(&self, outcomes: &Outcomes) -> bool {
+        self.runs == Runs::Test && outcomes.of(&self.name) == Outcome::NotRun
+    }
+}
 
 /// Writes the table anew.
 pub(crate) fn write() -> Result<(), String> {
-    let (_, new) = tables()?;
-    fs::write(root().join(TABLE), new).map_err(|error| format!("{TABLE}: {error}"))
+    let (_, new) = tables(Proof::text)?;
+    save(TABLE, &new)
 }
 
-/// The table as it is, and as it should be.
-fn tables() -> Result<(String, String), String> {
-    let mut tests = Tests::new();
-    collect(&root(), "", &mut tests).map_err(|error| format!("the sources: {error}"))?;
-    let old =
-        fs::read_to_string(root().join(TABLE)).map_err(|error| format!("{TABLE}: {error}"))?;
+/// Writes the table with what became of each test.
+///
+/// # Errors
+///
+/// If a test that proves a row did not run: then its name proves nothing.
+pub(crate) fn report(outcomes: &Outcomes) -> Result<(), String> {
+    let (_, table) = tables(|proof| proof.result(outcomes))?;
+    save(RESULTS, &table)?;
+    let missing = proofs()?.into_values().flatten().filter(|proof| proof.is_missing(outcomes));
+    let missing: Vec<_> = missing.map(|proof| proof.text()).collect();
+    if missing.is_empty() {
+        println!("{RESULTS} says what became of each test that docs/faults.md names");
+        return Ok(());
+    }
+    Err(format!("{TABLE} names tests that did not run: {}", missing.join(", ")))
+}
+
+fn save(path: &str, table: &str) -> Result<(), String> {
+    fs::write(workspace::root().join(path), table).map_err(|error| format!("{path}: {error}"))
+}
+
+fn proofs() -> Result<Proofs, String> {
+    let mut proofs = Proofs::new();
+    for path in workspace::files("rs")? {
+        read(&workspace::text(&path)?, &workspace::package(&path), &mut proofs);
+    }
+    Ok(proofs)
+}
+
+/// The table as it is, and as it should be, if this is what it says of a proof.
+fn tables(say: impl Fn(&Proof) -> String) -> Result<(String, String), String> {
+    let mut proofs = proofs()?;
+    let old = workspace::text(&workspace::root().join(TABLE))?;
     let mut new = String::with_capacity(old.len());
     for line in old.lines() {
         match row(line) {
             None => new.push_str(line),
             Some((number, rest, proof)) => {
-                let named = tests.remove(&number).map(|names| names.join("<br>"));
+                let named = proofs.remove(&number);
+                let named = named.map(|named| named.iter().map(&say).collect::<Vec<_>>());
+                let named = named.map(|named| named.join("<br>"));
                 // What names tests was written by this; anything else by hand.
                 let by_hand = if proof.starts_with('`') { "open" } else { proof };
                 new.push_str(&format!("{rest}| {} |", named.as_deref().unwrap_or(by_hand)));
@@ -40,9 +116,11 @@ fn tables() -> Result<(String, String), String> {
         }
         new.push('\n');
     }
-    match tests.first_key_value() {
+    match proofs.first_key_value() {
         None => Ok((old, new)),
-        Some((number, names)) => Err(format!("{TABLE} has no row {number}, of {}", names[0])),
+        Some((number, named)) => {
+            Err(format!("{TABLE} has no row {number}, of {}", named[0].text()))
+        }
     }
 }
 
@@ -53,40 +131,39 @@ fn row(line: &str) -> Option<(u32, &str, &str)> {
     Some((number, rest, proof.trim()))
 }
 
-/// Adds the tests of all sources in `folder`, which belongs to `package`.
-fn collect(folder: &Path, package: &str, tests: &mut Tests) -> io::Result<()> {
-    let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap_or_default();
-    let name = manifest.lines().find_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
-    let package = name.unwrap_or(package);
-    let mut entries = fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
-    entries.sort_by_key(fs::DirEntry::file_name);
-    for entry in entries {
-        let path = entry.path();
-        let name = entry.file_name();
-        if path.is_dir() {
-            if name != "target" && !name.as_encoded_bytes().starts_with(b".") {
-                collect(&path, package, tests)?;
-            }
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            read(&fs::read_to_string(&path)?, package, tests);
-        }
-    }
-    Ok(())
-}
-
-/// Adds the tests of one source.
-fn read(source: &str, package: &str, tests: &mut Tests) {
+/// Adds what is in one source.
+fn read(source: &str, package: &str, proofs: &mut Proofs) {
     let mut rows: Vec<u32> = Vec::new();
+    let (mut is_macro, mut is_test) = (false, package != "xtask");
+    let command = source.lines().next().and_then(|line| line.split_once("`cargo xtask "));
+    let command = command.and_then(|(_, rest)| rest.split_once('`')).map(|(name, _)| name);
     for line in source.lines().map(str::trim_start) {
         if let Some(numbers) = line.strip_prefix("// FAULTS ") {
             let numbers = numbers.trim_end_matches('.').split(", ");
             rows.extend(numbers.filter_map(|number| number.parse::<u32>().ok()));
-        } else if let Some(name) = function(line) {
-            for row in rows.drain(..) {
-                tests.entry(row).or_default().push(format!("`{package}: {name}`"));
-            }
+        }
+        is_macro = (is_macro && line != "}") || (!rows.is_empty() && line.ends_with("! {"));
+        is_test |= line == "#[test]";
+        let found = if is_macro { named(line) } else { function(line) };
+        for &row in found.iter().flat_map(|_| &rows) {
+            let [package, name] = [package, found.unwrap_or_default()].map(str::to_owned);
+            let runs = match command {
+                _ if !is_test => Runs::Command,
+                Some(command) => Runs::By(command.to_owned()),
+                None => Runs::Test,
+            };
+            proofs.entry(row).or_default().push(Proof { package, name, runs });
+        }
+        if !is_macro && (found.is_some() || line == "}") {
+            rows.clear();
+            is_test = package != "xtask";
         }
     }
+}
+
+/// The name of the test that a macro makes of this line, `name: …;`.
+fn named(line: &str) -> Option<&str> {
+    line.strip_suffix(';')?.split_once(": ").map(|(name, _)| name)
 }
 
 /// The name of the function that begins in this line.
@@ -94,10 +171,6 @@ fn function(line: &str) -> Option<&str> {
     let at = if line.starts_with("fn ") { 0 } else { line.find(" fn ")? + 1 };
     let is_code = !line.starts_with("//");
     line[at + 3..].split(['(', '<']).next().filter(|_| is_code)
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 #[cfg(test)]
@@ -108,10 +181,28 @@ mod tests {
     fn a_comment_above_a_test_names_its_rows() {
         let source = "// FAULTS 3, 14.\n#[tokio::test]\nasync fn first() {}\nfn other() {}\n\
                       // FAULTS 3.\n#[test]\nfn second() {}";
-        let mut tests = Tests::new();
-        read(source, "p", &mut tests);
-        assert_eq!(tests[&3], ["`p: first`", "`p: second`"]);
-        assert_eq!(tests[&14], ["`p: first`"]);
+        assert_eq!(found(source, 3), ["first", "second"]);
+        assert_eq!(found(source, 14), ["first"]);
+    }
+
+    #[test]
+    fn a_comment_above_a_macro_is_for_all_tests_that_it_makes() {
+        let source = "// FAULTS 3.\nmake! {\n    first: one;\n    second: two();\n}\nfn other() {}";
+        assert_eq!(found(source, 3), ["first", "second"]);
+    }
+
+    #[test]
+    fn a_first_line_may_name_the_command_that_runs_a_source() {
+        let source = "//! Models: `cargo xtask loom`.\n// FAULTS 3.\n#[test]\nfn first() {}";
+        let mut proofs = Proofs::new();
+        read(source, "p", &mut proofs);
+        assert_eq!(proofs[&3][0].runs, Runs::By("loom".to_owned()));
+    }
+
+    fn found(source: &str, row: u32) -> Vec<String> {
+        let mut proofs = Proofs::new();
+        read(source, "p", &mut proofs);
+        proofs.remove(&row).unwrap().into_iter().map(|proof| proof.name).collect()
     }
 
     #[test]
@@ -124,7 +215,7 @@ mod tests {
     // The rows of the sources are those of the table.
     #[test]
     fn the_table_is_fresh() {
-        let (old, new) = tables().unwrap();
+        let (old, new) = tables(Proof::text).unwrap();
         assert!(old == new, "{TABLE} is stale: cargo xtask faults");
     }
 }

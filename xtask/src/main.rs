@@ -1,12 +1,17 @@
 //! `cargo xtask`: the workspace's own commands.
 
 mod faults;
+mod outcomes;
 mod servers;
+mod tools;
+mod workspace;
 
 use std::{
     env,
     process::{Command, ExitCode},
 };
+
+use crate::outcomes::Outcomes;
 
 const USAGE: &str = "usage: cargo xtask COMMAND
 
@@ -19,6 +24,11 @@ const USAGE: &str = "usage: cargo xtask COMMAND
           [--backend core|memory|sqlite|redis] [--check] FILE
   faults  writes the names of tests into docs/faults.md
   loom    explores every interleaving of the memory store's models
+  load    100000 requests to the demo's stack while its Redis is killed twice
+  fuzz    has libFuzzer look for bytes that break a target
+          [--seconds N, of each] [TARGET]...
+  features, deny, api, mutants
+          every two features, licences, what is public, whether tests mind changes
   bench   measures ours and its peers, side by side; --help says more";
 
 fn main() -> ExitCode {
@@ -33,6 +43,12 @@ fn main() -> ExitCode {
         "lint" => lint(),
         "faults" => faults::write(),
         "loom" => loom(),
+        "load" => load(),
+        "fuzz" => tools::fuzz(&rest),
+        "features" => tools::features(),
+        "deny" => tools::deny(),
+        "api" => tools::api(),
+        "mutants" => tools::mutants(&rest),
         "check" => test(&rest).and_then(|()| loom()).and_then(|()| lint()),
         _ => Err(USAGE.to_owned()),
     };
@@ -57,7 +73,16 @@ fn test(arguments: &[String]) -> Result<(), String> {
     if full {
         tests.env("RATELIMIT_FULL", "1").env("PROPTEST_CASES", "4096");
     }
-    run(&mut tests)
+    let (outcomes, all_is_well) = Outcomes::of_run(&mut tests)?;
+    let report = faults::report(&outcomes);
+    if all_is_well { report } else { Err("the tests failed".to_owned()) }
+}
+
+/// One of the tests, in full and with its figures.
+fn load() -> Result<(), String> {
+    servers::find_redis()?;
+    let mut test = cargo(&["test", "--release", "--package", "ratelimit-demo", "--test", "load"]);
+    run(test.args(["--", "--nocapture"]).env("RATELIMIT_FULL", "1"))
 }
 
 fn lint() -> Result<(), String> {

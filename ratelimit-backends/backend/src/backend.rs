@@ -36,6 +36,14 @@ pub trait Backend: Send + Sync {
         let _ = policy;
         Ok(())
     }
+
+    /// How many times the store may have come back into reach, as far as it can tell.
+    ///
+    /// Whoever leaves a store alone that did not answer asks it again as soon as this has changed.
+    /// By default it never does: a store that notices only when it is asked has nothing to tell.
+    fn comebacks(&self) -> u64 {
+        0
+    }
 }
 
 /// A store that can also answer on the calling thread, without a runtime.
@@ -136,6 +144,10 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
 
     fn accepts(&self, policy: &Policy) -> Result<(), ConfigError> {
         (**self).accepts(policy)
+    }
+
+    fn comebacks(&self) -> u64 {
+        (**self).comebacks()
     }
 }
 

@@ -5,6 +5,7 @@ use ratelimit_core::{Action, Micros, Policy};
 
 use crate::{Subject, reference::Reference, rules, subject::check, trace::Trace};
 
+// FAULTS 38.
 pub async fn fixed_windows_decide_as_the_core(subject: Subject) {
     agree(&subject, rules::fixed_windows).await;
 }

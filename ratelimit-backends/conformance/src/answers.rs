@@ -108,6 +108,7 @@ pub async fn a_late_refund_of_a_charge_gives_back_nothing_of_others(subject: Sub
     }
 }
 
+// FAULTS 28, 29.
 pub async fn retry_after_is_neither_early_nor_late(subject: Subject) {
     for policy in rules::one_of_each(10) {
         for cost in 1..=policy.limit() {
@@ -128,6 +129,7 @@ pub async fn retry_after_is_neither_early_nor_late(subject: Subject) {
     }
 }
 
+// FAULTS 32.
 pub async fn reset_after_is_neither_early_nor_late(subject: Subject) {
     for policy in rules::one_of_each(10) {
         let (_, denial) = subject.exhaust(&policy, "key").await;

@@ -5,6 +5,7 @@ use ratelimit_core::Policy;
 
 use crate::{Subject, rules};
 
+// FAULTS 77, 88, 90, 91, 92.
 pub async fn hostile_keys_are_keys_like_any(subject: Subject) {
     let policy = rules::token_buckets(3).swap_remove(0);
     for key in hostile() {
@@ -14,6 +15,7 @@ pub async fn hostile_keys_are_keys_like_any(subject: Subject) {
     }
 }
 
+// FAULTS 77.
 pub async fn names_and_keys_do_not_run_into_each_other(subject: Subject) {
     let quota = *rules::fixed_windows(1)[0].algorithm();
     for name in ["a", "a.b", "a.b.c", "a-b", "b", "a.b.1"] {

@@ -32,6 +32,7 @@ pub async fn tasks_at_once_spend_an_adaptive_hybrid_exactly(subject: Subject) {
 }
 
 /// Each task has a key of its own, and finds the load that all of them make.
+// FAULTS 205.
 pub async fn tasks_at_once_feed_a_shared_sensor_exactly(subject: Subject) {
     let policy = rules::shared_sensors(TASKS).swap_remove(0);
     let spent = together(&subject, |task, subject| {

@@ -3,7 +3,7 @@
 //! The client makes one connection and lives as long as that does. It sends nothing twice and
 //! waits for no other connection; see [`Link`](crate::link::Link) for what comes after it.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use fred::{
     clients::Client,
@@ -16,7 +16,7 @@ use fred::{
 };
 use ratelimit_backend::{BackendError, ErrorKind};
 
-use crate::error;
+use crate::{comebacks::Comebacks, error};
 
 /// Makes connections. Its `Debug` shows neither where to nor how.
 #[derive(Clone)]
@@ -26,6 +26,8 @@ pub(crate) struct Dialer {
     pub(crate) timeout: Duration,
     pub(crate) connect_timeout: Duration,
     pub(crate) queue_max: usize,
+    /// Those of all connections together.
+    pub(crate) comebacks: Arc<Comebacks>,
 }
 
 impl Dialer {

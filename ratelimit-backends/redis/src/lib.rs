@@ -45,10 +45,15 @@ mod error;
 mod cluster;
 mod slots;
 
+mod comebacks;
 mod dial;
 mod link;
 mod live;
 mod node;
+
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 
 pub use crate::{
     redis::Redis,

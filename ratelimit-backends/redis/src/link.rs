@@ -88,6 +88,7 @@ async fn keep(dialer: Dialer, state: watch::Sender<State>) {
                 let since = Instant::now();
                 let live = Arc::new(Live::new(client, &dialer));
                 state.send_replace(State::Up(Arc::clone(&live)));
+                dialer.comebacks.connected();
                 let reason = live.ended(router).await;
                 if PAUSE_MAX < since.elapsed() {
                     pause = PAUSE_MIN;

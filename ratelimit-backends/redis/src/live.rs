@@ -21,6 +21,7 @@ use ratelimit_backend::{BackendError, ErrorKind};
 use tokio::{runtime::Handle, sync::Notify, time::Instant};
 
 use crate::{
+    comebacks::Comebacks,
     dial::{Dialer, Router},
     error,
 };
@@ -38,6 +39,7 @@ pub(crate) struct Live {
     under_way_max: usize,
     ending: Notify,
     reason: OnceLock<BackendError>,
+    comebacks: Arc<Comebacks>,
 }
 
 impl Live {
@@ -51,6 +53,7 @@ impl Live {
             under_way_max: dialer.queue_max,
             ending: Notify::new(),
             reason: OnceLock::new(),
+            comebacks: Arc::clone(&dialer.comebacks),
         }
     }
 
@@ -138,6 +141,7 @@ impl Live {
     /// Takes note of an answer, and of none.
     fn listen(&self, sent: Instant, reply: Result<Value, Error>) -> Result<Value, Error> {
         let now = self.micros(Instant::now());
+        let _ = reply.as_ref().inspect_err(|error| self.comebacks.failed(error));
         match &reply {
             Err(error) if *error.kind() == Kind::Timeout => {
                 let heard = self.heard.load(Ordering::Relaxed);

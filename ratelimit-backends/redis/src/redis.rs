@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use crate::{
     Settings,
+    comebacks::Comebacks,
     connection::{Call, Connection},
     exchange,
     key::Keyspace,
@@ -35,6 +36,7 @@ pub struct Redis {
 /// What all groups share.
 struct Server {
     connection: Connection,
+    comebacks: Arc<Comebacks>,
     timeout: Duration,
     clock: Option<Arc<dyn Clock>>,
     groups: Mutex<HashMap<String, Names>>,
@@ -54,11 +56,12 @@ impl Redis {
 
     pub(crate) fn new(
         connection: Connection,
+        comebacks: Arc<Comebacks>,
         keyspace: Keyspace,
         clock: Option<Arc<dyn Clock>>,
         timeout: Duration,
     ) -> Self {
-        let server = Server { connection, timeout, clock, groups: Mutex::default() };
+        let server = Server { connection, comebacks, timeout, clock, groups: Mutex::default() };
         Self { server: Arc::new(server), keyspace, names: Names::default() }
     }
 
@@ -177,6 +180,10 @@ impl Backend for Redis {
             }
             _ => Ok(()),
         }
+    }
+
+    fn comebacks(&self) -> u64 {
+        self.server.comebacks.count()
     }
 }
 

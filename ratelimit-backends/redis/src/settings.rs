@@ -6,7 +6,7 @@ use fred::types::config::Config;
 use ratelimit_backend::{BackendError, Clock};
 use ratelimit_core::ConfigError;
 
-use crate::{Redis, connection::Connection, dial::Dialer, key::Keyspace};
+use crate::{Redis, comebacks::Comebacks, connection::Connection, dial::Dialer, key::Keyspace};
 
 /// Where the server is, and how to speak to it. Its `Debug` shows neither.
 #[derive(Clone)]
@@ -137,15 +137,17 @@ impl Settings {
     }
 
     fn open(self) -> Redis {
+        let comebacks = Arc::new(Comebacks::default());
         let dialer = Dialer {
             config: self.config,
             client_name: self.client_name,
             timeout: self.timeout,
             connect_timeout: self.connect_timeout,
             queue_max: self.queue_max,
+            comebacks: Arc::clone(&comebacks),
         };
         let connection = Connection::open(dialer, self.pool_size);
-        Redis::new(connection, self.keyspace, self.clock, self.timeout)
+        Redis::new(connection, comebacks, self.keyspace, self.clock, self.timeout)
     }
 }
 

@@ -24,10 +24,18 @@ pub(crate) async fn run(
         let terms = value::packed(&terms(batch, index, slot));
         arguments.extend([header, terms].map(|bytes| Reply::Bytes(bytes.into())));
     }
-    let charges = action != Action::Peek;
-    let reply = turn.run(script, arguments, charges).await?;
+    let reply = turn.run(script, arguments, charges(action)).await?;
+    decide(&reply, batch, action)
+}
 
-    let answer = Answer::parse(&reply, batch.slots().count()).ok_or_else(|| nonsense(charges))?;
+/// What a reply means.
+pub(crate) fn decide(
+    reply: &Reply,
+    batch: Batch<'_>,
+    action: Action,
+) -> Result<Option<Decisions>, BackendError> {
+    let charges = charges(action);
+    let answer = Answer::parse(reply, batch.slots().count()).ok_or_else(|| nonsense(charges))?;
     let Some(admitted) = answer.admitted else { return Ok(None) };
     let records = batch.slots().zip(answer.found).map(|(slot, found)| record(slot, found));
     let mut records: Vec<_> = records.collect::<Option<_>>().ok_or_else(|| nonsense(charges))?;
@@ -37,6 +45,10 @@ pub(crate) async fn run(
         return Err(nonsense(charges));
     }
     Ok(Some(decisions))
+}
+
+fn charges(action: Action) -> bool {
+    action != Action::Peek
 }
 
 /// What the scripts call an action. They know nothing of receipts.

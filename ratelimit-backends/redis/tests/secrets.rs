@@ -12,6 +12,7 @@ use ratelimit_algorithms::{AsyncLimiter, TokenBucket};
 use ratelimit_redis::Settings;
 use ratelimit_servers::{Fault, Proxy, Server};
 
+// FAULTS 193.
 #[tokio::test]
 async fn no_secret_is_in_an_error_a_debug_text_or_a_log() {
     log::set_logger(&SAID).expect("this is the only logger");

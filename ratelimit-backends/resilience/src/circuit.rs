@@ -4,6 +4,9 @@
 //! admitted or not, and reports what came of it. So many failures in a row open the circuit for a
 //! pause, at whose end one is admitted, the *probe*. An answer to the probe closes the circuit;
 //! anything else opens it again, for a pause twice as long.
+//!
+//! A store that can tell when it may have come back ends any pause by that. Then long pauses, which
+//! spare a store that is away, are not served by callers once it is there.
 
 use std::num::NonZeroU32;
 
@@ -40,15 +43,26 @@ pub(crate) struct Circuit {
 
 #[derive(Clone, Copy, Debug)]
 enum Phase {
-    Closed { failures: u32 },
-    Open { since: Timestamp, pause: Micros },
-    Probing { since: Timestamp },
+    Closed {
+        failures: u32,
+    },
+    /// Until the pause is over, or the store's comebacks are no longer these.
+    Open {
+        since: Timestamp,
+        pause: Micros,
+        comebacks: u64,
+    },
+    Probing {
+        since: Timestamp,
+    },
 }
 
 /// Leave to ask the store.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Leave {
     epoch: u64,
+    /// The store's before it is asked, so that one while it fails to answer is not missed.
+    comebacks: u64,
     pub(crate) is_probe: bool,
 }
 
@@ -88,12 +102,20 @@ impl Circuit {
         }
     }
 
-    /// Leave to ask the store, if there is any; a closed circuit does not look at the clock.
-    /// Where nobody knows the time every pause is over: asking too often is the lesser evil.
-    pub(crate) fn admit(&mut self, now: impl FnOnce() -> Option<Timestamp>) -> Option<Leave> {
+    /// Leave to ask a store that has come back so many times, if there is any; a closed circuit does
+    /// not look at the clock. Where nobody knows the time every pause is over: asking too often is
+    /// the lesser evil.
+    pub(crate) fn admit(
+        &mut self,
+        comebacks: u64,
+        now: impl FnOnce() -> Option<Timestamp>,
+    ) -> Option<Leave> {
         let (since, pause) = match self.phase {
-            Phase::Closed { .. } => return Some(Leave { epoch: self.epoch, is_probe: false }),
-            Phase::Open { since, pause } => (since, pause),
+            Phase::Closed { .. } => return Some(self.leave(comebacks, false)),
+            Phase::Open { since, comebacks: known, .. } if known != comebacks => {
+                (since, Micros::ZERO)
+            }
+            Phase::Open { since, pause, .. } => (since, pause),
             // A probe that nobody waits for any more must not keep the circuit open for ever.
             Phase::Probing { since } => (since, self.longest_pause),
         };
@@ -104,7 +126,7 @@ impl Circuit {
             return None;
         }
         self.enter(Phase::Probing { since: now.unwrap_or_default() });
-        Some(Leave { epoch: self.epoch, is_probe: true })
+        Some(self.leave(comebacks, true))
     }
 
     /// Takes note of what came of asking.
@@ -122,7 +144,7 @@ impl Circuit {
             (Phase::Closed { failures }, Health::Bad) => {
                 *failures = failures.saturating_add(1);
                 if self.failures_max.get() <= *failures {
-                    self.open(now());
+                    self.open(leave, now());
                 }
             }
             (Phase::Closed { .. }, Health::Unknown) | (Phase::Open { .. }, _) => {}
@@ -130,7 +152,7 @@ impl Circuit {
                 self.pauses = 0;
                 self.enter(Phase::Closed { failures: 0 });
             }
-            (Phase::Probing { .. }, Health::Bad | Health::Unknown) => self.open(now()),
+            (Phase::Probing { .. }, Health::Bad | Health::Unknown) => self.open(leave, now()),
         }
     }
 
@@ -139,15 +161,20 @@ impl Circuit {
         if let Phase::Probing { since } = self.phase
             && leave.epoch == self.epoch
         {
-            self.enter(Phase::Open { since, pause: Micros::ZERO });
+            let Leave { comebacks, .. } = leave;
+            self.enter(Phase::Open { since, pause: Micros::ZERO, comebacks });
         }
     }
 
-    fn open(&mut self, now: Option<Timestamp>) {
+    const fn leave(&self, comebacks: u64, is_probe: bool) -> Leave {
+        Leave { epoch: self.epoch, comebacks, is_probe }
+    }
+
+    fn open(&mut self, Leave { comebacks, .. }: Leave, now: Option<Timestamp>) {
         let pause = self.pause();
         self.pauses = self.pauses.saturating_add(1);
         self.opened = self.opened.saturating_add(1);
-        self.enter(Phase::Open { since: now.unwrap_or_default(), pause });
+        self.enter(Phase::Open { since: now.unwrap_or_default(), pause, comebacks });
     }
 
     const fn enter(&mut self, phase: Phase) {
@@ -196,5 +223,5 @@ const FAILURES_MAX: NonZeroU32 = NonZeroU32::new(5).unwrap();
 /// About as long as a check is waited for.
 const FIRST_PAUSE: Micros = Micros::from_millis(100);
 
-/// What a store that is back may be left waiting for.
+/// What a store that is back, and cannot tell, may be left waiting for.
 const LONGEST_PAUSE: Micros = Micros::from_secs(5);

@@ -164,6 +164,10 @@ impl<B: Backend, C: Clock> Backend for Fallback<B, C> {
             _ => Ok(()),
         }
     }
+
+    fn comebacks(&self) -> u64 {
+        self.inner.comebacks()
+    }
 }
 
 impl<B: SyncBackend, C: Clock> SyncBackend for Fallback<B, C> {

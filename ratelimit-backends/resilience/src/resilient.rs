@@ -68,8 +68,9 @@ impl<B: Backend, C: Clock + Clone> Resilient<B, C> {
         self
     }
 
-    /// How long the store is left alone, at first and at most; by default 100 ms and 5 s. It may
-    /// be back for the longest pause before anybody notices.
+    /// How long the store is left alone, at first and at most; by default 100 ms and 5 s. One that
+    /// cannot tell ([`Backend::comebacks`]) may be back for the longest pause before anybody
+    /// notices.
     #[must_use]
     pub fn pauses(mut self, first: Duration, longest: Duration) -> Self {
         self.0.inner = self.0.inner.with_pauses(first, longest);
@@ -107,5 +108,9 @@ impl<B: Backend, C: Clock> Backend for Resilient<B, C> {
 
     fn accepts(&self, policy: &Policy) -> Result<(), ConfigError> {
         self.0.accepts(policy)
+    }
+
+    fn comebacks(&self) -> u64 {
+        self.0.comebacks()
     }
 }

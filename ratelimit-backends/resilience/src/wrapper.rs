@@ -33,5 +33,9 @@ macro_rules! delegate {
         fn accepts(&self, policy: &Policy) -> Result<(), ConfigError> {
             self.inner.accepts(policy)
         }
+
+        fn comebacks(&self) -> u64 {
+            self.inner.comebacks()
+        }
     };
 }

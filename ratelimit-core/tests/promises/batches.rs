@@ -159,6 +159,7 @@ fn the_third_denies_and_none_is_charged() {
     }
 }
 
+// FAULTS 205.
 #[test]
 fn keys_that_share_a_sensor_share_its_load_and_nothing_else() {
     for (scope, expected) in [(Scope::PerKey, 20), (Scope::Shared, 10)] {
@@ -166,6 +167,23 @@ fn keys_that_share_a_sensor_share_its_load_and_nothing_else() {
         let (other, now) = beside_a_busy_key(&rule);
         assert_eq!(effective_burst(&other.peek(now, 1)), expected, "{scope:?}");
     }
+}
+
+// FAULTS 205.
+#[test]
+fn a_sensor_takes_no_more_room_after_a_million_events() {
+    let rule = Rule::Adaptive(Adaptive::new(10, 1_000_000, Scope::Shared));
+    let mut subject = Subject::new(&rule);
+    let mut longest = 0;
+    for request in 0..1_000_000_u64 {
+        let _ = subject.spend(1_700_000_000_000_000 + request * 1_000, 1);
+        if request.is_multiple_of(10_000) {
+            let sensor = subject.sensor.as_ref().expect("it was fed");
+            longest = longest.max(sensor.encode().len());
+        }
+    }
+    // 64 counts, of one to three bytes each here, and what belongs to them.
+    assert!(longest < 64 * 4, "{longest} bytes");
 }
 
 /// A key never seen, and the time, after another key of its policy has made a high load.

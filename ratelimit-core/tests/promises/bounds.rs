@@ -115,6 +115,7 @@ const fn is_queue(rule: &Rule) -> bool {
     matches!(rule, Rule::LeakyBucket { longest_delay: Some(_), .. })
 }
 
+// FAULTS 25, 37.
 #[test]
 fn a_frozen_clock_admits_exactly_the_limit_in_a_million_requests() {
     for rule in one_of_each() {
@@ -127,6 +128,22 @@ fn a_frozen_clock_admits_exactly_the_limit_in_a_million_requests() {
             // Requests raise the load, and some start or are queued with less.
             let is_whole = !matches!(rule, Rule::Adaptive(_)) && !rule.starts_low();
             assert!(fresh == subject.limit() || !is_whole || is_queue(&rule), "{rule:?}");
+        }
+    }
+}
+
+/// Half open, of any length: even a window of a microsecond is one of its own.
+// FAULTS 38, 39.
+#[test]
+fn a_window_ends_where_the_next_begins_and_not_a_microsecond_before() {
+    let (limit, start) = (3, 1_700_000_000_000_000);
+    for window in [1, 100, 1_000, 10_000, 1_000_000] {
+        for align in [Align::Epoch, Align::First] {
+            let mut subject = Subject::new(&Rule::FixedWindow { limit, window, align });
+            for begin in (0..1_000).map(|number| start + number * window) {
+                assert_eq!(subject.drain(begin), limit, "{window} µs, {align:?}");
+                assert_eq!(subject.drain(begin + window - 1), 0, "{window} µs, {align:?}");
+            }
         }
     }
 }

@@ -42,6 +42,7 @@ proptest! {
         prop_assert!(wait <= before + window, "{wait} µs, not {before} + {window}");
     }
 
+    // FAULTS 36.
     #[test]
     fn a_jump_forward_grants_one_limit_at_most(
         rule in rule::any(),
@@ -56,6 +57,7 @@ proptest! {
     }
 }
 
+// FAULTS 37.
 #[test]
 fn a_time_from_the_future_is_pulled_back_even_by_a_denied_request() {
     let (start, leap) = (1_700_000_000_000_000, 1_000_000_000_000);

@@ -49,6 +49,7 @@ fn refuses(built: Built, error: ConfigError) {
     assert_eq!(built, Err(error));
 }
 
+// FAULTS 1, 2, 3, 9.
 #[test]
 fn a_limit_is_from_one_to_the_largest() {
     let (zero, max) = (|field| ConfigError::ZeroLimit { field }, LIMIT_MAX);
@@ -73,6 +74,7 @@ fn a_limit_is_from_one_to_the_largest() {
     refuses(adaptive(|settings| settings.limit = u64::MAX), too_large("limit"));
 }
 
+// FAULTS 3.
 #[test]
 fn a_log_is_as_long_as_memory_allows() {
     let capped = |limit, entries| {
@@ -94,6 +96,7 @@ fn a_log_is_as_long_as_memory_allows() {
     );
 }
 
+// FAULTS 4, 5, 6, 39.
 #[test]
 fn a_window_is_whole_microseconds_from_the_shortest_to_the_longest() {
     let (min, max, field) = (WINDOW_MIN, WINDOW_MAX, "window");
@@ -127,6 +130,7 @@ fn a_window_is_whole_microseconds_from_the_shortest_to_the_longest() {
     }
 }
 
+// FAULTS 7.
 #[test]
 fn rates_that_do_not_divide_are_taken_exactly_or_not_at_all() {
     assert!(token(7, 7, 3 * SECOND).is_ok());
@@ -135,6 +139,7 @@ fn rates_that_do_not_divide_are_taken_exactly_or_not_at_all() {
     refuses(token(1, 1, Duration::from_nanos(7)), too_short);
 }
 
+// FAULTS 6.
 #[test]
 fn a_bucket_fills_within_the_longest_window() {
     let max = WINDOW_MAX;
@@ -161,6 +166,7 @@ fn the_options_of_buckets_have_their_bounds() {
     assert_eq!(bucket.queue(Duration::from_nanos(1)), Err(error));
 }
 
+// FAULTS 8, 9.
 #[test]
 fn fractions_are_finite_positive_and_within_their_range() {
     type Set = fn(&mut Settings, f64);
@@ -199,6 +205,7 @@ fn fractions_are_finite_positive_and_within_their_range() {
     assert!(adaptive(|it| (it.penalty, it.low_load_threshold) = (1.0, 0.0)).is_ok());
 }
 
+// FAULTS 9.
 #[test]
 fn a_sensor_has_a_window() {
     let field = "adaptive_window";
@@ -208,6 +215,7 @@ fn a_sensor_has_a_window() {
     refuses(built, ConfigError::WindowTooLong { field, max: WINDOW_MAX });
 }
 
+// FAULTS 20, 22.
 #[test]
 fn a_cost_is_from_one_to_the_limit() {
     for rule in one_of_each() {
@@ -225,6 +233,7 @@ fn a_cost_is_from_one_to_the_limit() {
     }
 }
 
+// FAULTS 11.
 #[test]
 fn a_name_is_1_to_64_plain_characters() {
     let [rule, ..] = one_of_each();

@@ -10,6 +10,7 @@ use crate::{
 };
 
 proptest! {
+    // FAULTS 27.
     #[test]
     fn later_answers_are_the_same_with_and_without_denied_requests(
         rule in rule::any(),
@@ -49,6 +50,7 @@ fn nag(subject: &mut Subject, now: u64) {
     }
 }
 
+// FAULTS 27.
 #[test]
 fn a_million_denied_requests_do_not_put_off_the_promised_instant() {
     for rule in one_of_each() {

@@ -28,6 +28,7 @@ fn buckets((capacity, rate, period): (u64, u64, u64)) -> [Rule; 2] {
     ]
 }
 
+// FAULTS 7, 33.
 #[test]
 fn a_bucket_asked_once_a_period_admits_capacity_and_rate_times_time() {
     for numbers in RATES {
@@ -41,6 +42,7 @@ fn a_bucket_asked_once_a_period_admits_capacity_and_rate_times_time() {
     }
 }
 
+// FAULTS 33.
 #[test]
 fn a_bucket_asked_every_microsecond_admits_capacity_and_rate_times_time() {
     for numbers in RATES {
@@ -53,6 +55,7 @@ fn a_bucket_asked_every_microsecond_admits_capacity_and_rate_times_time() {
     }
 }
 
+// FAULTS 33.
 #[test]
 fn a_bucket_asked_as_soon_as_it_promises_admits_capacity_and_rate_times_time() {
     let (capacity, rate, period) = (7, 7, 3_000_000);
@@ -68,6 +71,7 @@ fn a_bucket_asked_as_soon_as_it_promises_admits_capacity_and_rate_times_time() {
     }
 }
 
+// FAULTS 38.
 #[test]
 fn windows_admit_their_limit_each_and_no_more() {
     let (limit, window) = (7, 3_000_001);

@@ -46,6 +46,7 @@ proptest! {
         }
     }
 
+    // FAULTS 42.
     #[test]
     fn truncated_bytes_are_corrupt(rule in rule::any(), history in history()) {
         let (subject, _) = worn(&rule, &history);
@@ -59,6 +60,7 @@ proptest! {
         }
     }
 
+    // FAULTS 41, 42.
     #[test]
     fn altered_bytes_never_lead_outside_of_the_limit(
         rule in rule::any(),
@@ -77,6 +79,7 @@ proptest! {
         stays_within_the_limit(subject, &altered, &[then, now], share)?;
     }
 
+    // FAULTS 42.
     #[test]
     fn random_bytes_never_lead_outside_of_the_limit(
         rule in rule::any(),
@@ -89,6 +92,7 @@ proptest! {
         stays_within_the_limit(Subject::new(&rule), &bytes, &[now], share)?;
     }
 
+    // FAULTS 42.
     #[test]
     fn arbitrary_bytes_are_no_record(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
         for rule in one_of_each() {
@@ -96,6 +100,7 @@ proptest! {
         }
     }
 
+    // FAULTS 43.
     #[test]
     fn another_version_is_named(version in any::<u8>(), bytes in any::<Vec<u8>>()) {
         prop_assume!(version != VERSION);
@@ -107,7 +112,7 @@ proptest! {
     }
 }
 
-fn stays_within_the_limit(
+pub(crate) fn stays_within_the_limit(
     mut subject: Subject,
     bytes: &[u8],
     times: &[u64],

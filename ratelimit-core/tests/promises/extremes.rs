@@ -47,6 +47,7 @@ fn largest() -> impl Strategy<Value = Rule> {
 }
 
 proptest! {
+    // FAULTS 2, 36, 37, 41.
     #[test]
     fn no_time_and_no_cost_leads_outside_of_the_limit(
         rule in prop_oneof![largest(), rule::any()],
@@ -71,6 +72,7 @@ proptest! {
     }
 }
 
+// FAULTS 2, 3, 6.
 #[test]
 fn the_largest_numbers_build_and_one_more_does_not() {
     let too_large = |field| Err(ConfigError::LimitTooLarge { field, max: LIMIT_MAX });

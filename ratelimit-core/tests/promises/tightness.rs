@@ -9,6 +9,7 @@ use crate::{
 };
 
 proptest! {
+    // FAULTS 28, 29.
     #[test]
     fn a_denied_request_fits_after_its_wait_and_not_a_microsecond_before(
         rule in rule::any(),
@@ -26,6 +27,7 @@ proptest! {
         prop_assert!(subject.spend(now + wait, cost).is_allowed());
     }
 
+    // FAULTS 28, 29.
     #[test]
     fn a_denied_request_waits_for_its_own_cost_only(
         rule in rule::any(),
@@ -62,6 +64,7 @@ proptest! {
         prop_assert!(!subject.spend(now, 1).is_allowed());
     }
 
+    // FAULTS 32.
     #[test]
     fn after_reset_after_the_full_limit_is_there_and_not_a_microsecond_before(
         rule in rule::any(),
@@ -79,6 +82,7 @@ proptest! {
         prop_assert_eq!(subject.peek(now + reset, 1).remaining, 0);
     }
 
+    // FAULTS 34.
     #[test]
     fn a_record_that_is_dropped_after_its_lifetime_is_not_missed(
         rule in rule::any(),
@@ -95,6 +99,7 @@ proptest! {
         prop_assert_eq!(dropped.spend(then + later, cost), subject.spend(then + later, cost));
     }
 
+    // FAULTS 21.
     #[test]
     fn a_new_key_has_the_whole_limit_at_once(rule in rule::any(), now in 0..=1_u64 << 52) {
         if !rule.starts_low() {

@@ -20,7 +20,7 @@ fn size(request: &Parts) -> Option<u64> {
     request.headers.get("x-size")?.to_str().ok()?.parse().ok()
 }
 
-// FAULTS 130.
+// FAULTS 23, 130.
 #[tokio::test]
 async fn a_cost_that_a_request_tells_is_charged_or_refused() {
     let app = app(per_minute(10, PeerAddr).cost_by(size));

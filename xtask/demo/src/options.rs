@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use ratelimit_algorithms::Backend;
 use ratelimit_memory::Memory;
 use ratelimit_redis::Redis;
+use ratelimit_resilience::Resilient;
 use ratelimit_sqlite::Sqlite;
 
 const USAGE: &str = "usage: cargo xtask demo [--port N] [--backend memory|sqlite|redis]
@@ -68,7 +69,8 @@ impl Kind {
                 let url = env::var("RATELIMIT_REDIS_URL");
                 let url = url.unwrap_or_else(|_| "redis://127.0.0.1:6379".to_owned());
                 let store = Redis::connect(&url).await;
-                Arc::new(store.context("there is no Redis: start one, or set RATELIMIT_REDIS_URL")?)
+                let missing = "there is no Redis: start one, or set RATELIMIT_REDIS_URL";
+                Arc::new(Resilient::over(store.context(missing)?))
             }
         })
     }

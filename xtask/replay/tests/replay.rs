@@ -94,6 +94,7 @@ fn a_composite_is_charged_whole_or_not_at_all() {
     );
 }
 
+// FAULTS 23.
 #[test]
 fn an_error_stands_in_place_of_the_answers_and_the_run_goes_on() {
     check(

@@ -72,7 +72,7 @@ fn a_key_is_idle_at_the_moment_it_is_as_good_as_new_and_no_sooner() {
 }
 
 #[test]
-// FAULTS 66.
+// FAULTS 34, 66.
 fn a_slow_bucket_is_kept_for_the_years_it_takes_to_fill() {
     let (memory, clock) = memory(1);
     let year = std::time::Duration::from_secs(365 * 86_400);

@@ -9,7 +9,7 @@ use ratelimit_servers::Server;
 
 use crate::store::{ask, check, settings, spend};
 
-// FAULTS 157.
+// FAULTS 88, 157.
 #[tokio::test]
 async fn the_documented_commands_are_enough() {
     let Some(server) = Server::start(&[]) else { return };

@@ -16,7 +16,6 @@ use crate::store::{START, ask, at, check, connect_with_clock};
 macro_rules! agreement {
     ($($name:ident: $make:expr;)*) => {
         $(
-            // FAULTS 166.
             #[tokio::test]
             async fn $name() {
                 trace(&[$make], 1).await;
@@ -25,6 +24,7 @@ macro_rules! agreement {
     };
 }
 
+// FAULTS 2, 38, 162, 166.
 agreement! {
     a_fixed_window_is_that_of_the_core: fixed_windows;
     a_sliding_window_log_is_that_of_the_core: sliding_window_logs;

@@ -15,6 +15,7 @@ use crate::{
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
+// FAULTS 88, 89.
 #[tokio::test]
 async fn keys_spread_over_all_nodes_whatever_braces_are_in_them() {
     let Some((cluster, redis)) = connect().await else { return };
@@ -27,6 +28,7 @@ async fn keys_spread_over_all_nodes_whatever_braces_are_in_them() {
     assert!(sizes.iter().all(|&size| 10 < size), "{sizes:?}");
 }
 
+// FAULTS 89.
 #[tokio::test]
 async fn limits_of_one_key_are_asked_together_and_those_of_several_in_a_group() {
     let Some((_cluster, redis)) = connect().await else { return };
@@ -50,6 +52,7 @@ async fn limits_of_one_key_are_asked_together_and_those_of_several_in_a_group() 
     }
 }
 
+// FAULTS 205.
 #[tokio::test]
 async fn a_sensor_that_keys_share_is_refused_outside_of_a_group() {
     let Some((_cluster, redis)) = connect().await else { return };

@@ -51,6 +51,48 @@ fn a_script_with_wrong_arguments_changes_nothing_or_the_whole() {
     assert!(0 < failed && 0 < done);
 }
 
+/// In as decimals and as words, which is how a script is told, and out as words.
+// FAULTS 162.
+#[test]
+fn a_million_instants_go_through_a_script_and_come_back_to_the_microsecond() {
+    let Some(server) = Server::start(&[]) else { return };
+    let mut wire = Wire::to(&server);
+    let mut dice = Dice::new(162);
+    let text = format!("{PRELUDE}\n{ECHO}");
+    for _ in 0..1_000 {
+        let ends = [0, 1, (1 << 53) - 1, 1 << 52];
+        let instants: Vec<u64> =
+            ends.into_iter().chain((4..1_000).map(|_| dice.below(1 << 53))).collect();
+        let decimals: Vec<_> = instants.iter().map(u64::to_string).collect();
+        let decimals = decimals.join(" ");
+        let words: Vec<_> = instants.iter().flat_map(|at| at.to_be_bytes()[1..].to_vec()).collect();
+        let echo = [&words[..], &words].concat();
+        let command = [b"EVAL", text.as_bytes(), b"0", b"0", b"peek", decimals.as_bytes(), &words];
+        let reply = wire.ask(&command);
+        assert!(reply == [b"$14000\r\n", &echo[..], b"\r\n"].concat(), "{instants:?}");
+    }
+}
+
+const ECHO: &str = "
+local echo = {}
+for decimal in ARGV[3]:gmatch('%d+') do echo[#echo + 1] = pack('>I7', decimal + 0) end
+for at = 1, #ARGV[4], 7 do echo[#echo + 1] = pack('>I7', (unpack_words('>I7', ARGV[4], at))) end
+return table.concat(echo)";
+
+/// What Lua prints has fourteen digits.
+// FAULTS 162.
+#[test]
+fn no_script_prints_a_number() {
+    for text in scripts().map(|(name, files, _)| script(name, files)) {
+        let code = text.lines().map(|line| line.split("--").next().unwrap_or_default());
+        for line in code {
+            let prints =
+                ["tostring", "format", "%.", "tonumber"].iter().any(|it| line.contains(it));
+            assert!(!prints, "{line}");
+        }
+    }
+}
+
 /// Each algorithm with the files that its script is made of.
 fn scripts() -> [(&'static str, &'static [&'static str], Algorithm); 6] {
     const LOG: &str = include_str!("../../src/lua/log.lua");
@@ -94,10 +136,11 @@ fn scripts() -> [(&'static str, &'static [&'static str], Algorithm); 6] {
 
 /// As the store puts it together.
 fn script(name: &str, files: &[&str]) -> String {
-    let [prelude, one] =
-        [include_str!("../../src/lua/prelude.lua"), include_str!("../../src/lua/one.lua")];
-    format!("{prelude}\n{}\nlocal step = {name}\n{one}", files.join("\n"))
+    let one = include_str!("../../src/lua/one.lua");
+    format!("{PRELUDE}\n{}\nlocal step = {name}\n{one}", files.join("\n"))
 }
+
+const PRELUDE: &str = include_str!("../../src/lua/prelude.lua");
 
 /// What the store would say to spend one permit.
 fn arguments(check: &Check<'_>) -> Vec<Vec<u8>> {

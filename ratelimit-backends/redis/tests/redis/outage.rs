@@ -2,7 +2,7 @@
 
 use std::{process::Command, time::Duration};
 
-use ratelimit_backend::{Clock, Effect, ErrorKind, ManualClock, WallClock};
+use ratelimit_backend::{Backend, Clock, Effect, ErrorKind, ManualClock, WallClock};
 use ratelimit_core::{Action, Micros};
 use ratelimit_redis::Settings;
 use ratelimit_servers::{Server, poll};
@@ -24,8 +24,10 @@ async fn while_a_server_is_gone_every_check_fails_at_once_and_then_none_does() {
             assert_eq!(scene.fails().await.0, ErrorKind::Unavailable);
         }
         println!("{:?} for all checks", begun.elapsed());
+        let before = scene.redis.comebacks();
         scene.server.restart();
         assert_eq!(scene.recover().await.remaining, scene.policy.limit() - 1);
+        assert!(before < scene.redis.comebacks(), "whoever left it alone is told");
     }
 }
 

@@ -165,7 +165,7 @@ async fn a_log_that_no_step_could_have_left_is_corrupt() {
     }
 }
 
-// FAULTS 167.
+// FAULTS 43, 167.
 #[tokio::test]
 async fn a_state_of_another_version_is_incompatible() {
     let Some(server) = Server::start(&[]) else { return };

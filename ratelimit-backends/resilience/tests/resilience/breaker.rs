@@ -121,6 +121,47 @@ fn five_failures_open_it_a_failed_probe_doubles_the_pause_and_an_answer_closes_i
 const PAUSES: [u64; 8] =
     [58_607, 171_381, 367_081, 473_317, 1_172_605, 2_674_512, 4_218_737, 4_955_673];
 
+/// The same sequence, cut short where the store tells that it may be back.
+// FAULTS 140, 170.
+#[test]
+fn a_store_that_tells_of_its_return_is_asked_at_once_however_long_it_was_away() {
+    let rig = Rig::new();
+    rig.store.otherwise(DOWN);
+    rig.fail(5);
+    for pause in PAUSES {
+        rig.clock.advance(Micros::new(pause));
+        rig.fail(1);
+    }
+    rig.clock.advance(Micros::from_secs(60 - 16));
+    rig.fail(1);
+    assert!(rig.refuses(), "after a minute a pause takes seconds");
+
+    rig.store.come_back();
+    assert!(!rig.refuses(), "it was back too soon: one probe");
+    assert!(rig.refuses(), "whose failure is not tried again before it tells once more");
+    assert_eq!(rig.breaker.state(), Open);
+
+    rig.store.come_back();
+    rig.store.otherwise(Cue::Answer);
+    assert!(rig.spend().is_ok_and(|decision| decision.is_allowed()), "the very next call");
+    assert_eq!((rig.breaker.state(), rig.store.asked()), (Closed, 5 + 8 + 3));
+}
+
+#[tokio::test]
+async fn a_return_while_the_probe_is_under_way_is_not_missed() {
+    let rig = Rig::due();
+    rig.store.cue([Cue::HoldAndFail(ErrorKind::Unavailable)]);
+    let policy = hourly("api", 10);
+    let check = check(&policy, "key", 1);
+    let probe = rig.breaker.apply(Batch::one(&check), Action::Spend);
+    rig.store.come_back();
+    assert!(rig.refuses(), "somebody is asking");
+    rig.store.let_one_through();
+    assert!(probe.await.is_err());
+    assert!(rig.spend().is_ok(), "what that was told was the state of before");
+    assert_eq!(rig.breaker.state(), Closed);
+}
+
 // FAULTS 170.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_a_thousand_callers_at_once_one_is_the_probe() {

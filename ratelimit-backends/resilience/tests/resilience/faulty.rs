@@ -31,6 +31,7 @@ struct Script {
     cues: Mutex<VecDeque<Cue>>,
     otherwise: Mutex<Cue>,
     asked: AtomicU64,
+    comebacks: AtomicU64,
     gate: Semaphore,
 }
 
@@ -59,6 +60,7 @@ impl Faulty {
             cues: Mutex::default(),
             otherwise: Mutex::new(Cue::Answer),
             asked: AtomicU64::new(0),
+            comebacks: AtomicU64::new(0),
             gate: Semaphore::new(0),
         };
         Self { memory: memory(clock, keys_max), script: Arc::new(script) }
@@ -71,6 +73,11 @@ impl Faulty {
 
     pub(crate) fn otherwise(&self, cue: Cue) {
         *self.script.otherwise.lock().expect("no holder panics") = cue;
+    }
+
+    /// Tells that it may have come back.
+    pub(crate) fn come_back(&self) {
+        self.script.comebacks.fetch_add(1, Ordering::SeqCst);
     }
 
     pub(crate) fn let_one_through(&self) {
@@ -127,6 +134,10 @@ impl Backend for Faulty {
 
     fn names(&self) -> &Names {
         self.memory.names()
+    }
+
+    fn comebacks(&self) -> u64 {
+        self.script.comebacks.load(Ordering::SeqCst)
     }
 }
 

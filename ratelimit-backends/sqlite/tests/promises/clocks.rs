@@ -32,7 +32,7 @@ fn a_clock_that_steps_across_a_restart_grants_no_more_than_time() {
     assert_eq!(spend_all(NOON), 0);
 }
 
-// FAULTS 185.
+// FAULTS 37, 185.
 #[test]
 fn a_clock_before_1970_is_an_error_and_charges_nothing() {
     #[derive(Debug)]

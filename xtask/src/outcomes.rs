@@ -1,0 +1,94 @@
+//! What became of each test of a run, as the run prints it.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+};
+
+/// What became of a test.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Outcome {
+    Passed,
+    Failed,
+    NotRun,
+}
+
+/// What became of all tests, by their names without the modules that they are in.
+#[derive(Debug, Default)]
+pub(crate) struct Outcomes(BTreeMap<String, Outcome>);
+
+impl Outcomes {
+    /// Runs the tests, and shows what they print; says whether all is well as well.
+    ///
+    /// # Errors
+    ///
+    /// If there is nothing to run.
+    pub(crate) fn of_run(tests: &mut Command) -> Result<(Self, bool), String> {
+        let cannot = |error| format!("cargo cannot be run: {error}");
+        let mut run = tests.stdout(Stdio::piped()).spawn().map_err(cannot)?;
+        let mut outcomes = Self::default();
+        let mut printed = BufReader::new(run.stdout.take().ok_or("there is no output")?);
+        let mut line = Vec::new();
+        while 0 < printed.read_until(b'\n', &mut line).map_err(cannot)? {
+            let text = String::from_utf8_lossy(&line);
+            print!("{text}");
+            outcomes.note(text.trim_end());
+            line.clear();
+        }
+        Ok((outcomes, run.wait().map_err(cannot)?.success()))
+    }
+
+    /// Of several tests of one name, the worst.
+    pub(crate) fn of(&self, name: &str) -> Outcome {
+        self.0.get(name).copied().unwrap_or(Outcome::NotRun)
+    }
+
+    /// `test module::name ... ok`.
+    fn note(&mut self, line: &str) {
+        let Some((test, end)) = line.strip_prefix("test ").and_then(|it| it.split_once(" ... "))
+        else {
+            return;
+        };
+        let name = test.rsplit("::").next().unwrap_or(test);
+        let outcome = match end {
+            "ok" if self.of(name) != Outcome::Failed => Outcome::Passed,
+            "ok" | "FAILED" => Outcome::Failed,
+            _ => return,
+        };
+        self.0.insert(name.to_owned(), outcome);
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::NotRun => "not run",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_tests_are_told_from_others_and_the_worst_counts() {
+        let mut outcomes = Outcomes::default();
+        for line in [
+            "running 3 tests",
+            "test a::good ... ok",
+            "test b::bad ... FAILED",
+            "test c::bad ... ok",
+            "test left_out ... ignored",
+            "test result: FAILED. 2 passed; 1 failed",
+        ] {
+            outcomes.note(line);
+        }
+        let found = ["good", "bad", "left_out"].map(|name| outcomes.of(name));
+        assert_eq!(found, [Outcome::Passed, Outcome::Failed, Outcome::NotRun]);
+    }
+}

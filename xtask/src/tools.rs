@@ -1,0 +1,134 @@
+//! Commands that run tools of others, which they find, or install from crates.io.
+
+use std::{
+    env,
+    process::{Command, Stdio},
+};
+
+use crate::{USAGE, cargo, run};
+
+/// Has libFuzzer look for bytes that break one of the targets in `xtask/hostile`.
+///
+/// What it finds interesting stays in `fuzz/target`. What it finds wrong is in `fuzz/artifacts`, and
+/// belongs into `fuzz/corpus`, which the tests run over, together with the fix.
+// FAULTS 201.
+pub(crate) fn fuzz(arguments: &[String]) -> Result<(), String> {
+    let (seconds, targets) = match arguments {
+        [option, seconds, targets @ ..] if option == "--seconds" => (seconds.as_str(), targets),
+        targets => (TEN_MINUTES, targets),
+    };
+    if targets.iter().any(|target| target.starts_with('-')) {
+        return Err(USAGE.to_owned());
+    }
+    find_nightly("fuzz")?;
+    find("fuzz", "fuzz")?;
+    let all = TARGETS.map(str::to_owned);
+    for target in if targets.is_empty() { &all } else { targets } {
+        let found = format!("fuzz/target/corpus/{target}");
+        std::fs::create_dir_all(&found).map_err(|error| format!("{found}: {error}"))?;
+        let mut fuzzer =
+            nightly(&["fuzz", "run", target, &found, &format!("fuzz/corpus/{target}")]);
+        fuzzer.args(["--", "-max_len=400", &format!("-max_total_time={seconds}")]);
+        run(&mut fuzzer)?;
+    }
+    Ok(())
+}
+
+const TEN_MINUTES: &str = "600";
+
+const TARGETS: [&str; 7] =
+    ["api_key", "arithmetic", "configuration", "forwarded", "replies", "state", "x_forwarded_for"];
+
+/// Every crate with every feature alone, with none, all, and any two.
+// FAULTS 198.
+pub(crate) fn features() -> Result<(), String> {
+    find("features", "hack")?;
+    let powerset = ["hack", "check", "--workspace", "--feature-powerset", "--depth", "2"];
+    run(&mut cargo(&powerset))
+}
+
+/// Whose code is built in, and under which licences: `deny.toml` says what may be.
+// FAULTS 199.
+pub(crate) fn deny() -> Result<(), String> {
+    find("deny", "deny")?;
+    run(&mut cargo(&["deny", "--offline", "check", "bans", "licenses", "sources"]))
+}
+
+/// What each published crate promises: all that is public, a line each.
+// FAULTS 200.
+pub(crate) fn api() -> Result<(), String> {
+    find_nightly("api")?;
+    find("api", "public-api")?;
+    for package in PUBLISHED {
+        println!("\n{package}");
+        run(&mut cargo(&["public-api", "--package", package, "--all-features", "-sss"]))?;
+    }
+    Ok(())
+}
+
+const PUBLISHED: [&str; 10] = [
+    "ratelimit-core",
+    "ratelimit-backend",
+    "ratelimit-memory",
+    "ratelimit-sqlite",
+    "ratelimit-redis",
+    "ratelimit-resilience",
+    "ratelimit-conformance",
+    "ratelimit-algorithms",
+    "ratelimit-metrics",
+    "ratelimit-http",
+];
+
+/// Changes the code that decides, one place at a time, and looks whether a test minds.
+// FAULTS 202.
+pub(crate) fn mutants(arguments: &[String]) -> Result<(), String> {
+    find("mutants", "mutants")?;
+    let mut mutants = cargo(&["mutants", "--package", "ratelimit-core"]);
+    mutants.args(["--output", "target"]).args(arguments);
+    run(&mut mutants)
+}
+
+/// Makes sure that there is `cargo TOOL`, installing it if need be.
+fn find(command: &str, tool: &str) -> Result<(), String> {
+    let is_there = |tool| succeeds(&mut cargo(&[tool, "--version"]));
+    if is_there(tool) {
+        return Ok(());
+    }
+    let name = format!("cargo-{tool}");
+    println!("{name} is not installed; installing it from crates.io");
+    let _ = cargo(&["install", "--locked", &name]).status();
+    if is_there(tool) {
+        return Ok(());
+    }
+    Err(format!(
+        "cargo xtask {command} needs {name}, which could not be installed;\n\
+         install it (cargo install --locked {name}) and run this again"
+    ))
+}
+
+fn find_nightly(command: &str) -> Result<(), String> {
+    if succeeds(&mut nightly(&["--version"])) {
+        return Ok(());
+    }
+    Err(format!(
+        "cargo xtask {command} needs a nightly compiler beside the stable one;\n\
+         install it (rustup toolchain install nightly) and run this again"
+    ))
+}
+
+/// Whatever its own cargo says of the compiler, which is another one, is not said to it.
+fn nightly(arguments: &[&str]) -> Command {
+    let mut command = Command::new("rustup");
+    command.args(["run", "nightly", "cargo"]).args(arguments);
+    for (name, _) in
+        env::vars().filter(|(name, _)| name.starts_with("CARGO") && name != "CARGO_HOME")
+    {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
+}
