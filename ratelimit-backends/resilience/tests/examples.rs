@@ -1,4 +1,5 @@
 //! Whether every example runs to its end.
+#![cfg(feature = "tokio")]
 
 #[test]
 fn every_example_runs() {
