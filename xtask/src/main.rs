@@ -15,7 +15,7 @@ use crate::outcomes::Outcomes;
 
 const USAGE: &str = "usage: cargo xtask COMMAND
 
-  demo    serves the six algorithms over HTTP   [--port N]
+  demo    serves a live page of the six algorithms   [--port N]
           [--backend memory|sqlite|redis]
   test    runs all tests, getting or starting what they need   [--full]
   lint    formatting, clippy and docs, with warnings as errors
