@@ -68,7 +68,7 @@ fn test(arguments: &[String]) -> Result<(), String> {
         [argument] if argument == "--full" => true,
         _ => return Err(USAGE.to_owned()),
     };
-    servers::find_redis()?;
+    servers::find()?;
     let mut tests = cargo(&["test", "--workspace", "--all-features"]);
     if full {
         tests.env("RATELIMIT_FULL", "1").env("PROPTEST_CASES", "4096");
