@@ -9,10 +9,9 @@ use std::{
 };
 
 use actix_web::{
-    Error, HttpMessage,
+    Error,
     dev::{Service, ServiceRequest, ServiceResponse},
 };
-use ratelimit_algorithms::Decision;
 
 use crate::head;
 
@@ -56,11 +55,9 @@ where
     }
 
     fn call(&mut self, request: http::Request<Handed>) -> Self::Future {
-        let (head, handed) = request.into_parts();
+        let (parts, handed) = request.into_parts();
         let request = handed.take().expect("the layer calls the service once");
-        if let Some(decision) = head.extensions.get::<Decision>() {
-            request.extensions_mut().insert(*decision);
-        }
+        head::leave(parts.extensions, &request);
         let response = self.0.call(request);
         Box::pin(async move { head::respond(response.await?) })
     }

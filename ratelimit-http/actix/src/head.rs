@@ -3,12 +3,13 @@
 use std::rc::Rc;
 
 use actix_web::{
-    Error,
+    Error, HttpMessage,
     dev::{ServiceRequest, ServiceResponse},
     error::{ErrorBadRequest, ErrorInternalServerError},
     http::header::{HeaderMap, HeaderName, HeaderValue},
 };
 use http::request::Parts;
+use ratelimit_algorithms::Decision;
 use ratelimit_http::Peer;
 
 /// What an application knows of a request.
@@ -21,6 +22,7 @@ pub(crate) fn read(request: &ServiceRequest, tells: &[Rc<Tell>]) -> Result<Parts
     head.uri = request.uri().to_string().try_into().map_err(ErrorBadRequest)?;
     head.version = version(request.version());
     head.headers = headers(request.headers()).map_err(ErrorBadRequest)?;
+    head.extensions = request.extensions().get().cloned().unwrap_or_default();
     if let Some(peer) = request.peer_addr() {
         head.extensions.insert(Peer(peer));
     }
@@ -28,6 +30,16 @@ pub(crate) fn read(request: &ServiceRequest, tells: &[Rc<Tell>]) -> Result<Parts
         tell(request, &mut head.extensions);
     }
     Ok(head)
+}
+
+/// Leaves in the request what the layer knows of it: the decision for handlers, and all of it for
+/// layers inside of this one.
+pub(crate) fn leave(extensions: http::Extensions, request: &ServiceRequest) {
+    let mut left = request.extensions_mut();
+    if let Some(decision) = extensions.get::<Decision>() {
+        left.insert(*decision);
+    }
+    left.insert(extensions);
 }
 
 /// A response as the layer reads it: a head, around the response itself.

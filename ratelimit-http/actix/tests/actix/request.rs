@@ -4,7 +4,7 @@ use std::{future::poll_fn, task::Poll};
 
 use actix_web::{App, HttpMessage, http::StatusCode, test, web};
 use ratelimit_actix::RateLimit;
-use ratelimit_algorithms::{AsyncLimiter, Backend, FixedWindow};
+use ratelimit_algorithms::{AsyncLimiter, Backend, Decision, FixedWindow};
 use ratelimit_backend::{Names, Reply};
 use ratelimit_core::{Action, Batch};
 use ratelimit_http::{ClientIp, Extension, KeyFn, RateLimitLayer, UnixSocket};
@@ -61,8 +61,25 @@ async fn a_unix_socket_is_one_if_the_layer_is_told() {
     assert_eq!(response.status(), StatusCode::OK, "the proxy knows the client");
 }
 
+#[actix_web::test]
+async fn a_layer_inside_is_told_what_one_outside_was_told() {
+    let of_user = Extension::of(|User(id): &User| *id);
+    let outside = RateLimit::new(RateLimitLayer::new(limiter(store(), "outside", 2), "everyone"))
+        .tell(|_, told| {
+            told.insert(User(7));
+        });
+    let inside = RateLimit::new(RateLimitLayer::new(limiter(store(), "inside", 1), of_user));
+    let hello = async |decision: web::ReqData<Decision>| decision.limit.to_string();
+    let app = App::new().wrap(inside).wrap(outside).route("/", web::get().to(hello));
+    let app = test::init_service(app).await;
+    let response = test::call_service(&app, test::TestRequest::default().to_request()).await;
+    assert_eq!(test::read_body(response).await, "1", "the decision is that of the layer inside");
+    let response = test::call_service(&app, test::TestRequest::default().to_request()).await;
+    assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+}
+
 /// A store that has to be awaited.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Elsewhere(Store);
 
 impl Backend for Elsewhere {
