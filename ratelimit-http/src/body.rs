@@ -38,6 +38,19 @@ impl<B> ResponseBody<B> {
     pub(crate) const fn answer(body: Bytes) -> Self {
         Self { source: Source::Answer { body } }
     }
+
+    /// The service's body; or the whole of an answer's, as the error. For adapters to frameworks
+    /// that have another kind of body.
+    ///
+    /// # Errors
+    ///
+    /// If the service was not called.
+    pub fn into_inner(self) -> Result<B, Bytes> {
+        match self.source {
+            Source::Service { body } => Ok(body),
+            Source::Answer { body } => Err(body),
+        }
+    }
 }
 
 impl<B: Body<Data: From<Bytes>>> Body for ResponseBody<B> {

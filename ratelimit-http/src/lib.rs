@@ -40,6 +40,23 @@
 //! A cost that is known afterwards only is reserved before and
 //! [settled](RateLimitLayer::settle_by) by the response.
 //!
+//! # Where requests come from
+//!
+//! Servers know the peer, and the layer is told of it in the request's extensions:
+//!
+//! | | by |
+//! |---|---|
+//! | axum | `into_make_service_with_connect_info::<SocketAddr>()`, with the feature `axum` |
+//! | hyper | a [`Peer`] that is inserted by who accepts the connection: example `hyper` |
+//! | tonic | a [`Peer`] that is made of its `TcpConnectInfo`: example `tonic` |
+//! | actix-web | nothing: `ratelimit-actix` says it |
+//! | a Unix socket | [`UnixSocket`], by who listens on it |
+//!
+//! A request that comes from nowhere has no address, and neither has one from a Unix socket, unless
+//! a proxy there is [trusted](ClientIpBuilder::trusted_unix_socket) and names the client. They are
+//! not counted together under a name that all of them share: where the key is an address, the
+//! answer is 500, and nothing is charged.
+//!
 //! # What is answered
 //!
 //! | | status | body | `Retry-After` |

@@ -15,7 +15,7 @@ use crate::outcomes::Outcomes;
 
 const USAGE: &str = "usage: cargo xtask COMMAND
 
-  demo    serves the six algorithms over HTTP   [--port N]
+  demo    serves a live page of the six algorithms   [--port N]
           [--backend memory|sqlite|redis]
   test    runs all tests, getting or starting what they need   [--full]
   lint    formatting, clippy and docs, with warnings as errors
@@ -68,7 +68,7 @@ fn test(arguments: &[String]) -> Result<(), String> {
         [argument] if argument == "--full" => true,
         _ => return Err(USAGE.to_owned()),
     };
-    servers::find_redis()?;
+    servers::find()?;
     let mut tests = cargo(&["test", "--workspace", "--all-features"]);
     if full {
         tests.env("RATELIMIT_FULL", "1").env("PROPTEST_CASES", "4096");

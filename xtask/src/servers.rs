@@ -1,34 +1,84 @@
-//! The servers that tests start for themselves: here they are found, or installed.
+//! The programs that tests start for themselves: here they are found, or installed.
 
 use std::{
     env,
     process::{Command, Stdio},
 };
 
-/// Makes sure that there is a `redis-server` on the path, installing Debian's if need be.
+struct Program {
+    name: &'static str,
+    /// Of Debian.
+    package: &'static str,
+    what_to_do: &'static str,
+    without: Without,
+}
+
+/// What becomes of the tests without it.
+#[derive(Clone, Copy)]
+enum Without {
+    Fail,
+    /// Those that need it say so, and are skipped, except in CI.
+    Skip,
+}
+
+const PROGRAMS: [Program; 3] = [
+    Program {
+        name: "redis-server",
+        package: "redis-server",
+        what_to_do: "install it, 6.2 or later (Debian: apt-get install redis-server, macOS: brew install redis)",
+        without: Without::Fail,
+    },
+    Program {
+        name: "chromium",
+        package: "chromium",
+        what_to_do: "install it for the tests of the demo's page (Debian: apt-get install chromium)",
+        without: Without::Skip,
+    },
+    Program {
+        name: "chromedriver",
+        package: "chromium-driver",
+        what_to_do: "install it for the tests of the demo's page (Debian: apt-get install chromium-driver)",
+        without: Without::Skip,
+    },
+];
+
+/// Makes sure that what the tests start is on the path, installing Debian's if need be.
 ///
 /// # Errors
 ///
-/// If there is none and it cannot be installed; with what to do about it.
-pub(crate) fn find_redis() -> Result<(), String> {
-    if let Some(version) = version("redis-server") {
-        println!("tests use {version}");
-        return Ok(());
+/// If there is something missing that tests cannot go without; with what to do about it.
+pub(crate) fn find() -> Result<(), String> {
+    let missing: Vec<_> = PROGRAMS.iter().filter(|it| version(it.name).is_none()).collect();
+    if !missing.is_empty() {
+        let packages: Vec<_> = missing.iter().map(|program| program.package).collect();
+        install(&packages.join(" "));
     }
-    println!("redis-server is not on the path; installing Debian's");
-    let install = "(apt-get update && apt-get install --yes redis-server) >&2";
+    PROGRAMS.iter().try_for_each(tell)
+}
+
+fn install(packages: &str) {
+    println!("not on the path, so installing Debian's: {packages}");
+    // One by one, since what one Debian does not have is not to keep the rest away.
+    let install = format!(
+        "(apt-get update; for package in {packages}; do apt-get install --yes $package; done) >&2"
+    );
     let sudo = if is_root() { "" } else { "sudo --non-interactive " };
     let _ = Command::new("sh").arg("-c").arg(format!("{sudo}sh -c '{install}'")).status();
-    match version("redis-server") {
-        Some(version) => {
-            println!("tests use {version}");
-            Ok(())
+}
+
+fn tell(program: &Program) -> Result<(), String> {
+    let Program { name, what_to_do, without, .. } = program;
+    match (version(name), without) {
+        (Some(version), _) => println!("tests use {version}"),
+        (None, Without::Skip) => println!("{name} could not be installed; {what_to_do}"),
+        (None, Without::Fail) => {
+            return Err(format!(
+                "the tests need {name}, which could not be installed;\n{what_to_do}\n\
+                 and run this again"
+            ));
         }
-        None => Err("the tests need redis-server 6.2 or later, which could not be installed;\n\
-             install it (Debian: apt-get install redis-server, macOS: brew install redis)\n\
-             and run this again"
-            .to_owned()),
     }
+    Ok(())
 }
 
 fn version(program: &str) -> Option<String> {

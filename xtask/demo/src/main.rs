@@ -1,7 +1,9 @@
 //! `cargo xtask demo`: a web service that each of the six algorithms limits.
 
 mod options;
+mod page;
 mod routes;
+mod watch;
 
 use std::net::{Ipv4Addr, SocketAddr};
 

@@ -6,44 +6,55 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{Json, Router, response::Html, routing::get};
+use anyhow::Result;
+use axum::{Json, Router, routing::get};
 use ratelimit_algorithms::{
-    Adaptive, Algorithm, AsyncLimiter, Backend, ConfigError, Decision, FixedWindow, LeakyBucket,
+    Adaptive, Algorithm, AsyncLimiter, Backend, Decision, FixedWindow, LeakyBucket,
     SlidingWindowCounter, SlidingWindowLog, TokenBucket,
 };
-use ratelimit_http::{ApiKey, KeyFn, PeerAddr, RateLimitLayer};
+use ratelimit_http::{
+    ApiKey,
+    HeaderFormat::{Draft10, XRateLimit},
+    KeyFn, PeerAddr, RateLimitLayer,
+};
 use serde_json::{Value, json};
+
+use crate::{
+    page,
+    watch::{self, Watch},
+};
 
 const LIMIT: u64 = 5;
 const WINDOW: Duration = Duration::from_secs(10);
 
 /// The whole service, over one store.
-pub(crate) fn app(store: Arc<dyn Backend>) -> Result<Router, ConfigError> {
-    let algorithms: [(&str, Algorithm); 6] = [
+pub(crate) fn app(store: Arc<dyn Backend>) -> Result<Router> {
+    let algorithms: [(&str, Algorithm); 7] = [
         ("fixed_window", FixedWindow::per(LIMIT, WINDOW).try_into()?),
         ("sliding_window_log", SlidingWindowLog::per(LIMIT, WINDOW).try_into()?),
         ("sliding_window_counter", SlidingWindowCounter::per(LIMIT, WINDOW).try_into()?),
         ("token_bucket", TokenBucket::per(LIMIT, WINDOW).try_into()?),
         ("leaky_bucket", LeakyBucket::per(LIMIT, WINDOW).try_into()?),
         ("adaptive", Adaptive::per(LIMIT, WINDOW).try_into()?),
+        ("export", TokenBucket::per(10, WINDOW).try_into()?),
     ];
     // Digests of API keys are the same after a restart, and in every process of the demo.
     let client = ApiKey::header("x-api-key").pepper("demo").or(PeerAddr);
-    let mut app = Router::new().route("/", get(page));
+    let store = watch::store(store);
+    let mut app = page::router();
+    let mut limiters = Vec::new();
     for (name, algorithm) in algorithms {
-        let limiter = AsyncLimiter::new(Arc::clone(&store), name, algorithm)?;
-        let layer = RateLimitLayer::new(limiter, client.clone());
+        let limiter = AsyncLimiter::new(store.clone(), name, algorithm)?;
+        let layer = RateLimitLayer::new(limiter.clone(), client.clone())
+            .cost(if name == "export" { 5 } else { 1 })
+            .headers([XRateLimit, Draft10]);
         app = app.route(&format!("/api/{name}"), get(answer).layer(layer));
+        limiters.push(limiter);
     }
-    let exports = AsyncLimiter::new(store, "export", TokenBucket::per(10, WINDOW))?;
-    let layer = RateLimitLayer::new(exports, client).cost(5);
-    Ok(app.route("/api/export", get(answer).layer(layer)))
+    let watch = Arc::new(Watch::new(store, limiters, &client)?);
+    Ok(app.route("/statistics", get(async move || watch.tell().await)))
 }
 
 async fn answer(axum::Extension(decision): axum::Extension<Decision>) -> Json<Value> {
     Json(json!({ "ok": true, "remaining": decision.remaining }))
-}
-
-async fn page() -> Html<&'static str> {
-    Html(include_str!("page.html"))
 }

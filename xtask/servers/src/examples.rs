@@ -1,6 +1,14 @@
 //! A crate's examples, as child processes.
 
-use std::{env, fs, path::Path, process::Command};
+use std::{
+    env,
+    ffi::OsStr,
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    path::Path,
+    process::{Child, Command, Stdio},
+};
 
 /// Runs each of the examples in the folder `examples` of a crate that `cargo test` has built, to
 /// its end.
@@ -9,16 +17,58 @@ use std::{env, fs, path::Path, process::Command};
 ///
 /// If one of them fails, says nothing, or was not built: some want the crate's features.
 pub fn run_examples(crate_folder: &str) {
-    let this = env::current_exe().expect("a test has a path");
-    // A test is in the folder `deps` beside the one of the examples.
-    let built = this.ancestors().nth(2).expect("tests are built two folders down").join("examples");
     let sources = fs::read_dir(Path::new(crate_folder).join("examples"));
     for source in sources.expect("the crate has examples") {
         let source = source.expect("the folder can be read").path();
         let name = source.file_stem().expect("an example has a name");
-        let output = Command::new(built.join(name)).output();
+        let output = program(name).output();
         let output = output.unwrap_or_else(|error| panic!("{}: {error}", source.display()));
         assert!(output.status.success(), "{}: {output:?}", source.display());
         assert!(!output.stdout.is_empty(), "{} says nothing", source.display());
     }
+}
+
+/// A running example that serves on a port of its own, gone with its handle.
+#[derive(Debug)]
+pub struct Example {
+    process: Child,
+    /// Where it listens.
+    pub address: String,
+}
+
+impl Example {
+    /// Starts one that `cargo test` has built.
+    pub fn start(name: &str) -> Self {
+        let process = program(name.as_ref()).stdout(Stdio::piped()).spawn();
+        let mut process = process.unwrap_or_else(|error| panic!("{name} was not built: {error}"));
+        let mut output = BufReader::new(process.stdout.take().expect("it is piped"));
+        let mut line = String::new();
+        output.read_line(&mut line).expect("the example prints text");
+        let address = line.trim().strip_prefix("listening on http://");
+        Self { process, address: address.expect("it says where it listens").to_owned() }
+    }
+
+    /// Its whole answer to a `GET /`.
+    pub fn get(&self) -> String {
+        let mut stream = TcpStream::connect(&self.address).expect("the example listens");
+        let request = b"GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
+        stream.write_all(request).expect("the example reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("the example answers with text");
+        answer
+    }
+}
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn program(example: &OsStr) -> Command {
+    let this = env::current_exe().expect("a test has a path");
+    // A test is in the folder `deps` beside the one of the examples.
+    let built = this.ancestors().nth(2).expect("tests are built two folders down").join("examples");
+    Command::new(built.join(example))
 }

@@ -1,11 +1,13 @@
 //! Servers of the tests' own: child processes on free loopback ports, gone with their handle.
 #![allow(clippy::must_use_candidate, reason = "this serves tests only")]
 
+mod browser;
 mod examples;
 mod proxy;
 
 pub use crate::{
-    examples::run_examples,
+    browser::Browser,
+    examples::{Example, run_examples},
     proxy::{Fault, Proxy},
 };
 
@@ -37,7 +39,7 @@ impl Server {
 
     /// Starts one with the given configuration file.
     pub fn start_as(configuration: &str, options: &[&str]) -> Option<Self> {
-        if !is_installed() {
+        if !is_installed("redis-server") {
             return None;
         }
         let directory = tempfile::tempdir().expect("a directory can be made");
@@ -172,11 +174,11 @@ pub fn field(line: &str, name: &str) -> u64 {
     digits.and_then(|digits| digits.parse().ok()).unwrap_or_default()
 }
 
-fn is_installed() -> bool {
-    let found = Command::new("redis-server").arg("--version").output().is_ok();
-    assert!(found || std::env::var_os("CI").is_none(), "CI needs redis-server");
+fn is_installed(program: &str) -> bool {
+    let found = Command::new(program).arg("--version").output().is_ok();
+    assert!(found || std::env::var_os("CI").is_none(), "CI needs {program}");
     if !found {
-        eprintln!("skipped: there is no redis-server on the path");
+        eprintln!("skipped: there is no {program} on the path");
     }
     found
 }

@@ -1,80 +1,10 @@
 //! The demo as its user runs it: a process, real requests, Ctrl-C.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::{
-    ffi::OsStr,
-    io::{BufRead, BufReader, Read, Write},
-    net::TcpStream,
-    process::{Child, ChildStdout, Command, Stdio},
-};
+use std::{io::Read, process::Command};
 
 use ratelimit_servers::Server;
 
-/// A running demo; it ends with the test.
-struct Demo {
-    process: Child,
-    output: BufReader<ChildStdout>,
-    address: String,
-}
-
-impl Demo {
-    fn start() -> Self {
-        Self::start_on("memory", &[])
-    }
-
-    /// With a store, and what the environment says of it.
-    fn start_on(backend: &str, environment: &[(&str, &OsStr)]) -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_ratelimit-demo"))
-            .args(["--port", "0", "--backend", backend])
-            .envs(environment.iter().copied())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut output = BufReader::new(process.stdout.take().unwrap());
-        let mut line = String::new();
-        output.read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("listening on http://").unwrap().to_owned();
-        Self { process, output, address }
-    }
-
-    /// The answer to a request of this client: status line, headers and body.
-    fn get(&self, path: &str, client: &str) -> String {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: demo\r\nX-API-Key: {client}\r\nConnection: close\r\n\r\n"
-        );
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
-    }
-
-    /// How many requests this client has admitted until the first denial, which follows.
-    fn admitted(&self, path: &str, client: &str) -> (usize, String) {
-        let mut admitted = 0;
-        loop {
-            let answer = self.get(path, client);
-            if answer.starts_with("HTTP/1.1 429") {
-                return (admitted, answer);
-            }
-            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-            assert!(header(&answer, "x-ratelimit-remaining").is_some(), "{answer}");
-            admitted += 1;
-        }
-    }
-}
-
-impl Drop for Demo {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn header<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
-    let mut headers = answer.lines().filter_map(|line| line.split_once(": "));
-    headers.find(|(found, _)| *found == name).map(|(_, value)| value)
-}
+use crate::support::{Demo, header};
 
 #[test]
 fn every_route_admits_its_limit_and_then_says_when_to_come_back() {
@@ -142,4 +72,16 @@ fn ctrl_c_ends_it_cleanly() {
     let mut rest = String::new();
     demo.output.read_to_string(&mut rest).unwrap();
     assert_eq!(rest, "stopped\n");
+}
+
+#[test]
+fn statistics_name_the_clients_of_the_page_and_nobody_else() {
+    let demo = Demo::start();
+    for client in ["alice", "hunter2"] {
+        demo.admitted("/api/token_bucket", client);
+    }
+    let statistics = demo.get("/statistics", "hunter2");
+    assert!(statistics.contains(r#"{"client":"alice","denied":1,"limiter":"token_bucket"}"#));
+    assert!(!statistics.contains("hunter2"), "{statistics}");
+    assert_eq!(statistics.matches(r#""client":"#).count(), 2, "{statistics}");
 }

@@ -1,0 +1,93 @@
+//! Heads of requests and responses, from one version of `http` to another.
+
+use std::rc::Rc;
+
+use actix_web::{
+    Error, HttpMessage,
+    dev::{ServiceRequest, ServiceResponse},
+    error::{ErrorBadRequest, ErrorInternalServerError},
+    http::header::{HeaderMap, HeaderName, HeaderValue},
+};
+use http::request::Parts;
+use ratelimit_algorithms::Decision;
+use ratelimit_http::Peer;
+
+/// What an application knows of a request.
+pub(crate) type Tell = dyn Fn(&ServiceRequest, &mut http::Extensions);
+
+/// The head of a request as the layer reads it.
+pub(crate) fn read(request: &ServiceRequest, tells: &[Rc<Tell>]) -> Result<Parts, Error> {
+    let (mut head, ()) = http::Request::new(()).into_parts();
+    head.method = request.method().as_str().parse().map_err(ErrorBadRequest)?;
+    head.uri = request.uri().to_string().try_into().map_err(ErrorBadRequest)?;
+    head.version = version(request.version());
+    head.headers = headers(request.headers()).map_err(ErrorBadRequest)?;
+    head.extensions = request.extensions().get().cloned().unwrap_or_default();
+    if let Some(peer) = request.peer_addr() {
+        head.extensions.insert(Peer(peer));
+    }
+    for tell in tells {
+        tell(request, &mut head.extensions);
+    }
+    Ok(head)
+}
+
+/// Leaves in the request what the layer knows of it: the decision for handlers, and all of it for
+/// layers inside of this one.
+pub(crate) fn leave(extensions: http::Extensions, request: &ServiceRequest) {
+    let mut left = request.extensions_mut();
+    if let Some(decision) = extensions.get::<Decision>() {
+        left.insert(*decision);
+    }
+    left.insert(extensions);
+}
+
+/// A response as the layer reads it: a head, around the response itself.
+pub(crate) fn respond<B>(
+    response: ServiceResponse<B>,
+) -> Result<http::Response<ServiceResponse<B>>, Error> {
+    let status = http::StatusCode::from_u16(response.status().as_u16());
+    let headers = headers(response.headers()).map_err(ErrorInternalServerError)?;
+    let mut response = http::Response::new(response);
+    *response.status_mut() = status.map_err(ErrorInternalServerError)?;
+    *response.headers_mut() = headers;
+    Ok(response)
+}
+
+fn headers(headers: &HeaderMap) -> Result<http::HeaderMap, http::Error> {
+    let mut copy = http::HeaderMap::with_capacity(headers.len());
+    for (name, value) in headers {
+        let name = http::HeaderName::from_bytes(name.as_str().as_bytes())?;
+        copy.append(name, http::HeaderValue::from_bytes(value.as_bytes())?);
+    }
+    Ok(copy)
+}
+
+fn version(version: actix_web::http::Version) -> http::Version {
+    use actix_web::http::Version;
+    match version {
+        Version::HTTP_09 => http::Version::HTTP_09,
+        Version::HTTP_10 => http::Version::HTTP_10,
+        Version::HTTP_2 => http::Version::HTTP_2,
+        Version::HTTP_3 => http::Version::HTTP_3,
+        _ => http::Version::HTTP_11,
+    }
+}
+
+/// Makes `headers` say what the layer has told; what it has not changed stays as it is.
+pub(crate) fn write(told: &http::HeaderMap, headers: &mut HeaderMap) -> Result<(), Error> {
+    for name in told.keys() {
+        let values = || told.get_all(name).iter().map(http::HeaderValue::as_bytes);
+        if values().eq(headers.get_all(name.as_str()).map(HeaderValue::as_bytes)) {
+            continue;
+        }
+        headers.remove(name.as_str());
+        let name = HeaderName::from_bytes(name.as_str().as_bytes());
+        let name = name.map_err(ErrorInternalServerError)?;
+        for value in values() {
+            let value = HeaderValue::from_bytes(value).map_err(ErrorInternalServerError)?;
+            headers.append(name.clone(), value);
+        }
+    }
+    Ok(())
+}

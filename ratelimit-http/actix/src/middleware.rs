@@ -1,0 +1,150 @@
+//! The middleware: what an application wraps its app, a scope or a resource in.
+
+use std::{
+    fmt,
+    future::{Future, Ready, ready},
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use actix_web::{
+    Error,
+    body::{EitherBody, MessageBody},
+    dev::{Service, ServiceRequest, ServiceResponse, Transform},
+};
+use ratelimit_algorithms::{Backend, Policies, Policy};
+use ratelimit_http::{KeyFn, RateLimitLayer};
+use tower_layer::Layer;
+use tower_service::Service as _;
+
+use crate::{
+    Answer,
+    handler::{Handed, Handler},
+    head::{self, Tell},
+};
+
+/// A [`RateLimitLayer`] for actix-web.
+#[must_use = "it does nothing unless an app, a scope or a resource is wrapped in it"]
+pub struct RateLimit<B, K, P = Policy> {
+    layer: RateLimitLayer<B, K, P>,
+    tells: Vec<Rc<Tell>>,
+}
+
+impl<B, K, P> RateLimit<B, K, P> {
+    /// Does what `layer` does. Its clones share its budgets, as those of all workers should.
+    pub const fn new(layer: RateLimitLayer<B, K, P>) -> Self {
+        Self { layer, tells: Vec::new() }
+    }
+
+    /// Puts what `tell` knows of actix-web's request into the extensions that the layer sees; also
+    /// what an earlier `tell` has put there.
+    ///
+    /// ```
+    /// use actix_web::HttpMessage;
+    /// use ratelimit_actix::RateLimit;
+    /// use ratelimit_http::{Extension, KeyFn, PeerAddr, RateLimitLayer};
+    /// # use ratelimit_algorithms::{FixedWindow, Limiter};
+    /// # use ratelimit_memory::Memory;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let limiter = Limiter::new(Memory::new(), "api", FixedWindow::per_minute(100))?;
+    /// /// Put there by a middleware that authenticates, outside of this one.
+    /// #[derive(Clone)]
+    /// struct User { id: u64 }
+    ///
+    /// let client = Extension::of(|user: &User| user.id).or(PeerAddr);
+    /// let limit = RateLimit::new(RateLimitLayer::new(limiter, client)).tell(|request, told| {
+    ///     if let Some(user) = request.extensions().get::<User>() {
+    ///         told.insert(user.clone());
+    ///     }
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn tell<F>(mut self, tell: F) -> Self
+    where
+        F: Fn(&ServiceRequest, &mut http::Extensions) + 'static,
+    {
+        self.tells.push(Rc::new(tell));
+        self
+    }
+}
+
+impl<S, B, K, P, Body> Transform<S, ServiceRequest> for RateLimit<B, K, P>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<Body>, Error = Error> + 'static,
+    B: Backend + Clone + 'static,
+    K: KeyFn + 'static,
+    P: Policies + Clone + 'static,
+    Body: MessageBody + 'static,
+{
+    type Response = ServiceResponse<EitherBody<Body, Answer>>;
+    type Error = Error;
+    type Transform = RateLimitMiddleware<S, B, K, P>;
+    type InitError = ();
+    type Future = Ready<Result<Self::Transform, ()>>;
+
+    fn new_transform(&self, service: S) -> Self::Future {
+        let service = Rc::new(service);
+        let limited = self.layer.layer(Handler::new(Rc::clone(&service)));
+        ready(Ok(RateLimitMiddleware { service, limited, tells: self.tells.clone() }))
+    }
+}
+
+/// A service behind a limiter; made by a [`RateLimit`].
+pub struct RateLimitMiddleware<S, B, K, P = Policy> {
+    service: Rc<S>,
+    limited: ratelimit_http::RateLimit<Handler<S>, B, K, P>,
+    tells: Vec<Rc<Tell>>,
+}
+
+impl<S, B, K, P, Body> Service<ServiceRequest> for RateLimitMiddleware<S, B, K, P>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<Body>, Error = Error> + 'static,
+    B: Backend + Clone + 'static,
+    K: KeyFn + 'static,
+    P: Policies + Clone + 'static,
+    Body: MessageBody + 'static,
+{
+    type Response = ServiceResponse<EitherBody<Body, Answer>>;
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Error>>>>;
+
+    fn poll_ready(&self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.service.poll_ready(context)
+    }
+
+    fn call(&self, request: ServiceRequest) -> Self::Future {
+        let mut limited = self.limited.clone();
+        let head = head::read(&request, &self.tells);
+        Box::pin(async move {
+            let handed = Handed::new(request);
+            let response = limited.call(http::Request::from_parts(head?, handed.clone())).await?;
+            let (told, body) = response.into_parts();
+            match body.into_inner() {
+                Ok(mut served) => {
+                    head::write(&told.headers, served.headers_mut())?;
+                    Ok(served.map_into_left_body())
+                }
+                Err(body) => {
+                    let request = handed.take().expect("who is answered was not handed on");
+                    let response = Answer::respond(&told, body)?;
+                    Ok(request.into_response(response).map_into_right_body())
+                }
+            }
+        })
+    }
+}
+
+impl<B: Backend, K, P: Policies> fmt::Debug for RateLimit<B, K, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RateLimit").field("layer", &self.layer).finish_non_exhaustive()
+    }
+}
+
+impl<S, B, K, P> fmt::Debug for RateLimitMiddleware<S, B, K, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RateLimitMiddleware").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,90 @@
+//! Behind actix-web the layer says what it says behind axum, to the byte.
+
+use bytes::Bytes;
+use http::Response;
+use ratelimit_http::{
+    HeaderFormat::{Draft6, Draft10, XRateLimit},
+    PeerAddr, RateLimitLayer,
+};
+
+use crate::support::{Answer, Layer, Question, by_actix, by_axum, client, layer, limiter, store};
+
+const PLAIN: Question =
+    Question { method: "GET", path: "/", peer: Some("192.0.2.1:1"), headers: &[] };
+
+const QUESTIONS: [Question; 14] = [
+    PLAIN,
+    Question { peer: Some("192.0.2.1:2"), ..PLAIN },
+    Question { peer: Some("[::ffff:192.0.2.1]:3"), ..PLAIN },
+    Question { method: "HEAD", ..PLAIN },
+    Question { method: "OPTIONS", path: "/?query=1", ..PLAIN },
+    Question { peer: None, ..PLAIN },
+    Question { headers: &[("x-api-key", "k1")], ..PLAIN },
+    Question { headers: &[("x-api-key", "k1")], peer: None, ..PLAIN },
+    Question { headers: &[("x-api-key", "k1")], ..PLAIN },
+    Question { headers: &[("x-api-key", "k1"), ("x-api-key", "k1")], ..PLAIN },
+    Question { path: "/strict", headers: &[("x-api-key", "k2")], ..PLAIN },
+    Question { path: "/nowhere", headers: &[("x-api-key", "k2")], ..PLAIN },
+    Question { path: "/health", ..PLAIN },
+    Question { method: "PURGE", headers: &[("x-api-key", "k3")], ..PLAIN },
+];
+
+/// Asks the same of two apps, each behind a layer of its own that `layer` makes.
+async fn compare(layer: impl Fn() -> Layer) -> Vec<Answer> {
+    let axum = by_axum(layer(), &QUESTIONS).await;
+    let actix = by_actix(layer(), &QUESTIONS).await;
+    assert_eq!(actix, axum);
+    actix
+}
+
+#[actix_web::test]
+async fn denied_and_admitted_are_told_the_same() {
+    let answers = compare(layer).await;
+    let statuses: Vec<_> = answers.iter().map(|(status, ..)| *status).collect();
+    let expected = [200, 200, 429, 429, 429, 500, 200, 200, 429, 400, 200, 404, 429, 200];
+    assert_eq!(statuses, expected);
+    let (_, lines, body) = &answers[2];
+    assert_eq!(body, r#"{"error":"rate limit exceeded"}"#);
+    assert!(lines.contains(&("retry-after".to_owned(), "60".to_owned())), "{lines:?}");
+}
+
+#[actix_web::test]
+async fn every_form_of_headers_is_the_same() {
+    compare(|| layer().headers([XRateLimit, Draft6, Draft10])).await;
+    compare(|| layer().headers([])).await;
+}
+
+#[actix_web::test]
+async fn problem_details_and_answers_of_ones_own_are_the_same() {
+    compare(|| layer().problem_details()).await;
+    compare(|| {
+        layer().respond_with(|rejection, request| {
+            let text = format!("{} {} not now", request.method, request.uri);
+            let mut response = Response::new(Bytes::from(text));
+            *response.status_mut() = rejection.status();
+            response.headers_mut().insert("retry-after", 7.into());
+            response
+        })
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn costs_and_skips_are_the_same() {
+    compare(|| layer().cost(2).skip(|request| request.uri.path() == "/health")).await;
+    compare(|| layer().cost_by(|request| request.uri.query().map(|_| 1))).await;
+    compare(|| layer().cost(3)).await;
+}
+
+#[actix_web::test]
+async fn several_limits_are_the_same() {
+    let answers = compare(|| {
+        let store = store();
+        RateLimitLayer::new(limiter(store.clone(), "burst", 2), client())
+            .also(limiter(store, "all", 3), PeerAddr, 1)
+            .headers([Draft10])
+    })
+    .await;
+    let (_, lines, _) = &answers[0];
+    assert_eq!(lines.iter().filter(|(name, _)| name == "ratelimit").count(), 2, "{lines:?}");
+}

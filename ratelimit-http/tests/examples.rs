@@ -1,0 +1,50 @@
+//! The examples as their users run them: processes, and requests over sockets.
+
+use ratelimit_servers::Example;
+
+#[cfg(feature = "axum")]
+#[test]
+fn axum_greets_three_times_and_says_when_to_come_back() {
+    greets_three_times(&Example::start("axum"));
+}
+
+#[test]
+fn hyper_greets_three_times_and_says_when_to_come_back() {
+    greets_three_times(&Example::start("hyper"));
+}
+
+#[track_caller]
+fn greets_three_times(example: &Example) {
+    for remaining in [2, 1, 0] {
+        let served = example.get();
+        assert!(served.starts_with("HTTP/1.1 200 OK\r\n"), "{served}");
+        assert!(served.contains(&format!("x-ratelimit-remaining: {remaining}\r\n")), "{served}");
+        assert!(served.ends_with("\r\n\r\nhello\n"), "{served}");
+    }
+    let denied = example.get();
+    assert!(denied.starts_with("HTTP/1.1 429 Too Many Requests\r\n"), "{denied}");
+    assert!(denied.contains("retry-after: 20\r\n"), "{denied}");
+}
+
+#[cfg(feature = "grpc")]
+#[tokio::test]
+async fn tonic_answers_three_times_and_says_when_to_come_back()
+-> Result<(), Box<dyn std::error::Error>> {
+    use tonic::{Code, transport::Channel};
+    use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+    use tonic_types::StatusExt;
+
+    let example = Example::start("tonic");
+    let channel = Channel::from_shared(format!("http://{}", example.address))?.connect().await?;
+    let mut client = HealthClient::new(channel);
+    let question = || HealthCheckRequest { service: String::new() };
+    for _ in 0..3 {
+        client.check(question()).await?;
+    }
+    let denied = client.check(question()).await.expect_err("three were asked");
+    assert_eq!(denied.code(), Code::ResourceExhausted);
+    assert_eq!(denied.metadata().get("retry-after").map(|it| it.as_bytes()), Some(&b"20"[..]));
+    let delay = denied.get_details_retry_info().and_then(|info| info.retry_delay);
+    assert_eq!(delay.map(|delay| delay.as_secs()), Some(19), "and a part of the next");
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! A demo of the test's own.
+
+use std::{
+    ffi::OsStr,
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    process::{Child, ChildStdout, Command, Stdio},
+};
+
+/// A running demo; it ends with the test.
+pub(crate) struct Demo {
+    pub(crate) process: Child,
+    pub(crate) output: BufReader<ChildStdout>,
+    pub(crate) address: String,
+}
+
+impl Demo {
+    pub(crate) fn start() -> Self {
+        Self::start_on("memory", &[])
+    }
+
+    /// With a store, and what the environment says of it.
+    pub(crate) fn start_on(backend: &str, environment: &[(&str, &OsStr)]) -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_ratelimit-demo"))
+            .args(["--port", "0", "--backend", backend])
+            .envs(environment.iter().copied())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut output = BufReader::new(process.stdout.take().unwrap());
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("listening on http://").unwrap().to_owned();
+        Self { process, output, address }
+    }
+
+    /// The answer to a request of this client: status line, headers and body.
+    pub(crate) fn get(&self, path: &str, client: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: demo\r\nX-API-Key: {client}\r\nConnection: close\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    /// How many requests this client has admitted until the first denial, which follows.
+    pub(crate) fn admitted(&self, path: &str, client: &str) -> (usize, String) {
+        let mut admitted = 0;
+        loop {
+            let answer = self.get(path, client);
+            if answer.starts_with("HTTP/1.1 429") {
+                return (admitted, answer);
+            }
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+            assert!(header(&answer, "x-ratelimit-remaining").is_some(), "{answer}");
+            admitted += 1;
+        }
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+pub(crate) fn header<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
+    let mut headers = answer.lines().filter_map(|line| line.split_once(": "));
+    headers.find(|(found, _)| *found == name).map(|(_, value)| value)
+}
