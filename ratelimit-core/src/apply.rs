@@ -54,6 +54,24 @@ enum Repr {
     Many(Vec<Decision>),
 }
 
+impl Decisions {
+    /// The first of them.
+    #[must_use]
+    #[inline(always)]
+    pub fn into_first(self) -> Option<Decision> {
+        match self.0 {
+            Repr::One([decision]) => Some(decision),
+            Repr::Many(decisions) => first_of(&decisions),
+        }
+    }
+}
+
+/// Away from the common case, which the compiler then keeps in registers.
+#[cold]
+fn first_of(decisions: &[Decision]) -> Option<Decision> {
+    decisions.first().copied()
+}
+
 impl Deref for Decisions {
     type Target = [Decision];
 
@@ -66,6 +84,7 @@ impl Deref for Decisions {
 }
 
 impl From<Decision> for Decisions {
+    #[inline(always)]
     fn from(decision: Decision) -> Self {
         Self(Repr::One([decision]))
     }

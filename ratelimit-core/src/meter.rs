@@ -203,7 +203,9 @@ impl Record {
 }
 
 impl Algorithm {
-    pub(crate) const fn shares_sensor(&self) -> bool {
+    /// Whether all keys of a policy feed one load sensor, which is a state of its own.
+    #[must_use]
+    pub const fn shares_sensor(&self) -> bool {
         matches!(self, Self::Adaptive(quota) if matches!(quota.scope(), Scope::Shared))
     }
 }

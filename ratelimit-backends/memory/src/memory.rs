@@ -3,7 +3,7 @@
 use std::{fmt, num::NonZeroUsize, sync::Arc};
 
 use ratelimit_backend::{Backend, BackendError, Clock, ErrorKind, Names, Reply, SyncBackend};
-use ratelimit_core::{Action, Batch, Check, Decisions, Spent, Timestamp, apply};
+use ratelimit_core::{Action, Batch, Check, Decision, Decisions, Spent, Timestamp, apply};
 use smallvec::SmallVec;
 
 use crate::{
@@ -65,37 +65,51 @@ impl<C: Clock> Memory<C> {
         table.shard_of(&table.place(policy, ratelimit_core::Key::new(key).ok()))
     }
 
-    /// Spends on a key that is known, and whose policy has not changed; `None` if it is not such.
+    /// Spends on a key: at once where it is known, and its policy has not changed.
     ///
     /// The clock is read under the lock, here and below: a time read before it would be in the
     /// past by then, and pull back what others have stored meanwhile.
     #[inline(always)]
-    fn spend(&self, check: &Check<'_>) -> Option<Result<Decisions, BackendError>> {
+    fn spend(&self, check: &Check<'_>) -> Result<Decisions, BackendError> {
         let Inner { table, clock, .. } = &*self.0;
         let place = table.place(check.policy(), Some(check.key()));
         let mut shard = table.lock(table.shard_of(&place));
-        let now = match clock.now() {
-            Ok(now) => now,
-            Err(error) => return Some(Err(error)),
+        let now = clock.now()?;
+        let Some(spent) = shard.get(&place).and_then(|stored| stored.spend(check, now)) else {
+            return Ok(self.spend_otherwise(shard, place, *check, now)?.into());
         };
-        match shard.get(&place)? {
-            Stored::Small { record, .. } => Some(Ok(record.spend(check, now)?.into())),
-            Stored::Large { .. } => None,
-        }
+        // What is left to work out needs no lock.
+        drop(shard);
+        Ok(spent.decision().into())
     }
 
-    /// Whatever [`spend`](Self::spend) does not: keys that are new, logs, changed policies, other
-    /// actions.
+    /// Spends on a key that is new, has a log, or whose policy has changed.
     #[cold]
+    #[inline(never)]
+    fn spend_otherwise(
+        &self,
+        shard: Locked<'_>,
+        place: Place<'_>,
+        check: Check<'_>,
+        now: Timestamp,
+    ) -> Result<Decision, BackendError> {
+        let batch = Batch::one(&check);
+        if check.policy().algorithm().shares_sensor() {
+            drop(shard);
+            return Ok(self.apply_any(batch, Action::Spend)?[0]);
+        }
+        Ok(self.one(shard, &place, batch, Action::Spend, now)?[0])
+    }
+
+    /// Applies an action to a batch that needs one record.
     fn one(
         &self,
+        mut shard: Locked<'_>,
         place: &Place<'_>,
         batch: Batch<'_>,
         action: Action,
+        now: Timestamp,
     ) -> Result<Decisions, BackendError> {
-        let Inner { table, clock, .. } = &*self.0;
-        let mut shard = table.lock(table.shard_of(place));
-        let now = clock.now()?;
         let Some(stored) = shard.get(place) else {
             let mut record = [None];
             let decisions = apply(batch, action, &mut record, now)?;
@@ -103,7 +117,7 @@ impl<C: Clock> Memory<C> {
                 && action != Action::Peek
             {
                 let held = std::slice::from_mut(&mut shard);
-                table.reserve(1, held, now).map_err(|_| full())?;
+                self.0.table.reserve(1, held, now).map_err(|_| full())?;
                 shard.insert(place, record, now);
             }
             return Ok(decisions);
@@ -119,13 +133,18 @@ impl<C: Clock> Memory<C> {
     }
 
     #[cold]
+    #[inline(never)]
     fn apply_any(&self, batch: Batch<'_>, action: Action) -> Result<Decisions, BackendError> {
         let table = &self.0.table;
         let slots = batch.slots();
         let places: SmallVec<[_; BATCH]> =
             slots.map(|slot| table.place(slot.policy, slot.key)).collect();
         match &places[..] {
-            [place] => self.one(place, batch, action),
+            [place] => {
+                let shard = table.lock(table.shard_of(place));
+                let now = self.0.clock.now()?;
+                self.one(shard, place, batch, action, now)
+            }
             places => self.several(places, batch, action),
         }
     }
@@ -222,14 +241,12 @@ impl<'a> Shards<'a> {
 }
 
 impl<C: Clock> SyncBackend for Memory<C> {
-    #[inline]
+    #[inline(always)]
     fn apply_now(&self, batch: Batch<'_>, action: Action) -> Result<Decisions, BackendError> {
-        if let ([check], Action::Spend) = (batch.checks(), action)
-            && let Some(decided) = self.spend(check)
-        {
-            return decided;
+        match (batch.checks(), action) {
+            ([check], Action::Spend) => self.spend(check),
+            _ => self.apply_any(batch, action),
         }
-        self.apply_any(batch, action)
     }
 }
 

@@ -1,7 +1,8 @@
 //! What the table holds for one key: a place and a record, in 56 bytes.
 
 use ratelimit_core::{
-    Action, Batch, Decisions, Micros, Policy, Record, SmallRecord, StateError, Timestamp, apply,
+    Action, Batch, Check, Decisions, Micros, Policy, Record, SmallRecord, Spent, StateError,
+    Timestamp, apply,
 };
 
 use crate::place::{Place, StoredId};
@@ -43,6 +44,15 @@ impl Stored {
     #[inline(always)]
     pub(crate) fn is_at(&self, place: &Place<'_>) -> bool {
         place.is(self.policy(), self.id())
+    }
+
+    /// Spends, if there is a short way to.
+    #[inline(always)]
+    pub(crate) fn spend<'a>(&mut self, check: &Check<'a>, now: Timestamp) -> Option<Spent<'a>> {
+        match self {
+            Self::Small { record, .. } => record.spend(check, now),
+            Self::Large { .. } => None,
+        }
     }
 
     pub(crate) fn to_record(&self) -> Option<Record> {
