@@ -75,24 +75,30 @@ impl<C: Clock> Memory<C> {
         let place = table.place(check.policy(), Some(check.key()));
         let mut shard = table.lock(table.shard_of(&place));
         let now = clock.now()?;
-        let Some(spent) = shard.get(&place).and_then(|stored| stored.spend(check, now)) else {
-            return Ok(self.spend_otherwise(shard, place, *check, now)?.into());
-        };
-        // What is left to work out needs no lock.
-        drop(shard);
-        Ok(spent.decision().into())
+        if let Some(Stored::Small { record, .. }) = shard.get(&place)
+            && let Some(spent) = record.spend(check, now)
+        {
+            // What is left to work out needs no lock.
+            drop(shard);
+            return Ok(spent.decision().into());
+        }
+        Ok(self.spend_otherwise(shard, place, *check, now)?.into())
     }
 
-    /// Spends on a key that is new, has a log, or whose policy has changed.
+    /// Spends on a key that is new, or whose policy has changed or feeds a shared sensor.
     #[cold]
     #[inline(never)]
     fn spend_otherwise(
         &self,
-        shard: Locked<'_>,
+        mut shard: Locked<'_>,
         place: Place<'_>,
         check: Check<'_>,
         now: Timestamp,
     ) -> Result<Decision, BackendError> {
+        if let Some(decision) = shard.get(&place).and_then(|stored| stored.spend_large(&check, now))
+        {
+            return Ok(decision);
+        }
         let batch = Batch::one(&check);
         if check.policy().algorithm().shares_sensor() {
             drop(shard);
@@ -209,12 +215,11 @@ fn spend_known(
         asked.push((index, record.ask(check, now)?));
     }
     let admitted = asked.iter().all(|(_, asked)| asked.is_allowed());
-    for ((place, check), (index, asked)) in places.iter().zip(checks).zip(&mut asked) {
-        if let Some(Stored::Small { record, .. }) = shards.of(place).at(*index) {
-            *asked = record.settle(check, *asked, admitted);
-        }
-    }
-    Some(asked.iter().map(|(_, spent)| spent.decision()).collect())
+    let settle = |((place, check), (index, asked))| match shards.of(place).at(index) {
+        Some(Stored::Small { record, .. }) => record.settle(check, asked, admitted).decision(),
+        _ => asked.decision(),
+    };
+    Some(places.iter().zip(checks).zip(asked).map(settle).collect())
 }
 
 /// The shards of a batch, locked in ascending order, each once.
@@ -251,6 +256,7 @@ impl<C: Clock> SyncBackend for Memory<C> {
 }
 
 impl<C: Clock> Backend for Memory<C> {
+    #[inline(always)]
     fn apply<'a>(&'a self, batch: Batch<'a>, action: Action) -> Reply<'a> {
         Reply::ready(self.apply_now(batch, action))
     }

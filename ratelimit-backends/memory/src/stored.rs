@@ -1,7 +1,7 @@
 //! What the table holds for one key: a place and a record, in 56 bytes.
 
 use ratelimit_core::{
-    Action, Batch, Check, Decisions, Micros, Policy, Record, SmallRecord, Spent, StateError,
+    Action, Batch, Check, Decision, Decisions, Micros, Policy, Record, SmallRecord, StateError,
     Timestamp, apply,
 };
 
@@ -46,12 +46,11 @@ impl Stored {
         place.is(self.policy(), self.id())
     }
 
-    /// Spends, if there is a short way to.
-    #[inline(always)]
-    pub(crate) fn spend<'a>(&mut self, check: &Check<'a>, now: Timestamp) -> Option<Spent<'a>> {
+    /// Spends on a log or an adaptive hybrid where it lies, if nothing has changed around it.
+    pub(crate) fn spend_large(&mut self, check: &Check<'_>, now: Timestamp) -> Option<Decision> {
         match self {
-            Self::Small { record, .. } => record.spend(check, now),
-            Self::Large { .. } => None,
+            Self::Small { .. } => None,
+            Self::Large { record, .. } => (**record).as_mut()?.spend(check, now),
         }
     }
 
