@@ -182,7 +182,10 @@ impl<B: Backend, P: Policies> AsyncLimiter<B, P> {
     }
 
     pub(crate) async fn ask(&self, check: &Check<'_>, action: Action) -> Result<Decision, Error> {
-        the_one(self.backend.apply(Batch::one(check), action).await?)
+        match self.backend.apply(Batch::one(check), action).or_wait() {
+            Ok(answer) => the_one(answer?),
+            Err(reply) => the_one(reply.await?),
+        }
     }
 }
 
