@@ -142,8 +142,7 @@ impl Place<'_> {
     pub(crate) fn is(&self, policy: &Policy, id: &StoredId) -> bool {
         // Word by word: a comparison of the whole would go through memory.
         let (Id(a, b, c), Id(d, e, f)) = (self.id, id.into());
-        ((a ^ d) | (b ^ e) | (c ^ f)) == 0
-            && (self.policy.is(policy) || self.policy.name() == policy.name())
+        ((a ^ d) | (b ^ e) | (c ^ f)) == 0 && self.policy.shares_name(policy)
     }
 }
 
