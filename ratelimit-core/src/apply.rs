@@ -66,6 +66,16 @@ impl Decisions {
     }
 }
 
+/// All of them; several are handed over as they are.
+impl From<Decisions> for Vec<Decision> {
+    fn from(decisions: Decisions) -> Self {
+        match decisions.0 {
+            Repr::One(decision) => decision.into(),
+            Repr::Many(decisions) => decisions,
+        }
+    }
+}
+
 /// Away from the common case, which the compiler then keeps in registers.
 #[cold]
 fn first_of(decisions: &[Decision]) -> Option<Decision> {
