@@ -192,4 +192,24 @@ mod tests {
         assert_eq!(place.hash, hashers.place(&same, key()).hash);
         assert!(!place.is(&one, &hashers.place(&one, None).id.into()));
     }
+
+    /// An attacker who has found many keys that meet in one table has found nothing about another.
+    #[test]
+    // FAULTS 70.
+    fn keys_that_collide_under_one_seed_do_not_under_another() {
+        const SHARDS: u64 = 1 << 10;
+        let [known, other] = [(); 2].map(|()| Hashers::default());
+        let policy = policy("name");
+        let hash = |hashers: &Hashers, number: u64| {
+            hashers.place(&policy, Key::new(&number.to_le_bytes()).ok()).hash
+        };
+        for shift in [0, 16, 54] {
+            let part = |hashers, number| (hash(hashers, number) >> shift) % SHARDS;
+            let collide = (0..1_000_000).filter(|&number| part(&known, number) == 7);
+            let mut met = HashMap::<_, u32>::new();
+            collide.for_each(|number| *met.entry(part(&other, number)).or_default() += 1);
+            assert!(500 < met.len(), "{} places", met.len());
+            assert!(met.values().all(|&keys| keys < 12), "{:?}", met.values().max());
+        }
+    }
 }
