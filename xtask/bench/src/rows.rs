@@ -7,6 +7,7 @@ mod cost;
 mod growth;
 mod memory;
 mod peers;
+mod scale;
 
 use anyhow::Result;
 
@@ -17,6 +18,7 @@ pub(crate) fn all(bench: &mut Bench<'_>) -> Result<()> {
     memory::rows(bench)?;
     cost::rows(bench)?;
     growth::rows(bench)?;
+    scale::rows(bench)?;
     algorithms::rows(bench)?;
     composite::rows(bench)?;
     asynchronous::rows(bench)?;
