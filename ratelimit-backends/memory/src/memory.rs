@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use crate::{
     clock::SwiftClock,
     place::Place,
+    shards::Shards,
     stored::Stored,
     table::{Locked, Table},
 };
@@ -43,7 +44,18 @@ impl<C: Clock> Memory<C> {
     /// A store of at most `keys_max` keys that goes by `clock`.
     #[must_use]
     pub fn with_clock(clock: C, keys_max: NonZeroUsize) -> Self {
-        let table = Table::new(keys_max.get());
+        Self::over(Table::new(keys_max.get(), Shards::mutexes), clock)
+    }
+
+    /// The same in the shards of a [dashmap](https://docs.rs/dashmap) instead of mutexes. It makes
+    /// the same decisions.
+    #[cfg(feature = "dashmap")]
+    #[must_use]
+    pub fn on_dashmap(clock: C, keys_max: NonZeroUsize) -> Self {
+        Self::over(Table::new(keys_max.get(), Shards::dashmap), clock)
+    }
+
+    fn over(table: Table, clock: C) -> Self {
         Self(Arc::new(Inner { table, clock, names: Names::default() }))
     }
 
@@ -163,7 +175,7 @@ impl<C: Clock> Memory<C> {
         action: Action,
     ) -> Result<Decisions, BackendError> {
         let Inner { table, clock, .. } = &*self.0;
-        let mut shards = Shards::lock(table, places);
+        let mut shards = LockedShards::lock(table, places);
         let now = clock.now()?;
         if action == Action::Spend
             && let Some(decisions) = spend_known(&mut shards, places, batch.checks(), now)
@@ -199,7 +211,7 @@ impl<C: Clock> Memory<C> {
 /// Spends on records that are all small, known and written under the policies of `checks`; `None`
 /// if they are not, and nothing has been charged.
 fn spend_known(
-    shards: &mut Shards<'_>,
+    shards: &mut LockedShards<'_>,
     places: &[Place<'_>],
     checks: &[Check<'_>],
     now: Timestamp,
@@ -207,15 +219,13 @@ fn spend_known(
     if places.len() != checks.len() {
         return None;
     }
-    let mut asked: SmallVec<[(usize, Spent<'_>); BATCH]> = SmallVec::new();
+    let mut asked: SmallVec<[Spent<'_>; BATCH]> = SmallVec::new();
     for (place, check) in places.iter().zip(checks) {
-        let shard = shards.of(place);
-        let index = shard.index(place)?;
-        let Some(Stored::Small { record, .. }) = shard.at(index) else { return None };
-        asked.push((index, record.ask(check, now)?));
+        let Some(Stored::Small { record, .. }) = shards.of(place).get(place) else { return None };
+        asked.push(record.ask(check, now)?);
     }
-    let admitted = asked.iter().all(|(_, asked)| asked.is_allowed());
-    let settle = |((place, check), (index, asked))| match shards.of(place).at(index) {
+    let admitted = asked.iter().all(Spent::is_allowed);
+    let settle = |((place, check), asked): (_, Spent<'_>)| match shards.of(place).get(place) {
         Some(Stored::Small { record, .. }) => record.settle(check, asked, admitted).decision(),
         _ => asked.decision(),
     };
@@ -223,13 +233,13 @@ fn spend_known(
 }
 
 /// The shards of a batch, locked in ascending order, each once.
-struct Shards<'a> {
+struct LockedShards<'a> {
     table: &'a Table,
     order: SmallVec<[usize; BATCH]>,
     locked: SmallVec<[Locked<'a>; BATCH]>,
 }
 
-impl<'a> Shards<'a> {
+impl<'a> LockedShards<'a> {
     fn lock(table: &'a Table, places: &[Place<'_>]) -> Self {
         let mut order: SmallVec<_> = places.iter().map(|place| table.shard_of(place)).collect();
         order.sort_unstable();

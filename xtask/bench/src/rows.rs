@@ -8,6 +8,7 @@ mod growth;
 mod memory;
 mod peers;
 mod scale;
+mod tables;
 
 use anyhow::Result;
 
@@ -19,6 +20,7 @@ pub(crate) fn all(bench: &mut Bench<'_>) -> Result<()> {
     cost::rows(bench)?;
     growth::rows(bench)?;
     scale::rows(bench)?;
+    tables::rows(bench)?;
     algorithms::rows(bench)?;
     composite::rows(bench)?;
     asynchronous::rows(bench)?;

@@ -16,7 +16,7 @@ pub(crate) fn memory(keys_max: usize) -> (Memory<ManualClock>, ManualClock) {
 }
 
 pub(crate) fn with_clock<C: Clock>(clock: C, keys_max: usize) -> Memory<C> {
-    Memory::with_clock(clock, NonZeroUsize::new(keys_max).expect("room for something"))
+    crate::store(clock, NonZeroUsize::new(keys_max).expect("room for something"))
 }
 
 /// The policy called `name` among [`one_of_each`].
