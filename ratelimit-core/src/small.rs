@@ -94,6 +94,29 @@ impl SmallRecord {
         Some(Spent { policy, words, outcome, now })
     }
 
+    /// Spends on a key of which nothing is known, as [`apply`](crate::apply) does; and what is to be
+    /// stored, if anything is.
+    ///
+    /// `None` says that the state of such a policy is not small.
+    #[inline]
+    pub fn begin<'a>(check: &Check<'a>, now: Timestamp) -> Option<(Spent<'a>, Option<Self>)> {
+        let (policy, cost) = (check.policy(), check.cost());
+        let (words, outcome, lifetime) = with_quota!(
+            policy.algorithm(),
+            quota => {
+                let mut words = quota.fresh(now).into();
+                let outcome = ask(quota, &mut words, cost, now);
+                if let Outcome::Allow { .. } = outcome {
+                    charge(quota, &mut words, cost, now);
+                }
+                (words, outcome, quota.lifetime(&words.into(), now))
+            },
+            _ => return None
+        );
+        let record = (!lifetime.is_zero()).then(|| Self { under: policy.clone(), words });
+        Some((Spent { policy, words, outcome, now }, record))
+    }
+
     /// Decides, and changes nothing. Of several that are asked as one, all are then to be
     /// [settled](Self::settle).
     #[inline]

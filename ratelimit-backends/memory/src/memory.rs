@@ -3,7 +3,9 @@
 use std::{fmt, num::NonZeroUsize, sync::Arc};
 
 use ratelimit_backend::{Backend, BackendError, Clock, ErrorKind, Names, Reply, SyncBackend};
-use ratelimit_core::{Action, Batch, Check, Decision, Decisions, Spent, Timestamp, apply};
+use ratelimit_core::{
+    Action, Batch, Check, Decision, Decisions, Record, SmallRecord, Spent, Timestamp, apply,
+};
 use smallvec::SmallVec;
 
 use crate::{
@@ -107,9 +109,21 @@ impl<C: Clock> Memory<C> {
         check: Check<'_>,
         now: Timestamp,
     ) -> Result<Decision, BackendError> {
-        if let Some(decision) = shard.get(&place).and_then(|stored| stored.spend_large(&check, now))
-        {
-            return Ok(decision);
+        match shard.get(&place) {
+            Some(stored) => {
+                if let Some(decision) = stored.spend_large(&check, now) {
+                    return Ok(decision);
+                }
+            }
+            None => {
+                if let Some((spent, record)) = SmallRecord::begin(&check, now) {
+                    if let Some(record) = record {
+                        self.insert(&mut shard, &place, record.into(), now)?;
+                    }
+                    drop(shard);
+                    return Ok(spent.decision());
+                }
+            }
         }
         let batch = Batch::one(&check);
         if check.policy().algorithm().shares_sensor() {
@@ -134,9 +148,7 @@ impl<C: Clock> Memory<C> {
             if let [Some(record)] = record
                 && action != Action::Peek
             {
-                let held = std::slice::from_mut(&mut shard);
-                self.0.table.reserve(1, held, now).map_err(|_| full())?;
-                shard.insert(place, record, now);
+                self.insert(&mut shard, place, record, now)?;
             }
             return Ok(decisions);
         };
@@ -148,6 +160,20 @@ impl<C: Clock> Memory<C> {
             shard.remove(place);
         }
         Ok(decisions)
+    }
+
+    /// Stores a record at a `place` that has none, if there is room.
+    fn insert(
+        &self,
+        shard: &mut Locked<'_>,
+        place: &Place<'_>,
+        record: Record,
+        now: Timestamp,
+    ) -> Result<(), BackendError> {
+        let held = std::slice::from_mut(&mut *shard);
+        self.0.table.reserve(1, held, now).map_err(|_| full())?;
+        shard.insert(place, record, now);
+        Ok(())
     }
 
     #[cold]
