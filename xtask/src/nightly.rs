@@ -7,29 +7,33 @@
 
 use std::process::Command;
 
-use crate::run;
+use crate::{
+    run,
+    tools::{find_nightly, nightly},
+};
 
-/// Interprets the tests of the core and of the memory store: the smallest of each, since it takes a
-/// hundred times as long as running them.
+/// Interprets tests of the core and of the memory store: few, since it takes a hundred times as
+/// long as running them.
 pub(crate) fn miri() -> Result<(), String> {
-    need("miri")?;
-    need("rust-src")?;
-    let mut core = cargo(&["miri", "test", "--package", "ratelimit-core", "--lib"]);
+    find_nightly("miri")?;
+    find_component("miri", "miri")?;
+    find_component("miri", "rust-src")?;
+    let mut core = nightly(&["miri", "test", "--package", "ratelimit-core", "--lib"]);
     run(core.env("PROPTEST_CASES", "4").env("MIRIFLAGS", "-Zmiri-disable-isolation"))?;
-    let mut memory = cargo(&["miri", "test", "--package", "ratelimit-memory"]);
+    let mut memory = nightly(&["miri", "test", "--package", "ratelimit-memory"]);
     memory.args(["--lib", "--test", "promises", "--", "place", "due", "stored", "panics"]);
     run(memory.env("MIRIFLAGS", "-Zmiri-disable-isolation"))
 }
 
-/// Runs tests with every access to memory watched, the standard library's as well.
+/// Runs the tests of packages with every access to memory watched, the standard library's as well.
 pub(crate) fn tsan(packages: &[String]) -> Result<(), String> {
-    need("rust-src")?;
-    let packages =
-        if packages.is_empty() { SHARED.map(String::from).to_vec() } else { packages.to_vec() };
-    let host = host()?;
-    let mut tests = cargo(&["test", "-Zbuild-std", "--target", &host, "--tests"]);
+    find_nightly("tsan")?;
+    find_component("tsan", "rust-src")?;
+    let shared = SHARED.map(str::to_owned);
+    let target = host()?;
+    let mut tests = nightly(&["test", "-Zbuild-std", "--target", &target, "--tests"]);
     tests.args(["--target-dir", "target/tsan"]);
-    for package in &packages {
+    for package in if packages.is_empty() { &shared } else { packages } {
         tests.args(["--package", package]);
     }
     run(tests.env("RUSTFLAGS", "-Zsanitizer=thread").env("TSAN_OPTIONS", "halt_on_error=1"))
@@ -45,32 +49,25 @@ const SHARED: [&str; 5] = [
     "ratelimit-resilience",
 ];
 
-/// Fails with what to do if a component of the nightly toolchain is missing.
-fn need(component: &str) -> Result<(), String> {
-    let how = format!(
-        "this needs {component} of the nightly toolchain: \
-         rustup toolchain install nightly --component {component}"
-    );
-    let mut list = Command::new("rustup");
-    list.args(["component", "list", "--installed", "--toolchain", "nightly"]);
-    let Ok(output) = list.output() else { return Err(format!("rustup cannot be run; {how}")) };
-    let installed = String::from_utf8_lossy(&output.stdout);
-    if installed.lines().any(|line| line.starts_with(component)) { Ok(()) } else { Err(how) }
+fn find_component(command: &str, component: &str) -> Result<(), String> {
+    let list = ["component", "list", "--installed", "--toolchain", "nightly"];
+    if says(Command::new("rustup").args(list))?.lines().any(|line| line.starts_with(component)) {
+        return Ok(());
+    }
+    Err(format!(
+        "cargo xtask {command} needs the component {component} of the nightly toolchain;\n\
+         install it (rustup component add {component} --toolchain nightly) and run this again"
+    ))
 }
 
 /// The target that the nightly compiler is for.
 fn host() -> Result<String, String> {
-    let output = Command::new("rustc").args(["+nightly", "-vV"]).output();
-    let output = output.map_err(|error| format!("rustc cannot be run: {error}"))?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
-    host.map(str::to_owned).ok_or_else(|| "rustc +nightly does not say its host".to_owned())
+    let version = says(Command::new("rustc").args(["+nightly", "-vV"]))?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    host.map(str::to_owned).ok_or_else(|| "the nightly compiler does not name its host".to_owned())
 }
 
-/// The nightly cargo. What runs this has told its children which toolchain it is of.
-fn cargo(arguments: &[&str]) -> Command {
-    let mut command = Command::new("cargo");
-    command.arg("+nightly").args(arguments).env_remove("RUSTC").env_remove("CARGO");
-    command.env_remove("RUSTUP_TOOLCHAIN");
-    command
+fn says(command: &mut Command) -> Result<String, String> {
+    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
