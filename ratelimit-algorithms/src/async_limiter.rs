@@ -93,7 +93,7 @@ impl<B: Backend, P: Policies> AsyncLimiter<B, P> {
             Err(error) => return Some(Err(error)),
         };
         let decisions = self.backend.apply(Batch::one(&check), Action::Spend).into_ready()?;
-        Some(decisions.map_err(Error::from).and_then(|decisions| the_one(&decisions)))
+        Some(decisions.map_err(Error::from).and_then(the_one))
     }
 
     /// Tells what [`check`](Self::check) would answer, and changes nothing.
@@ -182,7 +182,10 @@ impl<B: Backend, P: Policies> AsyncLimiter<B, P> {
     }
 
     pub(crate) async fn ask(&self, check: &Check<'_>, action: Action) -> Result<Decision, Error> {
-        the_one(&self.backend.apply(Batch::one(check), action).await?)
+        match self.backend.apply(Batch::one(check), action).or_wait() {
+            Ok(answer) => the_one(answer?),
+            Err(reply) => the_one(reply.await?),
+        }
     }
 }
 
@@ -229,6 +232,7 @@ impl<B, P> AsyncLimiter<B, P> {
 }
 
 /// The question of one key.
+#[inline(always)]
 pub(crate) fn question<'a>(
     policy: &'a Policy,
     key: &'a [u8],
@@ -238,7 +242,8 @@ pub(crate) fn question<'a>(
 }
 
 /// The decision about a batch of one; a store that gives none is broken.
-pub(crate) fn the_one(decisions: &Decisions) -> Result<Decision, Error> {
-    let decision = decisions.first().copied();
+#[inline(always)]
+pub(crate) fn the_one(decisions: Decisions) -> Result<Decision, Error> {
+    let decision = decisions.into_first();
     Ok(decision.ok_or(BackendError::unknown(ErrorKind::Protocol))?)
 }

@@ -147,7 +147,7 @@ impl<B: SyncBackend, P: Policies> Limiter<B, P> {
     }
 
     pub(crate) fn ask(&self, check: &Check<'_>, action: Action) -> Result<Decision, Error> {
-        the_one(&self.0.backend().apply_now(Batch::one(check), action)?)
+        the_one(self.0.backend().apply_now(Batch::one(check), action)?)
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 
 use ratelimit_backend::{Backend, BackendError, ErrorKind, SyncBackend};
 use ratelimit_core::{Action, Batch, Check, Decision, Decisions, Micros, Policy};
+use smallvec::SmallVec;
 
 use crate::{AsyncLimiter, Error, Limiter, Policies, Question};
 
@@ -76,7 +77,7 @@ impl<'a, L: Limit> Limits<'a, L> {
         key: &'a (impl AsRef<[u8]> + ?Sized),
         cost: u64,
     ) -> Self {
-        Self { asked: Vec::new() }.and(limiter, key, cost)
+        Self { asked: Vec::with_capacity(FEW) }.and(limiter, key, cost)
     }
 
     /// One more limit.
@@ -130,9 +131,10 @@ impl<B: SyncBackend> Limits<'_, Limiter<B>> {
     }
 
     fn apply(&self, action: Action) -> Result<Answer, Error> {
-        let merged = Merged::new(&self.asked)?;
+        let mut merged = Merged::default();
+        merged.ask(&self.asked)?;
         let decisions = self.asked[0].backend.apply_now(merged.batch(), action)?;
-        merged.answer(&decisions)
+        merged.answer(decisions)
     }
 }
 
@@ -153,13 +155,13 @@ impl<B: Backend> Limits<'_, AsyncLimiter<B>> {
     ///
     /// As [`check`](Self::check).
     pub fn check_now(&self) -> Option<Result<Answer, Error>> {
-        let merged = match Merged::new(&self.asked) {
-            Ok(merged) => merged,
-            Err(error) => return Some(Err(error)),
-        };
+        let mut merged = Merged::default();
+        if let Err(error) = merged.ask(&self.asked) {
+            return Some(Err(error));
+        }
         let backend = self.asked[0].backend;
         let decisions = backend.apply(merged.batch(), Action::Spend).into_ready()?;
-        Some(decisions.map_err(Error::from).and_then(|decisions| merged.answer(&decisions)))
+        Some(decisions.map_err(Error::from).and_then(|decisions| merged.answer(decisions)))
     }
 
     /// Tells what [`check`](Self::check) would answer, and changes nothing.
@@ -172,9 +174,10 @@ impl<B: Backend> Limits<'_, AsyncLimiter<B>> {
     }
 
     async fn apply(&self, action: Action) -> Result<Answer, Error> {
-        let merged = Merged::new(&self.asked)?;
+        let mut merged = Merged::default();
+        merged.ask(&self.asked)?;
         let decisions = self.asked[0].backend.apply(merged.batch(), action).await?;
-        merged.answer(&decisions)
+        merged.answer(decisions)
     }
 }
 
@@ -222,23 +225,27 @@ impl Answer {
     }
 }
 
-/// The question as the store is asked it: every policy and key once.
+/// The question as the store is asked it: every policy and key once. It is filled where it lies,
+/// since it is too large to be moved for nothing.
+#[derive(Default)]
 pub(crate) struct Merged<'a> {
-    pub(crate) checks: Vec<Check<'a>>,
+    pub(crate) checks: SmallVec<[Check<'a>; FEW]>,
     /// For each limit that was named, which of the checks is about it.
-    pub(crate) positions: Vec<usize>,
+    pub(crate) positions: SmallVec<[usize; FEW]>,
 }
 
+/// Limits that are merged without an allocation.
+const FEW: usize = 4;
+
 impl<'a> Merged<'a> {
-    pub(crate) fn new<B: Backend>(asked: &'a [Question<'_, B>]) -> Result<Self, Error> {
-        let mut merged = Self { checks: Vec::new(), positions: Vec::new() };
+    pub(crate) fn ask<B: Backend>(&mut self, asked: &'a [Question<'_, B>]) -> Result<(), Error> {
         for question in asked {
             if !question.backend.names().is(asked[0].backend.names()) {
                 return Err(Error::DifferentStores);
             }
-            merged.add(question.as_check()?)?;
+            self.add(question.as_check()?)?;
         }
-        Ok(merged)
+        Ok(())
     }
 
     /// On one store equal names mean equal policies, so costs can be added up. (Where a policy has
@@ -262,10 +269,15 @@ impl<'a> Merged<'a> {
         Batch::new(&self.checks).expect("`add` leaves no two checks about the same")
     }
 
-    fn answer(&self, decisions: &Decisions) -> Result<Answer, Error> {
-        let decision = |&position: &usize| decisions.get(position).copied();
-        let each: Option<Vec<_>> = self.positions.iter().map(decision).collect();
-        let each = each.ok_or(BackendError::unknown(ErrorKind::Protocol))?;
+    fn answer(&self, decisions: Decisions) -> Result<Answer, Error> {
+        if decisions.len() != self.checks.len() {
+            return Err(BackendError::unknown(ErrorKind::Protocol).into());
+        }
+        let each: Vec<_> = if self.positions.len() == self.checks.len() {
+            decisions.into()
+        } else {
+            self.positions.iter().map(|&position| decisions[position]).collect()
+        };
         let urgency = |decision: &Decision| {
             (!decision.is_allowed(), decision.retry_after(), u64::MAX - decision.remaining)
         };

@@ -4,7 +4,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use arc_swap::ArcSwap;
 use ratelimit_backend::{Claim, Names};
-use ratelimit_core::{Algorithm, CarryOver, ConfigError, Policy, adaptive::Scope};
+use ratelimit_core::{Algorithm, CarryOver, ConfigError, Policy};
 
 use crate::{Policies, Visit};
 
@@ -127,7 +127,7 @@ where
     A: TryInto<Algorithm, Error: Into<ConfigError>>,
 {
     let policy = Policy::new(first.name(), algorithm)?.with_carry_over(first.carry_over());
-    if shares_sensor(first) != shares_sensor(&policy) {
+    if first.algorithm().shares_sensor() != policy.algorithm().shares_sensor() {
         return Err(ConfigError::ScopeChange);
     }
     let (from, to) = (first.algorithm().name(), policy.algorithm().name());
@@ -135,8 +135,4 @@ where
         return Err(ConfigError::AlgorithmChange { from, to });
     }
     Ok(policy)
-}
-
-fn shares_sensor(policy: &Policy) -> bool {
-    matches!(policy.algorithm(), Algorithm::Adaptive(quota) if quota.scope() == Scope::Shared)
 }

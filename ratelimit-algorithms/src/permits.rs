@@ -63,7 +63,8 @@ impl<L: Limit> Permits<'_, L> {
 
     /// What is to be done for the work to have cost `actual`.
     fn due(&self, actual: impl IntoIterator<Item = u64>) -> Result<Due<'_>, Error> {
-        let merged = Merged::new(&self.asked)?;
+        let mut merged = Merged::default();
+        merged.ask(&self.asked)?;
         let mut costs = vec![0_u64; merged.checks.len()];
         let mut actual = actual.into_iter();
         for (asked, &position) in self.asked.iter().zip(&merged.positions) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ratelimit_algorithms::{AsyncLimiter, Backend, CostError, Error, FixedWindow, Limits};
+use ratelimit_algorithms::{AsyncLimiter, Backend, CostError, Error, FixedWindow, Limiter, Limits};
 use ratelimit_backend::{Names, Reply};
 use ratelimit_core::{Action, Batch};
 use ratelimit_memory::Memory;
@@ -46,5 +46,27 @@ async fn a_store_that_has_to_be_awaited_is_not_asked() -> Outcome {
     assert!(limiter.check_n_now("key", 3).is_none());
     assert!(Limits::of(&limiter, "key", 3).check_now().is_none());
     assert!(limiter.check_n("key", 3).await?.is_allowed(), "nothing was charged");
+    Ok(())
+}
+
+/// A guard of a lock cannot be sent, so a future that can holds none where it waits.
+#[test]
+// FAULTS 53.
+fn a_check_can_go_to_another_thread_and_holds_no_lock_until_it_is_polled() -> Outcome {
+    fn sendable<T: Send>(future: T) -> T {
+        future
+    }
+    let limiter = Limiter::new(Memory::new(), "daily", FixedWindow::per_day(3))?;
+    let awaited = AsyncLimiter::from(limiter.clone());
+    let far = AsyncLimiter::new(Far(Memory::new()), "daily", FixedWindow::per_day(3))?;
+    let both = Limits::of(&awaited, "key", 1).and(&awaited, "other", 1);
+    let unpolled = (
+        sendable(awaited.check("key")),
+        sendable(far.check_n("key", 2)),
+        sendable(both.check()),
+        sendable(awaited.acquire("key")),
+    );
+    assert_eq!(limiter.check_n("key", 3)?.remaining, 0, "nobody holds the lock, or has charged");
+    drop(unpolled);
     Ok(())
 }

@@ -19,7 +19,7 @@ use crate::{
     log::Log,
     number,
     rate::Level,
-    sensor::{KEPT, Sensor, SubWindow},
+    sensor::{Sensor, SubWindow},
     sliding_window_log::ENTRIES_MAX,
     tick::Tick,
 };
@@ -204,14 +204,15 @@ impl Quota {
     }
 
     /// Exactly how many requests of cost 1 would pass at this instant, each of them raising the
-    /// load that the next one finds. The more pass, the fewer may: a binary search.
+    /// load that the next one finds. The more pass, the fewer may: a binary search, unless all of
+    /// them may.
     fn remaining(&self, used: u64, tokens: u64, admitted: u64) -> u64 {
         let fits = |count: u64| {
             let load = admitted.saturating_add(count).saturating_sub(1);
             used.saturating_add(count) <= self.load.burst(load)
         };
         let mut most = tokens.min(self.load.burst(admitted).saturating_sub(used));
-        let mut least = 0;
+        let mut least = if fits(most) { most } else { 0 };
         while least < most {
             let middle = most.saturating_sub(most.saturating_sub(least).div_euclid(2));
             if fits(middle) {
@@ -226,10 +227,9 @@ impl Quota {
     /// When the sensor no longer cuts the burst at all.
     fn whole_again(&self, sensor: &Sensor, now: Timestamp) -> Timestamp {
         let present = self.sub_window.number(now);
-        let is_whole =
-            |number: &u64| self.load.burst(sensor.admitted(*number)) == self.load.whole();
-        match (present..=present.saturating_add(KEPT.into())).find(is_whole) {
-            Some(number) if present < number => self.sub_window.start(number),
+        let is_whole = |&(_, admitted): &_| self.load.burst(admitted) == self.load.whole();
+        match sensor.falling(present).find(is_whole) {
+            Some((number, _)) if present < number => self.sub_window.start(number),
             _ => now,
         }
     }
@@ -255,11 +255,10 @@ impl Arithmetic for Quota {
     /// Without traffic the load only falls, a step at the end of each sub-window, so the first
     /// step whose burst lets the request fit before the next one holds the answer.
     fn outcome(&self, state: &State, now: Timestamp, cost: Cost) -> Outcome {
-        let present = self.sub_window.number(now);
         let mut begin = now;
         let mut fits = Timestamp::MAX;
-        for number in present..=present.saturating_add(KEPT.into()) {
-            let burst = self.load.burst(state.sensor.admitted(number));
+        for (number, admitted) in state.sensor.falling(self.sub_window.number(now)) {
+            let burst = self.load.burst(admitted);
             let end = self.sub_window.start(number.saturating_add(1));
             if let (Some(keep), Some(refill)) =
                 (burst.checked_sub(cost.get()), NonZeroU64::new(burst))
@@ -281,6 +280,10 @@ impl Arithmetic for Quota {
         state.tokens = self.bucket(state.tokens, burst, now);
         state.tokens.units = state.tokens.units.saturating_sub(self.units(cost.get()));
         state.log.push(self.window(), now, cost);
+    }
+
+    fn record_load(&self, state: &mut State, now: Timestamp) {
+        state.sensor.record(self.sub_window.number(now));
     }
 
     /// The load stays: the request was admitted, whatever it cost in the end.

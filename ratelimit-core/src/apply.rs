@@ -54,6 +54,34 @@ enum Repr {
     Many(Vec<Decision>),
 }
 
+impl Decisions {
+    /// The first of them.
+    #[must_use]
+    #[inline(always)]
+    pub fn into_first(self) -> Option<Decision> {
+        match self.0 {
+            Repr::One([decision]) => Some(decision),
+            Repr::Many(decisions) => first_of(&decisions),
+        }
+    }
+}
+
+/// All of them; several are handed over as they are.
+impl From<Decisions> for Vec<Decision> {
+    fn from(decisions: Decisions) -> Self {
+        match decisions.0 {
+            Repr::One(decision) => decision.into(),
+            Repr::Many(decisions) => decisions,
+        }
+    }
+}
+
+/// Away from the common case, which the compiler then keeps in registers.
+#[cold]
+fn first_of(decisions: &[Decision]) -> Option<Decision> {
+    decisions.first().copied()
+}
+
 impl Deref for Decisions {
     type Target = [Decision];
 
@@ -66,6 +94,7 @@ impl Deref for Decisions {
 }
 
 impl From<Decision> for Decisions {
+    #[inline(always)]
     fn from(decision: Decision) -> Self {
         Self(Repr::One([decision]))
     }

@@ -29,6 +29,9 @@ pub(crate) trait Arithmetic: Copy {
     /// Charges a request of `cost` that fits, at the load that it found.
     fn charge(&self, state: &mut Self::State, now: Timestamp, cost: Cost);
 
+    /// Lets a load sensor know that a request was admitted.
+    fn record_load(&self, _: &mut Self::State, _: Timestamp) {}
+
     /// Gives back up to `cost` of what is charged now, newest first; never more than that.
     fn refund(&self, state: &mut Self::State, now: Timestamp, cost: Cost);
 

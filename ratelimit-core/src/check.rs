@@ -162,7 +162,7 @@ impl<'a> Check<'a> {
     /// Whether both are about the same state: policies of one name, and the same key.
     #[must_use]
     pub fn is_about(&self, other: &Self) -> bool {
-        self.key == other.key && self.policy.name() == other.policy.name()
+        self.policy.shares_name(other.policy) && self.key == other.key
     }
 }
 

@@ -6,6 +6,9 @@ use crate::{Micros, Timestamp};
 ///
 /// The quantities describe the key after the charge where there was one, and as it stands where
 /// there was none (a denial, a peek).
+///
+/// It is made of whole words throughout: a decision is copied more often than it is looked at, and
+/// one with gaps is copied byte by byte, which takes as long as making it.
 #[must_use = "a decision that nobody looks at limits nothing"]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -50,6 +53,7 @@ impl Decision {
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
+#[repr(u64)]
 pub enum Source {
     /// From what the store holds.
     #[default]
@@ -93,6 +97,7 @@ impl Outcome {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
+#[repr(u64)]
 pub enum Detail {
     /// Of a fixed window.
     FixedWindow {
@@ -152,6 +157,7 @@ pub enum Detail {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[expect(clippy::exhaustive_enums, reason = "complete by nature")]
+#[repr(u64)]
 pub enum Layer {
     /// The sliding window that guards the bucket.
     SlidingWindow,

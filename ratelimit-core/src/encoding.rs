@@ -141,7 +141,7 @@ impl Log {
 impl Sensor {
     fn each_word(&self, put: &mut impl FnMut(u64)) {
         put(self.newest);
-        self.counts.iter().for_each(|&count| put(count.into()));
+        self.counts().iter().for_each(|&count| put(count.into()));
     }
 }
 
@@ -389,10 +389,10 @@ impl Reader<'_> {
 
     fn sensor(&mut self) -> Option<Sensor> {
         let newest = self.number()?;
-        let mut sensor = Sensor { newest, ..Sensor::EMPTY };
-        for count in &mut sensor.counts {
+        let mut counts = *Sensor::EMPTY.counts();
+        for count in &mut counts {
             *count = u32::try_from(self.number()?).ok()?;
         }
-        Some(sensor)
+        Some(Sensor::new(newest, counts))
     }
 }

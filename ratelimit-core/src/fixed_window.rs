@@ -91,13 +91,14 @@ impl Arithmetic for Quota {
         State { start: self.start(now), used: 0 }
     }
 
+    #[inline(always)]
     fn rewind(&self, state: &mut State, now: Timestamp) {
         if now < state.start {
             state.start = self.start(now);
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn outcome(&self, state: &State, now: Timestamp, cost: Cost) -> Outcome {
         let state = self.at(*state, now);
         if self.limit.get() < state.used.saturating_add(cost.get()) {
@@ -106,7 +107,7 @@ impl Arithmetic for Quota {
         Outcome::ALLOW
     }
 
-    #[inline]
+    #[inline(always)]
     fn charge(&self, state: &mut State, now: Timestamp, cost: Cost) {
         *state = self.at(*state, now);
         state.used = state.used.saturating_add(cost.get());
@@ -123,7 +124,7 @@ impl Arithmetic for Quota {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn standing(&self, state: &State, now: Timestamp) -> Standing {
         let state = self.at(*state, now);
         Standing {

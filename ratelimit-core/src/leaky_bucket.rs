@@ -75,6 +75,7 @@ impl Quota {
     }
 
     /// The bucket as `now` finds it.
+    #[inline(always)]
     fn at(&self, state: Bucket, now: Timestamp) -> Bucket {
         let passed = now - state.at;
         let leaked = self.rate.units_in(passed, state.units);
@@ -101,11 +102,12 @@ impl Arithmetic for Quota {
         Bucket::new(0, now)
     }
 
+    #[inline(always)]
     fn rewind(&self, state: &mut Bucket, now: Timestamp) {
         state.at = state.at.min(now);
     }
 
-    #[inline]
+    #[inline(always)]
     fn outcome(&self, state: &Bucket, now: Timestamp, cost: Cost) -> Outcome {
         let level = self.at(*state, now);
         let room = self.brim().saturating_sub(self.rate.units(cost.get())).min(self.queue_max());
@@ -118,7 +120,7 @@ impl Arithmetic for Quota {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn charge(&self, state: &mut Bucket, now: Timestamp, cost: Cost) {
         *state = self.at(*state, now);
         state.units = state.units.saturating_add(self.rate.units(cost.get()));
@@ -136,7 +138,7 @@ impl Arithmetic for Quota {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn standing(&self, state: &Bucket, now: Timestamp) -> Standing {
         let level = self.at(*state, now);
         let fit = self.rate.permits_floor(self.brim().saturating_sub(level.units));

@@ -47,6 +47,7 @@ mod decision;
 mod encoding;
 mod error;
 mod exchange;
+mod in_place;
 mod load;
 mod log;
 mod meter;

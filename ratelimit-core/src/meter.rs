@@ -143,6 +143,11 @@ macro_rules! algorithms {
                 match self { $(Self::$variant(quota, state) => quota.charge(state, now, cost),)* }
             }
 
+            /// Lets the sensor of an adaptive hybrid know that a request was admitted.
+            pub(crate) fn record_load(&mut self, now: Timestamp) {
+                match self { $(Self::$variant(quota, state) => quota.record_load(state, now),)* }
+            }
+
             pub(crate) fn refund(&mut self, now: Timestamp, cost: Cost) {
                 match self { $(Self::$variant(quota, state) => quota.refund(state, now, cost),)* }
             }
@@ -203,19 +208,14 @@ impl Record {
 }
 
 impl Algorithm {
-    pub(crate) const fn shares_sensor(&self) -> bool {
+    /// Whether all keys of a policy feed one load sensor, which is a state of its own.
+    #[must_use]
+    pub const fn shares_sensor(&self) -> bool {
         matches!(self, Self::Adaptive(quota) if matches!(quota.scope(), Scope::Shared))
     }
 }
 
 impl Meter<'_> {
-    /// Lets the sensor of an adaptive hybrid know that a request was admitted.
-    pub(crate) fn record_load(&mut self, now: Timestamp) {
-        if let Self::Adaptive(quota, state) = self {
-            state.sensor.record(quota.sub_window().number(now));
-        }
-    }
-
     /// Exchanges the sensor of an adaptive hybrid's state; to lend it the shared one, and back.
     pub(crate) const fn swap_sensor(&mut self, sensor: &mut Sensor) {
         if let Self::Adaptive(_, state) = self {

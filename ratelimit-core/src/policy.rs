@@ -82,6 +82,13 @@ impl Policy {
         self.0.name_hash
     }
 
+    /// Whether both have one name, so that their keys share state.
+    #[must_use]
+    #[inline]
+    pub fn shares_name(&self, other: &Self) -> bool {
+        self.is(other) || self.name_hash() == other.name_hash() && self.name() == other.name()
+    }
+
     /// The algorithm and its numbers.
     #[must_use]
     #[inline]

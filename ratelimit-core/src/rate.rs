@@ -93,9 +93,14 @@ impl Rate {
         length.as_micros().saturating_mul(self.per_micro.get()).min(most)
     }
 
-    /// How long `units` take to come back.
+    /// How long `units` take to come back. Most rates bring back one in a microsecond: a period is
+    /// most often a multiple of its permits; and a division takes as long as all the rest.
+    #[inline]
     pub(crate) const fn time_for(&self, units: u64) -> Micros {
-        Micros::new(units.div_ceil(self.per_micro.get()))
+        match self.per_micro {
+            NonZeroU64::MIN => Micros::new(units),
+            per_micro => Micros::new(units.div_ceil(per_micro.get())),
+        }
     }
 
     /// `units` of the rate `from` in units of this one, rounded down.

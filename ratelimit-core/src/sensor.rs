@@ -47,18 +47,47 @@ pub(crate) struct Sensor {
     /// The number of the sub-window that the first count is of.
     pub(crate) newest: u64,
     /// The newest first.
-    pub(crate) counts: [u32; KEPT as usize],
+    counts: [u32; KEPT as usize],
+    /// The sum of all counts.
+    total: u64,
 }
 
 impl Sensor {
     /// A sensor that has seen nothing.
-    pub(crate) const EMPTY: Self = Self { newest: 0, counts: [0; KEPT as usize] };
+    pub(crate) const EMPTY: Self = Self { newest: 0, counts: [0; KEPT as usize], total: 0 };
+
+    /// A sensor of these counts, the newest first.
+    pub(crate) fn new(newest: u64, counts: [u32; KEPT as usize]) -> Self {
+        Self { newest, counts, total: sum(&counts) }
+    }
+
+    /// The newest first.
+    pub(crate) const fn counts(&self) -> &[u32; KEPT as usize] {
+        &self.counts
+    }
 
     /// Requests admitted in the adaptive window that ends in sub-window `number`.
     pub(crate) fn admitted(&self, number: u64) -> u64 {
-        let kept = u64::from(KEPT).saturating_sub(number.saturating_sub(self.newest));
-        let kept = usize::try_from(kept).unwrap_or(usize::MAX);
-        self.counts.iter().take(kept).map(|&count| u64::from(count)).sum()
+        self.total.saturating_sub(sum(self.gone_by(number)))
+    }
+
+    /// The counts that sub-window `number` finds too old.
+    fn gone_by(&self, number: u64) -> &[u32] {
+        let passed = usize::try_from(number.saturating_sub(self.newest)).unwrap_or(usize::MAX);
+        let kept = self.counts.len().saturating_sub(passed);
+        self.counts.split_at(kept).1
+    }
+
+    /// The same for sub-window `number` and each of those after it, if nothing more is admitted,
+    /// down to none.
+    pub(crate) fn falling(&self, number: u64) -> impl Iterator<Item = (u64, u64)> {
+        let mut left = self.admitted(number);
+        let kept = self.counts.len().saturating_sub(self.gone_by(number).len());
+        let leave = self.counts.iter().take(kept).rev().map(move |&count| {
+            left = left.saturating_sub(count.into());
+            left
+        });
+        (number..).zip(core::iter::once(left).chain(leave))
     }
 
     /// Requests admitted in sub-window `number` and later; as many as can be if it has forgotten.
@@ -68,22 +97,30 @@ impl Sensor {
             return u64::MAX;
         }
         let kept = usize::try_from(later.saturating_add(1)).unwrap_or(usize::MAX);
-        self.counts.iter().take(kept).map(|&count| u64::from(count)).sum()
+        self.counts.get(..kept).map_or(0, sum)
     }
 
     /// Counts one request in sub-window `number`.
     pub(crate) fn record(&mut self, number: u64) {
-        let passed = usize::try_from(number.saturating_sub(self.newest)).unwrap_or(usize::MAX);
-        let gone = passed.min(self.counts.len());
-        self.counts.rotate_right(gone);
-        self.counts.iter_mut().take(gone).for_each(|count| *count = 0);
-        self.newest = self.newest.max(number);
+        if self.newest < number {
+            self.total = self.admitted(number);
+            let gone = self.gone_by(number).len();
+            self.counts.rotate_right(gone);
+            self.counts.iter_mut().take(gone).for_each(|count| *count = 0);
+            self.newest = number;
+        }
         let [newest, ..] = &mut self.counts;
-        *newest = newest.saturating_add(1);
+        if *newest < u32::MAX {
+            *newest = newest.saturating_add(1);
+            self.total = self.total.saturating_add(1);
+        }
     }
 
     /// Adds the counts of sub-windows later than `number` to that one's.
     pub(crate) fn rewind(&mut self, number: u64) {
+        if self.newest <= number {
+            return;
+        }
         let late = usize::try_from(self.newest.saturating_sub(number)).unwrap_or(usize::MAX);
         let late = late.min(self.counts.len());
         let moved = self.counts.iter_mut().take(late).map(core::mem::take);
@@ -91,7 +128,7 @@ impl Sensor {
         self.counts.rotate_left(late);
         let [newest, ..] = &mut self.counts;
         *newest = newest.saturating_add(moved);
-        self.newest = self.newest.min(number);
+        *self = Self::new(number, self.counts);
     }
 
     /// The number of the sub-window that finds the sensor empty, or `None` if it is.
@@ -105,9 +142,10 @@ impl Sensor {
     pub(crate) fn adopt(&mut self, from: SubWindow, to: SubWindow, now: Timestamp) {
         if from != to {
             let admitted = u32::try_from(self.admitted(from.number(now))).unwrap_or(u32::MAX);
-            *self = Self { newest: to.number(now), ..Self::EMPTY };
-            let [newest, ..] = &mut self.counts;
+            let mut counts = Self::EMPTY.counts;
+            let [newest, ..] = &mut counts;
             *newest = admitted;
+            *self = Self::new(to.number(now), counts);
         }
     }
 
@@ -115,4 +153,8 @@ impl Sensor {
     pub(crate) fn lifetime(&self, sub_window: SubWindow, now: Timestamp) -> Micros {
         self.empties().map_or(Micros::ZERO, |number| sub_window.start(number) - now)
     }
+}
+
+fn sum(counts: &[u32]) -> u64 {
+    counts.iter().map(|&count| u64::from(count)).sum()
 }

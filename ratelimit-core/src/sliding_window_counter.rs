@@ -112,6 +112,7 @@ impl Arithmetic for Quota {
 
     /// Both counts fall into the window that holds `now`, and close it at most: nobody knows how
     /// much of the previous one still weighed.
+    #[inline(always)]
     fn rewind(&self, state: &mut State, now: Timestamp) {
         if now < state.start {
             let both = state.current.saturating_add(state.previous).min(self.limit.get());
@@ -119,6 +120,7 @@ impl Arithmetic for Quota {
         }
     }
 
+    #[inline(always)]
     fn outcome(&self, state: &State, now: Timestamp, cost: Cost) -> Outcome {
         let state = self.at(*state, now);
         let spent = state.current.saturating_add(cost.get());
@@ -138,6 +140,7 @@ impl Arithmetic for Quota {
         Outcome::Deny { retry_after: fits - now }
     }
 
+    #[inline(always)]
     fn charge(&self, state: &mut State, now: Timestamp, cost: Cost) {
         *state = self.at(*state, now);
         state.current = state.current.saturating_add(cost.get());
@@ -159,6 +162,7 @@ impl Arithmetic for Quota {
         *count = count.saturating_sub(cost.get());
     }
 
+    #[inline(always)]
     fn standing(&self, state: &State, now: Timestamp) -> Standing {
         let state = self.at(*state, now);
         let spent = state.current.saturating_add(self.carried(state, now));

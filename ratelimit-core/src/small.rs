@@ -73,24 +73,48 @@ impl SmallRecord {
     ///
     /// `None` says that nothing has changed, and that it is for [`apply`](crate::apply) to decide.
     #[inline(always)]
-    pub fn spend(&mut self, check: &Check<'_>, now: Timestamp) -> Option<Decision> {
+    pub fn spend<'a>(&mut self, check: &Check<'a>, now: Timestamp) -> Option<Spent<'a>> {
         let policy = check.policy();
         if !self.under.is(policy) {
             return None;
         }
-        let (words, cost) = (&mut self.words, check.cost());
-        let decision = with_quota!(
+        let (mut words, cost) = (self.words, check.cost());
+        let outcome = with_quota!(
             policy.algorithm(),
             quota => {
-                let outcome = ask(quota, words, cost, now);
+                let outcome = ask(quota, &mut words, cost, now);
                 if let Outcome::Allow { .. } = outcome {
-                    charge(quota, words, cost, now);
+                    charge(quota, &mut words, cost, now);
                 }
-                quota.standing(&(*words).into(), now).with(outcome, now)
+                outcome
             },
             _ => return None
         );
-        Some(decision)
+        self.words = words;
+        Some(Spent { policy, words, outcome, now })
+    }
+
+    /// Spends on a key of which nothing is known, as [`apply`](crate::apply) does; and what is to be
+    /// stored, if anything is.
+    ///
+    /// `None` says that the state of such a policy is not small.
+    #[inline]
+    pub fn begin<'a>(check: &Check<'a>, now: Timestamp) -> Option<(Spent<'a>, Option<Self>)> {
+        let (policy, cost) = (check.policy(), check.cost());
+        let (words, outcome, lifetime) = with_quota!(
+            policy.algorithm(),
+            quota => {
+                let mut words = quota.fresh(now).into();
+                let outcome = ask(quota, &mut words, cost, now);
+                if let Outcome::Allow { .. } = outcome {
+                    charge(quota, &mut words, cost, now);
+                }
+                (words, outcome, quota.lifetime(&words.into(), now))
+            },
+            _ => return None
+        );
+        let record = (!lifetime.is_zero()).then(|| Self { under: policy.clone(), words });
+        Some((Spent { policy, words, outcome, now }, record))
     }
 
     /// Decides, and changes nothing. Of several that are asked as one, all are then to be
@@ -137,7 +161,7 @@ impl Spent<'_> {
     }
 
     /// The whole answer.
-    #[inline]
+    #[inline(always)]
     pub fn decision(&self) -> Decision {
         let standing = with_quota!(
             self.policy.algorithm(),

@@ -73,12 +73,16 @@ impl Quota {
     }
 
     /// How long a key rests until it is forgotten, where that makes a difference.
+    #[inline(always)]
     fn memory(&self) -> Option<Micros> {
-        let fill = self.rate.time_for(self.full());
-        (self.initial < self.capacity.get()).then_some(fill + fill)
+        (self.initial < self.capacity.get()).then(|| {
+            let fill = self.rate.time_for(self.full());
+            fill + fill
+        })
     }
 
     /// The bucket as `now` finds it.
+    #[inline(always)]
     fn at(&self, state: Bucket, now: Timestamp) -> Bucket {
         let (full, passed) = (self.full(), now - state.at);
         let gained = self.rate.units_in(passed, full.saturating_sub(state.units));
@@ -99,17 +103,19 @@ impl Arithmetic for Quota {
         Bucket::new(self.rate.units(self.initial), now)
     }
 
+    #[inline(always)]
     fn rewind(&self, state: &mut Bucket, now: Timestamp) {
         state.at = state.at.min(now);
     }
 
+    #[inline(always)]
     fn renew(&self, state: &mut Bucket, now: Timestamp) {
         if self.memory().is_some_and(|memory| memory <= now - state.at) {
             *state = self.fresh(now);
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn outcome(&self, state: &Bucket, now: Timestamp, cost: Cost) -> Outcome {
         let level = self.at(*state, now);
         let needed = self.rate.units(cost.get());
@@ -119,7 +125,7 @@ impl Arithmetic for Quota {
         Outcome::ALLOW
     }
 
-    #[inline]
+    #[inline(always)]
     fn charge(&self, state: &mut Bucket, now: Timestamp, cost: Cost) {
         *state = self.at(*state, now);
         state.units = state.units.saturating_sub(self.rate.units(cost.get()));
@@ -137,7 +143,7 @@ impl Arithmetic for Quota {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn standing(&self, state: &Bucket, now: Timestamp) -> Standing {
         let level = self.at(*state, now);
         Standing {

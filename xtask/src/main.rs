@@ -1,6 +1,7 @@
 //! `cargo xtask`: the workspace's own commands.
 
 mod faults;
+mod nightly;
 mod outcomes;
 mod servers;
 mod tools;
@@ -29,6 +30,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
           [--seconds N, of each] [TARGET]...
   features, deny, api, mutants
           every two features, licences, what is public, whether tests mind changes
+  miri    runs the core's and the memory store's tests as an interpreter sees them
+  tsan    runs the tests of what threads share under ThreadSanitizer   [PACKAGE]...
   bench   measures ours and its peers, side by side; --help says more";
 
 fn main() -> ExitCode {
@@ -49,6 +52,8 @@ fn main() -> ExitCode {
         "deny" => tools::deny(),
         "api" => tools::api(),
         "mutants" => tools::mutants(&rest),
+        "miri" => nightly::miri(),
+        "tsan" => nightly::tsan(&rest),
         "check" => test(&rest).and_then(|()| loom()).and_then(|()| lint()),
         _ => Err(USAGE.to_owned()),
     };

@@ -106,7 +106,7 @@ fn find(command: &str, tool: &str) -> Result<(), String> {
     ))
 }
 
-fn find_nightly(command: &str) -> Result<(), String> {
+pub(crate) fn find_nightly(command: &str) -> Result<(), String> {
     if succeeds(&mut nightly(&["--version"])) {
         return Ok(());
     }
@@ -117,7 +117,7 @@ fn find_nightly(command: &str) -> Result<(), String> {
 }
 
 /// Whatever its own cargo says of the compiler, which is another one, is not said to it.
-fn nightly(arguments: &[&str]) -> Command {
+pub(crate) fn nightly(arguments: &[&str]) -> Command {
     let mut command = Command::new("rustup");
     command.args(["run", "nightly", "cargo"]).args(arguments);
     for (name, _) in

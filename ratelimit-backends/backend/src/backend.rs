@@ -69,6 +69,7 @@ type Answer = Result<Decisions, BackendError>;
 
 impl<'a> Reply<'a> {
     /// A reply that is known already.
+    #[inline(always)]
     pub const fn ready(answer: Result<Decisions, BackendError>) -> Self {
         Self(State::Ready(Some(answer)))
     }
@@ -86,6 +87,20 @@ impl<'a> Reply<'a> {
         match &self.0 {
             State::Ready(answer) => answer.as_ref(),
             State::Waiting(_) => None,
+        }
+    }
+
+    /// The answer, if it is known already; else the reply, which is to be awaited. Cheaper than
+    /// awaiting what is often known.
+    ///
+    /// # Errors
+    ///
+    /// The reply itself, if it takes time.
+    #[inline(always)]
+    pub fn or_wait(self) -> Result<Result<Decisions, BackendError>, Self> {
+        match self.0 {
+            State::Ready(Some(answer)) => Ok(answer),
+            state => Err(Self(state)),
         }
     }
 

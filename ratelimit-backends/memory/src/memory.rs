@@ -3,12 +3,15 @@
 use std::{fmt, num::NonZeroUsize, sync::Arc};
 
 use ratelimit_backend::{Backend, BackendError, Clock, ErrorKind, Names, Reply, SyncBackend};
-use ratelimit_core::{Action, Batch, Check, Decisions, Spent, Timestamp, apply};
+use ratelimit_core::{
+    Action, Batch, Check, Decision, Decisions, Record, SmallRecord, Spent, Timestamp, apply,
+};
 use smallvec::SmallVec;
 
 use crate::{
     clock::SwiftClock,
     place::Place,
+    shards::Shards,
     stored::Stored,
     table::{Locked, Table},
 };
@@ -43,7 +46,18 @@ impl<C: Clock> Memory<C> {
     /// A store of at most `keys_max` keys that goes by `clock`.
     #[must_use]
     pub fn with_clock(clock: C, keys_max: NonZeroUsize) -> Self {
-        let table = Table::new(keys_max.get());
+        Self::over(Table::new(keys_max.get(), Shards::mutexes), clock)
+    }
+
+    /// The same in the shards of a [dashmap](https://docs.rs/dashmap) instead of mutexes. It makes
+    /// the same decisions.
+    #[cfg(feature = "dashmap")]
+    #[must_use]
+    pub fn on_dashmap(clock: C, keys_max: NonZeroUsize) -> Self {
+        Self::over(Table::new(keys_max.get(), Shards::dashmap), clock)
+    }
+
+    fn over(table: Table, clock: C) -> Self {
         Self(Arc::new(Inner { table, clock, names: Names::default() }))
     }
 
@@ -65,46 +79,76 @@ impl<C: Clock> Memory<C> {
         table.shard_of(&table.place(policy, ratelimit_core::Key::new(key).ok()))
     }
 
-    /// Spends on a key that is known, and whose policy has not changed; `None` if it is not such.
+    /// Spends on a key: at once where it is known, and its policy has not changed.
     ///
     /// The clock is read under the lock, here and below: a time read before it would be in the
     /// past by then, and pull back what others have stored meanwhile.
     #[inline(always)]
-    fn spend(&self, check: &Check<'_>) -> Option<Result<Decisions, BackendError>> {
+    fn spend(&self, check: &Check<'_>) -> Result<Decisions, BackendError> {
         let Inner { table, clock, .. } = &*self.0;
         let place = table.place(check.policy(), Some(check.key()));
         let mut shard = table.lock(table.shard_of(&place));
-        let now = match clock.now() {
-            Ok(now) => now,
-            Err(error) => return Some(Err(error)),
-        };
-        match shard.get(&place)? {
-            Stored::Small { record, .. } => Some(Ok(record.spend(check, now)?.into())),
-            Stored::Large { .. } => None,
+        let now = clock.now()?;
+        if let Some(Stored::Small { record, .. }) = shard.get(&place)
+            && let Some(spent) = record.spend(check, now)
+        {
+            // What is left to work out needs no lock.
+            drop(shard);
+            return Ok(spent.decision().into());
         }
+        Ok(self.spend_otherwise(shard, place, *check, now)?.into())
     }
 
-    /// Whatever [`spend`](Self::spend) does not: keys that are new, logs, changed policies, other
-    /// actions.
+    /// Spends on a key that is new, or whose policy has changed or feeds a shared sensor.
     #[cold]
+    #[inline(never)]
+    fn spend_otherwise(
+        &self,
+        mut shard: Locked<'_>,
+        place: Place<'_>,
+        check: Check<'_>,
+        now: Timestamp,
+    ) -> Result<Decision, BackendError> {
+        match shard.get(&place) {
+            Some(stored) => {
+                if let Some(decision) = stored.spend_large(&check, now) {
+                    return Ok(decision);
+                }
+            }
+            None => {
+                if let Some((spent, record)) = SmallRecord::begin(&check, now) {
+                    if let Some(record) = record {
+                        self.insert(&mut shard, &place, record.into(), now)?;
+                    }
+                    drop(shard);
+                    return Ok(spent.decision());
+                }
+            }
+        }
+        let batch = Batch::one(&check);
+        if check.policy().algorithm().shares_sensor() {
+            drop(shard);
+            return Ok(self.apply_any(batch, Action::Spend)?[0]);
+        }
+        Ok(self.one(shard, &place, batch, Action::Spend, now)?[0])
+    }
+
+    /// Applies an action to a batch that needs one record.
     fn one(
         &self,
+        mut shard: Locked<'_>,
         place: &Place<'_>,
         batch: Batch<'_>,
         action: Action,
+        now: Timestamp,
     ) -> Result<Decisions, BackendError> {
-        let Inner { table, clock, .. } = &*self.0;
-        let mut shard = table.lock(table.shard_of(place));
-        let now = clock.now()?;
         let Some(stored) = shard.get(place) else {
             let mut record = [None];
             let decisions = apply(batch, action, &mut record, now)?;
             if let [Some(record)] = record
                 && action != Action::Peek
             {
-                let held = std::slice::from_mut(&mut shard);
-                table.reserve(1, held, now).map_err(|_| full())?;
-                shard.insert(place, record, now);
+                self.insert(&mut shard, place, record, now)?;
             }
             return Ok(decisions);
         };
@@ -118,14 +162,33 @@ impl<C: Clock> Memory<C> {
         Ok(decisions)
     }
 
+    /// Stores a record at a `place` that has none, if there is room.
+    fn insert(
+        &self,
+        shard: &mut Locked<'_>,
+        place: &Place<'_>,
+        record: Record,
+        now: Timestamp,
+    ) -> Result<(), BackendError> {
+        let held = std::slice::from_mut(&mut *shard);
+        self.0.table.reserve(1, held, now).map_err(|_| full())?;
+        shard.insert(place, record, now);
+        Ok(())
+    }
+
     #[cold]
+    #[inline(never)]
     fn apply_any(&self, batch: Batch<'_>, action: Action) -> Result<Decisions, BackendError> {
         let table = &self.0.table;
         let slots = batch.slots();
         let places: SmallVec<[_; BATCH]> =
             slots.map(|slot| table.place(slot.policy, slot.key)).collect();
         match &places[..] {
-            [place] => self.one(place, batch, action),
+            [place] => {
+                let shard = table.lock(table.shard_of(place));
+                let now = self.0.clock.now()?;
+                self.one(shard, place, batch, action, now)
+            }
             places => self.several(places, batch, action),
         }
     }
@@ -138,7 +201,7 @@ impl<C: Clock> Memory<C> {
         action: Action,
     ) -> Result<Decisions, BackendError> {
         let Inner { table, clock, .. } = &*self.0;
-        let mut shards = Shards::lock(table, places);
+        let mut shards = LockedShards::lock(table, places);
         let now = clock.now()?;
         if action == Action::Spend
             && let Some(decisions) = spend_known(&mut shards, places, batch.checks(), now)
@@ -174,7 +237,7 @@ impl<C: Clock> Memory<C> {
 /// Spends on records that are all small, known and written under the policies of `checks`; `None`
 /// if they are not, and nothing has been charged.
 fn spend_known(
-    shards: &mut Shards<'_>,
+    shards: &mut LockedShards<'_>,
     places: &[Place<'_>],
     checks: &[Check<'_>],
     now: Timestamp,
@@ -182,30 +245,27 @@ fn spend_known(
     if places.len() != checks.len() {
         return None;
     }
-    let mut asked: SmallVec<[(usize, Spent<'_>); BATCH]> = SmallVec::new();
+    let mut asked: SmallVec<[Spent<'_>; BATCH]> = SmallVec::new();
     for (place, check) in places.iter().zip(checks) {
-        let shard = shards.of(place);
-        let index = shard.index(place)?;
-        let Some(Stored::Small { record, .. }) = shard.at(index) else { return None };
-        asked.push((index, record.ask(check, now)?));
+        let Some(Stored::Small { record, .. }) = shards.of(place).get(place) else { return None };
+        asked.push(record.ask(check, now)?);
     }
-    let admitted = asked.iter().all(|(_, asked)| asked.is_allowed());
-    for ((place, check), (index, asked)) in places.iter().zip(checks).zip(&mut asked) {
-        if let Some(Stored::Small { record, .. }) = shards.of(place).at(*index) {
-            *asked = record.settle(check, *asked, admitted);
-        }
-    }
-    Some(asked.iter().map(|(_, spent)| spent.decision()).collect())
+    let admitted = asked.iter().all(Spent::is_allowed);
+    let settle = |((place, check), asked): (_, Spent<'_>)| match shards.of(place).get(place) {
+        Some(Stored::Small { record, .. }) => record.settle(check, asked, admitted).decision(),
+        _ => asked.decision(),
+    };
+    Some(places.iter().zip(checks).zip(asked).map(settle).collect())
 }
 
 /// The shards of a batch, locked in ascending order, each once.
-struct Shards<'a> {
+struct LockedShards<'a> {
     table: &'a Table,
     order: SmallVec<[usize; BATCH]>,
     locked: SmallVec<[Locked<'a>; BATCH]>,
 }
 
-impl<'a> Shards<'a> {
+impl<'a> LockedShards<'a> {
     fn lock(table: &'a Table, places: &[Place<'_>]) -> Self {
         let mut order: SmallVec<_> = places.iter().map(|place| table.shard_of(place)).collect();
         order.sort_unstable();
@@ -222,18 +282,17 @@ impl<'a> Shards<'a> {
 }
 
 impl<C: Clock> SyncBackend for Memory<C> {
-    #[inline]
+    #[inline(always)]
     fn apply_now(&self, batch: Batch<'_>, action: Action) -> Result<Decisions, BackendError> {
-        if let ([check], Action::Spend) = (batch.checks(), action)
-            && let Some(decided) = self.spend(check)
-        {
-            return decided;
+        match (batch.checks(), action) {
+            ([check], Action::Spend) => self.spend(check),
+            _ => self.apply_any(batch, action),
         }
-        self.apply_any(batch, action)
     }
 }
 
 impl<C: Clock> Backend for Memory<C> {
+    #[inline(always)]
     fn apply<'a>(&'a self, batch: Batch<'a>, action: Action) -> Reply<'a> {
         Reply::ready(self.apply_now(batch, action))
     }

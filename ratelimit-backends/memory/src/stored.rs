@@ -1,7 +1,8 @@
 //! What the table holds for one key: a place and a record, in 56 bytes.
 
 use ratelimit_core::{
-    Action, Batch, Decisions, Micros, Policy, Record, SmallRecord, StateError, Timestamp, apply,
+    Action, Batch, Check, Decision, Decisions, Micros, Policy, Record, SmallRecord, StateError,
+    Timestamp, apply,
 };
 
 use crate::place::{Place, StoredId};
@@ -43,6 +44,14 @@ impl Stored {
     #[inline(always)]
     pub(crate) fn is_at(&self, place: &Place<'_>) -> bool {
         place.is(self.policy(), self.id())
+    }
+
+    /// Spends on a log or an adaptive hybrid where it lies, if nothing has changed around it.
+    pub(crate) fn spend_large(&mut self, check: &Check<'_>, now: Timestamp) -> Option<Decision> {
+        match self {
+            Self::Small { .. } => None,
+            Self::Large { record, .. } => (**record).as_mut()?.spend(check, now),
+        }
     }
 
     pub(crate) fn to_record(&self) -> Option<Record> {

@@ -1,4 +1,4 @@
-//! A bounded table of records: locks, each with a hash table behind it.
+//! A bounded table of records, in [`Shards`] of one kind or the other.
 //!
 //! A shard is one lock and one hash table. The number of shards follows the bound, so that a
 //! shard stays small enough to be swept as a whole under its lock, and is well filled when the
@@ -6,21 +6,23 @@
 //! would otherwise grow, and where the table is full; but only when it is [`Due`], so that it
 //! frees a share of what it looks at.
 
-use std::sync::{PoisonError, TryLockError, atomic::Ordering};
+use std::sync::atomic::Ordering;
 
-use hashbrown::HashTable;
 use ratelimit_core::{Key, Policy, Record, Timestamp};
 
 use crate::{
     due::Due,
     place::{Hashers, Place},
+    shards::{Records, Shards},
     stored::Stored,
-    sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard},
+    sync::{AtomicU64, AtomicUsize},
 };
 
 /// Records by place, at most `records_max` of them.
 pub(crate) struct Table {
-    shards: Box<[Shard]>,
+    shards: Shards,
+    /// When each of them is to be swept.
+    due: Box<[Due]>,
     hashers: Hashers,
     records_max: usize,
     /// Records stored, and places reserved for such. Never above `records_max`.
@@ -30,18 +32,11 @@ pub(crate) struct Table {
     refused: AtomicU64,
 }
 
-/// A lock of a cache line of its own, so that threads do not meet at the one of a neighbour.
-#[repr(align(64))]
-struct Shard {
-    records: Mutex<HashTable<Stored>>,
-    due: Due,
-}
-
 /// A shard, locked.
 pub(crate) struct Locked<'a> {
     table: &'a Table,
     due: &'a Due,
-    records: MutexGuard<'a, HashTable<Stored>>,
+    records: Records<'a>,
 }
 
 /// The table is full of records that are not as good as new.
@@ -49,11 +44,12 @@ pub(crate) struct Locked<'a> {
 pub(crate) struct Full;
 
 impl Table {
-    pub(crate) fn new(records_max: usize) -> Self {
-        let shards = records_max.div_ceil(SHARD_RECORDS).clamp(SHARDS_MIN, SHARDS_MAX);
-        let shard = |_| Shard { records: Mutex::new(HashTable::new()), due: Due::never() };
+    /// A table of at most `records_max` records, in shards that `make` makes so many of, or more.
+    pub(crate) fn new(records_max: usize, make: fn(usize) -> Shards) -> Self {
+        let shards = make(records_max.div_ceil(SHARD_RECORDS).clamp(SHARDS_MIN, SHARDS_MAX));
         Self {
-            shards: (0..shards).map(shard).collect(),
+            due: (0..shards.len()).map(|_| Due::never()).collect(),
+            shards,
             hashers: Hashers::default(),
             records_max,
             records: AtomicUsize::new(0),
@@ -75,13 +71,9 @@ impl Table {
         ((bits * self.shards.len() as u64) >> 32) as usize
     }
 
-    /// Locks a shard. A panic of somebody's clock under the lock leaves nothing half written, so
-    /// a poisoned lock is as good as any.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn lock(&self, index: usize) -> Locked<'_> {
-        let Shard { records, due } = &self.shards[index];
-        let records = records.lock().unwrap_or_else(PoisonError::into_inner);
-        Locked { table: self, due, records }
+        Locked { table: self, due: &self.due[index], records: self.shards.lock(index) }
     }
 
     pub(crate) fn records(&self) -> usize {
@@ -129,13 +121,8 @@ impl Table {
     }
 
     fn try_lock(&self, index: usize) -> Option<Locked<'_>> {
-        let Shard { records, due } = &self.shards[index];
-        let records = match records.try_lock() {
-            Ok(records) => records,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return None,
-        };
-        Some(Locked { table: self, due, records })
+        let records = self.shards.try_lock(index)?;
+        Some(Locked { table: self, due: &self.due[index], records })
     }
 
     fn hash(&self, stored: &Stored) -> u64 {
@@ -155,33 +142,20 @@ impl Table {
         let shards = self.shards.len();
         (0..shards)
             .map(|_| self.next_sweep.fetch_add(1, Ordering::Relaxed) % shards)
-            .find(|&index| self.shards[index].due.has_come(now))
+            .find(|&index| self.due[index].has_come(now))
     }
 }
 
 impl Locked<'_> {
     /// The record at `place`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn get(&mut self, place: &Place<'_>) -> Option<&mut Stored> {
-        self.records.find_mut(place.hash, |stored| stored.is_at(place))
-    }
-
-    /// Where the record at `place` is, as long as none is inserted.
-    #[inline]
-    pub(crate) fn index(&self, place: &Place<'_>) -> Option<usize> {
-        self.records.find_bucket_index(place.hash, |stored| stored.is_at(place))
-    }
-
-    /// The record at an index that [`index`](Self::index) gave.
-    #[inline]
-    pub(crate) fn at(&mut self, index: usize) -> Option<&mut Stored> {
-        self.records.get_bucket_mut(index)
+        self.records.get(place)
     }
 
     /// Takes the record at `place` out; its room stays reserved.
     pub(crate) fn take(&mut self, place: &Place<'_>) -> Option<Record> {
-        let entry = self.records.find_entry(place.hash, |stored| stored.is_at(place)).ok()?;
-        entry.remove().0.into_record()
+        self.records.take(place)?.into_record()
     }
 
     /// Stores a record at a `place` that has none. Room for it has been reserved.
@@ -191,13 +165,12 @@ impl Locked<'_> {
         }
         let stored = Stored::new(place.id.into(), record);
         self.due.stored(stored.expires(now), self.records.len() + 1);
-        self.records.insert_unique(place.hash, stored, |stored| self.table.hash(stored));
+        self.records.insert(place.hash, stored, |stored| self.table.hash(stored));
     }
 
     /// Forgets the record at `place`, and gives its room back.
     pub(crate) fn remove(&mut self, place: &Place<'_>) {
-        if let Ok(entry) = self.records.find_entry(place.hash, |stored| stored.is_at(place)) {
-            entry.remove();
+        if self.records.take(place).is_some() {
             self.table.release(1);
         }
     }
@@ -206,9 +179,9 @@ impl Locked<'_> {
     /// the traces of what was removed.
     fn make_room(&mut self, now: Timestamp) {
         self.sweep(now);
-        let whole = self.records.num_buckets() / 8 * 7;
+        let whole = self.records.buckets() / 8 * 7;
         if self.records.len() == self.records.capacity() && self.records.len() < whole / 16 * 15 {
-            let records: Vec<_> = self.records.drain().collect();
+            let records = self.records.drain(|_| true);
             self.fill(records);
         }
     }
@@ -227,7 +200,7 @@ impl Locked<'_> {
             }
             now < expires
         };
-        let live: Vec<_> = self.records.drain().filter(is_live).collect();
+        let live = self.records.drain(is_live);
         self.due.swept(&mut kept);
         self.table.release(before - live.len());
         self.fill(live);
@@ -236,11 +209,11 @@ impl Locked<'_> {
     /// Puts `records` into the hash table, which is empty, and much smaller if there are few.
     fn fill(&mut self, records: Vec<Stored>) {
         if records.len() < self.records.capacity() / 4 {
-            *self.records = HashTable::with_capacity(records.len() * 2);
+            self.records.start_anew(records.len() * 2);
         }
         for stored in records {
             let hash = self.table.hash(&stored);
-            self.records.insert_unique(hash, stored, |stored| self.table.hash(stored));
+            self.records.insert(hash, stored, |stored| self.table.hash(stored));
         }
     }
 }

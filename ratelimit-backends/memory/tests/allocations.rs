@@ -92,3 +92,58 @@ fn a_long_key_takes_no_more_than_a_short_one() {
     assert_eq!(memory.keys(), 3);
     assert!(Key::new(&vec![b'x'; (1 << 20) + 1]).is_err());
 }
+
+#[test]
+// FAULTS 68.
+fn a_log_of_a_million_entries_takes_their_room_and_there_is_none_longer() {
+    const LIMIT: u64 = 1_000_000;
+    let hour = Duration::from_secs(3_600);
+    let quota = ratelimit_core::sliding_window_log::Quota::new(LIMIT, hour);
+    let policy = ratelimit_core::Policy::new("log", quota.expect("good numbers"));
+    let policy = policy.expect("a good name");
+    let clock = ManualClock::default();
+    let memory = Memory::with_clock(clock.clone(), NonZeroUsize::MIN);
+    let check = Check::new(&policy, Key::new("key").expect("a short key"), 1);
+    let check = check.expect("a cost that fits");
+    let counted = allocation_counter::measure(|| {
+        for _ in 0..LIMIT + 1_000 {
+            clock.advance(Micros::new(1));
+            drop(memory.apply_now(Batch::one(&check), Action::Spend).expect("there is room"));
+        }
+    });
+    // 16 bytes each, in a room that doubles.
+    assert!(counted.bytes_current <= 17 << 20, "{} bytes", counted.bytes_current);
+    assert!(ratelimit_core::sliding_window_log::Quota::new(LIMIT + 1, hour).is_err());
+}
+
+#[test]
+// FAULTS 73.
+fn keys_that_come_and_go_for_long_leave_nothing_behind() {
+    const ROOM: u32 = 5_000;
+    let clock = ManualClock::default();
+    let room = NonZeroUsize::new(5_000).expect("room for something");
+    let memory = Memory::with_clock(clock.clone(), room);
+    let policies = one_of_each(10);
+    let rounds = if std::env::var_os("RATELIMIT_FULL").is_some() { 1_000 } else { 30 };
+    let mut kept = Vec::new();
+    let mut number = 0_u32;
+    allocation_counter::measure(|| {
+        for _ in 0..rounds {
+            let round = allocation_counter::measure(|| {
+                for _ in 0..ROOM {
+                    number += 1;
+                    let key = number.to_le_bytes();
+                    let policy = &policies[number as usize % policies.len()];
+                    let check = Check::new(policy, Key::new(&key).expect("a short key"), 1);
+                    let check = check.expect("a cost that fits");
+                    let _ = memory.apply_now(Batch::one(&check), Action::Spend);
+                }
+                clock.advance(Micros::from_secs(600));
+            });
+            kept.push(kept.last().copied().unwrap_or(0) + round.bytes_current);
+        }
+    });
+    let (warm, rest) = kept.split_at(rounds / 3);
+    let [warm, rest] = [warm, rest].map(|bytes| bytes.iter().max().expect("some rounds"));
+    assert!(*rest <= warm + warm / 10, "{warm} bytes, and later {rest}");
+}

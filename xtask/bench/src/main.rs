@@ -48,6 +48,9 @@ fn run() -> Result<()> {
     for file in options.json.iter().chain(&options.save) {
         fs::write(file, report::json::write(&rows)).with_context(|| file.clone())?;
     }
+    if let Some(file) = &options.plots {
+        fs::write(file, report::plots::picture(&rows, &command)).with_context(|| file.clone())?;
+    }
     if let Some(file) = &options.svg {
         fs::write(file, report::svg::picture(&rows, &command)).with_context(|| file.clone())?;
     }

@@ -3,12 +3,13 @@
 use anyhow::{Context, Result, bail};
 
 const USAGE: &str = "usage: cargo xtask bench [--quick] [--json FILE] [--svg FILE]
-                         [--save FILE] [--against FILE] [WORD]...
+                         [--plots FILE] [--save FILE] [--against FILE] [WORD]...
 
   WORD            only rows with all of these words in their names
   --quick         fewer and shorter rounds: within two minutes
   --json FILE     writes the rows as JSON
   --svg FILE      draws them
+  --plots FILE    draws how costs grow
   --save FILE     keeps this run as a baseline
   --against FILE  compares with a baseline";
 
@@ -18,6 +19,7 @@ pub(crate) struct Options {
     pub(crate) quick: bool,
     pub(crate) json: Option<String>,
     pub(crate) svg: Option<String>,
+    pub(crate) plots: Option<String>,
     pub(crate) save: Option<String>,
     pub(crate) against: Option<String>,
     pub(crate) words: Vec<String>,
@@ -35,6 +37,7 @@ impl Options {
                 }
                 "--json" => &mut options.json,
                 "--svg" => &mut options.svg,
+                "--plots" => &mut options.plots,
                 "--save" => &mut options.save,
                 "--against" => &mut options.against,
                 option if option.starts_with('-') => bail!("{USAGE}"),

@@ -2,6 +2,7 @@
 
 pub(crate) mod json;
 pub(crate) mod markdown;
+pub(crate) mod plots;
 pub(crate) mod svg;
 
 /// A figure with about three digits.

@@ -7,6 +7,8 @@ mod cost;
 mod growth;
 mod memory;
 mod peers;
+mod scale;
+mod tables;
 
 use anyhow::Result;
 
@@ -17,6 +19,8 @@ pub(crate) fn all(bench: &mut Bench<'_>) -> Result<()> {
     memory::rows(bench)?;
     cost::rows(bench)?;
     growth::rows(bench)?;
+    scale::rows(bench)?;
+    tables::rows(bench)?;
     algorithms::rows(bench)?;
     composite::rows(bench)?;
     asynchronous::rows(bench)?;

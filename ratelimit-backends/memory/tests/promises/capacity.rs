@@ -1,10 +1,11 @@
 //! The number of keys is bounded: idle ones make room, live ones never do.
 
-use ratelimit_backend::ErrorKind;
+use ratelimit_backend::{ErrorKind, ManualClock};
 use ratelimit_core::{Action, CarryOver, Micros, Policy};
+use ratelimit_memory::Memory;
 
 use crate::asking::{
-    ask, ask_all, check, is_allowed, is_refused, memory, policy, remaining, reset, spend,
+    ask, ask_all, check, full_or, is_allowed, is_refused, memory, policy, remaining, reset, spend,
 };
 
 #[test]
@@ -85,6 +86,48 @@ fn a_slow_bucket_is_kept_for_the_years_it_takes_to_fill() {
         clock.advance(Micros::from_duration_ceil(year));
     }
     assert!(is_allowed(&spend(&memory, &policy, "new")));
+}
+
+#[test]
+// FAULTS 67.
+fn no_call_sweeps_more_than_a_few_shards_however_many_keys_have_expired() {
+    let keys_max = full_or(1_000_000, 200_000);
+    let (memory, clock) = memory(keys_max);
+    let policy = policy("token-bucket", 10);
+    for number in 0..keys_max {
+        assert!(is_allowed(&spend(&memory, &policy, &format!("old-{number}"))));
+    }
+    clock.advance(Micros::from_secs(600));
+    check_that_sweeps_are_small(&memory, &policy, keys_max);
+}
+
+#[test]
+// FAULTS 72.
+fn an_hour_that_passes_at_once_grants_one_full_bucket_and_no_sweep_of_everything() {
+    let keys_max = 20_000;
+    let (memory, clock) = memory(keys_max);
+    let policy = policy("token-bucket", 10);
+    let keys = names("old", keys_max);
+    for key in &keys {
+        assert!(is_allowed(&ask(&memory, &check(&policy, key, 10), Action::Spend)));
+    }
+    // What `Instant` does where it goes on while the machine sleeps.
+    clock.advance(Micros::from_secs(3_600));
+    let admitted = (0..100).filter(|_| is_allowed(&spend(&memory, &policy, &keys[0])));
+    assert_eq!(admitted.count(), 10);
+    check_that_sweeps_are_small(&memory, &policy, keys_max);
+}
+
+/// Fills a store that is full of expired keys with new ones.
+fn check_that_sweeps_are_small(memory: &Memory<ManualClock>, policy: &Policy, keys_max: usize) {
+    let (mut keys, mut swept) = (memory.keys(), 0);
+    for number in 0..keys_max / 2 {
+        assert!(is_allowed(&spend(memory, policy, &format!("new-{number}"))));
+        let dropped = (keys + 1).saturating_sub(memory.keys());
+        assert!(dropped <= 5_000, "{dropped} records in one call");
+        (keys, swept) = (memory.keys(), swept + dropped);
+    }
+    assert!(keys_max / 4 < swept, "{swept} records made room");
 }
 
 #[test]

@@ -1,6 +1,11 @@
 //! What memory promises beyond what every store does: a bound that is kept, forgetting that
 //! nobody notices, and threads that meet.
 
+use std::num::NonZeroUsize;
+
+use ratelimit_backend::Clock;
+use ratelimit_memory::Memory;
+
 mod asking;
 
 mod capacity;
@@ -8,3 +13,7 @@ mod forgetting;
 mod history;
 mod panics;
 mod threads;
+
+fn store<C: Clock>(clock: C, keys_max: NonZeroUsize) -> Memory<C> {
+    Memory::with_clock(clock, keys_max)
+}

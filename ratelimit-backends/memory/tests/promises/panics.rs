@@ -35,6 +35,25 @@ fn after_a_panic_of_the_clock_nothing_has_changed_and_all_goes_on() {
     assert_eq!(memory.keys(), 2);
 }
 
+#[test]
+// FAULTS 55.
+fn a_thread_that_panics_under_the_lock_leaves_it_to_the_others() {
+    let panics = Panicking::default();
+    let memory = with_clock(panics.clone(), 10);
+    let policy = policy("fixed-window", 5);
+    assert!(is_allowed(&spend(&memory, &policy, "a")));
+
+    panics.0.store(true, Ordering::Relaxed);
+    let (store, same) = (memory.clone(), policy.clone());
+    let thread = std::thread::spawn(move || drop(spend(&store, &same, "a")));
+    assert!(thread.join().is_err());
+    panics.0.store(false, Ordering::Relaxed);
+
+    assert_eq!(remaining(&memory, &policy, "a"), 4, "as it was");
+    assert!(is_allowed(&spend(&memory, &policy, "a")));
+    assert_eq!((remaining(&memory, &policy, "a"), memory.keys()), (3, 1));
+}
+
 /// A clock that stands, or panics.
 #[derive(Clone, Debug, Default)]
 struct Panicking(Arc<AtomicBool>);

@@ -127,6 +127,28 @@ fn threads_that_flood_never_pass_the_bound_together() {
     }
 }
 
+#[test]
+// FAULTS 51.
+fn keys_are_counted_while_others_are_checked() {
+    let (memory, _) = memory(1_000);
+    let policy = policy("token-bucket", 100_000);
+    let counted = on_threads(4, |thread| {
+        let mut most = 0;
+        for turn in 0..250_000_u32 {
+            if thread == 0 {
+                most = most.max(memory.keys());
+                assert!(!format!("{memory:?}").contains("key-"));
+            } else {
+                let key = format!("key-{}", turn % 100);
+                assert!(is_allowed(&spend(&memory, &policy, &key)));
+            }
+        }
+        most
+    });
+    assert!(counted[0] <= 100);
+    assert_eq!(memory.keys(), 100);
+}
+
 const KEYS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
 
 /// A clock of which no two readings are the same.

@@ -1,0 +1,25 @@
+//! The promises of memory, of a store in the shards of a dashmap.
+#![cfg(feature = "dashmap")]
+
+use std::num::NonZeroUsize;
+
+use ratelimit_backend::Clock;
+use ratelimit_memory::Memory;
+
+#[path = "promises/asking.rs"]
+mod asking;
+
+#[path = "promises/capacity.rs"]
+mod capacity;
+#[path = "promises/forgetting.rs"]
+mod forgetting;
+#[path = "promises/history.rs"]
+mod history;
+#[path = "promises/panics.rs"]
+mod panics;
+#[path = "promises/threads.rs"]
+mod threads;
+
+fn store<C: Clock>(clock: C, keys_max: NonZeroUsize) -> Memory<C> {
+    Memory::on_dashmap(clock, keys_max)
+}

@@ -1,0 +1,40 @@
+//! What does a check cost in the shards of a dashmap, beside mutexes of our own?
+
+use anyhow::Result;
+use ratelimit_algorithms::Limiter;
+use ratelimit_memory::Memory;
+
+use crate::{
+    bench::{Bench, Title},
+    row::{Mark, Unit},
+    sample::side,
+    subject::{self, Keys, Outcome, SharedClock},
+};
+
+pub(crate) fn rows(bench: &mut Bench<'_>) -> Result<()> {
+    for keys in [Keys::One, Keys::Many, Keys::Zipf] {
+        for threads in [1, 2] {
+            on_dashmap(bench, keys, threads)?;
+        }
+    }
+    Ok(())
+}
+
+fn on_dashmap(bench: &mut Bench<'_>, keys: Keys, threads: usize) -> Result<()> {
+    let name = format!("memory on dashmap, {}, threads: {threads}", keys.name());
+    if !bench.wants(&name) {
+        return Ok(());
+    }
+    let clock = SharedClock::new().0;
+    let store = Memory::on_dashmap(clock.clone(), subject::ROOM);
+    let dashmap = Limiter::new(store, "bench", Outcome::Allowed.bucket())?;
+    let mutexes = subject::ours(clock, Outcome::Allowed.bucket())?;
+    let asked = &keys.asked(bench.effort(if keys == Keys::Zipf { 1 << 22 } else { 1 << 18 }));
+    keys.each().for_each(|key| drop((dashmap.check(&key), mutexes.check(&key))));
+    let title = Title { name: &name, beside: "on mutexes", mark: Mark::None };
+    bench.race(&title, Unit::Nanos, || {
+        let on_dashmap = side(threads, asked, |key| dashmap.check(key.as_str()));
+        (on_dashmap, side(threads, asked, |key| mutexes.check(key.as_str())))
+    });
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! Checks that only a nightly toolchain can make: Miri, which interprets, and ThreadSanitizer,
+//! which watches.
+//!
+//! Both see what `forbid(unsafe_code)` leaves to dependencies: Miri undefined behaviour,
+//! ThreadSanitizer accesses that race. Neither is part of `cargo xtask check`, since a stable
+//! toolchain has neither; each says what it needs where that is missing.
+
+use std::process::Command;
+
+use crate::{
+    run,
+    tools::{find_nightly, nightly},
+};
+
+/// Interprets tests of the core and of the memory store: few, since it takes a hundred times as
+/// long as running them.
+pub(crate) fn miri() -> Result<(), String> {
+    find_nightly("miri")?;
+    find_component("miri", "miri")?;
+    find_component("miri", "rust-src")?;
+    let mut core = nightly(&["miri", "test", "--package", "ratelimit-core", "--lib"]);
+    run(core.env("PROPTEST_CASES", "4").env("MIRIFLAGS", "-Zmiri-disable-isolation"))?;
+    let mut memory = nightly(&["miri", "test", "--package", "ratelimit-memory"]);
+    memory.args(["--lib", "--test", "promises", "--", "place", "due", "stored", "panics"]);
+    run(memory.env("MIRIFLAGS", "-Zmiri-disable-isolation"))
+}
+
+/// Runs the tests of packages with every access to memory watched, the standard library's as well.
+pub(crate) fn tsan(packages: &[String]) -> Result<(), String> {
+    find_nightly("tsan")?;
+    find_component("tsan", "rust-src")?;
+    let shared = SHARED.map(str::to_owned);
+    let target = host()?;
+    let mut tests = nightly(&["test", "-Zbuild-std", "--target", &target, "--tests"]);
+    tests.args(["--target-dir", "target/tsan"]);
+    for package in if packages.is_empty() { &shared } else { packages } {
+        tests.args(["--package", package]);
+    }
+    run(tests.env("RUSTFLAGS", "-Zsanitizer=thread").env("TSAN_OPTIONS", "halt_on_error=1"))
+}
+
+/// Packages in which threads share something. Those with C in them (SQLite) or servers beside them
+/// can be named, and are slow.
+const SHARED: [&str; 5] = [
+    "ratelimit-backend",
+    "ratelimit-memory",
+    "ratelimit-algorithms",
+    "ratelimit-metrics",
+    "ratelimit-resilience",
+];
+
+fn find_component(command: &str, component: &str) -> Result<(), String> {
+    let list = ["component", "list", "--installed", "--toolchain", "nightly"];
+    if says(Command::new("rustup").args(list))?.lines().any(|line| line.starts_with(component)) {
+        return Ok(());
+    }
+    Err(format!(
+        "cargo xtask {command} needs the component {component} of the nightly toolchain;\n\
+         install it (rustup component add {component} --toolchain nightly) and run this again"
+    ))
+}
+
+/// The target that the nightly compiler is for.
+fn host() -> Result<String, String> {
+    let version = says(Command::new("rustc").args(["+nightly", "-vV"]))?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    host.map(str::to_owned).ok_or_else(|| "the nightly compiler does not name its host".to_owned())
+}
+
+fn says(command: &mut Command) -> Result<String, String> {
+    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
