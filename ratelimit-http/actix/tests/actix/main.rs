@@ -1,6 +1,7 @@
 //! The middleware does what the layer does.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod layer;
 mod request;
 mod same;
 mod support;
