@@ -98,6 +98,7 @@ impl SmallRecord {
     /// stored, if anything is.
     ///
     /// `None` says that the state of such a policy is not small.
+    #[must_use]
     #[inline]
     pub fn begin<'a>(check: &Check<'a>, now: Timestamp) -> Option<(Spent<'a>, Option<Self>)> {
         let (policy, cost) = (check.policy(), check.cost());

@@ -85,7 +85,7 @@ fn test(arguments: &[String]) -> Result<(), String> {
 
 /// One of the tests, in full and with its figures.
 fn load() -> Result<(), String> {
-    servers::find_redis()?;
+    servers::find()?;
     let mut test = cargo(&["test", "--release", "--package", "ratelimit-demo", "--test", "load"]);
     run(test.args(["--", "--nocapture"]).env("RATELIMIT_FULL", "1"))
 }

@@ -99,7 +99,7 @@ impl<C: Clock> Memory<C> {
         Ok(self.spend_otherwise(shard, place, *check, now)?.into())
     }
 
-    /// Spends on a key that is new, or whose policy has changed or feeds a shared sensor.
+    /// Spends on a key that is new, has a log, or whose policy has changed or feeds a shared sensor.
     #[cold]
     #[inline(never)]
     fn spend_otherwise(
@@ -109,21 +109,12 @@ impl<C: Clock> Memory<C> {
         check: Check<'_>,
         now: Timestamp,
     ) -> Result<Decision, BackendError> {
-        match shard.get(&place) {
-            Some(stored) => {
-                if let Some(decision) = stored.spend_large(&check, now) {
-                    return Ok(decision);
-                }
-            }
-            None => {
-                if let Some((spent, record)) = SmallRecord::begin(&check, now) {
-                    if let Some(record) = record {
-                        self.insert(&mut shard, &place, record.into(), now)?;
-                    }
-                    drop(shard);
-                    return Ok(spent.decision());
-                }
-            }
+        let decided = match shard.get(&place) {
+            Some(stored) => stored.spend_large(&check, now),
+            None => self.begin(&mut shard, &place, &check, now)?,
+        };
+        if let Some(decision) = decided {
+            return Ok(decision);
         }
         let batch = Batch::one(&check);
         if check.policy().algorithm().shares_sensor() {
@@ -131,6 +122,21 @@ impl<C: Clock> Memory<C> {
             return Ok(self.apply_any(batch, Action::Spend)?[0]);
         }
         Ok(self.one(shard, &place, batch, Action::Spend, now)?[0])
+    }
+
+    /// Spends on a key that is new, if its state is going to be small.
+    fn begin(
+        &self,
+        shard: &mut Locked<'_>,
+        place: &Place<'_>,
+        check: &Check<'_>,
+        now: Timestamp,
+    ) -> Result<Option<Decision>, BackendError> {
+        let Some((spent, record)) = SmallRecord::begin(check, now) else { return Ok(None) };
+        if let Some(record) = record {
+            self.insert(shard, place, record.into(), now)?;
+        }
+        Ok(Some(spent.decision()))
     }
 
     /// Applies an action to a batch that needs one record.
