@@ -84,7 +84,7 @@ impl<B: Backend> Question<'_, B> {
     /// When no decision was made; if the cost is zero or can never be admitted.
     pub async fn check(&self) -> Result<Decision, Error> {
         let check = self.as_check()?;
-        the_one(&self.backend.apply(Batch::one(&check), Action::Spend).await?)
+        the_one(self.backend.apply(Batch::one(&check), Action::Spend).await?)
     }
 
     /// [`check`](Self::check) on a store that answers at once; `None`, and nothing charged, on one
@@ -99,7 +99,7 @@ impl<B: Backend> Question<'_, B> {
             Err(error) => return Some(Err(error)),
         };
         let decisions = self.backend.apply(Batch::one(&check), Action::Spend).into_ready()?;
-        Some(decisions.map_err(Error::from).and_then(|decisions| the_one(&decisions)))
+        Some(decisions.map_err(Error::from).and_then(the_one))
     }
 }
 
