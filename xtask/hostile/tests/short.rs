@@ -26,11 +26,7 @@ fn whatever_a_fuzzer_has_kept_breaks_no_target() {
 fn random_bytes_break_no_target() {
     for (_, target) in TARGETS {
         let bytes = proptest::collection::vec(any::<u8>(), 0..400);
-        let config = Config {
-            cases: Config::default().cases * 4,
-            failure_persistence: None,
-            ..Config::default()
-        };
+        let config = Config { failure_persistence: None, ..Config::default() };
         let run = TestRunner::new(config).run(&bytes, |bytes| {
             target(&bytes);
             Ok(())
