@@ -1,11 +1,11 @@
 //! Commands that run tools of others, which they find, or install from crates.io.
 
 use std::{
-    env,
+    env, fs, io,
     process::{Command, Stdio},
 };
 
-use crate::{USAGE, cargo, run};
+use crate::{USAGE, cargo, run, workspace};
 
 /// Has libFuzzer look for bytes that break one of the targets in `xtask/hostile`.
 ///
@@ -22,12 +22,14 @@ pub(crate) fn fuzz(arguments: &[String]) -> Result<(), String> {
     }
     find_nightly("fuzz")?;
     find("fuzz", "fuzz")?;
-    let all = TARGETS.map(str::to_owned);
+    let all = all_targets().map_err(|error| format!("fuzz/corpus: {error}"))?;
     for target in if targets.is_empty() { &all } else { targets } {
-        let found = format!("fuzz/target/corpus/{target}");
-        std::fs::create_dir_all(&found).map_err(|error| format!("{found}: {error}"))?;
-        let mut fuzzer =
-            nightly(&["fuzz", "run", target, &found, &format!("fuzz/corpus/{target}")]);
+        let [found, kept] =
+            ["fuzz/target/corpus", "fuzz/corpus"].map(|it| format!("{it}/{target}"));
+        let made = fs::create_dir_all(workspace::root().join(&found));
+        made.map_err(|error| format!("{found}: {error}"))?;
+        let mut fuzzer = nightly(&["fuzz", "run", target, &found, &kept]);
+        fuzzer.current_dir(workspace::root());
         fuzzer.args(["--", "-max_len=400", &format!("-max_total_time={seconds}")]);
         run(&mut fuzzer)?;
     }
@@ -36,8 +38,12 @@ pub(crate) fn fuzz(arguments: &[String]) -> Result<(), String> {
 
 const TEN_MINUTES: &str = "600";
 
-const TARGETS: [&str; 7] =
-    ["api_key", "arithmetic", "configuration", "forwarded", "replies", "state", "x_forwarded_for"];
+/// Each has a corpus.
+fn all_targets() -> io::Result<Vec<String>> {
+    let corpora = fs::read_dir(workspace::root().join("fuzz/corpus"))?;
+    let name = |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().display().to_string());
+    corpora.map(name).collect()
+}
 
 /// Every crate with every feature alone, with none, all, and any two.
 // FAULTS 198.

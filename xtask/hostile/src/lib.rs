@@ -20,8 +20,11 @@ pub use crate::{
 };
 pub use ratelimit_redis::fuzzing::replies;
 
+/// Panics where something does not hold.
+pub type Target = fn(&[u8]);
+
 /// All of them, by the names of their corpora.
-pub const TARGETS: [(&str, fn(&[u8])); 7] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("api_key", api_key),
     ("arithmetic", arithmetic),
     ("configuration", configuration),
