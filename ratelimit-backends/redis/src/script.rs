@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use fred::bytes_utils::Str;
 
 /// A script.
-#[derive(Debug)]
+#[derive(Debug, Eq, Hash, PartialEq)]
 pub(crate) struct Script {
     pub(crate) text: Str,
     pub(crate) sha: Str,
