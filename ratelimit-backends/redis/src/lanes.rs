@@ -191,24 +191,30 @@ impl Flight {
         group.retain(|caller| !caller.answer.is_closed());
         let now = Instant::now();
         let late = group.iter().take_while(|caller| caller.deadline <= now).count();
-        group.drain(..late).for_each(|caller| caller.tell(Err(late_for_it())));
+        group.drain(..late).for_each(|caller| caller.tell(Err(too_late())));
         let Some(deadline) = group.first().map(|first| first.deadline) else { return };
 
         let keys: Vec<_> = group.iter().map(|caller| caller.key.clone()).collect();
         let answer = self.lanes.ask_all(&self.lane.0, &keys, deadline).await;
+        self.share_out(group, answer);
+    }
+
+    /// Tells each caller its part of an answer, or what has become of all.
+    fn share_out(&self, group: Vec<Caller>, answer: Answer) {
+        let tell_all = |group: Vec<Caller>, answer: Answer| {
+            group.into_iter().for_each(|caller| caller.tell(answer.clone()));
+        };
         match answer {
             Ok(Value::Array(answers)) if answers.len() == group.len() => {
                 iter::zip(group, answers).for_each(|(caller, answer)| caller.tell(Ok(answer)));
             }
-            Ok(answer) if group.len() == 1 => {
-                group.into_iter().for_each(|caller| caller.tell(Ok(answer.clone())));
-            }
-            Ok(_) => group.into_iter().for_each(|caller| caller.tell(Err(nonsense(true)))),
+            Ok(answer) if group.len() == 1 => tell_all(group, Ok(answer)),
+            Ok(_) => tell_all(group, Err(nonsense(true))),
             // Nothing was charged. A denial is one still, where another's charge found no room.
             Err(error) if error.kind() == ErrorKind::Full => {
                 group.into_iter().for_each(|caller| self.send_alone(caller));
             }
-            Err(error) => group.into_iter().for_each(|caller| caller.tell(Err(error.clone()))),
+            Err(error) => tell_all(group, Err(error)),
         }
     }
 
@@ -263,7 +269,8 @@ impl Caller {
     }
 }
 
-const fn late_for_it() -> BackendError {
+/// Time was up before it was sent.
+const fn too_late() -> BackendError {
     BackendError::not_applied(ErrorKind::Timeout)
 }
 
@@ -275,5 +282,6 @@ const fn closed() -> BackendError {
 /// While the server works on one command, the next one is there already.
 const UNDER_WAY_MAX: usize = 2;
 
-/// So long at most somebody waits for a command to land: one that is to come far is not waited for.
+/// So long at most somebody waits for a command to land: where the way is long, a few commands more
+/// cost less than another round of it.
 const PATIENCE: Duration = Duration::from_millis(1);
