@@ -141,20 +141,46 @@ pub(crate) fn retry_after(headers: &mut HeaderMap, seconds: u64) {
     }
 }
 
+/// A number as a header's value: most are small, and take no allocation.
+pub(crate) fn number(value: u64) -> HeaderValue {
+    match usize::try_from(value).ok().and_then(|value| SMALL.get(value)) {
+        Some(digits) => {
+            let zeros = digits[..3].iter().take_while(|&&digit| digit == b'0').count();
+            let text = str::from_utf8(&digits[zeros..]).expect("digits are text");
+            HeaderValue::from_static(text)
+        }
+        None => large_number(value),
+    }
+}
+
 /// In one allocation of its own size, where `HeaderValue::from(u64)` makes two.
-fn number(value: u64) -> HeaderValue {
+fn large_number(value: u64) -> HeaderValue {
     let mut digits = [0; NUMBER_MAX.ilog10() as usize + 1];
     let mut start = digits.len();
     let mut rest = value.min(NUMBER_MAX);
-    loop {
+    while 0 < rest {
         start -= 1;
-        digits[start] = b'0' + u8::try_from(rest % 10).expect("a digit is small");
+        digits[start] = digit(rest);
         rest /= 10;
-        if rest == 0 {
-            break;
-        }
     }
     HeaderValue::from_bytes(&digits[start..]).expect("digits are visible characters")
+}
+
+/// The numbers of four digits: hours in seconds, and what most limits are.
+static SMALL: [[u8; 4]; 10_000] = {
+    let mut all = [[0; 4]; 10_000];
+    let mut number = 0;
+    while number < all.len() {
+        let value = number as u64;
+        all[number] = [digit(value / 1_000), digit(value / 100), digit(value / 10), digit(value)];
+        number += 1;
+    }
+    all
+};
+
+/// The last digit of a number.
+const fn digit(number: u64) -> u8 {
+    b'0' + (number % 10) as u8
 }
 
 /// The largest integer of a structured field (RFC 9651): 15 digits.
