@@ -94,7 +94,7 @@ where
 /// So many that they take more than a page of a database.
 pub(crate) const KEYS: usize = 1_000;
 
-const ROUNDS: usize = 40;
+const ROUNDS: usize = 24;
 
 /// Long enough for a database to write its log back more than once.
 const LENGTH: Duration = Duration::from_millis(150);

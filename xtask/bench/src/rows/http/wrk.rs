@@ -70,4 +70,4 @@ fn load(address: SocketAddr) -> Result<f64> {
     Ok(rate.with_context(|| report.clone())?.trim().parse()?)
 }
 
-const ROUNDS: usize = 12;
+const ROUNDS: usize = 8;
