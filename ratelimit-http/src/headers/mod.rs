@@ -145,8 +145,7 @@ pub(crate) fn retry_after(headers: &mut HeaderMap, seconds: u64) {
 pub(crate) fn number(value: u64) -> HeaderValue {
     match usize::try_from(value).ok().and_then(|value| SMALL.get(value)) {
         Some(digits) => {
-            let zeros = digits[..3].iter().take_while(|&&digit| digit == b'0').count();
-            let text = str::from_utf8(&digits[zeros..]).expect("digits are text");
+            let text = str::from_utf8(significant(digits)).expect("digits are text");
             HeaderValue::from_static(text)
         }
         None => large_number(value),
@@ -155,15 +154,19 @@ pub(crate) fn number(value: u64) -> HeaderValue {
 
 /// In one allocation of its own size, where `HeaderValue::from(u64)` makes two.
 fn large_number(value: u64) -> HeaderValue {
-    let mut digits = [0; NUMBER_MAX.ilog10() as usize + 1];
-    let mut start = digits.len();
+    let mut digits = [[0; 4]; NUMBER_MAX.ilog10() as usize / 4 + 1];
     let mut rest = value.min(NUMBER_MAX);
-    while 0 < rest {
-        start -= 1;
-        digits[start] = digit(rest);
-        rest /= 10;
+    for four in digits.iter_mut().rev() {
+        *four = SMALL[(rest % 10_000) as usize];
+        rest /= 10_000;
     }
-    HeaderValue::from_bytes(&digits[start..]).expect("digits are visible characters")
+    HeaderValue::from_bytes(significant(digits.as_flattened())).expect("digits are visible")
+}
+
+/// Without zeros in front, but for the last digit.
+fn significant(digits: &[u8]) -> &[u8] {
+    let zeros = digits.iter().take_while(|&&digit| digit == b'0').count();
+    &digits[zeros.min(digits.len() - 1)..]
 }
 
 /// The numbers of four digits: hours in seconds, and what most limits are.
@@ -171,8 +174,8 @@ static SMALL: [[u8; 4]; 10_000] = {
     let mut all = [[0; 4]; 10_000];
     let mut number = 0;
     while number < all.len() {
-        let value = number as u64;
-        all[number] = [digit(value / 1_000), digit(value / 100), digit(value / 10), digit(value)];
+        let n = number as u64;
+        all[number] = [digit(n / 1_000), digit(n / 100), digit(n / 10), digit(n)];
         number += 1;
     }
     all
