@@ -6,7 +6,7 @@ use ratelimit_backend::{BackendError, Effect, ErrorKind};
 use ratelimit_conformance::Reference;
 use ratelimit_core::{Action, Batch, Decision, Policy, sliding_window_log, token_bucket};
 use ratelimit_redis::Redis;
-use ratelimit_servers::Server;
+use ratelimit_servers::{Cluster, Server};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -121,6 +121,24 @@ async fn a_server_that_is_full_refuses_those_that_charge_and_denies_the_others()
     }
     server.cli(&["CONFIG", "SET", "maxmemory", "0"]);
     assert_eq!(left(&redis, &policy, b"good").await, 100);
+}
+
+/// Four keys in as many slots, then the same in one.
+#[tokio::test]
+async fn in_a_cluster_keys_of_one_slot_share_commands_and_others_do_not() {
+    let Some(cluster) = Cluster::start() else { return };
+    let redis = settings(&cluster.url()).connect().await.expect("the nodes are up");
+    let group = redis.group("tenant").expect("the name is good");
+    let (policy, mut commands) = (hourly(1_000), Vec::new());
+    for store in [redis, group] {
+        let keys: Vec<&[u8]> = (0..80_u8).map(|at| KEYS[usize::from(at % 4)]).collect();
+        for answer in spend_at_once(&store, &policy, &keys, 1).await {
+            assert!(answer.expect("the nodes decide").is_allowed());
+        }
+        commands.push(cluster.nodes.iter().map(|node| node.calls("evalsha")).sum::<u64>());
+        assert_eq!(left(&store, &policy, b"good").await, 980);
+    }
+    assert!(commands[0] < 80 && commands[1] - commands[0] < 20, "{commands:?}");
 }
 
 /// Whoever waits to share a command waits for a millisecond, not for those before it.
