@@ -6,10 +6,14 @@ mod wrk;
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
-use axum::{Router, routing::get};
+use axum::{
+    Router,
+    routing::{Route, get},
+};
 use ratelimit_algorithms::Limiter;
 use ratelimit_http::{PeerAddr, RateLimitLayer};
 use ratelimit_memory::Memory;
+use tower::layer::layer_fn;
 use tower_governor::{GovernorLayer, governor::GovernorConfigBuilder};
 
 use crate::{bench::Bench, subject::Outcome};
@@ -21,6 +25,11 @@ pub(crate) fn rows(bench: &mut Bench<'_>) -> Result<()> {
 
 fn bare() -> Router {
     Router::new().route("/", get(|| async { "hello" }))
+}
+
+/// Behind a layer that does nothing.
+fn idle() -> Router {
+    bare().layer(layer_fn(|service: Route| service))
 }
 
 fn ours(outcome: Outcome) -> Result<Router> {

@@ -7,7 +7,7 @@ use axum::{Router, body::Body, extract::ConnectInfo, http::Request};
 use tokio::runtime::{Builder, Runtime};
 use tower::ServiceExt;
 
-use super::{bare, governor, ours};
+use super::{bare, governor, idle, ours};
 use crate::{
     bench::{Bench, Side, Title},
     row::{Mark, Unit},
@@ -16,9 +16,13 @@ use crate::{
 
 pub(super) fn rows(bench: &mut Bench<'_>) -> Result<()> {
     let runtime = Builder::new_current_thread().build()?;
+    let name = "http, in process, a layer that does nothing";
+    let title = Title { name, beside: "the bare handler", mark: Mark::None };
+    let (bare, idle) = (bare(), idle());
+    bench.race(&title, Unit::Nanos, || (side(&runtime, &idle), side(&runtime, &bare)));
     for (outcome, more) in [(Outcome::Allowed, 400.0), (Outcome::Denied, 500.0)] {
         let name = format!("http, in process, {}", outcome.name());
-        let (bare, ours, governor) = (bare(), ours(outcome)?, governor(outcome)?);
+        let (ours, governor) = (ours(outcome)?, governor(outcome)?);
         for app in [&ours, &governor] {
             // The one permit is spent before.
             runtime.block_on(request(app))?;

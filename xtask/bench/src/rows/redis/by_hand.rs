@@ -25,7 +25,7 @@ impl ByHand {
             connection.tcp = TcpConfig { nodelay: Some(true), ..TcpConfig::default() };
         });
         let client = builder.build()?;
-        let _ = client.init().await?;
+        drop(client.init().await?);
         let sha = client.script_load(SCRIPT).await?;
         Ok(Self { client, sha })
     }
