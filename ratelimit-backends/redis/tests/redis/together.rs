@@ -24,6 +24,11 @@ async fn checks_that_share_a_command_are_decided_as_the_core_does_one_by_one() {
     let (mut dice, mut core, mut now) = (Dice::seeded(), Reference::default(), START);
     let mut policies = Vec::new();
     let mut last = None;
+    let first = |(index, make): (usize, &Make)| {
+        Policy::new(&format!("first-{index}"), make(&mut dice)).expect("good")
+    };
+    let first: Vec<_> = MAKES.iter().enumerate().map(first).collect();
+    load_scripts(&redis, &first).await;
     server.cli(&["CONFIG", "RESETSTAT"]);
 
     let (rounds, mut checks) = (effort(2_000, 100), 0);
@@ -158,6 +163,14 @@ async fn those_that_wait_for_a_silent_server_hear_of_it_in_time_too() {
     scene.server.resume();
     let _ = scene.recover().await;
     assert!(scene.charged().await <= 202);
+}
+
+/// A script that the server does not know yet is sent again, and later than others that are.
+async fn load_scripts(redis: &Redis, policies: &[Policy]) {
+    let checks: Vec<_> = policies.iter().map(|policy| check(policy, b"key", 1)).collect();
+    for checks in checks.chunks(1).chain([&checks[..]]) {
+        let _ = ask(redis, checks, Action::Spend).await.expect("nothing is wrong");
+    }
 }
 
 /// What each hears, in the order in which they come.
