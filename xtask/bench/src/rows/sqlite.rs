@@ -5,11 +5,14 @@ mod by_hand;
 mod processes;
 mod together;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Result;
 use ratelimit_algorithms::Limiter;
-use ratelimit_sqlite::Sqlite;
+use ratelimit_sqlite::{Options, Sqlite};
 use tempfile::TempDir;
 
 pub(crate) use self::processes::{PROBE, probe};
@@ -42,9 +45,13 @@ impl Files {
     }
 }
 
-fn open(file: &Path, outcome: Outcome) -> Result<Limiter<Sqlite>> {
-    Ok(Limiter::new(Sqlite::open(file)?, "bench", outcome.bucket())?)
+fn open(file: &Path, outcome: Outcome, deadline: Duration) -> Result<Limiter<Sqlite>> {
+    let store = Options::file(file).with_deadline(deadline).open()?;
+    Ok(Limiter::new(store, "bench", outcome.bucket())?)
 }
+
+/// The store's own.
+const DEADLINE: Duration = Duration::from_millis(100);
 
 fn keys() -> Vec<String> {
     (0..KEYS).map(key).collect()

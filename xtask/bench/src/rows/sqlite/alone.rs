@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::{Files, by_hand::ByHand, keys, open};
+use super::{DEADLINE, Files, by_hand::ByHand, keys, open};
 use crate::{
     bench::{Bench, Title, turns},
     row::{Mark, Unit},
@@ -23,7 +23,7 @@ fn row(bench: &mut Bench<'_>, outcome: Outcome, reach: f64) -> Result<()> {
         return Ok(());
     }
     let (files, keys) = (Files::new()?, keys());
-    let ours = open(&files.ours(), outcome)?;
+    let ours = open(&files.ours(), outcome, DEADLINE)?;
     let theirs = ByHand::open(&files.theirs(), outcome)?;
     // The one permit of each key is spent before.
     for key in &keys {

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use ratelimit_algorithms::{Decision, Error, ErrorKind};
 
-use super::{Files, keys, open};
+use super::{DEADLINE, Files, keys, open};
 use crate::{
     bench::{Bench, Title, turns},
     probe,
@@ -70,7 +70,7 @@ pub(crate) const PROBE: &str = "sqlite ";
 /// Asks for a while, and reports its rate and its longest wait. Who hears of a timeout asks again,
 /// and has waited all the while.
 pub(crate) fn probe(file: &str) -> Result<()> {
-    let (limiter, keys) = (open(Path::new(file), Outcome::Allowed)?, keys());
+    let (limiter, keys) = (open(Path::new(file), Outcome::Allowed, DEADLINE)?, keys());
     let (began, mut asked, mut longest) = (Instant::now(), 0.0, Duration::ZERO);
     for key in keys.iter().cycle() {
         let before = Instant::now();

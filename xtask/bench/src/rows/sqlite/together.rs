@@ -1,6 +1,9 @@
 //! Many async callers at once, beside the same by hand on the runtime's blocking threads.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use anyhow::{Result, ensure};
 use ratelimit_algorithms::AsyncLimiter;
@@ -29,7 +32,7 @@ fn row(bench: &mut Bench<'_>, runtime: &Runtime, number: usize) -> Result<()> {
     let files = Files::new()?;
     crowd::race(bench, runtime, (&name, beside), callers, || {
         let keys = Arc::new(keys());
-        let limiter = AsyncLimiter::from(open(&files.ours(), Outcome::Allowed)?);
+        let limiter = AsyncLimiter::from(open(&files.ours(), Outcome::Allowed, PATIENT)?);
         let by_hand = Arc::new(Mutex::new(ByHand::open(&files.theirs(), Outcome::Allowed)?));
         let ours = {
             let keys = Arc::clone(&keys);
@@ -51,3 +54,6 @@ fn row(bench: &mut Bench<'_>, runtime: &Runtime, number: usize) -> Result<()> {
         Ok(Some((ours, theirs)))
     })
 }
+
+/// However busy the machine is, nobody is to give up.
+const PATIENT: Duration = Duration::from_secs(10);
