@@ -96,5 +96,5 @@ pub(crate) const KEYS: usize = 1_000;
 
 const ROUNDS: usize = 24;
 
-/// Long enough for a database to write its log back more than once.
-const LENGTH: Duration = Duration::from_millis(150);
+/// Long enough for a database to write its log back.
+const LENGTH: Duration = Duration::from_millis(100);
