@@ -31,8 +31,8 @@ impl<B: Backend, K, P: Policies> Rule<B, K, P> {
             self.headers.mark(response.headers_mut(), standing);
         }
         // Said here, since a HEAD is told the length of a body that it does not get.
-        let length = response.body().len();
-        response.headers_mut().insert(CONTENT_LENGTH, length.into());
+        let length = headers::number(response.body().len() as u64);
+        response.headers_mut().insert(CONTENT_LENGTH, length);
         if request.method == Method::HEAD { response.map(|_| Bytes::new()) } else { response }
     }
 

@@ -33,9 +33,8 @@ impl RequestKey {
     fn part(kind: Kind, bytes: &[u8]) -> Self {
         // A longer part makes a key that every limiter refuses, whatever its length says.
         let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        let mut part = SmallVec::new();
-        part.push(kind as u8);
-        part.extend_from_slice(&length.to_be_bytes());
+        let [a, b, c, d] = length.to_be_bytes();
+        let mut part = SmallVec::from_slice(&[kind as u8, a, b, c, d]);
         part.extend_from_slice(bytes);
         Self(part)
     }

@@ -41,7 +41,7 @@ fn main() -> ExitCode {
     let done = match command.as_str() {
         "demo" => run_binary("ratelimit-demo", &rest),
         "replay" => run_binary("ratelimit-replay", &rest),
-        "bench" => run_binary("ratelimit-bench", &rest),
+        "bench" => bench(&rest),
         "test" => test(&rest),
         "lint" => lint(),
         "faults" => faults::write(),
@@ -88,6 +88,13 @@ fn load() -> Result<(), String> {
     servers::find()?;
     let mut test = cargo(&["test", "--release", "--package", "ratelimit-demo", "--test", "load"]);
     run(test.args(["--", "--nocapture"]).env("RATELIMIT_FULL", "1"))
+}
+
+fn bench(arguments: &[String]) -> Result<(), String> {
+    if !arguments.iter().any(|argument| argument == "--help") {
+        servers::find_for_bench();
+    }
+    run_binary("ratelimit-bench", arguments)
 }
 
 fn lint() -> Result<(), String> {

@@ -56,6 +56,18 @@ pub(crate) fn find() -> Result<(), String> {
     PROGRAMS.iter().try_for_each(tell)
 }
 
+/// Looks for what some rows of the bench need, and says what is left out without it.
+pub(crate) fn find_for_bench() {
+    for program in ["redis-server", "wrk"] {
+        if version(program).is_none() {
+            install(program);
+        }
+        if version(program).is_none() {
+            println!("{program} could not be installed: the rows that need it are left out");
+        }
+    }
+}
+
 fn install(packages: &str) {
     println!("not on the path, so installing Debian's: {packages}");
     // One by one, since what one Debian does not have is not to keep the rest away.

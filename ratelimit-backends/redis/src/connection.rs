@@ -5,6 +5,7 @@ use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 use fred::{
     error::Error,
     types::{Value, config::Server},
+    util::redis_keyslot,
 };
 use ratelimit_backend::{BackendError, ErrorKind};
 use tokio::time::{Instant, sleep};
@@ -47,6 +48,11 @@ impl Connection {
 
     pub(crate) const fn is_cluster(&self) -> bool {
         matches!(self, Self::Cluster(_))
+    }
+
+    /// The slot of a key, where it matters.
+    pub(crate) fn slot(&self, key: &str) -> Option<u16> {
+        self.is_cluster().then(|| redis_keyslot(key.as_bytes()))
     }
 
     /// The server's `maxmemory-policy`, where it may be asked.

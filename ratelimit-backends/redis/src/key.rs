@@ -43,10 +43,10 @@ impl Keyspace {
         let policy = slot.policy.name();
         match (group, slot.key) {
             (None, Some(key)) => {
-                format!("{prefix}:{LAYOUT}:{policy}:{{{}}}", digest(key.as_bytes()))
+                format!("{prefix}:{LAYOUT}:{policy}:{{{:032x}}}", digest(key.as_bytes()))
             }
             (Some(group), Some(key)) => {
-                format!("{prefix}:{LAYOUT}:{policy}:{{{group}}}:{}", digest(key.as_bytes()))
+                format!("{prefix}:{LAYOUT}:{policy}:{{{group}}}:{:032x}", digest(key.as_bytes()))
             }
             (None, None) => format!("{prefix}:{LAYOUT}:{policy}#"),
             (Some(group), None) => format!("{prefix}:{LAYOUT}:{policy}:{{{group}}}#"),
@@ -69,17 +69,9 @@ fn name(name: &str) -> Result<Box<str>, ConfigError> {
 /// The longest name, in bytes.
 const NAME_MAX: usize = 64;
 
-fn digest(key: &[u8]) -> String {
+/// Half of SHA-256, written in 32 hexadecimal digits: nobody finds another key of the same.
+fn digest(key: &[u8]) -> u128 {
     let digest = Sha256::digest(key);
-    let mut text = String::with_capacity(2 * DIGEST_BYTES);
-    for byte in digest.iter().take(DIGEST_BYTES) {
-        text.extend([byte >> 4, byte & 0xf].map(|digit| HEX[usize::from(digit)]));
-    }
-    text
+    let (half, _) = digest.split_first_chunk().expect("it has 32 bytes");
+    u128::from_be_bytes(*half)
 }
-
-/// Half of SHA-256: nobody finds another key of the same digest.
-const DIGEST_BYTES: usize = 16;
-
-const HEX: [char; 16] =
-    ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];

@@ -2,7 +2,7 @@
 //!
 //! Atomicity comes from the server, which runs one script at a time: a check is one `EVALSHA`,
 //! whatever its number of limits, that reads the states, decides at the server's own clock, and
-//! writes. All its keys lie in one hash slot, so a cluster is no exception; what would need two
+//! writes. On a busy connection many checks share one, each decided by itself. All its keys lie in one hash slot, so a cluster is no exception; what would need two
 //! slots is refused with a typed error before anything is sent.
 //!
 //! A crash or a timeout leaves the whole of a check, or nothing of it: scripts look at everything
@@ -33,6 +33,9 @@ mod settings;
 
 mod exchange;
 mod step;
+
+mod clock;
+mod lanes;
 
 mod key;
 mod reply;

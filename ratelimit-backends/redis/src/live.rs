@@ -69,7 +69,8 @@ impl Live {
     ) -> Result<Value, Error> {
         let command = CustomCommand::new_static(command, None, false);
         let client = self.client.with_options(&by(deadline));
-        self.whole(async move { client.custom(command, arguments).await }).await
+        // Boxed, since it takes kilobytes, and would be moved with what is around it.
+        self.whole(async move { Box::pin(client.custom(command, arguments)).await }).await
     }
 
     /// Sends a command that the server is to run although the key's slot is only on its way to
@@ -83,11 +84,11 @@ impl Live {
         let [asking, command] =
             ["ASKING", command].map(|word| CustomCommand::new_static(word, None, false));
         let both = self.client.pipeline().with_options(&by(deadline));
-        self.whole(async move {
+        self.whole(Box::pin(async move {
             let _: Value = both.custom(asking, Vec::<Value>::new()).await?;
             let _: Value = both.custom(command, arguments).await?;
             both.last().await
-        })
+        }))
         .await
     }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use fred::types::Value as Reply;
-use ratelimit_backend::{Backend, BackendError, Clock, ErrorKind, Names};
+use ratelimit_backend::{Backend, BackendError, ErrorKind, Names};
 use ratelimit_core::{
     Action, Algorithm, Batch, ConfigError, Decisions, Micros, Policy, adaptive::Scope,
 };
@@ -21,6 +21,7 @@ use crate::{
     connection::{Call, Connection},
     exchange,
     key::Keyspace,
+    lanes::{Errand, Lanes},
     script::Script,
     step,
 };
@@ -35,10 +36,9 @@ pub struct Redis {
 
 /// What all groups share.
 struct Server {
-    connection: Connection,
+    lanes: Arc<Lanes>,
     comebacks: Arc<Comebacks>,
     timeout: Duration,
-    clock: Option<Arc<dyn Clock>>,
     groups: Mutex<HashMap<String, Names>>,
 }
 
@@ -55,13 +55,13 @@ impl Redis {
     }
 
     pub(crate) fn new(
-        connection: Connection,
+        lanes: Lanes,
         comebacks: Arc<Comebacks>,
         keyspace: Keyspace,
-        clock: Option<Arc<dyn Clock>>,
         timeout: Duration,
     ) -> Self {
-        let server = Server { connection, comebacks, timeout, clock, groups: Mutex::default() };
+        let lanes = Arc::new(lanes);
+        let server = Server { lanes, comebacks, timeout, groups: Mutex::default() };
         Self { server: Arc::new(server), keyspace, names: Names::default() }
     }
 
@@ -91,12 +91,12 @@ impl Redis {
     ///
     /// Anything but `noeviction` may forget limits before their time.
     pub async fn eviction_policy(&self) -> Option<String> {
-        self.server.connection.eviction_policy(Instant::now() + self.server.timeout).await
+        self.connection().eviction_policy(Instant::now() + self.server.timeout).await
     }
 
     /// Waits until there is a connection, or there is none.
     pub(crate) async fn settled(&self) -> Result<(), BackendError> {
-        self.server.connection.settled().await
+        self.connection().settled().await
     }
 
     async fn decide(&self, batch: Batch<'_>, action: Action) -> Result<Decisions, BackendError> {
@@ -125,9 +125,13 @@ impl Redis {
         Ok(batch.slots().map(|slot| self.keyspace.key(slot)).collect())
     }
 
+    fn connection(&self) -> &Connection {
+        &self.server.lanes.connection
+    }
+
     /// Whether the states of different keys lie in different slots.
     fn is_scattered(&self) -> bool {
-        self.server.connection.is_cluster() && !self.keyspace.is_group()
+        self.connection().is_cluster() && !self.keyspace.is_group()
     }
 }
 
@@ -147,19 +151,22 @@ impl Turn<'_> {
         charges: bool,
     ) -> Result<Reply, BackendError> {
         let call = Call { script, keys: &self.keys, arguments, charges };
-        self.redis.server.connection.run(call, self.deadline).await
+        self.redis.connection().run(call, self.deadline).await
     }
 
-    /// The time as scripts take it: empty for the server's own.
+    /// Charges the first state, in one command with others that are charged the same.
+    pub(crate) async fn share(&self, errand: Errand) -> Result<Reply, BackendError> {
+        self.redis.server.lanes.ask(errand, &self.keys[0], self.deadline).await
+    }
+
+    /// The time as scripts take it.
     pub(crate) fn time(&self) -> Result<Reply, BackendError> {
-        let now = self.redis.server.clock.as_ref().map(|clock| clock.now()).transpose()?;
-        Ok(now.map_or_else(String::new, |now| now.as_micros().to_string()).into())
+        self.redis.server.lanes.clock.argument()
     }
 
-    /// How long the server is to keep what lives for `lifetime`; longer if it goes by another
-    /// clock than the decisions do.
+    /// How long the server is to keep what lives for `lifetime`.
     pub(crate) fn ttl_ms(&self, lifetime: Micros) -> u64 {
-        let spare_ms = if self.redis.server.clock.is_some() { SPARE_MS } else { 0 };
+        let spare_ms = self.redis.server.lanes.clock.spare_ms();
         lifetime.as_micros().div_ceil(1_000).max(1) + spare_ms
     }
 }
@@ -192,7 +199,7 @@ impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { server, keyspace, .. } = self;
         f.debug_struct("Redis")
-            .field("connection", &server.connection)
+            .field("connection", &server.lanes.connection)
             .field("keyspace", keyspace)
             .finish_non_exhaustive()
     }
@@ -202,6 +209,3 @@ impl fmt::Debug for Redis {
 #[derive(Debug, thiserror::Error)]
 #[error("keys of one batch lie in different slots of the cluster: name a group")]
 struct Apart;
-
-/// As in the scripts: an hour.
-const SPARE_MS: u64 = 3_600_000;

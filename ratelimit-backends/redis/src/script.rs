@@ -1,14 +1,32 @@
 //! The scripts: put together of their files, and known to a server by their digests.
 
-use std::sync::LazyLock;
+use std::{
+    hash::{Hash, Hasher},
+    ptr,
+    sync::LazyLock,
+};
 
 use fred::bytes_utils::Str;
 
-/// A script.
+/// A script. There is one of each, so it is known by its place.
 #[derive(Debug)]
 pub(crate) struct Script {
     pub(crate) text: Str,
     pub(crate) sha: Str,
+}
+
+impl Eq for Script {}
+
+impl PartialEq for Script {
+    fn eq(&self, other: &Self) -> bool {
+        ptr::eq(self, other)
+    }
+}
+
+impl Hash for Script {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        ptr::hash(self, hasher);
+    }
 }
 
 /// The step for states of these kinds, as their headers tell them.

@@ -6,7 +6,10 @@ use fred::types::config::Config;
 use ratelimit_backend::{BackendError, Clock};
 use ratelimit_core::ConfigError;
 
-use crate::{Redis, comebacks::Comebacks, connection::Connection, dial::Dialer, key::Keyspace};
+use crate::{
+    Redis, clock::ScriptClock, comebacks::Comebacks, connection::Connection, dial::Dialer,
+    key::Keyspace, lanes::Lanes,
+};
 
 /// Where the server is, and how to speak to it. Its `Debug` shows neither.
 #[derive(Clone)]
@@ -19,6 +22,7 @@ pub struct Settings {
     timeout: Duration,
     connect_timeout: Duration,
     queue_max: usize,
+    group_max: usize,
     clock: Option<Arc<dyn Clock>>,
 }
 
@@ -64,6 +68,7 @@ impl Settings {
             timeout: Duration::from_millis(100),
             connect_timeout: Duration::from_secs(1),
             queue_max: 10_000,
+            group_max: GROUP_MAX,
             clock: None,
         }
     }
@@ -98,10 +103,19 @@ impl Settings {
         Self { connect_timeout: connect_timeout.max(Duration::from_millis(1)), ..self }
     }
 
-    /// How many commands may be under way on a connection; by default 10 000. Beyond that they are
-    /// refused, with [`ErrorKind::Overloaded`](ratelimit_backend::ErrorKind::Overloaded).
+    /// How many commands may be under way on a connection, and how many checks for each connection,
+    /// before others that would wait to share a command are refused; by default 10 000. Those are
+    /// refused at once, with [`ErrorKind::Overloaded`](ratelimit_backend::ErrorKind::Overloaded).
     pub fn queue_max(self, queue_max: NonZeroUsize) -> Self {
         Self { queue_max: queue_max.get(), ..self }
+    }
+
+    /// How many checks may share a command; by default 64. They are checks of one key, of the same
+    /// policy, at the same cost and, in a cluster, of the same slot, that come while two such
+    /// commands are under way; each is decided by itself. With one, every check has a command of
+    /// its own.
+    pub fn group_max(self, group_max: NonZeroUsize) -> Self {
+        Self { group_max: group_max.get(), ..self }
     }
 
     /// Goes by this clock instead of the server's: **for tests**. Clients whose clocks differ
@@ -146,10 +160,16 @@ impl Settings {
             queue_max: self.queue_max,
             comebacks: Arc::clone(&comebacks),
         };
+        let callers_max = self.queue_max.saturating_mul(self.pool_size.get());
         let connection = Connection::open(dialer, self.pool_size);
-        Redis::new(connection, comebacks, self.keyspace, self.clock, self.timeout)
+        let clock = ScriptClock(self.clock);
+        let lanes = Lanes::new(connection, clock, self.group_max, callers_max);
+        Redis::new(lanes, comebacks, self.keyspace, self.timeout)
     }
 }
+
+/// As many as make the most of a command, and a server busy for less than a millisecond.
+const GROUP_MAX: usize = 64;
 
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,12 +1,14 @@
 //! The short way: one script decides and writes, and the core says what that means.
 
-use fred::types::Value as Reply;
+use std::mem;
+
+use fred::{bytes::Bytes, types::Value as Reply};
 use ratelimit_backend::BackendError;
 use ratelimit_core::{
     Action, Algorithm, Batch, Decision, Decisions, Record, Slot, Timestamp, apply,
 };
 
-use crate::{redis::Turn, reply::nonsense, script, value};
+use crate::{lanes::Errand, redis::Turn, reply::nonsense, script, value};
 
 /// Asks the server. `None` if nothing was done: because something stored is not the policy's own,
 /// or because there is no script for the action.
@@ -19,12 +21,22 @@ pub(crate) async fn run(
     let headers: Vec<_> = batch.slots().map(|slot| value::framed(&slot.header())).collect();
     let script = script::step(headers.iter().filter_map(|header| value::kind(header)));
 
-    let mut arguments = vec![turn.time()?, word.into()];
+    let mut words = Vec::new();
     for ((index, slot), header) in batch.slots().enumerate().zip(headers) {
         let terms = value::packed(&terms(batch, index, slot));
-        arguments.extend([header, terms].map(|bytes| Reply::Bytes(bytes.into())));
+        words.extend([header, terms].map(Bytes::from));
     }
-    let reply = turn.run(script, arguments, charges(action)).await?;
+    let reply = match (action, &mut words[..]) {
+        (Action::Spend, [header, terms]) => {
+            let [header, terms] = [header, terms].map(mem::take);
+            turn.share(Errand { script, header, terms }).await?
+        }
+        _ => {
+            let words = words.into_iter().map(Reply::Bytes);
+            let arguments = [turn.time()?, word.into()].into_iter().chain(words).collect();
+            turn.run(script, arguments, charges(action)).await?
+        }
+    };
     decide(&reply, batch, action)
 }
 

@@ -3,20 +3,17 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicI32, Ordering},
-    },
     time::{Duration, Instant},
 };
 
 use ratelimit_backend::BackendError;
-use rusqlite::{Connection, MAIN_DB, OpenFlags, hooks::Wal, wal::CheckpointMode};
+use rusqlite::{Connection, OpenFlags};
 
 use crate::{
     Synchronous,
     busy::patiently,
     error::Failure,
+    log::Log,
     probe::{explain_open, explain_write, refused},
     schema,
 };
@@ -32,10 +29,7 @@ struct Open {
     connection: Connection,
     file: Option<FileId>,
     looked_at: Instant,
-    /// Pages of the write-ahead log, as of this connection's last commit.
-    log_pages: Arc<AtomicI32>,
-    /// Pages from which the log is to be written back.
-    log_pages_max: i32,
+    log: Log,
 }
 
 impl Database {
@@ -73,18 +67,27 @@ impl Database {
 
     /// Whether the write-ahead log is to be written back.
     pub(crate) fn is_log_long(&self) -> bool {
-        self.open.as_ref().is_some_and(Open::is_log_long)
+        self.open.as_ref().is_some_and(|open| open.log.is_long())
     }
 
     /// Writes the log back, as far as others let it.
     pub(crate) fn write_log_back(&mut self) {
-        if let Some(open) = &mut self.open {
-            open.write_log_back();
+        if let (Some(path), Some(open)) = (&self.path, &mut self.open)
+            && let Some(file) = open.file
+        {
+            open.log.write_back(&open.connection, path, file);
         }
     }
 
     pub(crate) fn close(&mut self) {
         self.open = None;
+    }
+}
+
+/// The file is not in use any more when it is closed.
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.log.wait();
     }
 }
 
@@ -98,23 +101,9 @@ impl Open {
             Some(path) => explain_open(failure, path),
             None => failure.into(),
         })?;
-        let log_pages = Arc::new(AtomicI32::new(0));
-        let count = {
-            let log_pages = Arc::clone(&log_pages);
-            move |_: &mut Wal, pages| {
-                log_pages.store(pages, Ordering::Relaxed);
-                Ok(())
-            }
-        };
-        // Takes the place of SQLite's own checkpoints, which a caller would have to wait for.
-        connection.wal_hook(Some(count)).map_err(Failure::from)?;
-        Ok(Self {
-            connection,
-            file: path.map(FileId::of).transpose().map_err(refused)?,
-            looked_at: Instant::now(),
-            log_pages,
-            log_pages_max: LOG_PAGES_MAX,
-        })
+        let log = Log::of(&mut connection)?;
+        let file = path.map(FileId::of).transpose().map_err(refused)?;
+        Ok(Self { connection, file, looked_at: Instant::now(), log })
     }
 
     /// The same, unless it is of no use any more.
@@ -128,32 +117,6 @@ impl Open {
             return (file == self.file).then_some(self);
         }
         Some(self)
-    }
-
-    fn is_log_long(&self) -> bool {
-        self.log_pages_max <= self.log_pages.load(Ordering::Relaxed)
-    }
-
-    /// Others may write meanwhile, and if they never pause the log never starts anew. When it is
-    /// four times as long, they have to wait for the little that was added in the last moments.
-    fn write_log_back(&mut self) {
-        let pages = self.log_pages.load(Ordering::Relaxed);
-        let mut is_done = self.checkpoint(CheckpointMode::PASSIVE);
-        if !is_done && LOG_PAGES_MAX.saturating_mul(4) <= pages {
-            is_done = self.checkpoint(CheckpointMode::RESTART);
-        }
-        self.log_pages_max = if is_done {
-            self.log_pages.store(0, Ordering::Relaxed);
-            LOG_PAGES_MAX
-        } else {
-            pages.saturating_add(LOG_PAGES_MAX)
-        };
-    }
-
-    /// Writes the log back, and gives whether that was all of it.
-    fn checkpoint(&self, mode: CheckpointMode) -> bool {
-        let checkpoint = || Ok(self.connection.wal_checkpoint_v2(Some(MAIN_DB), mode)?);
-        patiently(Instant::now(), checkpoint).is_ok_and(|(pages, written)| pages == written)
     }
 }
 
@@ -178,14 +141,14 @@ fn connect(
 
 /// Which file a path leads to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct FileId {
+pub(crate) struct FileId {
     device: u64,
     inode: u64,
 }
 
 impl FileId {
     #[cfg(unix)]
-    fn of(path: &Path) -> io::Result<Self> {
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
         use std::os::unix::fs::MetadataExt;
 
         let metadata = fs::metadata(path)?;
@@ -194,13 +157,10 @@ impl FileId {
 
     /// Elsewhere a file that is open can be neither deleted nor replaced.
     #[cfg(not(unix))]
-    fn of(_: &Path) -> io::Result<Self> {
+    pub(crate) fn of(_: &Path) -> io::Result<Self> {
         Ok(Self { device: 0, inode: 0 })
     }
 }
-
-/// 4 MiB: waiting for the disk is rare, and does not take long.
-pub(crate) const LOG_PAGES_MAX: i32 = 4_096;
 
 /// As long as two processes may use two files under one name.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);

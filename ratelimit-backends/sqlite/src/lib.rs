@@ -35,9 +35,9 @@
 //! The number of records is bounded ([`Options::with_keys_max`]), for all processes together.
 //! Records that are as good as new are dropped in small steps between transactions; the file does
 //! not shrink, its free pages are used again. The write-ahead log is written back when it has
-//! grown to 4 MiB, and cut to that size when it starts anew. Processes that write without a pause
-//! let it grow to 16 MiB, and only somebody who keeps a read transaction open to more. Once a
-//! second the file is looked at, and if it was deleted or replaced the new one is opened.
+//! grown to 4 MiB, by a thread of its own, and cut to that size when it starts anew. Processes that
+//! write without a pause let it grow to 16 MiB, and only somebody who keeps a read transaction open
+//! to more. Once a second the file is looked at, and if it was deleted or replaced the new one is opened.
 //!
 //! # What it needs
 //!
@@ -59,6 +59,7 @@ mod walk;
 mod busy;
 mod database;
 mod error;
+mod log;
 mod probe;
 mod schema;
 

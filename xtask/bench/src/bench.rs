@@ -52,24 +52,9 @@ impl<'a> Bench<'a> {
         if !self.wants(title.name) {
             return;
         }
-        let (mut ours, mut theirs) = set_up();
-        let rounds = self.effort(ROUNDS);
-        let mut figures = (Vec::new(), Vec::new());
-        // The first round warms up.
-        for round in 0..=rounds {
-            let (our, their) = if round % 2 == 0 {
-                let our = ours();
-                (our, theirs())
-            } else {
-                let their = theirs();
-                (ours(), their)
-            };
-            if 0 < round {
-                figures.0.push(our);
-                figures.1.push(their);
-            }
-        }
-        self.add(title, unit, Sample::new(figures.0), Some(Sample::new(figures.1)));
+        let (ours, theirs) = set_up();
+        let (ours, theirs) = turns(self.effort(ROUNDS), ours, theirs);
+        self.add(title, unit, Sample::new(ours), Some(Sample::new(theirs)));
     }
 
     /// Adds a row that was measured elsewhere.
@@ -86,6 +71,30 @@ impl<'a> Bench<'a> {
         eprintln!("{}", crate::report::markdown::line(&row, None));
         self.rows.push(row);
     }
+}
+
+/// What so many rounds of either side give; which of them begins alternates.
+pub(crate) fn turns<T>(
+    rounds: usize,
+    mut ours: impl FnMut() -> T,
+    mut theirs: impl FnMut() -> T,
+) -> (Vec<T>, Vec<T>) {
+    let mut figures = (Vec::new(), Vec::new());
+    // The first round warms up.
+    for round in 0..=rounds {
+        let (our, their) = if round % 2 == 0 {
+            let our = ours();
+            (our, theirs())
+        } else {
+            let their = theirs();
+            (ours(), their)
+        };
+        if 0 < round {
+            figures.0.push(our);
+            figures.1.push(their);
+        }
+    }
+    figures
 }
 
 /// Many and short, so that most of them pass without the machine doing something else meanwhile.

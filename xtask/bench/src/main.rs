@@ -5,6 +5,7 @@
 //! `rows`; everything else here only measures and shows.
 
 mod bench;
+mod crowd;
 mod machine;
 mod options;
 mod probe;

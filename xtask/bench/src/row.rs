@@ -18,6 +18,8 @@ pub(crate) struct Row {
 pub(crate) enum Unit {
     Nanos,
     Micros,
+    Millis,
+    PerSecond,
     Bytes,
     Allocations,
     Instructions,
@@ -30,6 +32,8 @@ pub(crate) enum Mark {
     None,
     /// At most this share of what it is compared with.
     Ratio(f64),
+    /// At least this share of what it is compared with.
+    AtLeast(f64),
     /// At most this figure.
     Figure(f64),
     /// At most this much more than what it is compared with.
@@ -41,6 +45,8 @@ impl Unit {
         match self {
             Self::Nanos => "ns",
             Self::Micros => "µs",
+            Self::Millis => "ms",
+            Self::PerSecond => "/s",
             Self::Bytes => "bytes",
             Self::Allocations => "allocations",
             Self::Instructions => "instructions",
@@ -56,7 +62,9 @@ impl Row {
     pub(crate) const fn reach(&self) -> Option<f64> {
         match self.mark {
             Mark::None => None,
-            Mark::Ratio(reach) | Mark::Figure(reach) | Mark::More(reach) => Some(reach),
+            Mark::Ratio(reach) | Mark::AtLeast(reach) | Mark::Figure(reach) | Mark::More(reach) => {
+                Some(reach)
+            }
         }
     }
 
@@ -65,6 +73,7 @@ impl Row {
         match self.mark {
             Mark::None => None,
             Mark::Ratio(reach) => Some(self.ratio()? <= reach),
+            Mark::AtLeast(reach) => Some(reach <= self.ratio()?),
             Mark::Figure(reach) => Some(self.ours.median() <= reach),
             Mark::More(reach) => Some(self.ours.median() - self.theirs.as_ref()?.median() <= reach),
         }
@@ -85,6 +94,8 @@ mod tests {
         for (ours, theirs, mark, met) in [
             (65.0, Some(100.0), Mark::Ratio(0.65), Some(true)),
             (66.0, Some(100.0), Mark::Ratio(0.65), Some(false)),
+            (90.0, Some(100.0), Mark::AtLeast(0.9), Some(true)),
+            (89.0, Some(100.0), Mark::AtLeast(0.9), Some(false)),
             (80.0, None, Mark::Figure(80.0), Some(true)),
             (81.0, Some(100.0), Mark::Figure(80.0), Some(false)),
             (14.0, Some(10.0), Mark::More(4.0), Some(true)),

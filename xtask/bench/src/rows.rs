@@ -5,9 +5,13 @@ mod asynchronous;
 mod composite;
 mod cost;
 mod growth;
+mod http;
 mod memory;
 mod peers;
+mod python;
+mod redis;
 mod scale;
+mod sqlite;
 mod tables;
 
 use anyhow::Result;
@@ -24,10 +28,17 @@ pub(crate) fn all(bench: &mut Bench<'_>) -> Result<()> {
     algorithms::rows(bench)?;
     composite::rows(bench)?;
     asynchronous::rows(bench)?;
-    peers::rows(bench)
+    peers::rows(bench)?;
+    sqlite::rows(bench)?;
+    redis::rows(bench)?;
+    http::rows(bench)?;
+    python::rows(bench)
 }
 
 /// Runs the probe of that name, in a process of its own.
 pub(crate) fn probe(name: &str) -> Result<()> {
-    cost::probe(name)
+    match name.strip_prefix(sqlite::PROBE) {
+        Some(rest) => sqlite::probe(rest),
+        None => cost::probe(name),
+    }
 }

@@ -7,15 +7,13 @@ local function adaptive(key, header, terms)
     shared = unpack_words('>' .. ('I7'):rep(13), terms)
   local present = floor(now / sub_window)
   local log = open_log(key, header, 3 + SENSOR_WORDS, window)
-  local units, at, own = whole * ticks, now, nil
+  local units, at = whole * ticks, now
   if log.head then
     units, at = unpack_words('>I7I7', log.head, #header + 8)
     damaged = damaged or whole * ticks < units or EXACT_MAX < at
-    own = open_sensor(log.head, #header + 22, present)
-    if now < at or own.changed then at, log.pulled = min(at, now), true end
-  else
-    own = open_sensor(EMPTY_SENSOR, 1, present)
   end
+  local own = open_sensor(log.head and log.head:sub(#header + 22), present)
+  if now < at or own.changed then at, log.pulled = min(at, now), true end
   local sensor = sensors[shared] or own
 
   -- Mirrors `Load::burst` in ratelimit-core/src/load.rs. A product beyond 2^53 may be inexact,
@@ -27,7 +25,7 @@ local function adaptive(key, header, terms)
     return max(floor(max(offset - slope * count, 0) / divisor), cut)
   end
 
-  local function rest() return pack('>I7I7', units, at) .. pack(SENSOR, unpack(own)) end
+  local function rest() return pack('>I7I7', units, at) .. own.packed end
 
   local function write()
     local slowest = ceil((whole * ticks - units) / cut) * tick

@@ -49,8 +49,8 @@ end
 
 -- Opens the log under a key, rewound to now. Its head has so many words, the first the base.
 local function open_log(key, header, words, window)
-  local log = {key = key, stored = 0, size = 0, drop = 0, gone = 0, base = 0, before = 0, at = 0,
-    total = 0, used = 0}
+  local log = {key = key, head = false, first = false, stored = 0, size = 0, drop = 0, gone = 0,
+    base = 0, before = 0, at = 0, total = 0, used = 0, pulled = false}
   local front = redis.pcall('LRANGE', key, 0, 1)
   local head = front[1]
   if front.err or head
@@ -92,8 +92,7 @@ local function show(log, header, rest, last)
   last = last or first
   -- Those that are not shown count with the oldest; but not where a refund may take them away.
   local count = (refunds and min(last + 1, log.size) or log.size) - log.gone
-  local shown = pack('>I7', count) .. header .. pack('>I7', log.before) .. rest
-  local before, latest = log.before, -1
+  local shown, before, latest = '', log.before, -1
   local function add(at, total)
     damaged = damaged or at <= latest or total == before
     shown, before, latest = shown .. pack('>I7I7', at, total), total, at
@@ -102,7 +101,7 @@ local function show(log, header, rest, last)
   if first < last then add((entry(log, first)), select(2, entry(log, last - 1))) end
   if last < log.size then add(entry(log, last)) end
   if first <= log.size then add(log.at, log.total) end
-  return shown
+  return pack('>I7', count) .. header .. pack('>I7', log.before) .. rest .. shown
 end
 
 -- Mirrors `push`.

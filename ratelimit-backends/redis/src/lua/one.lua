@@ -1,7 +1,17 @@
--- The step of one check, mirrors `one` in ratelimit-core/src/apply.rs. Replies with the verdict
--- and what was found, end to end.
+-- The step of one check, mirrors `one` in ratelimit-core/src/apply.rs; or of many that have nothing
+-- to do with one another, but are of one policy and at one cost. Replies with the verdict and what
+-- was found, end to end; of many, with as much for each.
 
-local key, header = KEYS[1], ARGV[3]
-local found, fits, after, ttl, pulled = step(key, header, ARGV[4])
-if not damaged and (spends or refunds) then store(key, header, fits and after or pulled, ttl) end
-return verdict(fits) .. (found or '')
+local header, terms = ARGV[3], ARGV[4]
+
+local function decide(key)
+  damaged = false
+  local found, fits, after, ttl, pulled = step(key, header, terms)
+  if not damaged and (spends or refunds) then store(key, header, fits and after or pulled, ttl) end
+  return verdict(fits) .. (found or '')
+end
+
+if not KEYS[2] then return decide(KEYS[1]) end
+local reply = {}
+for i, key in ipairs(KEYS) do reply[i] = decide(key) end
+return reply

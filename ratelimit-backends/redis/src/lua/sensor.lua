@@ -3,7 +3,6 @@
 
 local KEPT, COUNT_MAX = 64, 4294967295
 local SENSOR_WORDS, SENSOR = 1 + KEPT, '>' .. ('I7'):rep(1 + KEPT)
-local EMPTY_SENSOR = ('\0'):rep(7 * SENSOR_WORDS)
 
 -- Sensors that keys share, by the index of their key in KEYS.
 local sensors = {}
@@ -11,51 +10,64 @@ local sensors = {}
 -- Mirrors `rewind`.
 local function pull_back(sensor, number)
   local late, moved = min(sensor[1] - number, KEPT), 0
-  for i = 2, 1 + late do moved = moved + sensor[i] end
+  for i = 2, 1 + late do
+    moved = moved + sensor[i]
+    damaged = damaged or COUNT_MAX < sensor[i]
+  end
   for i = 2, SENSOR_WORDS do sensor[i] = sensor[i + late] or 0 end
   sensor[1], sensor.changed = number, true
   sensor[2] = min(sensor[2] + min(moved, COUNT_MAX), COUNT_MAX)
+  sensor.packed = pack(SENSOR, unpack(sensor))
 end
 
--- Opens the sensor at a position of a value, rewound to the present sub-window.
-local function open_sensor(value, position, present)
-  local sensor = {unpack_words(SENSOR, value, position)}
+-- Opens a sensor, packed or empty, rewound to the present sub-window. It stays packed, for most
+-- often a few of its bytes change; beside that it has its number and, where the counts were, how
+-- many they are together up to and with each.
+local function open_sensor(packed, present)
+  packed = packed or ('\0'):rep(7 * SENSOR_WORDS)
+  local sensor = {unpack_words(SENSOR, packed)}
   sensor[SENSOR_WORDS + 1] = nil
-  for i = 2, SENSOR_WORDS do damaged = damaged or COUNT_MAX < sensor[i] end
-  damaged = damaged or EXACT_MAX < sensor[1]
-  if present < sensor[1] then pull_back(sensor, present) end
+  sensor.packed = packed
+  local largest, sum = 0, 0
+  if present < sensor[1] then
+    damaged = damaged or EXACT_MAX < sensor[1]
+    pull_back(sensor, present)
+  end
+  for i = 2, SENSOR_WORDS do
+    local count = sensor[i]
+    if largest < count then largest = count end
+    sum = sum + count
+    sensor[i] = sum
+  end
+  damaged = damaged or COUNT_MAX < largest
   return sensor
 end
 
 -- Mirrors `admitted`.
 local function admitted(sensor, number)
-  local sum = 0
-  for i = 2, SENSOR_WORDS - max(number - sensor[1], 0) do sum = sum + sensor[i] end
-  return sum
+  local last = SENSOR_WORDS - max(number - sensor[1], 0)
+  return 1 < last and sensor[last] or 0
 end
 
--- Mirrors `record`.
+-- Mirrors `record`. What was admitted is not asked for after it.
 local function record(sensor, number)
   local passed = min(max(number - sensor[1], 0), KEPT)
-  if 0 < passed then
-    for i = SENSOR_WORDS, 2, -1 do sensor[i] = i - passed < 2 and 0 or sensor[i - passed] end
-  end
-  sensor[1], sensor.changed = max(sensor[1], number), true
-  sensor[2] = min(sensor[2] + 1, COUNT_MAX)
+  local count = passed == 0 and min(sensor[2] + 1, COUNT_MAX) or 1
+  local kept = sensor.packed:sub(passed == 0 and 15 or 8, 7 * (SENSOR_WORDS - passed))
+  sensor[1], sensor[2], sensor.changed = max(sensor[1], number), count, true
+  sensor.packed = pack('>I7I7', sensor[1], count) .. ('\0'):rep(7 * (passed - 1)) .. kept
 end
 
 -- Mirrors `open_sensor` and `close_sensor` in ratelimit-core/src/meter.rs.
 local function shared_sensor(key, header, terms, index)
   local sub_window = unpack_words('>I7', terms, 22)
   local found = read(key, header, SENSOR_WORDS)
-  local sensor = open_sensor(found or EMPTY_SENSOR, found and #header + 1 or 1,
-    floor(now / sub_window))
+  local sensor = open_sensor(found and found:sub(#header + 1), floor(now / sub_window))
   sensors[index] = sensor
 
   local function write()
     if sensor.changed then
-      local value = header .. pack(SENSOR, unpack(sensor))
-      call('SET', key, value, 'PX', ms(KEPT * sub_window))
+      call('SET', key, header .. sensor.packed, 'PX', ms(KEPT * sub_window))
     end
   end
   return found, true, write, nil, write

@@ -37,24 +37,25 @@ agreement! {
 // FAULTS 166.
 #[tokio::test]
 async fn a_batch_of_all_algorithms_is_that_of_the_core() {
-    let makes: [Make; 6] = [
-        fixed_windows,
-        sliding_window_logs,
-        sliding_window_counters,
-        token_buckets,
-        leaky_buckets,
-        adaptive_hybrids,
-    ];
-    trace(&makes, 4).await;
+    trace(&MAKES, 4).await;
 }
 
-type Make = fn(&mut Dice) -> Algorithm;
+pub(crate) type Make = fn(&mut Dice) -> Algorithm;
+
+pub(crate) const MAKES: [Make; 6] = [
+    fixed_windows,
+    sliding_window_logs,
+    sliding_window_counters,
+    token_buckets,
+    leaky_buckets,
+    adaptive_hybrids,
+];
 
 /// Asks the store and the core the same, of up to `most` checks at a time.
 async fn trace(makes: &[Make], most: u64) {
     let Some(server) = Server::start(&[]) else { return };
     let (redis, clock) = connect_with_clock(&server).await;
-    let mut dice = Dice(seed());
+    let mut dice = Dice::seeded();
     let mut core = Reference::default();
     let mut policies: Vec<Vec<Policy>> = Vec::new();
     let mut now = START;
@@ -93,10 +94,6 @@ const HISTORY: usize = 6;
 /// As many as a few seconds allow, or all that are asked for.
 fn steps() -> u64 {
     if std::env::var_os("RATELIMIT_FULL").is_some() { 100_000 } else { 1_500 }
-}
-
-fn seed() -> u64 {
-    std::env::var("RATELIMIT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_default()
 }
 
 fn fixed_windows(dice: &mut Dice) -> Algorithm {
@@ -156,9 +153,14 @@ fn adaptive_hybrids(dice: &mut Dice) -> Algorithm {
 }
 
 /// Random numbers, the same in every run.
-struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
+    pub(crate) fn seeded() -> Self {
+        let seed = std::env::var("RATELIMIT_SEED").ok().and_then(|seed| seed.parse().ok());
+        Self(seed.unwrap_or_default())
+    }
+
     /// SplitMix64.
     const fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -171,11 +173,11 @@ impl Dice {
         self.next() % end
     }
 
-    fn index(&mut self, end: usize) -> usize {
+    pub(crate) fn index(&mut self, end: usize) -> usize {
         usize::try_from(self.below(end as u64)).expect("below the end")
     }
 
-    fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
+    pub(crate) fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
         &of[self.index(of.len())]
     }
 
@@ -240,11 +242,11 @@ impl Dice {
         checks
     }
 
-    fn key(&mut self) -> &'static [u8] {
+    pub(crate) fn key(&mut self) -> &'static [u8] {
         self.pick::<&[u8]>(&[b"a", b"b", b"{c}"])
     }
 
-    fn cost(&mut self, limit: u64) -> u64 {
+    pub(crate) fn cost(&mut self, limit: u64) -> u64 {
         match self.below(10) {
             0..5 => 1,
             5..9 => 1 + self.below(limit.div_ceil(3)),
@@ -264,7 +266,7 @@ impl Dice {
     }
 
     /// Time stands, passes, passes to the moment that was promised, or steps back.
-    fn passes(&mut self, now: u64, last: Option<Decision>) -> u64 {
+    pub(crate) fn passes(&mut self, now: u64, last: Option<Decision>) -> u64 {
         let promised = last.map_or(0, |last| match last.retry_after().as_micros() {
             0 => last.reset_after.as_micros(),
             wait => wait,

@@ -18,4 +18,5 @@ mod sentinel;
 mod server_side;
 #[cfg(any(feature = "tls-rustls", feature = "tls-native"))]
 mod tls;
+mod together;
 mod versions;

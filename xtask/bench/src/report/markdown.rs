@@ -34,6 +34,7 @@ pub(crate) fn line(row: &Row, baseline: Option<&Baseline>) -> String {
     let reach = match row.mark {
         Mark::None => "–".to_owned(),
         Mark::Ratio(reach) => format!("≤ {reach}×"),
+        Mark::AtLeast(reach) => format!("≥ {reach}×"),
         Mark::Figure(reach) => format!("≤ {reach} {}", row.unit.name()),
         Mark::More(reach) => format!("≤ + {reach} {}", row.unit.name()),
     };

@@ -18,7 +18,9 @@ pub(crate) fn picture(rows: &[Row], command: &str) -> String {
          font-family=\"sans-serif\" font-size=\"12\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n\
          <text x=\"8\" y=\"16\">{}</text>\n<text x=\"8\" y=\"32\" fill=\"#666\">{}</text>\n",
-        escape(&format!("{command}: our figure as a share of the peer's (less is better)")),
+        escape(&format!(
+            "{command}: our figure as a share of the peer's (less is better, but more of what is per second)"
+        )),
         escape(&machine::name()),
     );
     for (index, (row, ratio)) in rows.iter().enumerate() {
@@ -38,7 +40,7 @@ pub(crate) fn picture(rows: &[Row], command: &str) -> String {
             short(*ratio),
             escape(&row.beside),
         );
-        if let Mark::Ratio(reach) = row.mark {
+        if let Mark::Ratio(reach) | Mark::AtLeast(reach) = row.mark {
             let x = LEFT as f64 + length(reach);
             let (top, bottom) = (y - 2, y + 16);
             let _ = writeln!(

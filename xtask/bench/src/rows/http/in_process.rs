@@ -1,0 +1,62 @@
+//! `Router::call` on one thread, without a socket.
+
+use std::{hint::black_box, net::SocketAddr, time::Instant};
+
+use anyhow::{Result, ensure};
+use axum::{Router, body::Body, extract::ConnectInfo, http::Request};
+use tokio::runtime::{Builder, Runtime};
+use tower::ServiceExt;
+
+use super::{bare, governor, idle, ours};
+use crate::{
+    bench::{Bench, Side, Title},
+    row::{Mark, Unit},
+    subject::Outcome,
+};
+
+pub(super) fn rows(bench: &mut Bench<'_>) -> Result<()> {
+    let runtime = Builder::new_current_thread().build()?;
+    let name = "http, in process, a layer that does nothing";
+    let title = Title { name, beside: "the bare handler", mark: Mark::None };
+    let (bare, idle) = (bare(), idle());
+    bench.race(&title, Unit::Nanos, || (side(&runtime, &idle), side(&runtime, &bare)));
+    for (outcome, more) in [(Outcome::Allowed, 400.0), (Outcome::Denied, 500.0)] {
+        let name = format!("http, in process, {}", outcome.name());
+        let (ours, governor) = (ours(outcome)?, governor(outcome)?);
+        for app in [&ours, &governor] {
+            // The one permit is spent before.
+            runtime.block_on(request(app))?;
+        }
+        let title = Title { name: &name, beside: "the bare handler", mark: Mark::More(more) };
+        bench.race(&title, Unit::Nanos, || (side(&runtime, &ours), side(&runtime, &bare)));
+        let name = format!("{name}: tower_governor");
+        let title = Title { name: &name, beside: "tower_governor", mark: Mark::None };
+        bench.race(&title, Unit::Nanos, || (side(&runtime, &ours), side(&runtime, &governor)));
+    }
+    Ok(())
+}
+
+/// Nanoseconds of a request.
+fn side<'a>(runtime: &'a Runtime, app: &'a Router) -> Side<'a> {
+    Box::new(move || {
+        let began = Instant::now();
+        let done = runtime.block_on(async {
+            for _ in 0..REQUESTS {
+                request(app).await?;
+            }
+            anyhow::Ok(())
+        });
+        done.map_or(f64::NAN, |()| began.elapsed().as_nanos() as f64 / f64::from(REQUESTS))
+    })
+}
+
+async fn request(app: &Router) -> Result<()> {
+    let peer = ConnectInfo(SocketAddr::from(([192, 0, 2, 1], 443)));
+    let request = Request::get("/").extension(peer).body(Body::empty())?;
+    let response = black_box(app.clone().oneshot(request).await?);
+    let status = response.status().as_u16();
+    ensure!(matches!(status, 200 | 429), "status {status}");
+    Ok(())
+}
+
+const REQUESTS: u32 = 500;

@@ -1,0 +1,62 @@
+//! How many decisions a second does a server make, beside a script that one writes by hand, and
+//! what do they cost it? On a `redis-server` of this run's own.
+
+mod by_hand;
+mod composite;
+mod cost;
+mod together;
+
+use std::{cell::LazyCell, num::NonZeroUsize, time::Duration};
+
+use anyhow::Result;
+use ratelimit_algorithms::AsyncLimiter;
+use ratelimit_redis::{Redis, Settings};
+use ratelimit_servers::Server;
+use tokio::runtime::Runtime;
+
+use crate::{bench::Bench, subject::Outcome};
+
+pub(crate) fn rows(bench: &mut Bench<'_>) -> Result<()> {
+    let site = Site { runtime: Runtime::new()?, server: LazyCell::new(|| Server::start(&[])) };
+    together::rows(bench, &site)?;
+    cost::rows(bench, &site)?;
+    composite::rows(bench, &site)
+}
+
+/// Where it happens.
+struct Site {
+    runtime: Runtime,
+    /// Started for the first row that is wanted; there may be none.
+    server: LazyCell<Option<Server>>,
+}
+
+/// A store whose commands carry one check each, or more.
+async fn connect(server: &Server, coalescing: Coalescing) -> Result<Redis> {
+    let settings = Settings::new(&server.url())?.timeout(Duration::from_secs(10));
+    let settings = match coalescing {
+        Coalescing::Off => settings.group_max(NonZeroUsize::MIN),
+        Coalescing::On => settings,
+    };
+    Ok(settings.connect().await?)
+}
+
+async fn limiter(server: &Server, coalescing: Coalescing) -> Result<AsyncLimiter<Redis>> {
+    let store = connect(server, coalescing).await?;
+    Ok(AsyncLimiter::new(store, "bench", Outcome::Allowed.bucket())?)
+}
+
+/// Whether checks may share a command.
+#[derive(Clone, Copy)]
+enum Coalescing {
+    Off,
+    On,
+}
+
+impl Coalescing {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "no coalescing",
+            Self::On => "coalesced",
+        }
+    }
+}

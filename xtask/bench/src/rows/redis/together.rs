@@ -1,0 +1,55 @@
+//! Async callers, alone and many at once, with commands of their own and with shared ones.
+
+use std::sync::Arc;
+
+use anyhow::{Result, ensure};
+
+use super::{Coalescing, Site, by_hand::ByHand, limiter};
+use crate::{
+    bench::Bench,
+    crowd::{self, Callers, KEYS},
+    row::Mark,
+    subject::key,
+};
+
+pub(super) fn rows(bench: &mut Bench<'_>, site: &Site) -> Result<()> {
+    for (number, coalesced) in [(1, 0.95), (64, 1.15), (256, 1.5)] {
+        row(bench, site, number, (Coalescing::Off, 0.9))?;
+        row(bench, site, number, (Coalescing::On, coalesced))?;
+    }
+    Ok(())
+}
+
+fn row(
+    bench: &mut Bench<'_>,
+    Site { runtime, server }: &Site,
+    number: usize,
+    (coalescing, reach): (Coalescing, f64),
+) -> Result<()> {
+    let name = format!("redis, {number} async callers, {}", coalescing.name());
+    let callers = Callers { number, rate: Mark::AtLeast(reach), p99: Mark::None };
+    crowd::race(bench, runtime, (&name, "by hand, with fred"), callers, || {
+        let Some(server) = &**server else { return Ok(None) };
+        let keys: Arc<Vec<_>> = Arc::new((0..KEYS).map(key).collect());
+        let limiter = runtime.block_on(limiter(server, coalescing))?;
+        let by_hand = runtime.block_on(ByHand::connect(server))?;
+        let ours = {
+            let keys = Arc::clone(&keys);
+            move |key: usize| {
+                let (limiter, keys) = (limiter.clone(), Arc::clone(&keys));
+                async move {
+                    ensure!(limiter.check(&keys[key]).await?.is_allowed(), "denied");
+                    Ok(())
+                }
+            }
+        };
+        let theirs = move |key: usize| {
+            let (by_hand, keys) = (by_hand.clone(), Arc::clone(&keys));
+            async move {
+                ensure!(0 <= by_hand.check(&keys[key]).await?, "denied");
+                Ok(())
+            }
+        };
+        Ok(Some((ours, theirs)))
+    })
+}

@@ -1,0 +1,58 @@
+//! How many decisions a second does a store in a file make, beside what one would write by hand?
+
+mod alone;
+mod by_hand;
+mod processes;
+mod together;
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::Result;
+use ratelimit_algorithms::Limiter;
+use ratelimit_sqlite::{Options, Sqlite};
+use tempfile::TempDir;
+
+pub(crate) use self::processes::{PROBE, probe};
+use crate::{
+    bench::Bench,
+    crowd::KEYS,
+    subject::{Outcome, key},
+};
+
+pub(crate) fn rows(bench: &mut Bench<'_>) -> Result<()> {
+    alone::rows(bench)?;
+    together::rows(bench)?;
+    processes::rows(bench)
+}
+
+/// A folder with a file for either side.
+struct Files(TempDir);
+
+impl Files {
+    fn new() -> Result<Self> {
+        Ok(Self(tempfile::tempdir()?))
+    }
+
+    fn ours(&self) -> PathBuf {
+        self.0.path().join("ours.db")
+    }
+
+    fn theirs(&self) -> PathBuf {
+        self.0.path().join("theirs.db")
+    }
+}
+
+fn open(file: &Path, outcome: Outcome, deadline: Duration) -> Result<Limiter<Sqlite>> {
+    let store = Options::file(file).with_deadline(deadline).open()?;
+    Ok(Limiter::new(store, "bench", outcome.bucket())?)
+}
+
+/// The store's own.
+const DEADLINE: Duration = Duration::from_millis(100);
+
+fn keys() -> Vec<String> {
+    (0..KEYS).map(key).collect()
+}

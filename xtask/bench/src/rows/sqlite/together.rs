@@ -1,0 +1,59 @@
+//! Many async callers at once, beside the same by hand on the runtime's blocking threads.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Result, ensure};
+use ratelimit_algorithms::AsyncLimiter;
+use tokio::{runtime::Runtime, task};
+
+use super::{Files, by_hand::ByHand, keys, open};
+use crate::{
+    bench::Bench,
+    crowd::{self, Callers},
+    row::Mark,
+    subject::Outcome,
+};
+
+pub(super) fn rows(bench: &mut Bench<'_>) -> Result<()> {
+    let runtime = Runtime::new()?;
+    for number in [64, 256] {
+        row(bench, &runtime, number)?;
+    }
+    Ok(())
+}
+
+fn row(bench: &mut Bench<'_>, runtime: &Runtime, number: usize) -> Result<()> {
+    let name = format!("sqlite, {number} async callers");
+    let beside = "by hand, spawn_blocking and a mutex";
+    let callers = Callers { number, rate: Mark::AtLeast(3.0), p99: Mark::Figure(10.0) };
+    let files = Files::new()?;
+    crowd::race(bench, runtime, (&name, beside), callers, || {
+        let keys = Arc::new(keys());
+        let limiter = AsyncLimiter::from(open(&files.ours(), Outcome::Allowed, PATIENT)?);
+        let by_hand = Arc::new(Mutex::new(ByHand::open(&files.theirs(), Outcome::Allowed)?));
+        let ours = {
+            let keys = Arc::clone(&keys);
+            move |key: usize| {
+                let (limiter, keys) = (limiter.clone(), Arc::clone(&keys));
+                async move {
+                    ensure!(limiter.check(&keys[key]).await?.is_allowed(), "denied");
+                    Ok(())
+                }
+            }
+        };
+        let theirs = move |key: usize| {
+            let (by_hand, keys) = (Arc::clone(&by_hand), Arc::clone(&keys));
+            let check = move || {
+                by_hand.lock().unwrap_or_else(PoisonError::into_inner).check(&keys[key]).map(drop)
+            };
+            async move { task::spawn_blocking(check).await? }
+        };
+        Ok(Some((ours, theirs)))
+    })
+}
+
+/// However busy the machine is, nobody is to give up.
+const PATIENT: Duration = Duration::from_secs(10);
