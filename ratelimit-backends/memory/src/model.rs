@@ -14,7 +14,7 @@ use ratelimit_core::{
 use crate::Memory;
 
 #[test]
-// FAULTS 47.
+// FAULTS 47, 203.
 fn two_spend_one_permit_once() {
     loom::model(|| {
         let memory = memory(4).0;
