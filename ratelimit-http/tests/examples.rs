@@ -1,6 +1,6 @@
 //! The examples as their users run them: processes, and requests over sockets.
 
-use ratelimit_servers::Example;
+use ratelimit_servers::{Example, run_example};
 
 #[cfg(feature = "axum")]
 #[test]
@@ -11,6 +11,15 @@ fn axum_greets_three_times_and_says_when_to_come_back() {
 #[test]
 fn hyper_greets_three_times_and_says_when_to_come_back() {
     greets_three_times(&Example::start("hyper"));
+}
+
+#[test]
+fn identity_believes_proxies_that_are_named_and_nobody_else() {
+    let said = run_example("identity");
+    let counts_against: Vec<_> =
+        said.lines().filter_map(|line| Some(line.split_once("counts against ")?.1)).collect();
+    assert_eq!(counts_against, ["203.0.113.7", "198.51.100.1", "198.51.100.1", "10.0.0.1"]);
+    assert!(said.ends_with("one network, one budget: true\n"), "{said}");
 }
 
 #[track_caller]

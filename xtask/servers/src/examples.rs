@@ -21,11 +21,21 @@ pub fn run_examples(crate_folder: &str) {
     for source in sources.expect("the crate has examples") {
         let source = source.expect("the folder can be read").path();
         let name = source.file_stem().expect("an example has a name");
-        let output = program(name).output();
-        let output = output.unwrap_or_else(|error| panic!("{}: {error}", source.display()));
-        assert!(output.status.success(), "{}: {output:?}", source.display());
-        assert!(!output.stdout.is_empty(), "{} says nothing", source.display());
+        run_example(name);
     }
+}
+
+/// Runs an example to its end; returns what it says.
+///
+/// # Panics
+///
+/// As [`run_examples`].
+pub fn run_example(name: impl AsRef<OsStr>) -> String {
+    let (output, name) = (program(name.as_ref()).output(), name.as_ref().display());
+    let output = output.unwrap_or_else(|error| panic!("{name} was not built: {error}"));
+    assert!(output.status.success(), "{name}: {output:?}");
+    assert!(!output.stdout.is_empty(), "{name} says nothing");
+    String::from_utf8(output.stdout).expect("the example prints text")
 }
 
 /// A running example that serves on a port of its own, gone with its handle.

@@ -7,7 +7,7 @@ mod proxy;
 
 pub use crate::{
     browser::Browser,
-    examples::{Example, run_examples},
+    examples::{Example, run_example, run_examples},
     proxy::{Fault, Proxy},
 };
 
