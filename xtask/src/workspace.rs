@@ -57,7 +57,7 @@ mod tests {
         assert_eq!(package_of("ratelimit-core/tests/promises/main.rs"), "ratelimit-core");
     }
 
-    /// What a README shows is compiled and run by the crate beside it, and that of the workspace
+    /// What a README shows is compiled and run by the crate beside it, and pages of the workspace
     /// by some crate; what the sources show is, unless it is told not to be.
     // FAULTS 204.
     #[test]
@@ -74,10 +74,15 @@ mod tests {
             if !text(&readme).unwrap().contains("```rust") {
                 continue;
             }
-            let depth = if readme.parent() == Some(&root()) { "../../" } else { "../" };
-            let include = format!("#[doc = include_str!(\"{depth}README.md\")]");
-            let is_of =
-                |path: &Path| depth == "../../" || path.starts_with(readme.parent().unwrap());
+            let folder = readme.parent().unwrap();
+            let is_of_a_crate = folder.join("src").is_dir();
+            let from_sources = if is_of_a_crate {
+                "../README.md".to_owned()
+            } else {
+                format!("../../{}", readme.strip_prefix(root()).unwrap().display())
+            };
+            let include = format!("#[doc = include_str!(\"{from_sources}\")]");
+            let is_of = |path: &Path| !is_of_a_crate || path.starts_with(folder);
             let is_run = texts.iter().any(|(path, text)| is_of(path) && text.contains(&include));
             assert!(is_run, "{}", readme.display());
         }
