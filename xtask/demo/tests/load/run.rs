@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
 };
@@ -19,12 +19,14 @@ use ratelimit_http::{ApiKey, RateLimitLayer};
 use tokio::time::{Instant, sleep};
 use tower::ServiceExt;
 
-/// So many requests for one service, each asked once.
+/// So many requests for one service or more, each asked once.
 pub(crate) struct Run {
     app: Router,
     requests: usize,
     begun: AtomicUsize,
     answers: Mutex<Vec<StatusCode>>,
+    /// Set when there need be no more than those.
+    ends: AtomicBool,
     /// Odd from the server's end until it serves again.
     turns: AtomicUsize,
     wrong: AtomicUsize,
@@ -32,25 +34,35 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) fn new(app: Router, requests: usize) -> Self {
-        let answers = Mutex::new(vec![StatusCode::CONTINUE; requests]);
         let [begun, turns, wrong] = [(); 3].map(|()| AtomicUsize::new(0));
-        Self { app, requests, begun, answers, turns, wrong }
+        let (answers, ends) = (Mutex::default(), AtomicBool::new(false));
+        Self { app, requests, begun, answers, ends, turns, wrong }
     }
 
-    /// Asks, until all is asked.
+    /// Asks, until all is asked. How long a server takes to come back is its own affair, so that
+    /// may be more requests than were wanted.
     pub(crate) async fn work(self: Arc<Self>) {
-        loop {
+        while self.begun.load(SeqCst) < self.requests || !self.ends.load(SeqCst) {
             let fingerprint = self.begun.fetch_add(1, SeqCst);
-            if self.requests <= fingerprint {
-                return;
-            }
             let before = self.turns.load(SeqCst);
             let status = self.app.clone().oneshot(request(fingerprint)).await.unwrap().status();
-            self.answers.lock().unwrap()[fingerprint] = status;
+            self.answer(fingerprint, status);
             let was_up = before.is_multiple_of(2) && before == self.turns.load(SeqCst);
             self.wrong.fetch_add(usize::from(was_up && status != StatusCode::OK), SeqCst);
             sleep(PAUSE).await;
         }
+    }
+
+    fn answer(&self, fingerprint: usize, status: StatusCode) {
+        let mut answers = self.answers.lock().unwrap();
+        let asked = answers.len().max(fingerprint + 1);
+        answers.resize(asked, StatusCode::CONTINUE);
+        answers[fingerprint] = status;
+    }
+
+    /// There will be no more outages.
+    pub(crate) fn ends(&self) {
+        self.ends.store(true, SeqCst);
     }
 
     /// Waits until so many of a hundred requests have begun.
