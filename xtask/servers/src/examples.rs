@@ -67,6 +67,28 @@ impl Example {
         stream.read_to_string(&mut answer).expect("the example answers with text");
         answer
     }
+
+    /// Asks it for three greetings, which it has, and for one more: all examples of web frameworks
+    /// do the same.
+    ///
+    /// # Panics
+    ///
+    /// If it does not greet, or does not say when to come back.
+    #[track_caller]
+    pub fn greets_three_times(&self) {
+        for remaining in [2, 1, 0] {
+            let served = self.get();
+            assert!(served.starts_with("HTTP/1.1 200 OK\r\n"), "{served}");
+            assert!(
+                served.contains(&format!("x-ratelimit-remaining: {remaining}\r\n")),
+                "{served}"
+            );
+            assert!(served.ends_with("\r\n\r\nhello\n"), "{served}");
+        }
+        let denied = self.get();
+        assert!(denied.starts_with("HTTP/1.1 429 Too Many Requests\r\n"), "{denied}");
+        assert!(denied.contains("retry-after: 20\r\n"), "{denied}");
+    }
 }
 
 impl Drop for Example {
