@@ -30,6 +30,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
           [--seconds N, of each] [TARGET]...
   features, deny, api, mutants
           every two features, licences, what is public, whether tests mind changes
+  package packs what is published, and builds each from what is in its package alone
   miri    runs the core's and the memory store's tests as an interpreter sees them
   tsan    runs the tests of what threads share under ThreadSanitizer   [PACKAGE]...
   bench   measures ours and its peers, side by side; --help says more";
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         "deny" => tools::deny(),
         "api" => tools::api(),
         "mutants" => tools::mutants(&rest),
+        "package" => package(),
         "miri" => nightly::miri(),
         "tsan" => nightly::tsan(&rest),
         "check" => test(&rest).and_then(|()| loom()).and_then(|()| lint()),
@@ -103,6 +105,15 @@ fn lint() -> Result<(), String> {
     run(cargo(&clippy).args(["--", "-D", "warnings"]))?;
     let docs = ["doc", "--workspace", "--no-deps", "--all-features"];
     run(cargo(&docs).env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// Packs what is published, and builds each from its package alone.
+fn package() -> Result<(), String> {
+    let mut package = cargo(&["package", "--allow-dirty"]);
+    for name in workspace::published()? {
+        package.args(["--package", &name]);
+    }
+    run(&mut package)
 }
 
 /// In a folder of its own, since the flag makes all crates anew.

@@ -65,25 +65,12 @@ pub(crate) fn deny() -> Result<(), String> {
 pub(crate) fn api() -> Result<(), String> {
     find_nightly("api")?;
     find("api", "public-api")?;
-    for package in PUBLISHED {
+    for package in workspace::published()? {
         println!("\n{package}");
-        run(&mut cargo(&["public-api", "--package", package, "--all-features", "-sss"]))?;
+        run(&mut cargo(&["public-api", "--package", &package, "--all-features", "-sss"]))?;
     }
     Ok(())
 }
-
-const PUBLISHED: [&str; 10] = [
-    "ratelimit-core",
-    "ratelimit-backend",
-    "ratelimit-memory",
-    "ratelimit-sqlite",
-    "ratelimit-redis",
-    "ratelimit-resilience",
-    "ratelimit-conformance",
-    "ratelimit-algorithms",
-    "ratelimit-metrics",
-    "ratelimit-http",
-];
 
 /// Changes the code that decides, one place at a time, and looks whether a test minds.
 // FAULTS 202.

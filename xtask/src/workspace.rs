@@ -38,11 +38,25 @@ pub(crate) fn text(path: &Path) -> Result<String, String> {
 /// The name of the package that a file belongs to; empty if it is nobody's.
 pub(crate) fn package(path: &Path) -> String {
     let manifests = path.ancestors().map(|folder| fs::read_to_string(folder.join("Cargo.toml")));
-    let mut lines = manifests
-        .flatten()
-        .flat_map(|manifest| manifest.lines().map(str::to_owned).collect::<Vec<_>>());
-    let name = |line: String| Some(line.strip_prefix("name = \"")?.strip_suffix('"')?.to_owned());
-    lines.find_map(name).unwrap_or_default()
+    manifests.flatten().find_map(|manifest| name(&manifest)).unwrap_or_default()
+}
+
+/// The names of the packages that are published: those whose manifests do not say that they are not.
+pub(crate) fn published() -> Result<Vec<String>, String> {
+    let mut names = Vec::new();
+    for path in files("toml")?.iter().filter(|path| path.ends_with("Cargo.toml")) {
+        let manifest = text(path)?;
+        if !manifest.lines().any(|line| line == "publish = false") {
+            names.extend(name(&manifest));
+        }
+    }
+    Ok(names)
+}
+
+/// The first name in a manifest is the package's; the workspace's has none.
+fn name(manifest: &str) -> Option<String> {
+    let name = |line: &str| Some(line.strip_prefix("name = \"")?.strip_suffix('"')?.to_owned());
+    manifest.lines().find_map(name)
 }
 
 #[cfg(test)]
@@ -56,6 +70,38 @@ mod tests {
         assert_eq!(package_of("xtask/src/workspace.rs"), "xtask");
         assert_eq!(package_of("ratelimit-core/tests/promises/main.rs"), "ratelimit-core");
     }
+
+    /// What somebody needs who has the package alone: what it is, under which terms, what changes.
+    #[test]
+    fn published_packages_say_what_they_are_and_on_which_terms() {
+        let published = published().unwrap();
+        assert!(published.iter().any(|name| name == "ratelimit-macros"));
+        assert!(!published.iter().any(|name| name.starts_with("xtask")));
+        for path in files("toml").unwrap().iter().filter(|path| path.ends_with("Cargo.toml")) {
+            if !published.contains(&package(path)) {
+                continue;
+            }
+            let (manifest, folder) = (text(path).unwrap(), path.parent().unwrap());
+            for field in SAID {
+                assert!(manifest.contains(&format!("\n{field}")), "{field}: {}", path.display());
+            }
+            for file in ["CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT", "README.md"] {
+                assert!(folder.join(file).is_file(), "{file}: {}", path.display());
+            }
+        }
+    }
+
+    const SAID: [&str; 9] = [
+        "description = ",
+        "version.workspace",
+        "rust-version.workspace",
+        "license.workspace",
+        "repository.workspace",
+        "categories",
+        "keywords",
+        "readme = ",
+        "[package.metadata.docs.rs]",
+    ];
 
     /// What a README shows is compiled and run by the crate beside it, and pages of the workspace
     /// by some crate; what the sources show is, unless it is told not to be.
