@@ -22,7 +22,6 @@ pub trait Timer: Send + Sync {
 
 /// The timer of a tokio runtime; like the runtime's, it can be paused in tests.
 #[cfg(feature = "tokio")]
-#[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
 #[derive(Clone, Copy, Debug, Default)]
 #[expect(clippy::exhaustive_structs, reason = "there is nothing to it")]
 pub struct TokioTimer;

@@ -48,7 +48,6 @@ impl WaitError {
 }
 
 #[cfg(feature = "tokio")]
-#[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
 impl<B: Backend, P: Policies> AsyncLimiter<B, P> {
     /// Waits until `key` has a permit left, and spends it.
     ///

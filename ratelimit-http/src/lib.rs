@@ -142,7 +142,6 @@ pub use crate::{
 };
 
 #[cfg(feature = "axum")]
-#[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
 pub use crate::parts::MatchedRoute;
 
 /// The README's examples are tests.

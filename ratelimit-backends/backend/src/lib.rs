@@ -7,7 +7,6 @@
 //!
 //! This crate holds the traits, their errors, the clocks and the register of names; it does no
 //! I/O itself.
-#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backend;
 mod clock;

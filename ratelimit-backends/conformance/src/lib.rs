@@ -20,7 +20,6 @@
 //! [`suite!`] says what the expression has to be, and lists the promises; [`processes!`] adds one
 //! that only stores can keep which several processes share. For tests of one's own
 //! there are its parts: the [`Reference`], policies of [each kind](one_of_each), and [`Dice`].
-#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod processes;
 mod suite;

@@ -54,5 +54,4 @@ pub use crate::{
     shadow::Shadow,
 };
 #[cfg(feature = "tokio")]
-#[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
 pub use crate::{deadline::Deadline, resilient::Resilient};

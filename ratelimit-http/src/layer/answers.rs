@@ -59,7 +59,6 @@ impl<B: Clone, K: Clone, P: Clone> RateLimitLayer<B, K, P> {
     ///
     /// For tonic, the layer goes into `Server::builder().layer(…)`.
     #[cfg(feature = "grpc")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "grpc")))]
     pub fn grpc(mut self) -> Self {
         self.rule_mut().answers = Answers::Grpc;
         self

@@ -56,7 +56,6 @@ pub struct OutgoingLayer<B, K, T, P = Policy> {
 }
 
 #[cfg(feature = "tokio")]
-#[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
 impl<B: Backend, K: KeyFn, P: Policies> OutgoingLayer<B, K, TokioTimer, P> {
     /// Lets each request wait, by tokio's timer, until `limiter` has a permit for the key that
     /// `key` finds.
