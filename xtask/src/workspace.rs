@@ -103,6 +103,22 @@ mod tests {
         "[package.metadata.docs.rs]",
     ];
 
+    #[test]
+    fn each_dependency_has_its_reason_told_once() {
+        let manifest = text(&root().join("Cargo.toml")).unwrap();
+        let mut lines = manifest.lines().skip_while(|line| *line != "[workspace.dependencies]");
+        let lines = lines.by_ref().skip(1).take_while(|line| !line.starts_with('['));
+        let names = lines.filter_map(|line| Some(line.split_once(" = ")?.0));
+        let mut wanted: Vec<_> = names.filter(|name| !name.starts_with("ratelimit-")).collect();
+        let page = text(&root().join("docs/dependencies.md")).unwrap();
+        let rows =
+            page.lines().filter_map(|line| Some(line.strip_prefix("| `")?.split_once('`')?.0));
+        let mut found: Vec<_> = rows.collect();
+        wanted.sort_unstable();
+        found.sort_unstable();
+        assert_eq!(found, wanted);
+    }
+
     /// What a README shows is compiled and run by the crate beside it, and pages of the workspace
     /// by some crate; what the sources show is, unless it is told not to be.
     // FAULTS 204.
