@@ -3,6 +3,7 @@
 mod faults;
 mod nightly;
 mod outcomes;
+mod published;
 mod servers;
 mod tools;
 mod workspace;
@@ -28,9 +29,12 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   load    100000 requests to the demo's stack while its Redis is killed twice
   fuzz    has libFuzzer look for bytes that break a target
           [--seconds N, of each] [TARGET]...
-  features, deny, api, mutants
-          every two features, licences, what is public, whether tests mind changes
-  package packs what is published, and builds each from what is in its package alone
+  features
+          any two features, the oldest compiler and dependencies that are promised
+  deny    whose code is built in, and under which licences
+  api     compares what is public with docs/api   [--write]
+  package packs what is published, and builds each from its package alone
+  mutants changes the code that decides, and looks whether a test minds
   miri    runs the core's and the memory store's tests as an interpreter sees them
   tsan    runs the tests of what threads share under ThreadSanitizer   [PACKAGE]...
   bench   measures ours and its peers, side by side; --help says more";
@@ -49,11 +53,11 @@ fn main() -> ExitCode {
         "loom" => loom(),
         "load" => load(),
         "fuzz" => tools::fuzz(&rest),
-        "features" => tools::features(),
+        "features" => published::features(),
         "deny" => tools::deny(),
-        "api" => tools::api(),
+        "api" => published::api(&rest),
         "mutants" => tools::mutants(&rest),
-        "package" => package(),
+        "package" => published::package(),
         "miri" => nightly::miri(),
         "tsan" => nightly::tsan(&rest),
         "check" => test(&rest).and_then(|()| loom()).and_then(|()| lint()),
@@ -105,15 +109,6 @@ fn lint() -> Result<(), String> {
     run(cargo(&clippy).args(["--", "-D", "warnings"]))?;
     let docs = ["doc", "--workspace", "--no-deps", "--all-features"];
     run(cargo(&docs).env("RUSTDOCFLAGS", "-D warnings"))
-}
-
-/// Packs what is published, and builds each from its package alone.
-fn package() -> Result<(), String> {
-    let mut package = cargo(&["package", "--allow-dirty"]);
-    for name in workspace::published()? {
-        package.args(["--package", &name]);
-    }
-    run(&mut package)
 }
 
 /// In a folder of its own, since the flag makes all crates anew.

@@ -1,37 +1,34 @@
-//! Checks that only a nightly toolchain can make: Miri, which interprets, and ThreadSanitizer,
-//! which watches.
+//! The nightly toolchain, and what only it can check: by Miri, which interprets, and by
+//! ThreadSanitizer, which watches.
 //!
 //! Both see what `forbid(unsafe_code)` leaves to dependencies: Miri undefined behaviour,
 //! ThreadSanitizer accesses that race. Neither is part of `cargo xtask check`, since a stable
 //! toolchain has neither; each says what it needs where that is missing.
 
-use std::process::Command;
+use std::{env, process::Command};
 
-use crate::{
-    run,
-    tools::{find_nightly, nightly},
-};
+use crate::{run, tools::succeeds};
 
 /// Interprets tests of the core and of the memory store: few, since it takes a hundred times as
 /// long as running them.
 pub(crate) fn miri() -> Result<(), String> {
-    find_nightly("miri")?;
+    find("miri")?;
     find_component("miri", "miri")?;
     find_component("miri", "rust-src")?;
-    let mut core = nightly(&["miri", "test", "--package", "ratelimit-core", "--lib"]);
+    let mut core = cargo(&["miri", "test", "--package", "ratelimit-core", "--lib"]);
     run(core.env("PROPTEST_CASES", "4").env("MIRIFLAGS", "-Zmiri-disable-isolation"))?;
-    let mut memory = nightly(&["miri", "test", "--package", "ratelimit-memory"]);
+    let mut memory = cargo(&["miri", "test", "--package", "ratelimit-memory"]);
     memory.args(["--lib", "--test", "promises", "--", "place", "due", "stored", "panics"]);
     run(memory.env("MIRIFLAGS", "-Zmiri-disable-isolation"))
 }
 
 /// Runs the tests of packages with every access to memory watched, the standard library's as well.
 pub(crate) fn tsan(packages: &[String]) -> Result<(), String> {
-    find_nightly("tsan")?;
+    find("tsan")?;
     find_component("tsan", "rust-src")?;
     let shared = SHARED.map(str::to_owned);
     let target = host()?;
-    let mut tests = nightly(&["test", "-Zbuild-std", "--target", &target, "--tests"]);
+    let mut tests = cargo(&["test", "-Zbuild-std", "--target", &target, "--tests"]);
     tests.args(["--target-dir", "target/tsan"]);
     for package in if packages.is_empty() { &shared } else { packages } {
         tests.args(["--package", package]);
@@ -48,6 +45,29 @@ const SHARED: [&str; 5] = [
     "ratelimit-metrics",
     "ratelimit-resilience",
 ];
+
+/// Makes sure that there is one.
+pub(crate) fn find(command: &str) -> Result<(), String> {
+    if succeeds(&mut cargo(&["--version"])) {
+        return Ok(());
+    }
+    Err(format!(
+        "cargo xtask {command} needs a nightly compiler beside the stable one;\n\
+         install it (rustup toolchain install nightly) and run this again"
+    ))
+}
+
+/// Its cargo, to which nothing is said of the compiler by the cargo that runs this.
+pub(crate) fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new("rustup");
+    command.args(["run", "nightly", "cargo"]).args(arguments);
+    for (name, _) in
+        env::vars().filter(|(name, _)| name.starts_with("CARGO") && name != "CARGO_HOME")
+    {
+        command.env_remove(name);
+    }
+    command
+}
 
 fn find_component(command: &str, component: &str) -> Result<(), String> {
     let list = ["component", "list", "--installed", "--toolchain", "nightly"];

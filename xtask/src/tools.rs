@@ -1,11 +1,11 @@
 //! Commands that run tools of others, which they find, or install from crates.io.
 
 use std::{
-    env, fs, io,
+    fs, io,
     process::{Command, Stdio},
 };
 
-use crate::{USAGE, cargo, run, workspace};
+use crate::{USAGE, cargo, nightly, run, workspace};
 
 /// Has libFuzzer look for bytes that break one of the targets in `xtask/hostile`.
 ///
@@ -20,7 +20,7 @@ pub(crate) fn fuzz(arguments: &[String]) -> Result<(), String> {
     if targets.iter().any(|target| target.starts_with('-')) {
         return Err(USAGE.to_owned());
     }
-    find_nightly("fuzz")?;
+    nightly::find("fuzz")?;
     find("fuzz", "fuzz")?;
     let all = all_targets().map_err(|error| format!("fuzz/corpus: {error}"))?;
     for target in if targets.is_empty() { &all } else { targets } {
@@ -28,7 +28,7 @@ pub(crate) fn fuzz(arguments: &[String]) -> Result<(), String> {
             ["fuzz/target/corpus", "fuzz/corpus"].map(|it| format!("{it}/{target}"));
         let made = fs::create_dir_all(workspace::root().join(&found));
         made.map_err(|error| format!("{found}: {error}"))?;
-        let mut fuzzer = nightly(&["fuzz", "run", target, &found, &kept]);
+        let mut fuzzer = nightly::cargo(&["fuzz", "run", target, &found, &kept]);
         fuzzer.current_dir(workspace::root());
         fuzzer.args(["--", "-max_len=400", &format!("-max_total_time={seconds}")]);
         run(&mut fuzzer)?;
@@ -45,33 +45,6 @@ fn all_targets() -> io::Result<Vec<String>> {
     corpora.map(name).collect()
 }
 
-/// Every crate with every feature alone, with none, all, and any two.
-// FAULTS 198.
-pub(crate) fn features() -> Result<(), String> {
-    find("features", "hack")?;
-    let powerset = ["hack", "check", "--workspace", "--feature-powerset", "--depth", "2"];
-    run(&mut cargo(&powerset))
-}
-
-/// Whose code is built in, and under which licences: `deny.toml` says what may be.
-// FAULTS 199.
-pub(crate) fn deny() -> Result<(), String> {
-    find("deny", "deny")?;
-    run(&mut cargo(&["deny", "--offline", "check", "bans", "licenses", "sources"]))
-}
-
-/// What each published crate promises: all that is public, a line each.
-// FAULTS 200.
-pub(crate) fn api() -> Result<(), String> {
-    find_nightly("api")?;
-    find("api", "public-api")?;
-    for package in workspace::published()? {
-        println!("\n{package}");
-        run(&mut cargo(&["public-api", "--package", &package, "--all-features", "-sss"]))?;
-    }
-    Ok(())
-}
-
 /// Changes the code that decides, one place at a time, and looks whether a test minds.
 // FAULTS 202.
 pub(crate) fn mutants(arguments: &[String]) -> Result<(), String> {
@@ -81,8 +54,15 @@ pub(crate) fn mutants(arguments: &[String]) -> Result<(), String> {
     run(&mut mutants)
 }
 
+/// Whose code is built in, and under which licences: `deny.toml` says what may be.
+// FAULTS 199.
+pub(crate) fn deny() -> Result<(), String> {
+    find("deny", "deny")?;
+    run(&mut cargo(&["deny", "--offline", "check", "bans", "licenses", "sources"]))
+}
+
 /// Makes sure that there is `cargo TOOL`, installing it if need be.
-fn find(command: &str, tool: &str) -> Result<(), String> {
+pub(crate) fn find(command: &str, tool: &str) -> Result<(), String> {
     let is_there = |tool| succeeds(&mut cargo(&[tool, "--version"]));
     if is_there(tool) {
         return Ok(());
@@ -99,29 +79,7 @@ fn find(command: &str, tool: &str) -> Result<(), String> {
     ))
 }
 
-pub(crate) fn find_nightly(command: &str) -> Result<(), String> {
-    if succeeds(&mut nightly(&["--version"])) {
-        return Ok(());
-    }
-    Err(format!(
-        "cargo xtask {command} needs a nightly compiler beside the stable one;\n\
-         install it (rustup toolchain install nightly) and run this again"
-    ))
-}
-
-/// Whatever its own cargo says of the compiler, which is another one, is not said to it.
-pub(crate) fn nightly(arguments: &[&str]) -> Command {
-    let mut command = Command::new("rustup");
-    command.args(["run", "nightly", "cargo"]).args(arguments);
-    for (name, _) in
-        env::vars().filter(|(name, _)| name.starts_with("CARGO") && name != "CARGO_HOME")
-    {
-        command.env_remove(name);
-    }
-    command
-}
-
-fn succeeds(command: &mut Command) -> bool {
+pub(crate) fn succeeds(command: &mut Command) -> bool {
     let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
     status.is_ok_and(|status| status.success())
 }
