@@ -71,16 +71,12 @@ impl<B, K, P> RateLimit<B, K, P> {
     }
 }
 
-impl<S, B, K, P, Body> Transform<S, ServiceRequest> for RateLimit<B, K, P>
+impl<S, B, K, P> Transform<S, ServiceRequest> for RateLimit<B, K, P>
 where
-    S: Service<ServiceRequest, Response = ServiceResponse<Body>, Error = Error> + 'static,
-    B: Backend + Clone + 'static,
-    K: KeyFn + 'static,
-    P: Policies + Clone + 'static,
-    Body: MessageBody + 'static,
+    RateLimitMiddleware<S, B, K, P>: Service<ServiceRequest>,
 {
-    type Response = ServiceResponse<EitherBody<Body, Answer>>;
-    type Error = Error;
+    type Response = <Self::Transform as Service<ServiceRequest>>::Response;
+    type Error = <Self::Transform as Service<ServiceRequest>>::Error;
     type Transform = RateLimitMiddleware<S, B, K, P>;
     type InitError = ();
     type Future = Ready<Result<Self::Transform, ()>>;
