@@ -53,7 +53,7 @@ fn run() -> Result<()> {
         fs::write(file, report::plots::picture(&rows, &command)).with_context(|| file.clone())?;
     }
     if let Some(file) = &options.svg {
-        fs::write(file, report::svg::picture(&rows, &command)).with_context(|| file.clone())?;
+        fs::write(file, report::bars::picture(&rows, &command)).with_context(|| file.clone())?;
     }
     Ok(())
 }

@@ -1,9 +1,10 @@
 //! The rows, shown: as a table, as JSON, as a picture.
 
+pub(crate) mod bars;
 pub(crate) mod json;
 pub(crate) mod markdown;
 pub(crate) mod plots;
-pub(crate) mod svg;
+mod svg;
 
 /// A figure with about three digits.
 fn short(figure: f64) -> String {

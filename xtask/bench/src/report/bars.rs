@@ -4,8 +4,10 @@
 use std::fmt::Write;
 
 use crate::{
-    machine,
-    report::short,
+    report::{
+        short,
+        svg::{TOP, escape, sheet},
+    },
     row::{Mark, Row},
 };
 
@@ -13,16 +15,7 @@ use crate::{
 pub(crate) fn picture(rows: &[Row], command: &str) -> String {
     let rows: Vec<_> = rows.iter().filter_map(|row| Some((row, row.ratio()?))).collect();
     let height = TOP + LINE * rows.len() + LINE;
-    let mut out = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" \
-         font-family=\"sans-serif\" font-size=\"12\">\n\
-         <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n\
-         <text x=\"8\" y=\"16\">{}</text>\n<text x=\"8\" y=\"32\" fill=\"#666\">{}</text>\n",
-        escape(&format!(
-            "{command}: our figure as a share of the peer's (less is better, but more of what is per second)"
-        )),
-        escape(&machine::name()),
-    );
+    let mut out = String::new();
     for (index, (row, ratio)) in rows.iter().enumerate() {
         let y = TOP + LINE * index;
         let fill = if row.met() == Some(false) { "#c0504d" } else { "#4f81bd" };
@@ -49,20 +42,17 @@ pub(crate) fn picture(rows: &[Row], command: &str) -> String {
             );
         }
     }
-    out.push_str("</svg>\n");
-    out
+    let title = format!(
+        "{command}: our figure as a share of the peer's (less is better, but more of what is per second)"
+    );
+    sheet(WIDTH, height, &title, &out)
 }
 
 fn length(ratio: f64) -> f64 {
     ratio.min(RATIO_MAX) * WHOLE
 }
 
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;")
-}
-
 const WIDTH: usize = 1_100;
-const TOP: usize = 48;
 const LINE: usize = 22;
 const LEFT: usize = 420;
 /// The length of a bar that is as long as the peer's.

@@ -5,27 +5,25 @@
 
 use std::fmt::Write;
 
-use crate::{machine, report::short, row::Row};
+use crate::{
+    report::{
+        short,
+        svg::{TOP, sheet},
+    },
+    row::Row,
+};
 
 /// A whole SVG file.
 pub(crate) fn picture(rows: &[Row], command: &str) -> String {
     let plots = plots(rows);
     let height = TOP + PLOT_HEIGHT * plots.len().div_ceil(COLUMNS);
-    let width = PLOT_WIDTH * COLUMNS;
-    let mut out = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
-         font-family=\"sans-serif\" font-size=\"12\">\n\
-         <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n\
-         <text x=\"8\" y=\"16\">{command}: nanoseconds a check, medians</text>\n\
-         <text x=\"8\" y=\"32\" fill=\"#666\">{}</text>\n",
-        machine::name(),
-    );
+    let mut out = String::new();
     for (index, plot) in plots.iter().enumerate() {
         let (x, y) = (PLOT_WIDTH * (index % COLUMNS), TOP + PLOT_HEIGHT * (index / COLUMNS));
         let _ = write!(out, "<g transform=\"translate({x},{y})\">\n{}</g>\n", draw(plot));
     }
-    out.push_str("</svg>\n");
-    out
+    let title = format!("{command}: nanoseconds a check, medians");
+    sheet(PLOT_WIDTH * COLUMNS, height, &title, &out)
 }
 
 struct Plot<'a> {
@@ -79,7 +77,6 @@ fn draw(Plot { name, points }: &Plot<'_>) -> String {
 }
 
 const COLUMNS: usize = 2;
-const TOP: usize = 48;
 const PLOT_WIDTH: usize = 460;
 const PLOT_HEIGHT: usize = 180;
 const LEFT: f64 = 40.0;
