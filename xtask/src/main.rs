@@ -5,6 +5,7 @@ mod nightly;
 mod outcomes;
 mod published;
 mod servers;
+mod sizes;
 mod tools;
 mod workspace;
 
@@ -34,6 +35,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   deny    whose code is built in, and under which licences
   api     compares what is public with docs/api   [--write]
   package packs what is published, and builds each from its package alone
+  sizes   how long functions and files are
   mutants changes the code that decides, and looks whether a test minds
   miri    runs the core's and the memory store's tests as an interpreter sees them
   tsan    runs the tests of what threads share under ThreadSanitizer   [PACKAGE]...
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         "api" => published::api(&rest),
         "mutants" => tools::mutants(&rest),
         "package" => published::package(),
+        "sizes" => sizes::tell(),
         "miri" => nightly::miri(),
         "tsan" => nightly::tsan(&rest),
         "check" => test(&rest).and_then(|()| loom()).and_then(|()| lint()),

@@ -76,77 +76,7 @@ fn toml_and_json_are_read_alike() -> Outcome {
 // FAULTS 19.
 #[test]
 fn what_is_wrong_is_refused_with_its_line_and_field() {
-    let length = "a length is whole numbers with units of d, h, m, s, ms, us, as in 60s or 1m30s";
-    for (toml, json, (toml_line, json_line), field, message) in [
-        ("api = '100/60'", r#"{"api": "100/60"}"#, (1, 1), "api", length),
-        ("\napi = '100'", "{\n\"api\": \"100\"}", (2, 2), "api", "a limit is a number of permits"),
-        (
-            "api = 100",
-            r#"{"api": 100}"#,
-            (1, 1),
-            "api",
-            "invalid type: integer `100`, expected a l",
-        ),
-        (
-            "[api]\nlimit = 1\nwindow = 60",
-            "{\"api\": {\n\"limit\": 1,\n\"window\": 60}}",
-            (3, 3),
-            "api.window",
-            "invalid type: integer `60`, expected a length with its unit, as in \"60s\"",
-        ),
-        (
-            "[api]\nlimit = 1\nwindow = '60'",
-            "{\"api\": {\n\"limit\": 1,\n\"window\": \"60\"}}",
-            (3, 3),
-            "api.window",
-            length,
-        ),
-        (
-            "[api]\nwindow = '60s'\nlimit = -1",
-            "{\"api\": {\n\"window\": \"60s\",\n\"limit\": -1}}",
-            (3, 3),
-            "api.limit",
-            "invalid value: integer `-1`",
-        ),
-        (
-            "[api]\nwindow = '60s'\nlimits = 1",
-            "{\"api\": {\n\"window\": \"60s\",\n\"limits\": 1}}",
-            (3, 3),
-            "api.limits",
-            "unknown field `limits`",
-        ),
-        (
-            "[api]\nlimit = 1",
-            "{\"api\": {\n\"limit\": 1}}",
-            (1, 2),
-            "api",
-            "missing field `window`",
-        ),
-        (
-            "[api]\nalgorithm = 'gcra'",
-            "{\"api\": {\n\"algorithm\": \"gcra\"}}",
-            (2, 2),
-            "api.algorithm",
-            "unknown variant `gcra`",
-        ),
-        (
-            "\n[api]\nlimit = 1\nwindow = '60s'\nalign = 'first'",
-            "{\"api\": {\n\"limit\": 1,\n\"window\": \"60s\",\n\"align\": \"first\"}}",
-            (2, 4),
-            "api",
-            "a token bucket has no align",
-        ),
-        (
-            "ok = '1/1s'\n[api]\nlimit = 0\nwindow = '60s'",
-            "{\"ok\": \"1/1s\",\n\"api\": {\"limit\": 0,\n\"window\": \"60s\"}}",
-            (2, 3),
-            "api",
-            "limit is 0, the least is 1",
-        ),
-        ("api = '1/0s'", r#"{"api": "1/0s"}"#, (1, 1), "api", "window has no length"),
-        ("api = '1/1s'\n[", "{\"api\": \"1/1s\",\n[", (2, 2), "", ""),
-        ("api = '1/1s'\napi = '2/1s'", "{\"api\": \"1/1s\",\n\"api\": \"2/1s\"}", (2, 2), "", ""),
-    ] {
+    for (toml, json, (toml_line, json_line), field, message) in WRONG {
         for (name, text, expected) in [("l.toml", toml, toml_line), ("l.json", json, json_line)] {
             let (line, found, said) = wrong(name, text);
             assert_eq!(line, expected, "{text}: {found}: {said}");
@@ -158,6 +88,71 @@ fn what_is_wrong_is_refused_with_its_line_and_field() {
     let (line, _, message) = wrong("l.json", "{\"api\": \"1/1s\"}\n{}");
     assert_eq!((line, message.as_str()), (2, "trailing characters"));
 }
+
+/// The same fault in TOML and in JSON, its line in each, the field, and what is said of it.
+type Wrong = (&'static str, &'static str, (usize, usize), &'static str, &'static str);
+
+const WRONG: [Wrong; 14] = [
+    ("api = '100/60'", r#"{"api": "100/60"}"#, (1, 1), "api", LENGTH),
+    ("\napi = '100'", "{\n\"api\": \"100\"}", (2, 2), "api", "a limit is a number of permits"),
+    ("api = 100", r#"{"api": 100}"#, (1, 1), "api", "invalid type: integer `100`, expected a l"),
+    (
+        "[api]\nlimit = 1\nwindow = 60",
+        "{\"api\": {\n\"limit\": 1,\n\"window\": 60}}",
+        (3, 3),
+        "api.window",
+        "invalid type: integer `60`, expected a length with its unit, as in \"60s\"",
+    ),
+    (
+        "[api]\nlimit = 1\nwindow = '60'",
+        "{\"api\": {\n\"limit\": 1,\n\"window\": \"60\"}}",
+        (3, 3),
+        "api.window",
+        LENGTH,
+    ),
+    (
+        "[api]\nwindow = '60s'\nlimit = -1",
+        "{\"api\": {\n\"window\": \"60s\",\n\"limit\": -1}}",
+        (3, 3),
+        "api.limit",
+        "invalid value: integer `-1`",
+    ),
+    (
+        "[api]\nwindow = '60s'\nlimits = 1",
+        "{\"api\": {\n\"window\": \"60s\",\n\"limits\": 1}}",
+        (3, 3),
+        "api.limits",
+        "unknown field `limits`",
+    ),
+    ("[api]\nlimit = 1", "{\"api\": {\n\"limit\": 1}}", (1, 2), "api", "missing field `window`"),
+    (
+        "[api]\nalgorithm = 'gcra'",
+        "{\"api\": {\n\"algorithm\": \"gcra\"}}",
+        (2, 2),
+        "api.algorithm",
+        "unknown variant `gcra`",
+    ),
+    (
+        "\n[api]\nlimit = 1\nwindow = '60s'\nalign = 'first'",
+        "{\"api\": {\n\"limit\": 1,\n\"window\": \"60s\",\n\"align\": \"first\"}}",
+        (2, 4),
+        "api",
+        "a token bucket has no align",
+    ),
+    (
+        "ok = '1/1s'\n[api]\nlimit = 0\nwindow = '60s'",
+        "{\"ok\": \"1/1s\",\n\"api\": {\"limit\": 0,\n\"window\": \"60s\"}}",
+        (2, 3),
+        "api",
+        "limit is 0, the least is 1",
+    ),
+    ("api = '1/0s'", r#"{"api": "1/0s"}"#, (1, 1), "api", "window has no length"),
+    ("api = '1/1s'\n[", "{\"api\": \"1/1s\",\n[", (2, 2), "", ""),
+    ("api = '1/1s'\napi = '2/1s'", "{\"api\": \"1/1s\",\n\"api\": \"2/1s\"}", (2, 2), "", ""),
+];
+
+const LENGTH: &str =
+    "a length is whole numbers with units of d, h, m, s, ms, us, as in 60s or 1m30s";
 
 // FAULTS 11.
 #[test]

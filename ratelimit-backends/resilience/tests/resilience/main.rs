@@ -1,8 +1,10 @@
 //! What the wrappers promise, each over a store that fails on cue.
 
 mod faulty;
+mod rig;
 
 mod breaker;
+mod breaker_probes;
 #[cfg(feature = "tokio")]
 mod deadline;
 mod deny_cache;
