@@ -104,6 +104,21 @@ mod tests {
     ];
 
     #[test]
+    fn the_tests_that_the_readme_names_are_there() {
+        let sources = files("rs").unwrap();
+        let texts: Vec<_> = sources.iter().map(|path| text(path).unwrap()).collect();
+        let readme = text(&root().join("README.md")).unwrap();
+        let rows = readme.lines().filter(|line| line.starts_with('|'));
+        let named = rows.filter_map(|row| row.strip_suffix("` |")?.rsplit('`').next());
+        let named: Vec<_> = named.filter(|name| 3 < name.matches('_').count()).collect();
+        assert!(!named.is_empty());
+        for name in named {
+            let is_there = texts.iter().any(|text| text.contains(&format!("fn {name}(")));
+            assert!(is_there, "{name}");
+        }
+    }
+
+    #[test]
     fn each_dependency_has_its_reason_told_once() {
         let manifest = text(&root().join("Cargo.toml")).unwrap();
         let mut lines = manifest.lines().skip_while(|line| *line != "[workspace.dependencies]");
