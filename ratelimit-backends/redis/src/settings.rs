@@ -54,12 +54,19 @@ impl Settings {
         if is_encrypted && !config.uses_tls() {
             return Err(UrlError::NoTls);
         }
-        Ok(Self::from_config(config))
+        Ok(Self::of(config))
     }
 
     /// A server by the client's own configuration, for what a URL cannot say: certificates, other
     /// credentials for sentinels. The exchange of messages is set up here all the same.
+    ///
+    /// The client is `fred` 10; another version of it is another type.
+    #[cfg(feature = "client-config")]
     pub fn from_config(config: Config) -> Self {
+        Self::of(config)
+    }
+
+    fn of(config: Config) -> Self {
         Self {
             config,
             keyspace: Keyspace::new("ratelimit").expect("the name is good"),
