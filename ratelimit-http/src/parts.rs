@@ -9,6 +9,7 @@ use crate::{KeyError, KeyFn, RequestKey};
 /// The method of a request; all methods that HTTP does not know are one, since a client can make
 /// up as many as it likes.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "it has no settings")]
 pub struct MethodName;
 
 impl KeyFn for MethodName {
@@ -26,6 +27,7 @@ const METHODS: [&str; 9] =
 ///
 /// Of requests that come in a client would choose it, and so its own key.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "it has no settings")]
 pub struct TargetHost;
 
 impl KeyFn for TargetHost {
@@ -47,6 +49,7 @@ impl KeyFn for TargetHost {
 /// route.
 #[cfg(feature = "axum")]
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "it has no settings")]
 pub struct MatchedRoute;
 
 #[cfg(feature = "axum")]

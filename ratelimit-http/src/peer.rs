@@ -16,6 +16,7 @@ use crate::{ClientIp, KeyError, KeyFn, RequestKey, Warning};
 /// where `Router::into_make_service_with_connect_info::<SocketAddr>` puts it. Where it is missing
 /// the server is set up wrongly, and the answer is [`KeyError::NoPeer`].
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "it has no settings")]
 pub struct PeerAddr;
 
 impl KeyFn for PeerAddr {
@@ -33,6 +34,7 @@ impl KeyFn for PeerAddr {
 /// It comes before what axum says, so that a layer that knows better (the PROXY protocol) can say
 /// so.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "it is an address, and nothing more")]
 pub struct Peer(pub SocketAddr);
 
 /// Says that a request came over a Unix socket: a server puts it into the request's extensions.

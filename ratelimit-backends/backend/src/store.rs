@@ -62,6 +62,7 @@ pub trait Store: Send + Sync {
 
 /// An entry, as it was loaded.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "stores make it, of both")]
 pub struct Versioned<V> {
     /// What is stored.
     pub bytes: Vec<u8>,

@@ -122,6 +122,7 @@ impl Drop for Server {
 
 /// Three nodes that share all slots.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Cluster {
     /// Its nodes.
     pub nodes: Vec<Server>,
