@@ -27,7 +27,7 @@ use crate::{Breaker, Deadline, Fallback, OnFailure};
 /// # let redis = Memory::new();
 /// let local = Local::new(Memory::new()).with_limit("api", TokenBucket::per_second(2))?;
 /// let store = Resilient::over(redis)
-///     .deadline(Duration::from_millis(50))
+///     .with_deadline(Duration::from_millis(50))
 ///     .on_failure(OnFailure::Local(local));
 /// let limiter = AsyncLimiter::new(store, "api", TokenBucket::per_second(10))?;
 /// assert!(limiter.check("user:42").await?.is_allowed());
@@ -56,14 +56,14 @@ impl<B: Backend, C: Clock + Clone> Resilient<B, C> {
 
     /// How long a check may take; by default 100 ms.
     #[must_use]
-    pub fn deadline(mut self, length: Duration) -> Self {
+    pub fn with_deadline(mut self, length: Duration) -> Self {
         self.0.get_mut().get_mut().length = length;
         self
     }
 
     /// How many failures in a row open the circuit; by default five.
     #[must_use]
-    pub fn failures_max(mut self, failures_max: NonZeroU32) -> Self {
+    pub fn with_failures_max(mut self, failures_max: NonZeroU32) -> Self {
         self.0.inner = self.0.inner.with_failures_max(failures_max);
         self
     }
@@ -72,7 +72,7 @@ impl<B: Backend, C: Clock + Clone> Resilient<B, C> {
     /// cannot tell ([`Backend::comebacks`]) may be back for the longest pause before anybody
     /// notices.
     #[must_use]
-    pub fn pauses(mut self, first: Duration, longest: Duration) -> Self {
+    pub fn with_pauses(mut self, first: Duration, longest: Duration) -> Self {
         self.0.inner = self.0.inner.with_pauses(first, longest);
         self
     }

@@ -76,7 +76,7 @@ mod all_of_them_over_a_store_that_waits {
     use super::*;
     suite!(async |clock| {
         let store = Resilient::with_clock(Waiting(memory(clock.clone())), clock.clone());
-        let store = store.deadline(Duration::from_secs(60));
+        let store = store.with_deadline(Duration::from_secs(60));
         let store = DenyCache::with_clock(store, Backwards::default(), KEYS_MAX);
         let store = Shadow::new(store);
         store.enforce(100).expect("a percentage");

@@ -59,9 +59,9 @@ async fn whatever_is_chosen_answers_within_the_deadline_and_at_once_while_the_ci
     for (on_failure, wanted) in [(OnFailure::Allow, Source::Open), (local(), Source::Local)] {
         let (resilient, store, _) = resilient();
         let resilient = resilient
-            .deadline(Duration::from_millis(20))
-            .failures_max(NonZeroU32::new(2).expect("it is not zero"))
-            .pauses(Duration::from_secs(1), Duration::from_secs(1))
+            .with_deadline(Duration::from_millis(20))
+            .with_failures_max(NonZeroU32::new(2).expect("it is not zero"))
+            .with_pauses(Duration::from_secs(1), Duration::from_secs(1))
             .on_failure(on_failure);
         store.otherwise(Cue::Never);
         for wait_ms in [20, 20, 0, 0] {
