@@ -89,3 +89,15 @@ fn tell_changes(package: &str, told: &str, found: &str) -> bool {
     }
     changes.is_empty()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_gone_and_what_is_new_is_told() {
+        assert!(tell_changes("it", "pub fn one()\npub fn two()\n", "pub fn two()\npub fn one()\n"));
+        assert!(!tell_changes("it", "pub fn one()\n", ""));
+        assert!(!tell_changes("it", "", "pub fn one()\n"));
+    }
+}
