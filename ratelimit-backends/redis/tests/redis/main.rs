@@ -1,5 +1,6 @@
 //! What this store promises beyond what every store does, on servers of its own.
 
+mod dice;
 mod scene;
 mod store;
 

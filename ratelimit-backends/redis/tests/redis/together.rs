@@ -10,7 +10,8 @@ use ratelimit_servers::{Cluster, Server};
 use tokio::task::JoinSet;
 
 use crate::{
-    agreement::{Dice, MAKES, Make},
+    agreement::{MAKES, Make},
+    dice::Dice,
     scene::{Scene, effort, failure, hourly},
     store::{START, ask, at, check, connect, connect_with_clock, settings, spend},
 };
