@@ -1,6 +1,6 @@
 //! Several limits at once: all of them admit and are charged, or none is.
 
-use std::fmt;
+use std::{cmp::Reverse, fmt, mem::take};
 
 use ratelimit_backend::{Backend, BackendError, ErrorKind, SyncBackend};
 use ratelimit_core::{Action, Batch, Check, Decision, Decisions, Micros, Policy};
@@ -230,60 +230,71 @@ impl Answer {
 #[derive(Default)]
 pub(crate) struct Merged<'a> {
     pub(crate) checks: SmallVec<[Check<'a>; FEW]>,
-    /// For each limit that was named, which of the checks is about it.
-    pub(crate) positions: SmallVec<[usize; FEW]>,
+    /// For each limit that was named, which of the checks is about it; none where each has its own.
+    positions: Vec<usize>,
 }
 
 /// Limits that are merged without an allocation.
 const FEW: usize = 4;
 
 impl<'a> Merged<'a> {
+    #[inline(always)]
     pub(crate) fn ask<B: Backend>(&mut self, asked: &'a [Question<'_, B>]) -> Result<(), Error> {
         for question in asked {
             if !question.backend.names().is(asked[0].backend.names()) {
                 return Err(Error::DifferentStores);
             }
-            self.add(question.as_check()?)?;
+            self.checks.push(question.as_check()?);
+        }
+        if Batch::new(&self.checks).is_none() {
+            self.merge()?;
         }
         Ok(())
     }
 
     /// On one store equal names mean equal policies, so costs can be added up. (Where a policy has
     /// changed between two mentions of a key, the first one counts.)
-    fn add(&mut self, check: Check<'a>) -> Result<(), Error> {
-        match self.checks.iter().position(|known| known.is_about(&check)) {
-            None => {
-                self.positions.push(self.checks.len());
-                self.checks.push(check);
-            }
-            Some(position) => {
-                let cost = self.checks[position].cost().get().saturating_add(check.cost().get());
-                self.checks[position] = Check::new(check.policy(), check.key(), cost)?;
-                self.positions.push(position);
+    #[cold]
+    fn merge(&mut self) -> Result<(), Error> {
+        for check in take(&mut self.checks) {
+            match self.checks.iter().position(|known| known.is_about(&check)) {
+                None => {
+                    self.positions.push(self.checks.len());
+                    self.checks.push(check);
+                }
+                Some(position) => {
+                    let known = &mut self.checks[position];
+                    let cost = known.cost().get().saturating_add(check.cost().get());
+                    *known = Check::new(known.policy(), check.key(), cost)?;
+                    self.positions.push(position);
+                }
             }
         }
         Ok(())
     }
 
+    /// Which of the checks is about the limit that was named at `index`.
+    pub(crate) fn position(&self, index: usize) -> usize {
+        self.positions.get(index).copied().unwrap_or(index)
+    }
+
     fn batch(&self) -> Batch<'_> {
-        Batch::new(&self.checks).expect("`add` leaves no two checks about the same")
+        Batch::new(&self.checks).expect("`ask` leaves no two checks about the same")
     }
 
     fn answer(&self, decisions: Decisions) -> Result<Answer, Error> {
         if decisions.len() != self.checks.len() {
             return Err(BackendError::unknown(ErrorKind::Protocol).into());
         }
-        let each: Vec<_> = if self.positions.len() == self.checks.len() {
+        let each: Vec<_> = if self.positions.is_empty() {
             decisions.into()
         } else {
             self.positions.iter().map(|&position| decisions[position]).collect()
         };
-        let urgency = |decision: &Decision| {
-            (!decision.is_allowed(), decision.retry_after(), u64::MAX - decision.remaining)
-        };
-        let bound = (0..each.len()).rev().max_by_key(|&index| urgency(&each[index]));
+        let urgency = |decision: &Decision| (Reverse(decision.retry_after()), decision.remaining);
+        let bound = (0..each.len()).min_by_key(|&index| urgency(&each[index]));
         let bound = bound.unwrap_or_default();
-        let bound_policy = self.checks[self.positions[bound]].policy().clone();
+        let bound_policy = self.checks[self.position(bound)].policy().clone();
         Ok(Answer { each, bound, bound_policy })
     }
 }

@@ -67,11 +67,13 @@ impl<L: Limit> Permits<'_, L> {
         merged.ask(&self.asked)?;
         let mut costs = vec![0_u64; merged.checks.len()];
         let mut actual = actual.into_iter();
-        for (asked, &position) in self.asked.iter().zip(&merged.positions) {
+        for (index, asked) in self.asked.iter().enumerate() {
             let cost = actual.next().unwrap_or(asked.cost);
-            costs[position] = costs[position].saturating_add(cost);
+            let costs = &mut costs[merged.position(index)];
+            *costs = costs.saturating_add(cost);
         }
-        let first_about = |position| merged.positions.iter().position(|&other| other == position);
+        let first_about =
+            |check| (0..self.asked.len()).find(|&index| merged.position(index) == check);
         let part = |(position, (check, actual)): (usize, (&Check<'_>, u64))| {
             let index = first_about(position)?;
             let (asked, decision) = (&self.asked[index], &self.answer.each()[index]);

@@ -159,6 +159,13 @@ impl<'a> Check<'a> {
         self.receipt
     }
 
+    /// The place of the key's state.
+    #[must_use]
+    #[inline]
+    pub const fn slot(&self) -> Slot<'a> {
+        Slot { policy: self.policy, key: Some(self.key) }
+    }
+
     /// Whether both are about the same state: policies of one name, and the same key.
     #[must_use]
     pub fn is_about(&self, other: &Self) -> bool {
@@ -214,10 +221,14 @@ impl<'a> Batch<'a> {
     /// to be asked as one, of the sum of their costs.
     #[must_use]
     pub fn new(checks: &'a [Check<'a>]) -> Option<Self> {
-        let repeats = |(index, check): (usize, &Check<'_>)| {
-            checks.iter().take(index).any(|earlier| earlier.is_about(check))
-        };
-        if checks.iter().enumerate().any(repeats) { None } else { Some(Self { checks }) }
+        let mut rest = checks;
+        while let [first, others @ ..] = rest {
+            if others.iter().any(|other| other.is_about(first)) {
+                return None;
+            }
+            rest = others;
+        }
+        Some(Self { checks })
     }
 
     /// The checks.
@@ -229,8 +240,7 @@ impl<'a> Batch<'a> {
     /// The states that the batch needs, each once: of every check, in order; then the shared load
     /// sensors, in order of their first use.
     pub fn slots(&self) -> impl Iterator<Item = Slot<'a>> + use<'a> {
-        let keys = self.checks.iter();
-        let keys = keys.map(|check| Slot { policy: check.policy, key: Some(check.key) });
+        let keys = self.checks.iter().map(Check::slot);
         let sensors = self.sensors().into_iter();
         keys.chain(sensors.map(|policy| Slot { policy, key: None }))
     }

@@ -5,8 +5,8 @@
 //! [`SmallRecord::spend`]: what [`apply`](crate::apply) does for one check of a known key under the
 //! policy it was written under, and nothing else. Everything else is for [`apply`](crate::apply).
 //!
-//! Of several that are asked as one, each is first [asked](SmallRecord::ask), and then
-//! [settled](SmallRecord::settle) with what became of all of them.
+//! Several that are asked as one are spent on in turn; where one denies, what the others have
+//! charged is [taken back](SmallRecord::take_back).
 
 use crate::{
     Algorithm, Check, Cost, Decision, Micros, Outcome, Policy, Record, Timestamp,
@@ -34,6 +34,7 @@ struct Words {
 pub struct Spent<'a> {
     policy: &'a Policy,
     words: Words,
+    before: Words,
     outcome: Outcome,
     now: Timestamp,
 }
@@ -78,20 +79,15 @@ impl SmallRecord {
         if !self.under.is(policy) {
             return None;
         }
-        let (mut words, cost) = (self.words, check.cost());
+        let (before, cost) = (self.words, check.cost());
+        let mut words = before;
         let outcome = with_quota!(
             policy.algorithm(),
-            quota => {
-                let outcome = ask(quota, &mut words, cost, now);
-                if let Outcome::Allow { .. } = outcome {
-                    charge(quota, &mut words, cost, now);
-                }
-                outcome
-            },
+            quota => spend(quota, &mut words, cost, now),
             _ => return None
         );
         self.words = words;
-        Some(Spent { policy, words, outcome, now })
+        Some(Spent { policy, words, before, outcome, now })
     }
 
     /// Spends on a key of which nothing is known, as [`apply`](crate::apply) does; and what is to be
@@ -102,54 +98,32 @@ impl SmallRecord {
     #[inline]
     pub fn begin<'a>(check: &Check<'a>, now: Timestamp) -> Option<(Spent<'a>, Option<Self>)> {
         let (policy, cost) = (check.policy(), check.cost());
-        let (words, outcome, lifetime) = with_quota!(
+        let (words, before, outcome, lifetime) = with_quota!(
             policy.algorithm(),
             quota => {
-                let mut words = quota.fresh(now).into();
-                let outcome = ask(quota, &mut words, cost, now);
-                if let Outcome::Allow { .. } = outcome {
-                    charge(quota, &mut words, cost, now);
-                }
-                (words, outcome, quota.lifetime(&words.into(), now))
+                let before = quota.fresh(now).into();
+                let mut words = before;
+                let outcome = spend(quota, &mut words, cost, now);
+                (words, before, outcome, quota.lifetime(&words.into(), now))
             },
             _ => return None
         );
         let record = (!lifetime.is_zero()).then(|| Self { under: policy.clone(), words });
-        Some((Spent { policy, words, outcome, now }, record))
+        Some((Spent { policy, words, before, outcome, now }, record))
     }
 
-    /// Decides, and changes nothing. Of several that are asked as one, all are then to be
-    /// [settled](Self::settle).
-    #[inline]
-    #[must_use]
-    pub fn ask<'a>(&self, check: &Check<'a>, now: Timestamp) -> Option<Spent<'a>> {
-        let policy = check.policy();
-        if !self.under.is(policy) {
-            return None;
-        }
-        let (mut words, cost) = (self.words, check.cost());
-        let outcome = with_quota!(
-            policy.algorithm(),
-            quota => ask(quota, &mut words, cost, now),
-            _ => return None
-        );
-        Some(Spent { policy, words, outcome, now })
+    /// Becomes what it would be if it had denied a moment ago: another of those that are asked as
+    /// one has.
+    pub fn take_back(&mut self, spent: &mut Spent<'_>) {
+        let (mut words, now) = (spent.before, spent.now);
+        with_quota!(spent.policy.algorithm(), quota => renew(quota, &mut words, now), _ => {});
+        spent.words = words;
+        self.words = words;
     }
 
-    /// Stores what was asked a moment ago: charged if `admitted`.
-    #[inline]
-    pub fn settle<'a>(
-        &mut self,
-        check: &Check<'a>,
-        mut asked: Spent<'a>,
-        admitted: bool,
-    ) -> Spent<'a> {
-        if admitted {
-            let (words, cost, now) = (&mut asked.words, check.cost(), asked.now);
-            with_quota!(asked.policy.algorithm(), quota => charge(quota, words, cost, now), _ => {});
-        }
-        self.words = asked.words;
-        asked
+    /// Becomes what it was before it was asked a moment ago.
+    pub const fn undo(&mut self, spent: &Spent<'_>) {
+        self.words = spent.before;
     }
 }
 
@@ -207,26 +181,31 @@ impl From<SmallRecord> for Record {
     }
 }
 
+/// Charges if it admits.
 #[inline(always)]
-fn ask<A>(quota: &A, words: &mut Words, cost: Cost, now: Timestamp) -> Outcome
+fn spend<A>(quota: &A, words: &mut Words, cost: Cost, now: Timestamp) -> Outcome
+where
+    A: Arithmetic<State: From<Words> + Into<Words>>,
+{
+    renew(quota, words, now);
+    let mut state = A::State::from(*words);
+    let outcome = quota.outcome(&state, now, cost);
+    if let Outcome::Allow { .. } = outcome {
+        quota.charge(&mut state, now, cost);
+    }
+    *words = state.into();
+    outcome
+}
+
+/// Counts in what has come back meanwhile.
+#[inline(always)]
+fn renew<A>(quota: &A, words: &mut Words, now: Timestamp)
 where
     A: Arithmetic<State: From<Words> + Into<Words>>,
 {
     let mut state = A::State::from(*words);
     quota.rewind(&mut state, now);
     quota.renew(&mut state, now);
-    let outcome = quota.outcome(&state, now, cost);
-    *words = state.into();
-    outcome
-}
-
-#[inline(always)]
-fn charge<A>(quota: &A, words: &mut Words, cost: Cost, now: Timestamp)
-where
-    A: Arithmetic<State: From<Words> + Into<Words>>,
-{
-    let mut state = A::State::from(*words);
-    quota.charge(&mut state, now, cost);
     *words = state.into();
 }
 

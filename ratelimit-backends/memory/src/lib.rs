@@ -15,6 +15,7 @@
 mod clock;
 mod memory;
 mod place;
+mod several;
 mod shards;
 mod stored;
 mod table;

@@ -6,11 +6,11 @@ use ratelimit_backend::{Backend, BackendError, Clock, ErrorKind, Names, Reply, S
 use ratelimit_core::{
     Action, Batch, Check, Decision, Decisions, Record, SmallRecord, Spent, Timestamp, apply,
 };
-use smallvec::SmallVec;
 
 use crate::{
     clock::SwiftClock,
     place::Place,
+    several::{Few, Several},
     shards::Shards,
     stored::Stored,
     table::{Locked, Table},
@@ -182,108 +182,41 @@ impl<C: Clock> Memory<C> {
         Ok(())
     }
 
+    /// Spends on several keys as one: at once where all of them are known, and their policies have
+    /// not changed.
+    #[inline(never)]
+    fn spend_all(&self, batch: Batch<'_>) -> Result<Decisions, BackendError> {
+        let Inner { table, clock, .. } = &*self.0;
+        let checks = batch.checks();
+        let mut several = Several::none(table);
+        several.lock(checks.iter().map(Check::slot));
+        let now = clock.now()?;
+        let mut all = Few::new();
+        if !several.spend(checks, now, &mut all) {
+            drop(several);
+            return self.apply_any(batch, Action::Spend);
+        }
+        // What is left to work out needs no lock.
+        drop(several);
+        let mut decisions = Vec::with_capacity(all.len());
+        decisions.extend(all.iter().map(Spent::decision));
+        Ok(decisions.into())
+    }
+
     #[cold]
     #[inline(never)]
     fn apply_any(&self, batch: Batch<'_>, action: Action) -> Result<Decisions, BackendError> {
-        let table = &self.0.table;
-        let slots = batch.slots();
-        let places: SmallVec<[_; BATCH]> =
-            slots.map(|slot| table.place(slot.policy, slot.key)).collect();
-        match &places[..] {
-            [place] => {
-                let shard = table.lock(table.shard_of(place));
-                let now = self.0.clock.now()?;
-                self.one(shard, place, batch, action, now)
-            }
-            places => self.several(places, batch, action),
-        }
-    }
-
-    /// Several as one. Of known keys under policies that have not changed each is found once.
-    fn several(
-        &self,
-        places: &[Place<'_>],
-        batch: Batch<'_>,
-        action: Action,
-    ) -> Result<Decisions, BackendError> {
         let Inner { table, clock, .. } = &*self.0;
-        let mut shards = LockedShards::lock(table, places);
+        let mut several = Several::none(table);
+        several.lock(batch.slots());
         let now = clock.now()?;
-        if action == Action::Spend
-            && let Some(decisions) = spend_known(&mut shards, places, batch.checks(), now)
-        {
-            return Ok(decisions);
+        if let Some((place, shard)) = several.only() {
+            return self.one(shard, &place, batch, action, now);
         }
-        if action == Action::Peek {
-            let copy = |place| shards.of(place).get(place).and_then(|stored| stored.to_record());
-            let mut records: Vec<_> = places.iter().map(copy).collect();
-            return Ok(apply(batch, action, &mut records, now)?);
+        match action {
+            Action::Peek => several.peek(batch, now),
+            _ => several.apply(batch, action, now),
         }
-        // Taken before room is made: so a sweep passes over them.
-        let mut records: Vec<_> = places.iter().map(|place| shards.of(place).take(place)).collect();
-        let known = records.iter().flatten().count();
-        let new = if action.makes_known() { places.len() - known } else { 0 };
-        let decisions = match table.reserve(new, &mut shards.locked, now) {
-            Err(_) => Err(full()),
-            Ok(()) => {
-                let decisions = apply(batch, action, &mut records, now);
-                table.release(known + new - records.iter().flatten().count());
-                decisions.map_err(BackendError::from)
-            }
-        };
-        for (place, record) in places.iter().zip(records) {
-            if let Some(record) = record {
-                shards.of(place).insert(place, record, now);
-            }
-        }
-        decisions
-    }
-}
-
-/// Spends on records that are all small, known and written under the policies of `checks`; `None`
-/// if they are not, and nothing has been charged.
-fn spend_known(
-    shards: &mut LockedShards<'_>,
-    places: &[Place<'_>],
-    checks: &[Check<'_>],
-    now: Timestamp,
-) -> Option<Decisions> {
-    if places.len() != checks.len() {
-        return None;
-    }
-    let mut asked: SmallVec<[Spent<'_>; BATCH]> = SmallVec::new();
-    for (place, check) in places.iter().zip(checks) {
-        let Some(Stored::Small { record, .. }) = shards.of(place).get(place) else { return None };
-        asked.push(record.ask(check, now)?);
-    }
-    let admitted = asked.iter().all(Spent::is_allowed);
-    let settle = |((place, check), asked): (_, Spent<'_>)| match shards.of(place).get(place) {
-        Some(Stored::Small { record, .. }) => record.settle(check, asked, admitted).decision(),
-        _ => asked.decision(),
-    };
-    Some(places.iter().zip(checks).zip(asked).map(settle).collect())
-}
-
-/// The shards of a batch, locked in ascending order, each once.
-struct LockedShards<'a> {
-    table: &'a Table,
-    order: SmallVec<[usize; BATCH]>,
-    locked: SmallVec<[Locked<'a>; BATCH]>,
-}
-
-impl<'a> LockedShards<'a> {
-    fn lock(table: &'a Table, places: &[Place<'_>]) -> Self {
-        let mut order: SmallVec<_> = places.iter().map(|place| table.shard_of(place)).collect();
-        order.sort_unstable();
-        order.dedup();
-        let locked = order.iter().map(|&index| table.lock(index)).collect();
-        Self { table, order, locked }
-    }
-
-    /// The shard of one of the places that these were locked for.
-    fn of(&mut self, place: &Place<'_>) -> &mut Locked<'a> {
-        let index = self.order.partition_point(|&index| index < self.table.shard_of(place));
-        &mut self.locked[index]
     }
 }
 
@@ -292,6 +225,7 @@ impl<C: Clock> SyncBackend for Memory<C> {
     fn apply_now(&self, batch: Batch<'_>, action: Action) -> Result<Decisions, BackendError> {
         match (batch.checks(), action) {
             ([check], Action::Spend) => self.spend(check),
+            (_, Action::Spend) => self.spend_all(batch),
             _ => self.apply_any(batch, action),
         }
     }
@@ -327,10 +261,7 @@ impl Default for Memory {
     }
 }
 
-/// Checks in a batch that need no allocation.
-const BATCH: usize = 4;
-
-const fn full() -> BackendError {
+pub(crate) const fn full() -> BackendError {
     BackendError::not_applied(ErrorKind::Capacity)
 }
 
