@@ -83,7 +83,7 @@ fn test(arguments: &[String]) -> Result<(), String> {
         _ => return Err(USAGE.to_owned()),
     };
     servers::find()?;
-    let mut tests = cargo(&["test", "--workspace", "--all-features"]);
+    let mut tests = cargo(&["test", "--workspace", "--all-features", "--no-fail-fast"]);
     if full {
         tests.env("RATELIMIT_FULL", "1").env("PROPTEST_CASES", "4096");
     }

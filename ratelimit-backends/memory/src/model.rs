@@ -117,6 +117,21 @@ fn known_keys_of_a_batch_are_charged_all_or_none() {
 }
 
 #[test]
+fn what_a_denied_batch_gives_back_is_missed_by_nobody() {
+    loom::model(|| {
+        let memory = memory(4).0;
+        let policy = per_minute(2);
+        let [a, b] = of_two_shards(&memory);
+        assert!(spend_all(&memory, &policy, &[a, b]) && is_allowed(&spend(&memory, &policy, b)));
+        let batch_policy = policy.clone();
+        let batch = spawn(&memory, move |memory| spend_all(memory, &batch_policy, &[a, b]));
+        assert!(is_allowed(&spend(&memory, &policy, a)));
+        assert!(!batch.join().unwrap());
+        assert_eq!(remaining(&memory, &policy, a), 0);
+    });
+}
+
+#[test]
 fn batches_that_race_for_the_last_room_take_all_of_it_or_none() {
     loom::model(|| {
         let memory = memory(3).0;
@@ -126,6 +141,23 @@ fn batches_that_race_for_the_last_room_take_all_of_it_or_none() {
         assert!(one != other.join().unwrap());
         assert_eq!(memory.keys(), 2, "what was reserved in vain is given back");
         assert!(is_allowed(&spend(&memory, &per_minute(1), "c")));
+    });
+}
+
+#[test]
+// FAULTS 64.
+fn a_batch_that_finds_no_room_leaves_what_it_knew() {
+    loom::model(|| {
+        let memory = memory(2).0;
+        let [a, b] = of_two_shards(&memory);
+        let policy = per_minute(2);
+        assert!(is_allowed(&spend(&memory, &policy, a)));
+        let other = spawn(&memory, |memory| is_allowed(&spend(memory, &named("other", 1), "c")));
+        let charged = spend_all(&memory, &policy, &[a, b]);
+        assert!(charged != other.join().unwrap(), "one of them has the room");
+        let left = [a, b].map(|key| remaining(&memory, &policy, key));
+        assert_eq!(left, if charged { [0, 1] } else { [1, 2] });
+        assert_eq!((memory.keys(), memory.capacity_rejected()), (2, 1));
     });
 }
 

@@ -89,9 +89,9 @@ fn endless(options: Options) {
     });
 }
 
-/// Opens and checks, and reports what kind of error there is.
+/// Opens, however long the others take, and reports what kind of error there is.
 fn open(options: Options) {
-    match options.open() {
+    match options.with_deadline(A_MINUTE).open() {
         Ok(_) => eprint!("opened"),
         Err(error) => eprint!("{:?}", error.kind()),
     }
