@@ -32,6 +32,7 @@ pin_project! {
     {
         #[pin]
         step: Step<S, S::Future, S::Response, Body>,
+        told: Told,
         rule: Arc<Rule<B, K, P>>,
     }
 }
@@ -43,14 +44,17 @@ pin_project! {
         // Boxed, because the check borrows the limiter and the key that it is about, and a key that
         // is awaited the request's head.
         Judge { judging: Judging, request: Option<(Body, S)> },
-        Call {
-            #[pin]
-            response: F,
-            standing: Option<Standing>,
-            reservation: Option<Box<dyn Reservation>>,
-        },
+        Call { #[pin] response: F },
         Settle { settling: Settling, response: Option<R> },
     }
+}
+
+/// What the limits have said of a request that goes on. It stays in its place, since it is too large
+/// to be moved for nothing.
+#[derive(Default)]
+struct Told {
+    standing: Option<Standing>,
+    reservation: Option<Box<dyn Reservation>>,
 }
 
 type Judging = Pin<Box<dyn Future<Output = (Verdict, Parts)> + Send>>;
@@ -59,7 +63,8 @@ impl<S: Service<Request<Body>>, B, K, Body, P> ResponseFuture<S, B, K, Body, P> 
     /// The response of `service`, which is ready, if the verdict is to call it.
     pub(crate) fn new(rule: Arc<Rule<B, K, P>>, request: Request<Body>, service: S) -> Self {
         let (parts, body) = request.into_parts();
-        Self { step: Step::Begin { request: Some((parts, body, service)) }, rule }
+        let step = Step::Begin { request: Some((parts, body, service)) };
+        Self { step, told: Told::default(), rule }
     }
 }
 
@@ -74,100 +79,98 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let (mut step, rule) = (this.step, this.rule);
+        let (mut step, told, rule) = (this.step, this.told, this.rule);
         loop {
-            let next = match step.as_mut().project() {
+            match step.as_mut().project() {
                 Project::Begin { request } => {
-                    let (parts, body, service) = request.take().expect("a first poll comes once");
-                    match rule.judge_now(&parts) {
-                        Ok(verdict) => begin(rule, verdict, parts, body, service),
+                    let (parts, ..) = request.as_mut().expect("a first poll comes once");
+                    let judged = rule.judge_now(parts).map(|verdict| told.by(rule, verdict, parts));
+                    let (parts, body, service) = request.take().expect("it is there");
+                    match judged {
+                        Ok(Continue(())) => step.set(call(service, parts, body)),
+                        Ok(Break(response)) => return Poll::Ready(Ok(response)),
                         Err(awaits) => {
                             let judging = Box::pin(Arc::clone(rule).judge(awaits, parts));
-                            Continue(Step::Judge { judging, request: Some((body, service)) })
+                            step.set(Step::Judge { judging, request: Some((body, service)) });
                         }
                     }
                 }
                 Project::Judge { judging, request } => {
-                    let (verdict, parts) = ready!(judging.as_mut().poll(context));
+                    let (verdict, mut parts) = ready!(judging.as_mut().poll(context));
                     let (body, service) = request.take().expect("there is one verdict");
-                    begin(rule, verdict, parts, body, service)
+                    match told.by(rule, verdict, &mut parts) {
+                        Continue(()) => step.set(call(service, parts, body)),
+                        Break(response) => return Poll::Ready(Ok(response)),
+                    }
                 }
-                Project::Call { response, standing, reservation } => {
+                Project::Call { response } => {
                     let response = ready!(response.poll(context))?;
-                    end(rule, response, standing.as_ref(), reservation.take())
+                    let (settling, response) = told.mark(rule, response);
+                    match settling {
+                        Some(settling) => {
+                            step.set(Step::Settle { settling, response: Some(response) });
+                        }
+                        None => return Poll::Ready(Ok(response.map(ResponseBody::service))),
+                    }
                 }
                 Project::Settle { settling, response } => {
                     ready!(settling.as_mut().poll(context));
                     let response = response.take().expect("there is one response");
-                    Break(response.map(ResponseBody::service))
+                    return Poll::Ready(Ok(response.map(ResponseBody::service)));
                 }
-            };
-            match next {
-                Continue(next) => step.set(next),
-                Break(response) => return Poll::Ready(Ok(response)),
             }
         }
     }
 }
 
-/// What comes next, or the response.
-type Next<S, Inner, Body> = ControlFlow<
-    Response<ResponseBody<Inner>>,
-    Step<S, <S as Service<Request<Body>>>::Future, Response<Inner>, Body>,
->;
-
-/// Calls the service, or answers in its place.
-fn begin<S, B, K, P, Inner, Body>(
-    rule: &Rule<B, K, P>,
-    verdict: Verdict,
+fn call<S: Service<Request<Body>>, R, Body>(
+    mut service: S,
     parts: Parts,
     body: Body,
-    mut service: S,
-) -> Next<S, Inner, Body>
-where
-    S: Service<Request<Body>, Response = Response<Inner>>,
-    B: Backend,
-    P: Policies,
-{
-    let mut request = Request::from_parts(parts, body);
-    let (standing, reservation) = match verdict {
-        Verdict::Skip => (None, None),
-        Verdict::Admit(mut standing, reservation) => {
-            request.extensions_mut().insert(*standing.bound());
-            if let Some(marks) = standing.marks.take() {
-                marks.leave(request.extensions_mut());
-            }
-            (Some(standing), reservation)
-        }
-        Verdict::Reject(rejection, standing) => {
-            let (parts, _) = request.into_parts();
-            let response = rule.answer(&rejection, standing.as_ref(), &parts);
-            return Break(response.map(ResponseBody::answer));
-        }
-    };
-    Continue(Step::Call { response: service.call(request), standing, reservation })
+) -> Step<S, S::Future, R, Body> {
+    Step::Call { response: service.call(Request::from_parts(parts, body)) }
 }
 
-/// Marks the response, and settles what it has cost.
-fn end<S, B, K, P, Inner, Body>(
-    rule: &Rule<B, K, P>,
-    mut response: Response<Inner>,
-    standing: Option<&Standing>,
-    reservation: Option<Box<dyn Reservation>>,
-) -> Next<S, Inner, Body>
-where
-    S: Service<Request<Body>, Response = Response<Inner>>,
-{
-    let mut settling = None;
-    if let Some(reservation) = reservation {
-        (settling, response) = settle(reservation, response);
+impl Told {
+    /// Lets the request go on, or answers in place of the service.
+    fn by<B: Backend, K, P: Policies, Inner>(
+        &mut self,
+        rule: &Rule<B, K, P>,
+        verdict: Verdict,
+        request: &mut Parts,
+    ) -> ControlFlow<Response<ResponseBody<Inner>>> {
+        match verdict {
+            Verdict::Skip => {}
+            Verdict::Admit(standing, reservation) => {
+                self.reservation = reservation;
+                let standing = self.standing.insert(standing);
+                request.extensions.insert(*standing.bound());
+                if let Some(marks) = standing.marks.take() {
+                    marks.leave(&mut request.extensions);
+                }
+            }
+            Verdict::Reject(rejection, standing) => {
+                let response = rule.answer(&rejection, standing.as_ref(), request);
+                return Break(response.map(ResponseBody::answer));
+            }
+        }
+        Continue(())
     }
-    if let Some(standing) = standing {
-        rule.headers.mark(response.headers_mut(), standing);
-    }
-    match settling {
-        Some(settling) => Continue(Step::Settle { settling, response: Some(response) }),
-        None => Break(response.map(ResponseBody::service)),
+
+    /// Marks the response, and begins to settle what it has cost.
+    fn mark<B, K, P, Inner>(
+        &mut self,
+        rule: &Rule<B, K, P>,
+        mut response: Response<Inner>,
+    ) -> (Option<Settling>, Response<Inner>) {
+        let mut settling = None;
+        if let Some(reservation) = self.reservation.take() {
+            (settling, response) = settle(reservation, response);
+        }
+        if let Some(standing) = &self.standing {
+            rule.headers.mark(response.headers_mut(), standing);
+        }
+        (settling, response)
     }
 }
 

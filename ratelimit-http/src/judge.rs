@@ -139,19 +139,17 @@ where
     }
 
     fn verdict(&self, mut asked: Asked<B, P>, answer: Result<Standing, Error>) -> Verdict {
-        let answer = answer.map(|standing| {
-            let partitions = self.headers.called(asked.keys.iter());
-            Standing { partitions, ..standing }
-        });
-        match answer {
-            Err(error) => Verdict::Reject(error.into(), None),
-            Ok(mut standing) if standing.each.iter().all(Decision::is_allowed) => {
-                standing.marks = asked.marks.take();
-                let reservation = self.reservation(asked, &standing);
-                Verdict::Admit(standing, reservation)
-            }
-            Ok(standing) => Verdict::Reject(Rejection::Deny(*standing.bound()), Some(standing)),
+        let mut standing = match answer {
+            Ok(standing) => standing,
+            Err(error) => return Verdict::Reject(error.into(), None),
+        };
+        standing.partitions = self.headers.called(asked.keys.iter());
+        if !standing.each.iter().all(Decision::is_allowed) {
+            return Verdict::Reject(Rejection::Deny(*standing.bound()), Some(standing));
         }
+        standing.marks = asked.marks.take();
+        let reservation = self.reservation(asked, &standing);
+        Verdict::Admit(standing, reservation)
     }
 
     fn reservation(&self, asked: Asked<B, P>, standing: &Standing) -> Option<Box<dyn Reservation>> {
