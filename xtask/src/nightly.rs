@@ -17,10 +17,14 @@ pub(crate) fn miri() -> Result<(), String> {
     find_component("miri", "rust-src")?;
     let mut core = cargo(&["miri", "test", "--package", "ratelimit-core", "--lib"]);
     run(core.env("PROPTEST_CASES", "4").env("MIRIFLAGS", "-Zmiri-disable-isolation"))?;
-    let mut memory = cargo(&["miri", "test", "--package", "ratelimit-memory"]);
-    memory.args(["--lib", "--test", "promises", "--", "place", "due", "stored", "panics"]);
-    run(memory.env("MIRIFLAGS", "-Zmiri-disable-isolation"))
+    let mut memory = cargo(&["miri", "test", "--package", "ratelimit-memory", "--all-features"]);
+    memory.args(["--lib", "--test", "promises", "--test", "promises_on_dashmap", "--"]);
+    run(memory.args(INTERPRETED).env("MIRIFLAGS", "-Zmiri-disable-isolation"))
 }
+
+/// Where keys are stored, found and dropped: alone, in batches, and while somebody panics.
+const INTERPRETED: [&str; 6] =
+    ["capacity::a_batch", "capacity::a_refund", "due", "panics", "place::tests::a_", "stored"];
 
 /// Runs the tests of packages with every access to memory watched, the standard library's as well.
 pub(crate) fn tsan(packages: &[String]) -> Result<(), String> {
