@@ -100,13 +100,6 @@ impl From<Decision> for Decisions {
     }
 }
 
-/// Several of them; they are handed over as they are.
-impl From<Vec<Decision>> for Decisions {
-    fn from(decisions: Vec<Decision>) -> Self {
-        Self(Repr::Many(decisions))
-    }
-}
-
 impl FromIterator<Decision> for Decisions {
     fn from_iter<I: IntoIterator<Item = Decision>>(decisions: I) -> Self {
         Self(Repr::Many(decisions.into_iter().collect()))

@@ -198,9 +198,7 @@ impl<C: Clock> Memory<C> {
         }
         // What is left to work out needs no lock.
         drop(several);
-        let mut decisions = Vec::with_capacity(all.len());
-        decisions.extend(all.iter().map(Spent::decision));
-        Ok(decisions.into())
+        Ok(all.iter().map(Spent::decision).collect())
     }
 
     #[cold]
