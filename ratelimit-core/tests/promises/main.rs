@@ -19,6 +19,7 @@ mod configuration;
 mod denial;
 mod drift;
 mod encoding;
+mod exchange;
 mod extremes;
 mod settling;
 mod tightness;
