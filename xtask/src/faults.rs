@@ -5,12 +5,12 @@
 //! `docs/faults.md` names these; what stands there for a row that has none is left as it was
 //! written. A run of all tests writes the table once more, with what became of each, and fails if
 //! one of them did not run; but for those in a source whose first line names the command that runs
-//! them.
+//! them. Of commands it says what became of them when they were last run.
 
 use std::{collections::BTreeMap, fs};
 
 use crate::{
-    outcomes::{Outcome, Outcomes},
+    outcomes::{self, Outcome, Outcomes},
     workspace,
 };
 
@@ -45,15 +45,16 @@ impl Proof {
         let Self { package, name, runs } = self;
         match runs {
             Runs::Command => format!("`cargo xtask {name}`"),
-            _ => format!("`{package}: {name}`"),
+            Runs::By(command) => format!("`{package}: {name}` (`cargo xtask {command}`)"),
+            Runs::Test => format!("`{package}: {name}`"),
         }
     }
 
     fn result(&self, outcomes: &Outcomes) -> String {
         match &self.runs {
             Runs::Test => format!("{}: {}", self.text(), outcomes.of(&self.name)),
-            Runs::By(command) => format!("{}: see `cargo xtask {command}`", self.text()),
-            Runs::Command => self.text(),
+            Runs::By(command) => format!("{}: {}", self.text(), outcomes::of_command(command)),
+            Runs::Command => format!("{}: {}", self.text(), outcomes::of_command(&self.name)),
         }
     }
 

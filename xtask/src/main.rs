@@ -66,6 +66,8 @@ fn main() -> ExitCode {
         "check" => test(&rest).and_then(|()| loom()).and_then(|()| lint()),
         _ => Err(USAGE.to_owned()),
     };
+    // What cannot be kept is told as not run.
+    let _ = outcomes::keep(&command, done.is_ok());
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {

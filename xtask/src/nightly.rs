@@ -11,6 +11,7 @@ use crate::{run, tools::succeeds};
 
 /// Interprets tests of the core and of the memory store: few, since it takes a hundred times as
 /// long as running them.
+// FAULTS 203.
 pub(crate) fn miri() -> Result<(), String> {
     find("miri")?;
     find_component("miri", "miri")?;
@@ -27,6 +28,7 @@ const INTERPRETED: [&str; 6] =
     ["capacity::a_batch", "capacity::a_refund", "due", "panics", "place::tests::a_", "stored"];
 
 /// Runs the tests of packages with every access to memory watched, the standard library's as well.
+// FAULTS 203.
 pub(crate) fn tsan(packages: &[String]) -> Result<(), String> {
     find("tsan")?;
     find_component("tsan", "rust-src")?;

@@ -1,11 +1,15 @@
-//! What became of each test of a run, as the run prints it.
+//! What became of each test of a run, as the run prints it; and of each command, when it was last
+//! run.
 
 use std::{
     collections::BTreeMap,
-    fmt,
-    io::{BufRead, BufReader},
+    fmt, fs,
+    io::{self, BufRead, BufReader},
+    path::PathBuf,
     process::{Command, Stdio},
 };
+
+use crate::workspace;
 
 /// What became of a test.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -59,6 +63,27 @@ impl Outcomes {
         };
         self.0.insert(name.to_owned(), outcome);
     }
+}
+
+/// Keeps what has become of a command.
+pub(crate) fn keep(command: &str, is_done: bool) -> io::Result<()> {
+    let outcome = if is_done { Outcome::Passed } else { Outcome::Failed };
+    let path = kept(command);
+    fs::create_dir_all(path.parent().unwrap_or(&path))?;
+    fs::write(path, outcome.to_string())
+}
+
+/// What became of a command when it was last run in this copy of the workspace.
+pub(crate) fn of_command(command: &str) -> Outcome {
+    match fs::read_to_string(kept(command)).as_deref() {
+        Ok("passed") => Outcome::Passed,
+        Ok("failed") => Outcome::Failed,
+        _ => Outcome::NotRun,
+    }
+}
+
+fn kept(command: &str) -> PathBuf {
+    workspace::root().join("target/commands").join(command)
 }
 
 impl fmt::Display for Outcome {
