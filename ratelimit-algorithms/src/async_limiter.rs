@@ -87,13 +87,7 @@ impl<B: Backend, P: Policies> AsyncLimiter<B, P> {
         key: &(impl AsRef<[u8]> + ?Sized),
         cost: u64,
     ) -> Option<Result<Decision, Error>> {
-        let policy = self.policies.policy(key.as_ref());
-        let check = match question(&policy, key.as_ref(), cost) {
-            Ok(check) => check,
-            Err(error) => return Some(Err(error)),
-        };
-        let decisions = self.backend.apply(Batch::one(&check), Action::Spend).into_ready()?;
-        Some(decisions.map_err(Error::from).and_then(the_one))
+        self.apply_now(key.as_ref(), cost, Action::Spend)
     }
 
     /// Tells what [`check`](Self::check) would answer, and changes nothing.
@@ -171,14 +165,31 @@ impl<B: Backend, P: Policies> AsyncLimiter<B, P> {
         self.policies.policy(key.as_ref())
     }
 
+    /// First without waiting: what a store in memory is asked need not lie in the future, which
+    /// would take as long as asking it. One that is to be awaited has been asked for nothing then.
     pub(crate) async fn apply(
         &self,
         key: &[u8],
         cost: u64,
         action: Action,
     ) -> Result<Decision, Error> {
+        if let Some(answer) = self.apply_now(key, cost, action) {
+            return answer;
+        }
         let policy = self.policies.policy(key);
         self.ask(&question(&policy, key, cost)?, action).await
+    }
+
+    /// The answer of a store that gives it at once; another has been asked for nothing.
+    #[inline(always)]
+    fn apply_now(&self, key: &[u8], cost: u64, action: Action) -> Option<Result<Decision, Error>> {
+        let policy = self.policies.policy(key);
+        let check = match question(&policy, key, cost) {
+            Ok(check) => check,
+            Err(error) => return Some(Err(error)),
+        };
+        let decisions = self.backend.apply(Batch::one(&check), action).into_ready()?;
+        Some(decisions.map_err(Error::from).and_then(the_one))
     }
 
     pub(crate) async fn ask(&self, check: &Check<'_>, action: Action) -> Result<Decision, Error> {

@@ -154,14 +154,9 @@ impl<B: Backend> Limits<'_, AsyncLimiter<B>> {
     /// # Errors
     ///
     /// As [`check`](Self::check).
+    #[must_use = "an answer that nobody looks at limits nothing"]
     pub fn check_now(&self) -> Option<Result<Answer, Error>> {
-        let mut merged = Merged::default();
-        if let Err(error) = merged.ask(&self.asked) {
-            return Some(Err(error));
-        }
-        let backend = self.asked[0].backend;
-        let decisions = backend.apply(merged.batch(), Action::Spend).into_ready()?;
-        Some(decisions.map_err(Error::from).and_then(|decisions| merged.answer(decisions)))
+        self.apply_now(Action::Spend)
     }
 
     /// Tells what [`check`](Self::check) would answer, and changes nothing.
@@ -173,11 +168,24 @@ impl<B: Backend> Limits<'_, AsyncLimiter<B>> {
         self.apply(Action::Peek).await
     }
 
+    /// First without waiting, as an [`AsyncLimiter`] does.
     async fn apply(&self, action: Action) -> Result<Answer, Error> {
+        if let Some(answer) = self.apply_now(action) {
+            return answer;
+        }
         let mut merged = Merged::default();
         merged.ask(&self.asked)?;
         let decisions = self.asked[0].backend.apply(merged.batch(), action).await?;
         merged.answer(decisions)
+    }
+
+    fn apply_now(&self, action: Action) -> Option<Result<Answer, Error>> {
+        let mut merged = Merged::default();
+        if let Err(error) = merged.ask(&self.asked) {
+            return Some(Err(error));
+        }
+        let decisions = self.asked[0].backend.apply(merged.batch(), action).into_ready()?;
+        Some(decisions.map_err(Error::from).and_then(|decisions| merged.answer(decisions)))
     }
 }
 
