@@ -46,7 +46,8 @@ use crate::{
 /// looked at. Where the peer is not trusted no header is read.
 ///
 /// An entry is an address with or without a port, IPv6 with or without brackets. No octal, no hex,
-/// no zone; not the unspecified address, nor a multicast group: nobody has these.
+/// no zone; no more than 64 characters; not the unspecified address, nor a multicast group: nobody
+/// has these.
 ///
 /// # Which key
 ///

@@ -60,6 +60,9 @@ fn pieces(text: &str, separator: char) -> Vec<String> {
 
 fn entry(text: &str) -> Option<IpAddr> {
     let text = text.trim_matches([' ', '\t']);
+    if 64 < text.len() {
+        return None;
+    }
     // A made up name of a port is as good as any port.
     let (address, name) = text.rsplit_once(":_").unwrap_or((text, "x"));
     if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c)) {
