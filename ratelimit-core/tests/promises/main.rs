@@ -10,6 +10,7 @@ mod subject;
 mod trace;
 
 mod agreement;
+mod answers;
 mod batches;
 mod blocks;
 mod bounds;
