@@ -1,7 +1,7 @@
 //! What becomes of a state when the numbers change under it.
 
 use proptest::prelude::*;
-use ratelimit_core::{Action, CarryOver, Detail, StateError, fixed_window::Align};
+use ratelimit_core::{Action, CarryOver, Detail, StateError, adaptive::Scope, fixed_window::Align};
 
 use crate::{
     rule::{self, Adaptive, Rule, one_of_each},
@@ -15,7 +15,7 @@ const START: u64 = 1_700_000_000_000_000;
 /// One rule of each algorithm, of `limit` permits per ten seconds; each charged at once in full.
 fn of_limit(limit: u64) -> [Rule; 7] {
     let (window, capacity, period) = (10_000_000, limit, 10_000_000);
-    let adaptive = Adaptive::new(limit, window, ratelimit_core::adaptive::Scope::PerKey);
+    let adaptive = Adaptive::new(limit, window, Scope::PerKey);
     [
         Rule::FixedWindow { limit, window, align: Align::Epoch },
         Rule::FixedWindow { limit, window, align: Align::First },
@@ -84,6 +84,51 @@ fn reset_starts_anew() {
         for (rule, remaining) in remaining(CarryOver::Reset, change) {
             assert_eq!(remaining, change.2, "{rule:?}");
         }
+    }
+}
+
+const SECOND: u64 = 1_000_000;
+
+/// Ten permits of which three are spent: in windows of seven seconds, of which one begins a second
+/// after the start, and then in windows of ten.
+#[test]
+fn another_window_begins_where_its_alignment_says() {
+    for (align, spent_at, reset_after) in [(Align::Epoch, 2, 7), (Align::First, 2, 9)] {
+        let rule = |seconds| Rule::FixedWindow { limit: 10, window: seconds * SECOND, align };
+        let mut subject = Subject::new(&rule(7));
+        assert!(subject.spend(START + spent_at * SECOND, 3).is_allowed());
+        let changed = subject.under(rule(10).policy()).peek(START + 3 * SECOND, 1);
+        assert_eq!((changed.remaining, changed.reset_after.as_secs_ceil()), (7, reset_after));
+    }
+}
+
+#[test]
+fn what_still_weighs_in_a_counter_counts_in_the_present_one_of_another_window() {
+    let rule = |seconds| Rule::SlidingWindowCounter { limit: 10, window: seconds * SECOND };
+    let mut subject = Subject::new(&rule(10));
+    assert!(subject.spend(START + SECOND, 6).is_allowed());
+    // Half of the window after that has passed.
+    let changed = subject.under(rule(30).policy()).peek(START + 15 * SECOND, 1);
+    let Detail::SlidingWindowCounter { previous, current, .. } = changed.detail else {
+        panic!("{changed:?}");
+    };
+    assert_eq!((changed.remaining, previous, current), (7, 0, 3));
+}
+
+#[test]
+fn an_adaptive_hybrid_keeps_its_tokens_under_another_window() {
+    let rule = |seconds| {
+        let adaptive = Adaptive::new(10, seconds * SECOND, Scope::PerKey);
+        Rule::Adaptive(Adaptive { multiplier: 1_000_000, penalty: 0, ..adaptive })
+    };
+    let mut subject = Subject::new(&rule(10));
+    assert!(subject.spend(START, 5).is_allowed());
+    for seconds in [5, 20] {
+        let changed = subject.under(rule(seconds).policy()).peek(START, 1);
+        let Detail::Adaptive { tokens, used, admitted, .. } = changed.detail else {
+            panic!("{changed:?}");
+        };
+        assert_eq!((tokens, used, admitted), (5, 5, 1), "{seconds}");
     }
 }
 
