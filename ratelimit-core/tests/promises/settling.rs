@@ -234,3 +234,21 @@ fn many_permits_a_microsecond_are_settled_to_the_permit() {
     let settled = subject.settle(now + 1, 15, Receipt::of(&spent, 15));
     assert_eq!(settled.remaining, 80, "5 of the 15 were still missing, not 10");
 }
+
+/// Of six permits of the first window four are given back in that window, in the next one, where
+/// half of it still weighs, and in the one after that, where it is gone.
+#[test]
+fn a_counter_gives_back_in_the_window_that_a_charge_was_made_in() {
+    const START: u64 = 1_700_000_000_000_000;
+    const SECOND: u64 = 1_000_000;
+    for (settled_at, spent_before, remaining) in [(2, 0, 8), (15, 0, 9), (25, 3, 8)] {
+        let rule = Rule::SlidingWindowCounter { limit: 10, window: 10 * SECOND };
+        let mut subject = Subject::new(&rule);
+        let spent = subject.spend(START + SECOND, 6);
+        if 0 < spent_before {
+            assert!(subject.spend(START + 11 * SECOND, spent_before).is_allowed());
+        }
+        let settled = subject.settle(START + settled_at * SECOND, 4, Receipt::of(&spent, 6));
+        assert_eq!(settled.remaining, remaining, "settled at {settled_at}");
+    }
+}
