@@ -184,12 +184,7 @@ impl<B: Backend, P: Policies> AsyncLimiter<B, P> {
     #[inline(always)]
     fn apply_now(&self, key: &[u8], cost: u64, action: Action) -> Option<Result<Decision, Error>> {
         let policy = self.policies.policy(key);
-        let check = match question(&policy, key, cost) {
-            Ok(check) => check,
-            Err(error) => return Some(Err(error)),
-        };
-        let decisions = self.backend.apply(Batch::one(&check), action).into_ready()?;
-        Some(decisions.map_err(Error::from).and_then(the_one))
+        answer_now(&self.backend, question(&policy, key, cost), action)
     }
 
     pub(crate) async fn ask(&self, check: &Check<'_>, action: Action) -> Result<Decision, Error> {
@@ -250,6 +245,21 @@ pub(crate) fn question<'a>(
     cost: u64,
 ) -> Result<Check<'a>, Error> {
     Ok(Check::new(policy, Key::new(key)?, cost)?)
+}
+
+/// The answer of a store that gives it at once; `None` of one that is to be awaited.
+#[inline(always)]
+pub(crate) fn answer_now(
+    backend: &impl Backend,
+    check: Result<Check<'_>, Error>,
+    action: Action,
+) -> Option<Result<Decision, Error>> {
+    let check = match check {
+        Ok(check) => check,
+        Err(error) => return Some(Err(error)),
+    };
+    let decisions = backend.apply(Batch::one(&check), action).into_ready()?;
+    Some(decisions.map_err(Error::from).and_then(the_one))
 }
 
 /// The decision about a batch of one; a store that gives none is broken.

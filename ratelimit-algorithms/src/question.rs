@@ -7,7 +7,7 @@ use ratelimit_core::{Action, Batch, Check, Decision, Policy};
 
 use crate::{
     AcquireError, AsyncLimiter, Error, Permit, Policies,
-    async_limiter::{question, the_one},
+    async_limiter::{answer_now, question, the_one},
     permit::permit,
 };
 
@@ -93,13 +93,9 @@ impl<B: Backend> Question<'_, B> {
     /// # Errors
     ///
     /// As [`check`](Self::check).
+    #[must_use = "an answer that nobody looks at limits nothing"]
     pub fn check_now(&self) -> Option<Result<Decision, Error>> {
-        let check = match self.as_check() {
-            Ok(check) => check,
-            Err(error) => return Some(Err(error)),
-        };
-        let decisions = self.backend.apply(Batch::one(&check), Action::Spend).into_ready()?;
-        Some(decisions.map_err(Error::from).and_then(the_one))
+        answer_now(self.backend, self.as_check(), Action::Spend)
     }
 }
 

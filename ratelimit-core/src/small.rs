@@ -34,6 +34,7 @@ struct Words {
 pub struct Spent<'a> {
     policy: &'a Policy,
     words: Words,
+    /// What was stored before it was asked.
     before: Words,
     outcome: Outcome,
     now: Timestamp,

@@ -25,12 +25,13 @@ pub(crate) struct Several<'a> {
 pub(crate) type Few<T> = SmallVec<[T; 8]>;
 
 impl<'a> Several<'a> {
+    /// Of no batch yet: nothing is locked.
     pub(crate) fn none(table: &'a Table) -> Self {
         Self { table, places: Few::new(), shards: Few::new(), locked: Few::new() }
     }
 
-    /// Locks the shards of `slots`; once. It is filled where it lies, since it is too large to be
-    /// moved for nothing.
+    /// Locks the shards of `slots`; to be called once. What is locked is filled in where it lies,
+    /// since it is too large to be moved for nothing.
     #[inline(always)]
     pub(crate) fn lock(&mut self, slots: impl Iterator<Item = Slot<'a>>) {
         for slot in slots {
