@@ -72,20 +72,23 @@ impl SwiftClock {
     /// Tells the time by [`Instant`], and determines the offset anew.
     #[cold]
     fn anchor(&self) -> u64 {
+        // Before the counter is: it is not odd to be behind what others see of it meanwhile.
+        let good_until = self.good_until.load(Ordering::Acquire);
+        let offset = self.offset.load(Ordering::Acquire);
         let before = self.count();
         let nanos = (AHEAD + self.began.elapsed()).as_nanos();
         let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
         let after = self.count();
         // The counter was read before and after, so the true offset lies between these.
         let (least, most) = (nanos.saturating_sub(after), nanos.saturating_sub(before));
-        let good_until = self.good_until.load(Ordering::Relaxed);
-        let went_back = after < before || before < good_until.saturating_sub(GOOD_FOR);
-        if went_back || most < self.offset.load(Ordering::Relaxed) {
-            // Another thread may just be renewing the offset; it will find out by itself.
+        // The processor may read it a little before it reads what comes first.
+        let went_back = after < before || before + HASTE < good_until.saturating_sub(GOOD_FOR);
+        if went_back || most < offset {
             self.good_until.store(NEVER, Ordering::Relaxed);
         } else if after - before < HASTE {
             self.offset.fetch_max(least, Ordering::Relaxed);
-            self.good_until.store(after + GOOD_FOR, Ordering::Release);
+            // The maximum: NEVER stays, and so does what a thread has found out that came later.
+            self.good_until.fetch_max(after + GOOD_FOR, Ordering::Release);
         }
         nanos
     }
@@ -179,6 +182,17 @@ mod tests {
         assert_eq!(clock.good_until.load(Ordering::Relaxed), NEVER);
         hand.increment(100_000_000_u64);
         check(&clock, Duration::ZERO);
+    }
+
+    #[test]
+    fn threads_that_interrupt_each_other_do_not_make_the_counter_look_odd() {
+        let clock = SwiftClock::new();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| (0..1_000_000).for_each(|_| drop(clock.nanos())));
+            }
+        });
+        assert_ne!(clock.good_until.load(Ordering::Relaxed), NEVER);
     }
 
     #[test]
