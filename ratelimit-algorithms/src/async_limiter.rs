@@ -1,13 +1,13 @@
 //! The limiter that awaits its store's answer.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, future::Future, sync::Arc, time::Duration};
 
 use ratelimit_backend::{Backend, BackendError, Claim, ErrorKind};
 use ratelimit_core::{
     Action, Algorithm, Batch, Check, ConfigError, Decision, Decisions, Key, Micros, Policy,
 };
 
-use crate::{Error, InTier, Policies, Tier, line::Lines};
+use crate::{Error, InTier, Policies, Tier, asking::Asking, line::Lines};
 
 /// Checks keys against a policy, on any store. Clones are the same limiter.
 #[derive(Clone, Debug)]
@@ -59,8 +59,11 @@ impl<B: Backend, P: Policies> AsyncLimiter<B, P> {
     /// # Errors
     ///
     /// When no decision was made. A denial is a decision.
-    pub async fn check(&self, key: &(impl AsRef<[u8]> + ?Sized)) -> Result<Decision, Error> {
-        self.apply(key.as_ref(), 1, Action::Spend).await
+    pub fn check<'a>(
+        &'a self,
+        key: &'a (impl AsRef<[u8]> + ?Sized),
+    ) -> impl Future<Output = Result<Decision, Error>> + 'a {
+        self.apply(key.as_ref(), 1, Action::Spend)
     }
 
     /// Spends `cost` permits of `key`, if it has as many left.
@@ -68,12 +71,12 @@ impl<B: Backend, P: Policies> AsyncLimiter<B, P> {
     /// # Errors
     ///
     /// When no decision was made; if `cost` is zero or can never be admitted.
-    pub async fn check_n(
-        &self,
-        key: &(impl AsRef<[u8]> + ?Sized),
+    pub fn check_n<'a>(
+        &'a self,
+        key: &'a (impl AsRef<[u8]> + ?Sized),
         cost: u64,
-    ) -> Result<Decision, Error> {
-        self.apply(key.as_ref(), cost, Action::Spend).await
+    ) -> impl Future<Output = Result<Decision, Error>> + 'a {
+        self.apply(key.as_ref(), cost, Action::Spend)
     }
 
     /// [`check_n`](Self::check_n) on a store that answers at once; `None`, and nothing charged, on
@@ -87,7 +90,7 @@ impl<B: Backend, P: Policies> AsyncLimiter<B, P> {
         key: &(impl AsRef<[u8]> + ?Sized),
         cost: u64,
     ) -> Option<Result<Decision, Error>> {
-        self.apply_now(key.as_ref(), cost, Action::Spend)
+        self.apply_if_ready(key.as_ref(), cost, Action::Spend)
     }
 
     /// Tells what [`check`](Self::check) would answer, and changes nothing.
@@ -165,32 +168,31 @@ impl<B: Backend, P: Policies> AsyncLimiter<B, P> {
         self.policies.policy(key.as_ref())
     }
 
-    /// First without waiting: what a store in memory is asked need not lie in the future, which
-    /// would take as long as asking it. One that is to be awaited has been asked for nothing then.
-    pub(crate) async fn apply(
+    pub(crate) const fn apply<'a>(
+        &'a self,
+        key: &'a [u8],
+        cost: u64,
+        action: Action,
+    ) -> Asking<'a, B, P> {
+        Asking::new(self, key, cost, action)
+    }
+
+    /// The answer of a store that need not be awaited; another has been asked for nothing.
+    #[inline(always)]
+    pub(crate) fn apply_if_ready(
         &self,
         key: &[u8],
         cost: u64,
         action: Action,
-    ) -> Result<Decision, Error> {
-        if let Some(answer) = self.apply_now(key, cost, action) {
-            return answer;
-        }
+    ) -> Option<Result<Decision, Error>> {
         let policy = self.policies.policy(key);
-        self.ask(&question(&policy, key, cost)?, action).await
-    }
-
-    /// The answer of a store that gives it at once; another has been asked for nothing.
-    #[inline(always)]
-    fn apply_now(&self, key: &[u8], cost: u64, action: Action) -> Option<Result<Decision, Error>> {
-        let policy = self.policies.policy(key);
-        answer_now(&self.backend, question(&policy, key, cost), action)
+        answer_if_ready(&self.backend, question(&policy, key, cost), action)
     }
 
     pub(crate) async fn ask(&self, check: &Check<'_>, action: Action) -> Result<Decision, Error> {
-        match self.backend.apply(Batch::one(check), action).or_wait() {
-            Ok(answer) => the_one(answer?),
-            Err(reply) => the_one(reply.await?),
+        match answer_if_ready(&self.backend, Ok(*check), action) {
+            Some(answer) => answer,
+            None => the_one(self.backend.apply(Batch::one(check), action).await?),
         }
     }
 }
@@ -247,9 +249,9 @@ pub(crate) fn question<'a>(
     Ok(Check::new(policy, Key::new(key)?, cost)?)
 }
 
-/// The answer of a store that gives it at once; `None` of one that is to be awaited.
+/// The answer of a store that need not be awaited; `None` of another.
 #[inline(always)]
-pub(crate) fn answer_now(
+pub(crate) fn answer_if_ready(
     backend: &impl Backend,
     check: Result<Check<'_>, Error>,
     action: Action,
@@ -258,8 +260,11 @@ pub(crate) fn answer_now(
         Ok(check) => check,
         Err(error) => return Some(Err(error)),
     };
-    let decisions = backend.apply(Batch::one(&check), action).into_ready()?;
-    Some(decisions.map_err(Error::from).and_then(the_one))
+    match backend.apply_if_ready(Batch::one(&check), action) {
+        Some(Ok(decisions)) => Some(the_one(decisions)),
+        Some(Err(error)) => Some(Err(error.into())),
+        None => None,
+    }
 }
 
 /// The decision about a batch of one; a store that gives none is broken.

@@ -66,6 +66,7 @@
 #![cfg_attr(doc, doc = "How to choose, run, test and extend all this is in the [guide].")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod asking;
 mod async_limiter;
 mod error;
 mod limiter;

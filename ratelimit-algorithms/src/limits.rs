@@ -184,7 +184,7 @@ impl<B: Backend> Limits<'_, AsyncLimiter<B>> {
         if let Err(error) = merged.ask(&self.asked) {
             return Some(Err(error));
         }
-        let decisions = self.asked[0].backend.apply(merged.batch(), action).into_ready()?;
+        let decisions = self.asked[0].backend.apply_if_ready(merged.batch(), action)?;
         Some(decisions.map_err(Error::from).and_then(|decisions| merged.answer(decisions)))
     }
 }

@@ -7,7 +7,7 @@ use ratelimit_core::{Action, Batch, Check, Decision, Policy};
 
 use crate::{
     AcquireError, AsyncLimiter, Error, Permit, Policies,
-    async_limiter::{answer_now, question, the_one},
+    async_limiter::{answer_if_ready, question, the_one},
     permit::permit,
 };
 
@@ -95,7 +95,7 @@ impl<B: Backend> Question<'_, B> {
     /// As [`check`](Self::check).
     #[must_use = "an answer that nobody looks at limits nothing"]
     pub fn check_now(&self) -> Option<Result<Decision, Error>> {
-        answer_now(self.backend, self.as_check(), Action::Spend)
+        answer_if_ready(self.backend, self.as_check(), Action::Spend)
     }
 }
 

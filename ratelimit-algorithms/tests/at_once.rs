@@ -1,6 +1,10 @@
 //! A limiter on any store answers at once where the store does.
 
-use std::sync::Arc;
+use std::{
+    future::Future,
+    sync::Arc,
+    task::{Context, Waker},
+};
 
 use ratelimit_algorithms::{AsyncLimiter, Backend, CostError, Error, FixedWindow, Limiter, Limits};
 use ratelimit_backend::{Names, Reply};
@@ -46,6 +50,19 @@ async fn a_store_that_has_to_be_awaited_is_not_asked() -> Outcome {
     assert!(limiter.check_n_now("key", 3).is_none());
     assert!(Limits::of(&limiter, "key", 3).check_now().is_none());
     assert!(limiter.check_n("key", 3).await?.is_allowed(), "nothing was charged");
+    Ok(())
+}
+
+/// Against the rules of futures, but nobody is to pay for that.
+#[test]
+fn a_check_that_is_polled_again_after_its_answer_charges_nothing() -> Outcome {
+    let limiter = AsyncLimiter::new(Memory::new(), "daily", FixedWindow::per_day(3))?;
+    let mut context = Context::from_waker(Waker::noop());
+    let mut check = std::pin::pin!(limiter.check("key"));
+    assert!(check.as_mut().poll(&mut context).is_ready());
+    assert!(check.as_mut().poll(&mut context).is_pending());
+    let charged = limiter.check_n_now("key", 1).ok_or("memory answers at once")??;
+    assert_eq!(charged.remaining, 1);
     Ok(())
 }
 

@@ -23,6 +23,18 @@ pub trait Backend: Send + Sync {
     /// A reply that is not ready from the start has asked for nothing before it is first polled.
     fn apply<'a>(&'a self, batch: Batch<'a>, action: Action) -> Reply<'a>;
 
+    /// Applies `action` to `batch` if that needs no waiting. `None`, and nothing done, if it does.
+    ///
+    /// By default the answer that [`apply`](Self::apply) has ready from the start. Stores that
+    /// know whether they wait save the reply, which would take as long as a decision in memory.
+    fn apply_if_ready(
+        &self,
+        batch: Batch<'_>,
+        action: Action,
+    ) -> Option<Result<Decisions, BackendError>> {
+        self.apply(batch, action).into_ready()
+    }
+
     /// The names that policies have taken in this store. Clones of a store share theirs.
     fn names(&self) -> &Names;
 
@@ -90,23 +102,10 @@ impl<'a> Reply<'a> {
         }
     }
 
-    /// The answer, if it is known already; else the reply, which is to be awaited. Cheaper than
-    /// awaiting what is often known.
-    ///
-    /// # Errors
-    ///
-    /// The reply itself, if it takes time.
-    #[inline(always)]
-    pub fn or_wait(self) -> Result<Result<Decisions, BackendError>, Self> {
-        match self.0 {
-            State::Ready(Some(answer)) => Ok(answer),
-            state => Err(Self(state)),
-        }
-    }
-
     /// The answer, if it was ready from the start. `None` of a reply that takes time and has not
     /// been polled: nothing was done.
     #[must_use]
+    #[inline(always)]
     pub fn into_ready(self) -> Option<Result<Decisions, BackendError>> {
         match self.0 {
             State::Ready(answer) => answer,
@@ -151,6 +150,14 @@ impl fmt::Debug for Reply<'_> {
 impl<B: Backend + ?Sized> Backend for Arc<B> {
     fn apply<'a>(&'a self, batch: Batch<'a>, action: Action) -> Reply<'a> {
         (**self).apply(batch, action)
+    }
+
+    fn apply_if_ready(
+        &self,
+        batch: Batch<'_>,
+        action: Action,
+    ) -> Option<Result<Decisions, BackendError>> {
+        (**self).apply_if_ready(batch, action)
     }
 
     fn names(&self) -> &Names {

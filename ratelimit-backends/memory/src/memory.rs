@@ -219,12 +219,14 @@ impl<C: Clock> Memory<C> {
 }
 
 impl<C: Clock> SyncBackend for Memory<C> {
+    /// What is not the common case is put together anew, here and below: the compiler would copy
+    /// the answer as a whole otherwise, whichever case it is of.
     #[inline(always)]
     fn apply_now(&self, batch: Batch<'_>, action: Action) -> Result<Decisions, BackendError> {
         match (batch.checks(), action) {
             ([check], Action::Spend) => self.spend(check),
-            (_, Action::Spend) => self.spend_all(batch),
-            _ => self.apply_any(batch, action),
+            (_, Action::Spend) => Ok(self.spend_all(batch)?),
+            _ => Ok(self.apply_any(batch, action)?),
         }
     }
 }
@@ -233,6 +235,18 @@ impl<C: Clock> Backend for Memory<C> {
     #[inline(always)]
     fn apply<'a>(&'a self, batch: Batch<'a>, action: Action) -> Reply<'a> {
         Reply::ready(self.apply_now(batch, action))
+    }
+
+    #[inline(always)]
+    fn apply_if_ready(
+        &self,
+        batch: Batch<'_>,
+        action: Action,
+    ) -> Option<Result<Decisions, BackendError>> {
+        match self.apply_now(batch, action) {
+            Ok(decisions) => Some(Ok(decisions)),
+            Err(error) => Some(Err(error)),
+        }
     }
 
     fn names(&self) -> &Names {

@@ -176,6 +176,11 @@ impl Backend for Redis {
         ratelimit_backend::Reply::waiting(self.decide(batch, action))
     }
 
+    /// Never: there is always a wait.
+    fn apply_if_ready(&self, _: Batch<'_>, _: Action) -> Option<Result<Decisions, BackendError>> {
+        None
+    }
+
     fn names(&self) -> &Names {
         &self.names
     }

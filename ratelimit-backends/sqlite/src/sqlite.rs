@@ -138,6 +138,11 @@ impl Backend for Sqlite {
         })
     }
 
+    /// Never: there is always a wait.
+    fn apply_if_ready(&self, _: Batch<'_>, _: Action) -> Option<Result<Decisions, BackendError>> {
+        None
+    }
+
     fn names(&self) -> &Names {
         &self.0.names
     }

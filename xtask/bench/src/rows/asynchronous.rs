@@ -38,6 +38,7 @@ pub(crate) fn rows(bench: &mut Bench<'_>) -> Result<()> {
 }
 
 /// What a future that is ready at once gives; `None` if it is not.
+#[inline(always)]
 pub(crate) fn ready<T>(future: impl Future<Output = T>) -> Option<T> {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => Some(value),

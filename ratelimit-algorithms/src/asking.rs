@@ -1,0 +1,75 @@
+//! A check that is being awaited.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use ratelimit_backend::Backend;
+use ratelimit_core::{Action, Batch, Decision};
+
+use crate::{
+    AsyncLimiter, Error, Policies,
+    async_limiter::{question, the_one},
+};
+
+/// The answer of a limiter, which is asked first without waiting.
+///
+/// An `async` block would do the same, but would copy what a store in memory answers from layer to
+/// layer, which takes as long as making it.
+pub(crate) struct Asking<'a, B, P> {
+    limiter: &'a AsyncLimiter<B, P>,
+    key: &'a [u8],
+    cost: u64,
+    action: Action,
+    state: State<'a>,
+}
+
+enum State<'a> {
+    /// Nothing was asked yet.
+    New,
+    Waiting(Pin<Box<dyn Future<Output = Result<Decision, Error>> + Send + 'a>>),
+    Answered,
+}
+
+impl<'a, B: Backend, P: Policies> Asking<'a, B, P> {
+    pub(crate) const fn new(
+        limiter: &'a AsyncLimiter<B, P>,
+        key: &'a [u8],
+        cost: u64,
+        action: Action,
+    ) -> Self {
+        Self { limiter, key, cost, action, state: State::New }
+    }
+
+    /// Asks a store that is to be awaited, and awaits it.
+    #[cold]
+    #[inline(never)]
+    fn wait(&mut self, context: &mut Context<'_>) -> Poll<Result<Decision, Error>> {
+        if let State::New = self.state {
+            let Self { limiter, key, cost, action, .. } = *self;
+            self.state = State::Waiting(Box::pin(async move {
+                let policy = limiter.policies().policy(key);
+                let check = question(&policy, key, cost)?;
+                the_one(limiter.backend().apply(Batch::one(&check), action).await?)
+            }));
+        }
+        let State::Waiting(answer) = &mut self.state else { return Poll::Pending };
+        answer.as_mut().poll(context)
+    }
+}
+
+impl<B: Backend, P: Policies> Future for Asking<'_, B, P> {
+    type Output = Result<Decision, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if let State::New = self.state
+            && let Some(answer) = self.limiter.apply_if_ready(self.key, self.cost, self.action)
+        {
+            self.state = State::Answered;
+            return Poll::Ready(answer);
+        }
+        self.wait(context)
+    }
+}
