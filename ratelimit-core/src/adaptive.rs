@@ -186,9 +186,15 @@ impl Quota {
 
     /// The units of `cost` that fitted beside what the charge left, at the highest load that there
     /// may have been since.
-    fn uncut(&self, sensor: &Sensor, cost: Cost, receipt: Receipt) -> u64 {
-        let since = sensor.admitted_since(self.sub_window.number(receipt.at));
-        let least = self.load.burst(receipt.count.saturating_add(since));
+    fn uncut(&self, sensor: &Sensor, now: Timestamp, cost: Cost, receipt: Receipt) -> u64 {
+        let [then, present] = [receipt.at, now].map(|at| self.sub_window.number(at));
+        let highest = if then == present {
+            // Within a sub-window it only rises.
+            receipt.count.max(sensor.admitted(present))
+        } else {
+            receipt.count.saturating_add(sensor.admitted_since(then))
+        };
+        let least = self.load.burst(highest);
         if least == self.load.whole() {
             return self.units(cost.get());
         }
@@ -295,7 +301,8 @@ impl Arithmetic for Quota {
     /// What came first is not known of the bucket: all that may have come back since has, and
     /// what a higher load may have cut off is gone.
     fn settle(&self, state: &mut State, now: Timestamp, cost: Cost, receipt: Receipt) {
-        let left = self.uncut(&state.sensor, cost, receipt).saturating_sub(self.back(receipt, now));
+        let uncut = self.uncut(&state.sensor, now, cost, receipt);
+        let left = uncut.saturating_sub(self.back(receipt, now));
         self.pour_back(state, now, left);
         state.log.take_at(receipt.at, self.window(), now, cost);
     }
