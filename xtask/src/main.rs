@@ -31,12 +31,15 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   fuzz    has libFuzzer look for bytes that break a target
           [--seconds N, of each] [TARGET]...
   features
-          any two features, the oldest compiler and dependencies that are promised
+          any two features; tests on the oldest compiler and dependencies promised
   deny    whose code is built in, and under which licences
   api     compares what is public with docs/api   [--write]
   package packs what is published, and builds each from its package alone
   sizes   how long functions and files are
-  mutants changes the code that decides, and looks whether a test minds
+  mutants changes the code that decides, drops or tells clients apart, and looks
+          whether a test minds
+  coverage
+          which lines the tests reach
   miri    runs the core's and the memory store's tests as an interpreter sees them
   tsan    runs the tests of what threads share under ThreadSanitizer   [PACKAGE]...
   bench   measures ours and its peers, side by side; --help says more";
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         "deny" => tools::deny(),
         "api" => published::api(&rest),
         "mutants" => tools::mutants(&rest),
+        "coverage" => tools::coverage(),
         "package" => published::package(),
         "sizes" => sizes::tell(),
         "miri" => nightly::miri(),

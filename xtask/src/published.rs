@@ -1,19 +1,20 @@
-//! What is asked of the published crates before they are: that they compile with whatever they say
-//! that they do, that their packages are whole, that no promise is broken unannounced.
+//! What is asked of the published crates before they are: that they work with whatever they say that
+//! they do, that their packages are whole, that no promise is broken unannounced.
 
 use std::{fs, process::Stdio};
 
-use crate::{USAGE, cargo, nightly, run, tools, workspace};
+use crate::{USAGE, cargo, nightly, run, servers, tools, workspace};
 
-/// Every crate with every feature alone, with none, all, and any two; each published one on the
-/// oldest compiler, and with the oldest dependencies, that it says it takes.
+/// Every crate with every feature alone, with none, all, and any two; the tests of each published
+/// one on the oldest compiler, and with the oldest dependencies, that it says it takes.
 // FAULTS 198.
 pub(crate) fn features() -> Result<(), String> {
+    servers::find()?;
     nightly::find("features")?;
     tools::find("features", "hack")?;
     let powerset = ["hack", "check", "--workspace", "--feature-powerset", "--depth", "2"];
     run(&mut cargo(&powerset))?;
-    run(cargo(&["hack", "check", "--rust-version", "--all-features"]).args(packages()?))?;
+    run(cargo(&["hack", "test", "--rust-version", "--all-features"]).args(packages()?))?;
     with_oldest_dependencies()
 }
 
@@ -24,8 +25,8 @@ fn with_oldest_dependencies() -> Result<(), String> {
     let lock = format!("resolver.lockfile-path={:?}", folder.join("Cargo.lock"));
     let lock = ["--config", &lock];
     run(nightly::cargo(&["update", "-Z", "direct-minimal-versions"]).args(lock))?;
-    let mut check = nightly::cargo(&["check", "--all-features"]);
-    run(check.args(lock).arg("--target-dir").arg(folder).args(packages()?))
+    let mut tests = nightly::cargo(&["test", "--all-features"]);
+    run(tests.args(lock).arg("--target-dir").arg(folder).args(packages()?))
 }
 
 /// Packs what is published, and builds each from its package alone.

@@ -5,7 +5,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::{USAGE, cargo, nightly, run, workspace};
+use crate::{USAGE, cargo, nightly, run, servers, workspace};
 
 /// Has libFuzzer look for bytes that break one of the targets in `xtask/hostile`.
 ///
@@ -50,10 +50,34 @@ fn all_targets() -> io::Result<Vec<String>> {
 // FAULTS 202.
 pub(crate) fn mutants(arguments: &[String]) -> Result<(), String> {
     find("mutants", "mutants")?;
-    let mut mutants = cargo(&["mutants", "--package", "ratelimit-core", "--output", "target"]);
-    mutants.args(arguments).args(["--", "--", "--skip", "drift::", "--skip", "million"]);
     let quickly = [("CARGO_PROFILE_TEST_OPT_LEVEL", "0"), ("CARGO_PROFILE_TEST_DEBUG", "0")];
-    run(mutants.envs(quickly))
+    let mut is_caught = true;
+    for (package, files) in MUTATED {
+        let output = format!("target/mutants/{package}");
+        let mut mutants = cargo(&["mutants", "--all-features", "--package", package]);
+        mutants.args(["--output", &output]).args(files.iter().flat_map(|file| ["--file", file]));
+        mutants.args(arguments).args(["--", "--", "--skip", "drift::", "--skip", "million"]);
+        is_caught &= run(mutants.envs(quickly)).is_ok();
+    }
+    if is_caught { Ok(()) } else { Err("some changes went unnoticed: target/mutants".to_owned()) }
+}
+
+/// What is changed: all of the core; when records are dropped; who is limited.
+const MUTATED: [(&str, &[&str]); 3] = [
+    ("ratelimit-core", &["ratelimit-core/src/*.rs"]),
+    ("ratelimit-memory", &["due.rs", "table.rs"]),
+    (
+        "ratelimit-http",
+        &["**/client_ip/*.rs", "api_key.rs", "async_key.rs", "key.rs", "key_fn.rs", "peer.rs"],
+    ),
+];
+
+/// Which lines of what is published the tests reach.
+pub(crate) fn coverage() -> Result<(), String> {
+    servers::find()?;
+    find("coverage", "llvm-cov")?;
+    let tests = ["llvm-cov", "test", "--workspace", "--all-features", "--summary-only"];
+    run(cargo(&tests).args(["--ignore-filename-regex", "xtask|/tests/|/examples/"]))
 }
 
 /// Whose code is built in, and under which licences: `deny.toml` says what may be.

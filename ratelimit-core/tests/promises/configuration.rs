@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use ratelimit_core::{
-    Algorithm, Check, ConfigError, CostError, Key, KeyError, LIMIT_MAX, Micros, Policy, WINDOW_MAX,
-    WINDOW_MIN,
+    Algorithm, Check, ConfigError, CostError, Key, KeyError, LIMIT_MAX, Micros, Policy, StateError,
+    WINDOW_MAX, WINDOW_MIN,
     adaptive::{self, Settings},
     fixed_window::{self, Align},
     leaky_bucket, sliding_window_counter,
@@ -257,4 +257,33 @@ fn a_key_is_any_bytes_of_bounded_length() {
     assert!(Key::new("").is_ok());
     assert_eq!(Key::new(&bytes), Err(KeyError::TooLong { max }));
     assert_eq!(Micros::MAX, Micros::new(u64::MAX));
+}
+
+#[test]
+fn errors_say_what_is_wrong_and_what_the_bound_is() {
+    let (field, second) = ("limit", Micros::new(1_000_000));
+    let texts = [
+        (ConfigError::ZeroLimit { field }, "limit is 0, the least is 1"),
+        (ConfigError::LimitTooLarge { field, max: 7 }, "limit exceeds 7"),
+        (ConfigError::ZeroWindow { field: "window" }, "window has no length"),
+        (ConfigError::WindowTooShort { field, min: second }, "limit is shorter than 1s"),
+        (ConfigError::WindowTooLong { field, max: second }, "limit is longer than 1s"),
+        (ConfigError::OutOfRange { field, low: 0.5, high: 1.0 }, "limit is not between 0.5 and 1"),
+        (
+            ConfigError::AlgorithmChange { from: "token bucket", to: "fixed window" },
+            "a fixed window cannot carry over what a token bucket has stored, only reset it",
+        ),
+    ];
+    for (error, text) in texts {
+        assert_eq!(error.to_string(), text);
+    }
+    let cost = CostError::ExceedsLimit { cost: 9, max: 7 };
+    assert_eq!(cost.to_string(), "cost 9 exceeds limit 7");
+    assert_eq!(CostError::Zero.to_string(), "cost is 0");
+    assert_eq!(KeyError::TooLong { max: 7 }.to_string(), "key is longer than 7 bytes");
+    let found = StateError::Version { found: 2, want: 1 };
+    assert_eq!(found.to_string(), "stored state has version 2, this library reads 1");
+    let found = StateError::Algorithm { found: "token bucket", want: "fixed window" };
+    let text = "stored state is of a token bucket, the policy is a fixed window";
+    assert_eq!(found.to_string(), text);
 }

@@ -1,12 +1,12 @@
 //! What a store that does sums of its own is told: the numbers of a policy, and those of a record.
 
 use proptest::prelude::*;
-use ratelimit_core::{Batch, Check, Key, Policy, Record};
+use ratelimit_core::{Action, Batch, Check, Detail, Key, Policy, Record, StateError, WINDOW_MAX};
 
 use crate::{
-    rule::{self, one_of_each},
+    rule::{self, Adaptive, Rule, one_of_each, share_of},
     subject::Subject,
-    trace::{history, worn},
+    trace::{history, shares, spending, worn},
 };
 
 /// In the order of the table of `Slot::terms`: scripts read them by their places.
@@ -64,6 +64,44 @@ fn a_record_of_this_version_is_made_of_these_bytes() {
     }
 }
 
+#[test]
+fn words_that_no_step_leaves_are_refused() {
+    let counter = Rule::SlidingWindowCounter { limit: 10, window: 1_000_000 };
+    let largest_count = (1 << 52) / 1_000_000;
+    for (counts, is_good) in [
+        ([largest_count, 0], true),
+        ([largest_count + 1, 0], false),
+        ([0, largest_count], true),
+        ([0, largest_count + 1], false),
+    ] {
+        assert_eq!(altered(&counter, &counts, Action::Spend).is_ok(), is_good, "{counts:?}");
+    }
+    let longest = WINDOW_MAX.as_micros();
+    for (block, is_good) in [
+        ([5, 6], true),
+        ([5, 5], false),
+        ([6, 5], false),
+        ([5, 5 + longest], true),
+        ([5, 6 + longest], false),
+    ] {
+        let blocked = Action::Block(WINDOW_MAX);
+        for rule in one_of_each() {
+            assert_eq!(altered(&rule, &block, blocked).is_ok(), is_good, "{block:?} {rule:?}");
+        }
+    }
+}
+
+/// What is read of a record that `action` leaves, with `words` in the place of its last ones.
+fn altered(rule: &Rule, words: &[u64], action: Action) -> Result<Record, StateError> {
+    let mut subject = Subject::new(rule);
+    let _ = subject.act(action, 1_700_000_000_000_000, 1);
+    let record = subject.record.expect("the key is known by now");
+    let mut all = record.words();
+    all.truncate(all.len() - words.len());
+    all.extend(words);
+    Record::from_words(&record.header(), &all, &subject.policy)
+}
+
 fn terms(policy: &Policy) -> Vec<u64> {
     let key = Key::new("key").expect("a short key");
     let check = Check::new(policy, key, 1).expect("a cost within the limit");
@@ -80,4 +118,74 @@ proptest! {
             prop_assert_eq!(read.map(|read| read.encode()), Ok(record.encode()));
         }
     }
+
+    /// Three entries say as much as all of them: a store of logs need not read more.
+    #[test]
+    fn a_log_of_which_most_is_hidden_is_told_of_as_a_whole(
+        (limit, window) in (1_u64..300, 1_u64..1_000_000),
+        is_behind_a_bucket: bool,
+        history in spending(),
+        share in shares(),
+    ) {
+        let rule = if is_behind_a_bucket {
+            Rule::Adaptive(Adaptive::new(limit, window, Default::default()))
+        } else {
+            Rule::SlidingWindowLog { limit, window, entries_max: limit }
+        };
+        let (mut subject, now) = worn(&rule, &history);
+        let Some(record) = subject.record.take() else { return Ok(()) };
+        let cost = 1 + share_of(subject.limit() - 1, share);
+        let burst = burst(&subject, &record, now);
+        subject.record = Some(shown(&record, burst, cost, (now, window), &subject.policy));
+        let told = subject.act(Action::Peek, now, cost);
+        subject.record = Some(record);
+        let whole = subject.act(Action::Peek, now, cost);
+        if is_behind_a_bucket && !whole.is_allowed() {
+            // Which entry it waits for depends on how the load falls.
+            return Ok(());
+        }
+        prop_assert_eq!(told, whole);
+    }
+}
+
+/// The permits that a window has at present.
+fn burst(subject: &Subject, record: &Record, now: u64) -> u64 {
+    let mut subject = subject.clone();
+    subject.record = Some(record.clone());
+    match subject.peek(now, 1).detail {
+        Detail::Adaptive { effective_burst, .. } => effective_burst,
+        _ => subject.limit(),
+    }
+}
+
+/// The record with no more than three entries in its log.
+fn shown(
+    record: &Record,
+    limit: u64,
+    cost: u64,
+    (now, window): (u64, u64),
+    policy: &Policy,
+) -> Record {
+    let words = record.words();
+    let (entries, rest) = words[1..].split_at(2 * usize::try_from(words[0]).expect("few"));
+    let is_live = |entry: &&[u64]| now.saturating_sub(entry[0]) < window;
+    let live: Vec<_> = entries.chunks(2).filter(is_live).collect();
+    if live.len() < 4 {
+        return record.clone();
+    }
+    let total_after = |index: usize| live[index + 1..].iter().map(|entry| entry[1]).sum::<u64>();
+    let last = live.len() - 1;
+    let pivot = (0..last).find(|&index| total_after(index) <= limit.saturating_sub(cost));
+    let pivot = pivot.unwrap_or(1).clamp(1, last - 1);
+    let total = |from: usize, to: usize| live[from..to].iter().map(|entry| entry[1]).sum::<u64>();
+    let three = [
+        (live[0][0], total(0, pivot)),
+        (live[pivot][0], live[pivot][1]),
+        (live[last][0], total(pivot + 1, live.len())),
+    ];
+    let mut words = vec![3];
+    words.extend(three.into_iter().flat_map(|(at, cost)| [at, cost]));
+    words.extend(rest);
+    let read = Record::from_words(&record.header(), &words, policy).expect("a log in order");
+    read.hiding(live.len() - 3)
 }

@@ -22,5 +22,6 @@ mod drift;
 mod encoding;
 mod exchange;
 mod extremes;
+mod in_place;
 mod settling;
 mod tightness;

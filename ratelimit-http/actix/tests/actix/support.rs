@@ -61,8 +61,8 @@ const STRICT: [(&str, &str); 4] = [
 ];
 
 pub(crate) async fn by_axum(layer: Layer, questions: &[Question]) -> Vec<Answer> {
-    async fn hello(decision: Option<axum::Extension<Decision>>) -> String {
-        greeting(decision.map(|decision| decision.remaining))
+    async fn hello(request: axum::extract::Request) -> String {
+        greeting(request.extensions().get::<Decision>().map(|decision| decision.remaining))
     }
     let strict = async || {
         let mut response = axum::response::Response::new(Body::from("strict"));
