@@ -211,3 +211,37 @@ impl Log {
 
 /// A log gives memory back when it fills less than one part in this many of what it holds.
 const SLACK: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(micros: u64) -> Timestamp {
+        Timestamp::from_micros(micros).unwrap()
+    }
+
+    #[test]
+    fn totals_start_anew_before_they_pass_what_every_store_counts_exactly() {
+        let (window, cost) = (Micros::new(10), Cost::new(1 << 50).unwrap());
+        let mut log = Log::default();
+        for now in (0..10_000).map(|time| at(6 * time)) {
+            log.push(window, now, cost);
+            assert!(log.used(window, now) <= 2 * cost.get());
+            assert!(log.total() <= number::PRODUCT_MAX + cost.get());
+        }
+    }
+
+    #[test]
+    fn a_log_gives_memory_back_when_most_of_it_has_gone_and_not_before() {
+        let (window, entries) = (Micros::new(1_000), 1_000);
+        let mut log = Log::default();
+        for now in 0..entries {
+            log.push(window, at(now), Cost::ONE);
+        }
+        let whole = log.entries.capacity();
+        log.push(window, at(entries + 500), Cost::ONE);
+        assert_eq!((log.entries.len(), log.entries.capacity()), (500, whole));
+        log.push(window, at(entries + 990), Cost::ONE);
+        assert!(log.entries.capacity() < whole / 8, "{}", log.entries.capacity());
+    }
+}

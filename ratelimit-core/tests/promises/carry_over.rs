@@ -62,6 +62,16 @@ fn as_is_keeps_what_is_stored_capped_by_the_new_numbers() {
     }
 }
 
+/// Such as those of another process, or of this one before it was restarted.
+#[test]
+fn numbers_that_are_the_same_change_nothing_whatever_is_to_be_carried_over() {
+    for carry_over in [CarryOver::AsIs, CarryOver::Reset, CarryOver::Proportional] {
+        for (rule, remaining) in remaining(carry_over, (10, 3, 10)) {
+            assert_eq!(remaining, 7, "{carry_over:?} {rule:?}");
+        }
+    }
+}
+
 #[test]
 fn proportional_keeps_the_share_that_is_spent_rounded_against_the_caller() {
     for (change, expected) in [

@@ -76,6 +76,18 @@ fn words_that_no_step_leaves_are_refused() {
     ] {
         assert_eq!(altered(&counter, &counts, Action::Spend).is_ok(), is_good, "{counts:?}");
     }
+    let log = Rule::SlidingWindowLog { limit: 10, window: 1_000_000, entries_max: 10 };
+    for (entries, is_good) in [
+        (&[1, 5, 1][..], true),
+        (&[1, 5, 0], false),
+        (&[2, 5, 1, 6, 1], true),
+        (&[2, 5, 1, 6, 0], false),
+        (&[2, 5, 1, 5, 1], false),
+        (&[2, 6, 1, 5, 1], false),
+    ] {
+        let record = Record::from_words(&header(&log), entries, &log.policy());
+        assert_eq!(record.is_ok(), is_good, "{entries:?}");
+    }
     let longest = WINDOW_MAX.as_micros();
     for (block, is_good) in [
         ([5, 6], true),
@@ -89,6 +101,12 @@ fn words_that_no_step_leaves_are_refused() {
             assert_eq!(altered(&rule, &block, blocked).is_ok(), is_good, "{block:?} {rule:?}");
         }
     }
+}
+
+fn header(rule: &Rule) -> Vec<u8> {
+    let mut subject = Subject::new(rule);
+    let _ = subject.spend(1_700_000_000_000_000, 1);
+    subject.record.expect("the key is known by now").header()
 }
 
 /// What is read of a record that `action` leaves, with `words` in the place of its last ones.
