@@ -45,7 +45,7 @@ impl Bucket {
 
     /// The permits that may still be given back of a charge.
     pub(crate) fn left_of(&self, receipt: Receipt, rate: &Rate, now: Timestamp) -> u64 {
-        let back = rate.units_in(now - receipt.at, u64::MAX);
+        let back = rate.units_in(now - receipt.at);
         let given = rate.units(self.returned_since(receipt));
         let missing = receipt.level.saturating_sub(back).saturating_sub(given);
         let own = rate.units(receipt.cost).saturating_sub(back);

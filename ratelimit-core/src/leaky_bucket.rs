@@ -20,6 +20,8 @@ pub struct Quota {
     leak: NonZeroU64,
     period: Duration,
     rate: Rate,
+    /// The units in `capacity`.
+    brim: u64,
     longest_delay: Option<Micros>,
 }
 
@@ -40,7 +42,8 @@ impl Quota {
         let leak = number::limit("limit", leak)?;
         let capacity = number::limit("capacity", capacity)?;
         let rate = Rate::new("leak", leak, period, capacity)?;
-        Ok(Self { capacity, leak, period, rate, longest_delay: None })
+        let brim = rate.units(capacity.get());
+        Ok(Self { capacity, leak, period, rate, brim, longest_delay: None })
     }
 
     /// The same bucket as a queue whose requests wait for at most `longest_delay`.
@@ -66,21 +69,19 @@ impl Quota {
 
     pub(crate) fn terms(&self) -> [u64; 4] {
         let [permit, per_micro] = self.rate.terms();
-        [self.brim(), permit, per_micro, self.queue_max()]
+        [self.brim, permit, per_micro, self.queue_max()]
     }
 
     /// The most units that the bucket holds.
     pub(crate) const fn brim(&self) -> u64 {
-        self.rate.units(self.capacity.get())
+        self.brim
     }
 
     /// The bucket as `now` finds it.
     #[inline(always)]
     fn at(&self, state: Bucket, now: Timestamp) -> Bucket {
-        let passed = now - state.at;
-        let leaked = self.rate.units_in(passed, state.units);
-        let rested = self.rate.brings_back(self.brim(), passed);
-        state.counted(state.units.saturating_sub(leaked), now, rested)
+        let back = self.rate.units_in(now - state.at);
+        state.counted(state.units.saturating_sub(back), now, self.brim <= back)
     }
 
     /// The time until no more than `units` are in the bucket.
@@ -91,7 +92,7 @@ impl Quota {
     /// The most units that a request may find in the bucket, for its delay not to be too long.
     fn queue_max(&self) -> u64 {
         self.longest_delay
-            .map_or_else(|| self.brim(), |delay| self.rate.units_in(delay, self.brim()))
+            .map_or_else(|| self.brim, |delay| self.rate.units_in(delay).min(self.brim))
     }
 }
 
@@ -110,7 +111,7 @@ impl Arithmetic for Quota {
     #[inline(always)]
     fn outcome(&self, state: &Bucket, now: Timestamp, cost: Cost) -> Outcome {
         let level = self.at(*state, now);
-        let room = self.brim().saturating_sub(self.rate.units(cost.get())).min(self.queue_max());
+        let room = self.brim.saturating_sub(self.rate.units(cost.get())).min(self.queue_max());
         if room < level.units {
             return Outcome::Deny { retry_after: self.until(level, room) };
         }
@@ -141,7 +142,7 @@ impl Arithmetic for Quota {
     #[inline(always)]
     fn standing(&self, state: &Bucket, now: Timestamp) -> Standing {
         let level = self.at(*state, now);
-        let fit = self.rate.permits_floor(self.brim().saturating_sub(level.units));
+        let fit = self.rate.permits_floor(self.brim.saturating_sub(level.units));
         let in_time = match self.queue_max().checked_sub(level.units) {
             None => 0,
             Some(room) => self.rate.permits_floor(room).saturating_add(1),
@@ -159,7 +160,7 @@ impl Arithmetic for Quota {
     }
 
     fn lifetime(&self, state: &Bucket, now: Timestamp) -> Micros {
-        let drain = self.rate.time_for(self.brim());
+        let drain = self.rate.time_for(self.brim);
         self.standing(state, now).reset_after.max(state.lifetime(drain, now))
     }
 
@@ -168,6 +169,6 @@ impl Arithmetic for Quota {
     }
 
     fn adopt(&self, from: &Self, state: &mut Bucket, _: Timestamp) {
-        state.units = self.rate.convert_ceil(&from.rate, state.units).min(self.brim());
+        state.units = self.rate.convert_ceil(&from.rate, state.units).min(self.brim);
     }
 }

@@ -83,14 +83,9 @@ impl Rate {
         Fraction { numerator: self.per_micro.get(), denominator: self.per_permit }
     }
 
-    /// Whether so many units come back in `length`.
-    pub(crate) const fn brings_back(&self, units: u64, length: Micros) -> bool {
-        units <= length.as_micros().saturating_mul(self.per_micro.get())
-    }
-
-    /// The units that come back in `length`, at most `most`.
-    pub(crate) fn units_in(&self, length: Micros, most: u64) -> u64 {
-        length.as_micros().saturating_mul(self.per_micro.get()).min(most)
+    /// The units that come back in `length`.
+    pub(crate) const fn units_in(&self, length: Micros) -> u64 {
+        length.as_micros().saturating_mul(self.per_micro.get())
     }
 
     /// How long `units` take to come back. Most rates bring back one in a microsecond: a period is

@@ -19,6 +19,8 @@ pub struct Quota {
     period: Duration,
     initial: u64,
     rate: Rate,
+    /// The units in `capacity`.
+    full: u64,
 }
 
 /// What is kept per key: the tokens in the bucket, and when they were counted.
@@ -38,7 +40,8 @@ impl Quota {
         let refill = number::limit("limit", refill)?;
         let capacity = number::limit("burst", capacity)?;
         let rate = Rate::new("refill", refill, period, capacity)?;
-        Ok(Self { capacity, refill, period, initial: capacity.get(), rate })
+        let full = rate.units(capacity.get());
+        Ok(Self { capacity, refill, period, initial: capacity.get(), rate, full })
     }
 
     /// A key never seen starts with `initial` tokens instead of a full bucket.
@@ -64,19 +67,19 @@ impl Quota {
     pub(crate) fn terms(&self) -> [u64; 5] {
         let [permit, per_micro] = self.rate.terms();
         let memory = self.memory().map_or(0, Micros::as_micros);
-        [self.full(), permit, per_micro, self.rate.units(self.initial), memory]
+        [self.full, permit, per_micro, self.rate.units(self.initial), memory]
     }
 
     /// The most units that the bucket holds.
     pub(crate) const fn full(&self) -> u64 {
-        self.rate.units(self.capacity.get())
+        self.full
     }
 
     /// How long a key rests until it is forgotten, where that makes a difference.
     #[inline(always)]
     fn memory(&self) -> Option<Micros> {
         (self.initial < self.capacity.get()).then(|| {
-            let fill = self.rate.time_for(self.full());
+            let fill = self.rate.time_for(self.full);
             fill + fill
         })
     }
@@ -84,10 +87,9 @@ impl Quota {
     /// The bucket as `now` finds it.
     #[inline(always)]
     fn at(&self, state: Bucket, now: Timestamp) -> Bucket {
-        let (full, passed) = (self.full(), now - state.at);
-        let gained = self.rate.units_in(passed, full.saturating_sub(state.units));
-        let rested = self.rate.brings_back(full, passed);
-        state.counted(state.units.saturating_add(gained), now, rested)
+        let back = self.rate.units_in(now - state.at);
+        let gained = back.min(self.full.saturating_sub(state.units));
+        state.counted(state.units.saturating_add(gained), now, self.full <= back)
     }
 
     /// The time until the bucket holds `units`.
@@ -133,7 +135,7 @@ impl Arithmetic for Quota {
 
     fn refund(&self, state: &mut Bucket, now: Timestamp, cost: Cost) {
         let level = self.at(*state, now);
-        let units = level.units.saturating_add(self.rate.units(cost.get())).min(self.full());
+        let units = level.units.saturating_add(self.rate.units(cost.get())).min(self.full);
         *state = level.given(cost.get(), units);
     }
 
@@ -149,7 +151,7 @@ impl Arithmetic for Quota {
         Standing {
             limit: self.capacity.get(),
             remaining: self.rate.permits_floor(level.units),
-            reset_after: self.until(level, self.full()),
+            reset_after: self.until(level, self.full),
             detail: Detail::TokenBucket {
                 tokens: self.rate.permits(level.units),
                 refill_rate: self.rate.as_fraction(),
@@ -162,7 +164,7 @@ impl Arithmetic for Quota {
         match self.memory() {
             Some(memory) => memory - (now - state.at),
             None => {
-                let fill = self.rate.time_for(self.full());
+                let fill = self.rate.time_for(self.full);
                 self.standing(state, now).reset_after.max(state.lifetime(fill, now))
             }
         }
@@ -173,6 +175,6 @@ impl Arithmetic for Quota {
     }
 
     fn adopt(&self, from: &Self, state: &mut Bucket, _: Timestamp) {
-        state.units = self.rate.convert_floor(&from.rate, state.units).min(self.full());
+        state.units = self.rate.convert_floor(&from.rate, state.units).min(self.full);
     }
 }
