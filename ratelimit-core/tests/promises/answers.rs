@@ -1,6 +1,7 @@
 //! What is told of an action, whoever asks.
 
 use core::num::NonZeroU64;
+use std::collections::BTreeSet;
 
 use ratelimit_core::{
     Action, Batch, Check, Decision, Decisions, Fraction, Key, Micros, Timestamp, apply,
@@ -57,4 +58,16 @@ fn fractions_are_shown_as_numbers_and_keys_as_their_lengths() {
     };
     assert_eq!([fraction(7, 2), fraction(0, 3), fraction(1, 4)], [3.5, 0.0, 0.25]);
     assert_eq!(format!("{:?}", Key::new("secret").unwrap()), "Key(6 bytes)");
+}
+
+/// A store finds a key by its bytes and this.
+#[test]
+fn names_have_hashes_of_their_own() {
+    let rule = one_of_each()[0];
+    let hashes: BTreeSet<_> =
+        (0..1_000).map(|number| rule.named(&format!("api-{number}")).name_hash()).collect();
+    assert_eq!(hashes.len(), 1_000);
+    let [one, same] = ["api", "api"].map(|name| rule.named(name));
+    assert!(one.shares_name(&same) && one.name_hash() == same.name_hash());
+    assert!(!one.shares_name(&rule.named("app")));
 }

@@ -38,6 +38,12 @@ fn what_a_policy_counts_with_is_told_in_order() {
     }
 }
 
+#[test]
+fn a_rate_is_counted_in_its_lowest_terms() {
+    let rule = Rule::TokenBucket { capacity: 30, refill: 12, period: 9_000_000, initial: 30 };
+    assert_eq!(terms(&rule.policy()), [22_500_000, 750_000, 1, 22_500_000, 0]);
+}
+
 /// What is stored has to be read by whoever comes later: other bytes are another version.
 #[test]
 fn a_record_of_this_version_is_made_of_these_bytes() {

@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use http::{Request, request::Parts};
-use ratelimit_http::{ApiKey, Extension, KeyError, KeyFn, MethodName, Peer, PeerAddr, RequestKey};
+use ratelimit_http::{
+    ApiKey, AsyncKeyFn, Extension, KeyError, KeyFn, MethodName, Peer, PeerAddr, RequestKey,
+};
 
 const ALICE: &[u8] = b"\x31\xffalice\x80";
 
@@ -103,10 +105,23 @@ fn the_scheme_of_a_bearer_token_has_no_case_and_any_number_of_spaces() {
         assert_eq!(key(&bearer, &with_header("authorization", spelled.as_bytes())), known);
     }
     assert_ne!(key(&bearer, &with_header("authorization", b"Bearer TOK")), known);
-    for absent in ["Basic tok", "Bearer", "Bearer ", "Bearertok", ""] {
+    for absent in ["Basic tok", "Digest tok", "Bearer", "Bearer ", "Bearertok", ""] {
         let error = bearer.key(&with_header("authorization", absent.as_bytes()));
         assert!(matches!(error, Err(KeyError::Missing)), "{absent}");
     }
+}
+
+#[test]
+fn a_key_function_shows_where_it_looks_and_no_secret() {
+    let shown = format!("{:?}", ApiKey::bearer().pepper("0123456789abcdef"));
+    assert!(shown.contains("Bearer") && !shown.contains("0123456789abcdef"), "{shown}");
+    let shown = format!("{:?}", RequestKey::from("secret"));
+    assert!(shown.ends_with(" bytes)") && !shown.contains("secret"), "{shown}");
+}
+
+#[test]
+fn a_key_that_takes_no_time_is_known_at_once() {
+    assert!(AsyncKeyFn::find_now(&PeerAddr, &at("192.0.2.1:1234")).is_some());
 }
 
 // FAULTS 84.
