@@ -4,7 +4,7 @@ use core::num::NonZeroU64;
 use std::collections::BTreeSet;
 
 use ratelimit_core::{
-    Action, Batch, Check, Decision, Decisions, Fraction, Key, Micros, Timestamp, apply,
+    Action, Batch, CarryOver, Check, Decision, Decisions, Fraction, Key, Micros, Timestamp, apply,
 };
 
 use crate::{rule::one_of_each, subject::Subject};
@@ -70,4 +70,14 @@ fn names_have_hashes_of_their_own() {
     let [one, same] = ["api", "api"].map(|name| rule.named(name));
     assert!(one.shares_name(&same) && one.name_hash() == same.name_hash());
     assert!(!one.shares_name(&rule.named("app")));
+}
+
+#[test]
+fn policies_are_equal_if_all_that_is_said_of_them_is() {
+    let [fixed, first, ..] = one_of_each();
+    assert_eq!(fixed.named("api"), fixed.named("api"));
+    assert_ne!(fixed.named("api"), fixed.named("app"));
+    assert_ne!(fixed.named("api"), first.named("api"));
+    assert_ne!(fixed.named("api"), fixed.named("api").with_carry_over(CarryOver::Reset));
+    assert_eq!(fixed.named("api").to_string(), "api (fixed window)");
 }

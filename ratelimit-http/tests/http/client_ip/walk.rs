@@ -64,6 +64,29 @@ fn whatever_a_client_puts_in_front_it_is_the_same_client() {
     }
 }
 
+/// What a client puts between quotes stays one element, whatever is escaped in it.
+#[test]
+fn a_comma_in_a_quoted_string_parts_nothing() {
+    let forwarded = proxied(ClientIpBuilder::forwarded);
+    for (value, client) in [
+        (r#"for=192.0.2.7;by="a, for=203.0.113.66""#, "192.0.2.7"),
+        (r#"for=192.0.2.7;by="a \" b, for=203.0.113.66 \" c""#, "192.0.2.7"),
+        (r#"for=203.0.113.66;by="a\\", for=192.0.2.7"#, "192.0.2.7"),
+        (r#"for=192.0.2.7;by="a\\\" b, for=203.0.113.66""#, "192.0.2.7"),
+    ] {
+        let request = request(PROXY, "forwarded", &[value]);
+        assert_eq!(address(&forwarded, &request), client, "{value}");
+    }
+}
+
+#[test]
+fn an_entry_is_looked_at_up_to_64_characters() {
+    for (length, client) in [(64, "192.0.2.7"), (65, PROXY), (66, PROXY), (1_000, PROXY)] {
+        let entry = format!("192.0.2.7:_{}", "a".repeat(length - "192.0.2.7:_".len()));
+        assert_eq!(forwarded_for(entry), client, "{length}");
+    }
+}
+
 // FAULTS 100.
 #[test]
 fn an_empty_header_is_none() {
