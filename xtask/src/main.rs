@@ -62,7 +62,7 @@ fn main() -> ExitCode {
         "deny" => tools::deny(),
         "api" => published::api(&rest),
         "mutants" => tools::mutants(&rest),
-        "coverage" => tools::coverage(),
+        "coverage" => published::coverage(),
         "package" => published::package(),
         "sizes" => sizes::tell(),
         "miri" => nightly::miri(),

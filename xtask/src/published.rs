@@ -31,6 +31,14 @@ fn with_oldest_dependencies() -> Result<(), String> {
     run(tests.args(["--", "--skip", "misuse_is_refused_where_it_stands"]))
 }
 
+/// Which lines their tests reach.
+pub(crate) fn coverage() -> Result<(), String> {
+    servers::find()?;
+    tools::find("coverage", "llvm-cov")?;
+    let tests = ["llvm-cov", "test", "--all-features", "--summary-only"];
+    run(cargo(&tests).args(["--ignore-filename-regex", "xtask|/tests/"]).args(packages()?))
+}
+
 /// Packs what is published, and builds each from its package alone.
 pub(crate) fn package() -> Result<(), String> {
     run(cargo(&["package", "--allow-dirty"]).args(packages()?))

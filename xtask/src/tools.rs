@@ -5,7 +5,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::{USAGE, cargo, nightly, run, servers, workspace};
+use crate::{USAGE, cargo, nightly, run, workspace};
 
 /// Has libFuzzer look for bytes that break one of the targets in `xtask/hostile`.
 ///
@@ -71,14 +71,6 @@ const MUTATED: [(&str, &[&str]); 3] = [
         &["**/client_ip/*.rs", "api_key.rs", "async_key.rs", "key.rs", "key_fn.rs", "peer.rs"],
     ),
 ];
-
-/// Which lines of what is published the tests reach.
-pub(crate) fn coverage() -> Result<(), String> {
-    servers::find()?;
-    find("coverage", "llvm-cov")?;
-    let tests = ["llvm-cov", "test", "--workspace", "--all-features", "--summary-only"];
-    run(cargo(&tests).args(["--ignore-filename-regex", "xtask|/tests/|/examples/"]))
-}
 
 /// Whose code is built in, and under which licences: `deny.toml` says what may be.
 // FAULTS 199.

@@ -4,7 +4,7 @@
 //! that was admitted would have been admitted then, too.
 
 use proptest::prelude::*;
-use ratelimit_core::{Detail, Receipt};
+use ratelimit_core::{Detail, LIMIT_MAX, Receipt};
 
 use crate::{
     rule::{self, Rule, one_of_each, share_of},
@@ -250,5 +250,71 @@ fn a_counter_gives_back_in_the_window_that_a_charge_was_made_in() {
         }
         let settled = subject.settle(START + settled_at * SECOND, 4, Receipt::of(&spent, 6));
         assert_eq!(settled.remaining, remaining, "settled at {settled_at}");
+    }
+}
+
+/// Of two charges of a half each the first is given back at once, then four tenths come back, and
+/// are spent. So all but a tenth of the second would have come back in vain.
+// FAULTS 24.
+#[test]
+fn what_was_given_back_of_other_charges_is_not_given_back_again() {
+    const TENTH: u64 = LIMIT_MAX / 10;
+    const START: u64 = 1_700_000_000_000_000;
+    const SECOND: u64 = 1_000_000;
+    let (capacity, rate, period) = (LIMIT_MAX, LIMIT_MAX, SECOND);
+    for rule in [
+        Rule::TokenBucket { capacity, refill: rate, period, initial: capacity },
+        Rule::LeakyBucket { capacity, leak: rate, period, longest_delay: None },
+    ] {
+        // The second time there are more permits than are counted.
+        for settled_before in [0, 1 << 53] {
+            let mut subject = Subject::new(&rule);
+            for _ in 0..settled_before / LIMIT_MAX {
+                let receipt = Receipt::of(&subject.spend(START, LIMIT_MAX), LIMIT_MAX);
+                assert_eq!(subject.settle(START, LIMIT_MAX, receipt).remaining, LIMIT_MAX);
+            }
+            let half = 5 * TENTH;
+            let [first, second] = [half; 2].map(|cost| {
+                let spent = subject.spend(START, cost);
+                assert!(spent.is_allowed());
+                Receipt::of(&spent, cost)
+            });
+            assert_eq!(subject.settle(START, half, first).remaining, half);
+            let spent = subject.spend(START + 4 * SECOND / 10, 4 * TENTH);
+            assert_eq!(spent.remaining, half);
+            let settled = subject.settle(START + 4 * SECOND / 10, half, second);
+            assert_eq!(settled.remaining, half + TENTH, "{settled_before} {rule:?}");
+        }
+    }
+}
+
+/// It is in a receipt, so a key that was forgotten would begin to count anew.
+// FAULTS 24.
+#[test]
+fn what_was_given_back_is_remembered_for_as_long_as_a_bucket_takes_to_fill() {
+    const SECOND: u64 = 1_000_000;
+    let (capacity, rate, period) = (10, 10, 10 * SECOND);
+    for rule in [
+        Rule::TokenBucket { capacity, refill: rate, period, initial: capacity },
+        Rule::LeakyBucket { capacity, leak: rate, period, longest_delay: None },
+    ] {
+        let mut subject = Subject::new(&rule);
+        let spent = subject.spend(0, 5);
+        assert_eq!(subject.settle(0, 5, Receipt::of(&spent, 5)).remaining, 10);
+        for (now, lifetime) in [(0, 10), (4, 6), (10, 0), (11, 0)] {
+            assert_eq!(subject.lifetime(now * SECOND), lifetime * SECOND, "after {now} s");
+        }
+    }
+}
+
+/// The clock has stepped back since.
+#[test]
+fn a_charge_of_a_later_time_is_not_settled() {
+    for rule in one_of_each() {
+        let (mut subject, now) = (Subject::new(&rule), 1_700_000_000_000_000);
+        let spent = subject.spend(now, 2);
+        let before = subject.peek(now - 1, 1).remaining;
+        let settled = subject.settle(now - 1, 2, Receipt::of(&spent, 2));
+        assert_eq!(settled.remaining, before, "{rule:?}");
     }
 }
