@@ -6,7 +6,7 @@ use ratelimit_core::{Action, Batch, Check, Detail, Key, Policy, Record, StateErr
 use crate::{
     rule::{self, Adaptive, Rule, one_of_each, share_of},
     subject::Subject,
-    trace::{history, shares, spending, worn},
+    trace::{history, shares, worn},
 };
 
 /// In the order of the table of `Slot::terms`: scripts read them by their places.
@@ -148,17 +148,21 @@ proptest! {
     fn a_log_of_which_most_is_hidden_is_told_of_as_a_whole(
         (limit, window) in (1_u64..300, 1_u64..1_000_000),
         is_behind_a_bucket: bool,
-        history in spending(),
+        charges in prop::collection::vec((shares(), shares()), 4..12),
         share in shares(),
     ) {
         let rule = if is_behind_a_bucket {
             Rule::Adaptive(Adaptive::new(limit, window, Default::default()))
         } else {
-            Rule::SlidingWindowLog { limit, window, entries_max: limit }
+            Rule::SlidingWindowLog { limit, window, entries_max: limit.min(6) }
         };
-        let (mut subject, now) = worn(&rule, &history);
-        let Some(record) = subject.record.take() else { return Ok(()) };
-        let cost = 1 + share_of(subject.limit() - 1, share);
+        let (mut subject, mut now) = (Subject::new(&rule), 1_700_000_000_000_000);
+        for (gap, share) in charges {
+            now += 1 + share_of(window / 12, gap);
+            let _ = subject.spend(now, 1 + share_of(limit / 12, share));
+        }
+        let record = subject.record.take().expect("the first is admitted");
+        let (now, cost) = (now + 1, 1 + share_of(subject.limit() - 1, share));
         let burst = burst(&subject, &record, now);
         subject.record = Some(shown(&record, burst, cost, (now, window), &subject.policy));
         let told = subject.act(Action::Peek, now, cost);
