@@ -1,6 +1,6 @@
 //! A warm check allocates nothing, whatever comes of it.
 
-use std::{hint::black_box, num::NonZeroUsize, time::Duration};
+use std::{hint::black_box, num::NonZeroUsize, ops::Range, time::Duration};
 
 use ratelimit_backend::{ManualClock, SyncBackend};
 use ratelimit_conformance::one_of_each;
@@ -53,38 +53,54 @@ fn a_key_of_a_bucket_takes_eighty_bytes() {
 // FAULTS 62.
 fn a_flood_of_keys_that_come_and_go_takes_no_more_than_its_room() {
     const ROOM: usize = 10_000;
-    let (keys, bytes) = flood(ROOM, 1_000_000);
-    assert!(keys <= ROOM);
+    let (memory, clock) = with_room_for(ROOM);
+    let counted = allocation_counter::measure(|| flood(&memory, &clock, 0..1_000_000));
+    assert!(memory.keys() <= ROOM);
     // Twice what the records take: a small store's shards fill by halves.
-    assert!(bytes <= 160 * 10_000, "{bytes} bytes");
+    assert!(counted.bytes_max <= 160 * 10_000, "{} bytes", counted.bytes_max);
 }
 
 /// Whatever room there is: 5 000 keys are live at a time, and as many wait to be swept.
 #[test]
 fn keys_that_come_and_go_take_the_room_of_those_that_are_there() {
-    let (keys, bytes) = flood(1_000_000, 200_000);
-    assert!(keys <= 12_000 && bytes <= 1_200_000, "{keys} keys in {bytes} bytes");
+    let (memory, clock) = with_room_for(1_000_000);
+    let counted = allocation_counter::measure(|| flood(&memory, &clock, 0..200_000));
+    assert!(memory.keys() <= 12_000, "{} keys", memory.keys());
+    assert!(counted.bytes_max <= 1_200_000, "{} bytes", counted.bytes_max);
 }
 
-/// How many keys are left, and how many bytes were taken at most, when that many have come: 5 000 a
-/// second, each to be as good as new after one.
-fn flood(room: usize, keys: u32) -> (usize, u64) {
+#[test]
+fn room_that_is_no_longer_needed_is_given_back() {
+    let (memory, clock) = with_room_for(1_000_000);
+    let counted = allocation_counter::measure(|| {
+        let still = ManualClock::default();
+        flood(&memory, &still, 0..100_000);
+        assert_eq!(memory.keys(), 100_000);
+        clock.advance(Micros::from_secs(2));
+        flood(&memory, &clock, 100_000..300_000);
+    });
+    assert!(memory.keys() <= 12_000, "{} keys", memory.keys());
+    assert!(counted.bytes_current <= 1_200_000, "{} bytes", counted.bytes_current);
+}
+
+fn with_room_for(keys: usize) -> (Memory<ManualClock>, ManualClock) {
+    let clock = ManualClock::default();
+    let room = NonZeroUsize::new(keys).expect("room for something");
+    (Memory::with_clock(clock.clone(), room), clock)
+}
+
+/// So many keys come, 5 000 a second, each to be as good as new after one.
+fn flood(memory: &Memory<ManualClock>, clock: &ManualClock, numbers: Range<u32>) {
     let quota = ratelimit_core::token_bucket::Quota::new(10, 1, Duration::from_secs(1));
     let policy = ratelimit_core::Policy::new("bucket", quota.expect("good numbers"));
     let policy = policy.expect("a good name");
-    let clock = ManualClock::default();
-    let room = NonZeroUsize::new(room).expect("room for something");
-    let memory = Memory::with_clock(clock.clone(), room);
-    let counted = allocation_counter::measure(|| {
-        for number in 0..keys {
-            clock.advance(Micros::new(200));
-            let key = format!("user:{number:07}");
-            let check = Check::new(&policy, Key::new(&key).expect("a short key"), 1);
-            let check = check.expect("a cost that fits");
-            let _ = memory.apply_now(Batch::one(&check), Action::Spend);
-        }
-    });
-    (memory.keys(), counted.bytes_max)
+    for number in numbers {
+        clock.advance(Micros::new(200));
+        let key = format!("user:{number:07}");
+        let check = Check::new(&policy, Key::new(&key).expect("a short key"), 1);
+        let check = check.expect("a cost that fits");
+        let _ = memory.apply_now(Batch::one(&check), Action::Spend);
+    }
 }
 
 #[test]
