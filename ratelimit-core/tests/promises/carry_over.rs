@@ -62,6 +62,21 @@ fn as_is_keeps_what_is_stored_capped_by_the_new_numbers() {
     }
 }
 
+/// What is stored of a log is entries of some cost, or no record.
+#[test]
+fn entries_that_come_to_nothing_are_dropped() {
+    let log = |limit| Rule::SlidingWindowLog { limit, window: 10_000_000, entries_max: limit };
+    let mut subject = Subject::new(&log(100));
+    for at in START..START + 10 {
+        assert!(subject.spend(at, 1).is_allowed());
+    }
+    let to = log(10).policy().with_carry_over(CarryOver::Proportional);
+    let mut changed = subject.under(to);
+    assert_eq!(changed.spend(START + 10, 1).remaining, 8);
+    let record = changed.record.expect("it was spent on");
+    assert_eq!(record.words()[0], 2, "one for the ten, and the new one");
+}
+
 /// Such as those of another process, or of this one before it was restarted.
 #[test]
 fn numbers_that_are_the_same_change_nothing_whatever_is_to_be_carried_over() {

@@ -4,10 +4,10 @@
 //! that was admitted would have been admitted then, too.
 
 use proptest::prelude::*;
-use ratelimit_core::{Detail, LIMIT_MAX, Receipt};
+use ratelimit_core::{Detail, LIMIT_MAX, Receipt, adaptive::Scope};
 
 use crate::{
-    rule::{self, Rule, one_of_each, share_of},
+    rule::{self, Adaptive, Rule, one_of_each, share_of},
     subject::{Subject, reset_after},
     trace::{Course, Step, history, shares, spending, worn},
 };
@@ -213,14 +213,37 @@ fn a_charge_that_is_settled_for_nothing_is_given_back_whole() {
 // FAULTS 24.
 #[test]
 fn of_two_overlapping_charges_the_later_one_gives_back_what_an_earlier_cancel_has_left_of_it() {
-    let rule =
-        Rule::TokenBucket { capacity: 100, refill: 1_000_000, period: 1_000_000, initial: 100 };
-    let (mut subject, start) = (Subject::new(&rule), 1_700_000_000_000_000);
-    let [earlier, later] = [37, 37].map(|cost| Receipt::of(&subject.spend(start, cost), cost));
-    let cancelled = subject.settle(start + 34, 37, earlier);
-    assert_eq!(cancelled.remaining, 100 - 40 + 3, "34 came back, of the earlier first");
-    let cancelled = subject.settle(start + 35, 37, later);
-    assert_eq!(cancelled.remaining, 100, "no more than the later one had left");
+    let (capacity, rate, period) = (100, 1_000_000, 1_000_000);
+    for rule in [
+        Rule::TokenBucket { capacity, refill: rate, period, initial: capacity },
+        Rule::LeakyBucket { capacity, leak: rate, period, longest_delay: None },
+    ] {
+        let (mut subject, start) = (Subject::new(&rule), 1_700_000_000_000_000);
+        let [earlier, later] = [37, 37].map(|cost| Receipt::of(&subject.spend(start, cost), cost));
+        let cancelled = subject.settle(start + 34, 37, earlier);
+        assert_eq!(cancelled.remaining, 100 - 40 + 3, "34 came back, of the earlier first");
+        let cancelled = subject.settle(start + 35, 37, later);
+        assert_eq!(cancelled.remaining, 100, "no more than the later one had left");
+    }
+}
+
+/// Any request is high load for the next tenth of a second, and cuts the burst from 20 to 10. So
+/// what the first has left is cut when the second comes, and was not there to be given back.
+// FAULTS 24.
+#[test]
+fn what_a_high_load_has_cut_off_is_not_given_back() {
+    const START: u64 = 1_700_000_000_000_000;
+    let short =
+        Adaptive { adaptive_window: 100_000, ..Adaptive::new(10, 1_000_000, Scope::PerKey) };
+    let [mut settled, mut exact] = [(); 2].map(|()| Subject::new(&Rule::Adaptive(short)));
+    let spent = settled.spend(START, 5);
+    assert!(exact.spend(START, 1).is_allowed());
+    for subject in [&mut settled, &mut exact] {
+        assert!(subject.spend(START + 1, 1).is_allowed());
+    }
+    let _ = settled.settle(START + 2, 4, Receipt::of(&spent, 5));
+    let [settled, exact] = [settled, exact].map(|subject| subject.peek(START + 200_000, 1));
+    assert_eq!(settled.remaining, exact.remaining);
 }
 
 // FAULTS 24.
