@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn totals_start_anew_before_they_pass_what_every_store_counts_exactly() {
-        let (window, cost) = (Micros::new(10), Cost::new(1 << 50).unwrap());
+        let (window, cost) = (Micros::new(10), Cost::new((1 << 50) + 1).unwrap());
         let mut log = Log::default();
         for now in (0..10_000).map(|time| at(6 * time)) {
             log.push(window, now, cost);

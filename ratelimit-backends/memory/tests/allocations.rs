@@ -83,6 +83,33 @@ fn room_that_is_no_longer_needed_is_given_back() {
     assert!(counted.bytes_current <= 1_200_000, "{} bytes", counted.bytes_current);
 }
 
+/// What was removed leaves traces in a hash table; one that is full of them is laid out anew, and
+/// does not grow. Here 64 of 1 024 places each are two thirds full, and stay so.
+#[test]
+fn keys_that_are_reset_leave_their_room_to_others() {
+    const LIVE: u32 = 64 * 680;
+    let (memory, _) = with_room_for(64 * 824);
+    let quota = ratelimit_core::token_bucket::Quota::new(10, 1, Duration::from_secs(3_600));
+    let policy = ratelimit_core::Policy::new("bucket", quota.expect("good numbers"));
+    let policy = policy.expect("a good name");
+    let ask = |number: u32, action| {
+        let key = number.to_le_bytes();
+        let check = Check::new(&policy, Key::new(&key).expect("a short key"), 1);
+        let check = check.expect("a cost that fits");
+        drop(memory.apply_now(Batch::one(&check), action).expect("there is room"));
+    };
+    let counted = allocation_counter::measure(|| {
+        for number in 0..500_000 {
+            ask(number, Action::Spend);
+            if let Some(oldest) = number.checked_sub(LIVE) {
+                ask(oldest, Action::Reset);
+            }
+        }
+    });
+    assert_eq!(memory.keys(), LIVE as usize);
+    assert!(counted.bytes_current <= 64 * 1_024 * 60, "{} bytes", counted.bytes_current);
+}
+
 fn with_room_for(keys: usize) -> (Memory<ManualClock>, ManualClock) {
     let clock = ManualClock::default();
     let room = NonZeroUsize::new(keys).expect("room for something");
