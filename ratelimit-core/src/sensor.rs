@@ -158,3 +158,17 @@ impl Sensor {
 fn sum(counts: &[u32]) -> u64 {
     counts.iter().map(|&count| u64::from(count)).sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_that_is_full_stays_as_it_is_and_so_does_the_total() {
+        let mut counts = Sensor::EMPTY.counts;
+        counts[0] = u32::MAX;
+        let mut sensor = Sensor::new(7, counts);
+        sensor.record(7);
+        assert_eq!(sensor, Sensor::new(7, counts));
+    }
+}

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use ratelimit_core::{
-    Action, Algorithm, Batch, Check, Decision, Key, Policy, Record, SmallRecord, apply,
+    Action, Algorithm, Batch, Check, Decision, Key, Policy, Record, SmallRecord, Spent, apply,
 };
 
 use crate::{
@@ -32,6 +32,9 @@ proptest! {
             };
             prop_assert_eq!(stepped, decision);
             prop_assert_eq!(&placed.record, &kept.record);
+            if let Some(Ok(small)) = placed.record.clone().map(SmallRecord::try_from) {
+                prop_assert_eq!(small.lifetime(at(now)).as_micros(), kept.lifetime(now));
+            }
             course.saw(decision);
         }
     }
@@ -56,7 +59,8 @@ proptest! {
         let (subject, now) = worn(&rule, &history);
         let (mut full, policy) = (Subject::new(&rule), rule.policy());
         full.drain(now);
-        let checks = ["key", "other"].map(|key| question(&policy, key, policy.limit()));
+        let checks = [("key", 1), ("other", policy.limit())]
+            .map(|(key, cost)| question(&policy, key, cost));
         let mut records = [rewritten(&subject, &policy), rewritten(&full, &policy)];
         let small = records[0].clone().map(SmallRecord::try_from);
         let Some(Ok(mut small)) = small else { return Ok(()) };
@@ -91,16 +95,22 @@ fn in_place(subject: &mut Subject, now: u64, cost: u64) -> Option<Decision> {
     let Some(record) = &mut subject.record else {
         let (spent, record) = SmallRecord::begin(&check, at(now))?;
         subject.record = record.map(Record::from);
-        return Some(spent.decision());
+        return Some(told(&spent));
     };
     match SmallRecord::try_from(record.clone()) {
         Err(_) => record.spend(&check, at(now)),
         Ok(mut small) => {
-            let decision = small.spend(&check, at(now))?.decision();
+            let decision = told(&small.spend(&check, at(now))?);
             *record = small.into();
             Some(decision)
         }
     }
+}
+
+fn told(spent: &Spent<'_>) -> Decision {
+    let decision = spent.decision();
+    assert_eq!(spent.is_allowed(), decision.is_allowed());
+    decision
 }
 
 fn question<'a>(policy: &'a Policy, key: &'a str, cost: u64) -> Check<'a> {

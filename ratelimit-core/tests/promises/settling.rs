@@ -249,6 +249,29 @@ fn what_a_high_load_has_cut_off_is_not_given_back() {
     }
 }
 
+/// The same of a load that comes later: four requests cut the burst from 200 to 100.
+// FAULTS 24.
+#[test]
+fn what_a_load_has_cut_off_since_is_not_given_back() {
+    const START: u64 = 1_700_000_000_000_000;
+    let short =
+        Adaptive { adaptive_window: 40_000, ..Adaptive::new(100, 1_000_000, Scope::PerKey) };
+    let [mut settled, mut exact] = [(); 2].map(|()| Subject::new(&Rule::Adaptive(short)));
+    let spent = settled.spend(START, 50);
+    assert!(exact.spend(START, 10).is_allowed());
+    for subject in [&mut settled, &mut exact] {
+        for later in 1..=5 {
+            assert!(subject.spend(START + 1_000 + later, 1).is_allowed());
+        }
+    }
+    let _ = settled.settle(START + 2_000, 40, Receipt::of(&spent, 50));
+    for cost in 90..=130 {
+        let [settled, exact] =
+            [&settled, &exact].map(|subject| subject.peek(START + 50_000, cost).is_allowed());
+        assert_eq!(settled, exact, "{cost} at once");
+    }
+}
+
 // FAULTS 24.
 #[test]
 fn many_permits_a_microsecond_are_settled_to_the_permit() {
