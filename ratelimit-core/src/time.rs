@@ -179,6 +179,7 @@ mod tests {
         assert_eq!((Timestamp::MAX + Micros::MAX) - Timestamp::MAX, Micros::MAX);
         assert_eq!(Timestamp::EPOCH - Timestamp::MAX, Micros::ZERO);
         assert_eq!(Timestamp::EPOCH - Micros::new(1), Timestamp::EPOCH);
+        assert_eq!(Timestamp(5) - Micros(2), Timestamp(3));
         assert_eq!(Micros::new(u64::MAX), Micros::MAX);
         assert_eq!(Timestamp::from_micros(1 << 53), None);
     }
@@ -194,5 +195,7 @@ mod tests {
     #[test]
     fn the_longest_duration_saturates() {
         assert_eq!(Micros::from_duration_ceil(Duration::MAX), Micros::MAX);
+        assert_eq!(Micros::from_duration_floor(Duration::MAX), Micros::MAX);
+        assert_eq!(Micros::from_duration_floor(Duration::from_nanos(2_999)), Micros(2));
     }
 }
