@@ -3,6 +3,8 @@
 //! The promise, exactly: had each charge been what it was settled for from the start, everything
 //! that was admitted would have been admitted then, too.
 
+use core::ops::RangeInclusive;
+
 use proptest::prelude::*;
 use ratelimit_core::{Detail, LIMIT_MAX, Receipt, adaptive::Scope};
 
@@ -232,42 +234,39 @@ fn of_two_overlapping_charges_the_later_one_gives_back_what_an_earlier_cancel_ha
 // FAULTS 24.
 #[test]
 fn what_a_high_load_has_cut_off_is_not_given_back() {
-    const START: u64 = 1_700_000_000_000_000;
-    let short =
-        Adaptive { adaptive_window: 100_000, ..Adaptive::new(10, 1_000_000, Scope::PerKey) };
-    let [mut settled, mut exact] = [(); 2].map(|()| Subject::new(&Rule::Adaptive(short)));
-    let spent = settled.spend(START, 5);
-    assert!(exact.spend(START, 1).is_allowed());
-    for subject in [&mut settled, &mut exact] {
-        assert!(subject.spend(START + 1, 1).is_allowed());
-    }
-    let _ = settled.settle(START + 2, 4, Receipt::of(&spent, 5));
-    for cost in 1..=20 {
-        let [settled, exact] =
-            [&settled, &exact].map(|subject| subject.peek(START + 200_000, cost).is_allowed());
-        assert_eq!(settled, exact, "{cost} at once");
-    }
+    let rule = Adaptive { adaptive_window: 100_000, ..Adaptive::new(10, 1_000_000, Scope::PerKey) };
+    is_as_if_less_had_been_charged(&rule, (5, 1), 1..=1, [2, 200_000]);
 }
 
 /// The same of a load that comes later: four requests cut the burst from 200 to 100.
 // FAULTS 24.
 #[test]
 fn what_a_load_has_cut_off_since_is_not_given_back() {
+    let rule = Adaptive { adaptive_window: 40_000, ..Adaptive::new(100, 1_000_000, Scope::PerKey) };
+    is_as_if_less_had_been_charged(&rule, (50, 10), 1_001..=1_005, [2_000, 50_000]);
+}
+
+/// A charge, others of one permit each at those times after it, and a settlement.
+fn is_as_if_less_had_been_charged(
+    rule: &Adaptive,
+    (charged, kept): (u64, u64),
+    others: RangeInclusive<u64>,
+    [settled_at, asked_at]: [u64; 2],
+) {
     const START: u64 = 1_700_000_000_000_000;
-    let short =
-        Adaptive { adaptive_window: 40_000, ..Adaptive::new(100, 1_000_000, Scope::PerKey) };
-    let [mut settled, mut exact] = [(); 2].map(|()| Subject::new(&Rule::Adaptive(short)));
-    let spent = settled.spend(START, 50);
-    assert!(exact.spend(START, 10).is_allowed());
+    let [mut settled, mut exact] = [(); 2].map(|()| Subject::new(&Rule::Adaptive(*rule)));
+    let spent = settled.spend(START, charged);
+    assert!(exact.spend(START, kept).is_allowed());
     for subject in [&mut settled, &mut exact] {
-        for later in 1..=5 {
-            assert!(subject.spend(START + 1_000 + later, 1).is_allowed());
+        for later in others.clone() {
+            assert!(subject.spend(START + later, 1).is_allowed());
         }
     }
-    let _ = settled.settle(START + 2_000, 40, Receipt::of(&spent, 50));
-    for cost in 90..=130 {
+    let receipt = Receipt::of(&spent, charged);
+    let _ = settled.settle(START + settled_at, charged - kept, receipt);
+    for cost in 1..=settled.limit() {
         let [settled, exact] =
-            [&settled, &exact].map(|subject| subject.peek(START + 50_000, cost).is_allowed());
+            [&settled, &exact].map(|subject| subject.peek(START + asked_at, cost).is_allowed());
         assert_eq!(settled, exact, "{cost} at once");
     }
 }
