@@ -7,11 +7,11 @@ use std::{
 };
 
 use ratelimit_backend::Backend;
-use ratelimit_core::{Action, Batch, Decision};
+use ratelimit_core::{Action, Decision};
 
 use crate::{
     AsyncLimiter, Error, Policies,
-    async_limiter::{question, the_one},
+    async_limiter::{answer, question},
 };
 
 /// The answer of a limiter, which is asked first without waiting.
@@ -51,8 +51,7 @@ impl<'a, B: Backend, P: Policies> Asking<'a, B, P> {
             let Self { limiter, key, cost, action, .. } = *self;
             self.state = State::Waiting(Box::pin(async move {
                 let policy = limiter.policies().policy(key);
-                let check = question(&policy, key, cost)?;
-                the_one(limiter.backend().apply(Batch::one(&check), action).await?)
+                answer(limiter.backend(), &question(&policy, key, cost)?, action).await
             }));
         }
         let State::Waiting(answer) = &mut self.state else { return Poll::Pending };

@@ -192,7 +192,7 @@ impl<B: Backend, P: Policies> AsyncLimiter<B, P> {
     pub(crate) async fn ask(&self, check: &Check<'_>, action: Action) -> Result<Decision, Error> {
         match answer_if_ready(&self.backend, Ok(*check), action) {
             Some(answer) => answer,
-            None => the_one(self.backend.apply(Batch::one(check), action).await?),
+            None => answer(&self.backend, check, action).await,
         }
     }
 }
@@ -247,6 +247,15 @@ pub(crate) fn question<'a>(
     cost: u64,
 ) -> Result<Check<'a>, Error> {
     Ok(Check::new(policy, Key::new(key)?, cost)?)
+}
+
+/// The answer of a store.
+pub(crate) async fn answer(
+    backend: &impl Backend,
+    check: &Check<'_>,
+    action: Action,
+) -> Result<Decision, Error> {
+    the_one(backend.apply(Batch::one(check), action).await?)
 }
 
 /// The answer of a store that need not be awaited; `None` of another.

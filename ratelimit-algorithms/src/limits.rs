@@ -156,7 +156,7 @@ impl<B: Backend> Limits<'_, AsyncLimiter<B>> {
     /// As [`check`](Self::check).
     #[must_use = "an answer that nobody looks at limits nothing"]
     pub fn check_now(&self) -> Option<Result<Answer, Error>> {
-        self.apply_now(Action::Spend)
+        self.apply_if_ready(Action::Spend)
     }
 
     /// Tells what [`check`](Self::check) would answer, and changes nothing.
@@ -170,7 +170,7 @@ impl<B: Backend> Limits<'_, AsyncLimiter<B>> {
 
     /// First without waiting, as an [`AsyncLimiter`] does.
     async fn apply(&self, action: Action) -> Result<Answer, Error> {
-        if let Some(answer) = self.apply_now(action) {
+        if let Some(answer) = self.apply_if_ready(action) {
             return answer;
         }
         let mut merged = Merged::default();
@@ -179,7 +179,7 @@ impl<B: Backend> Limits<'_, AsyncLimiter<B>> {
         merged.answer(decisions)
     }
 
-    fn apply_now(&self, action: Action) -> Option<Result<Answer, Error>> {
+    fn apply_if_ready(&self, action: Action) -> Option<Result<Answer, Error>> {
         let mut merged = Merged::default();
         if let Err(error) = merged.ask(&self.asked) {
             return Some(Err(error));

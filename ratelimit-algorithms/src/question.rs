@@ -3,11 +3,11 @@
 use std::{borrow::Cow, fmt};
 
 use ratelimit_backend::Backend;
-use ratelimit_core::{Action, Batch, Check, Decision, Policy};
+use ratelimit_core::{Action, Check, Decision, Policy};
 
 use crate::{
     AcquireError, AsyncLimiter, Error, Permit, Policies,
-    async_limiter::{answer_if_ready, question, the_one},
+    async_limiter::{answer, answer_if_ready, question},
     permit::permit,
 };
 
@@ -83,8 +83,7 @@ impl<B: Backend> Question<'_, B> {
     ///
     /// When no decision was made; if the cost is zero or can never be admitted.
     pub async fn check(&self) -> Result<Decision, Error> {
-        let check = self.as_check()?;
-        the_one(self.backend.apply(Batch::one(&check), Action::Spend).await?)
+        answer(self.backend, &self.as_check()?, Action::Spend).await
     }
 
     /// [`check`](Self::check) on a store that answers at once; `None`, and nothing charged, on one
