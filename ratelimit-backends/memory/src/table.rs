@@ -164,8 +164,9 @@ impl Locked<'_> {
             self.make_room(now);
         }
         let stored = Stored::new(place.id.into(), record);
-        self.due.stored(stored.expires(now), self.records.len() + 1);
+        let expires = stored.expires(now);
         self.records.insert(place.hash, stored, |stored| self.table.hash(stored));
+        self.due.stored(expires, self.records.len());
     }
 
     /// Forgets the record at `place`, and gives its room back.
