@@ -188,16 +188,17 @@ impl<C: Clock> Memory<C> {
     fn spend_all(&self, batch: Batch<'_>) -> Result<Decisions, BackendError> {
         let Inner { table, clock, .. } = &*self.0;
         let checks = batch.checks();
-        let mut several = Several::none(table);
-        several.lock(checks.iter().map(Check::slot));
-        let now = clock.now()?;
         let mut all = Few::new();
-        if !several.spend(checks, now, &mut all) {
-            drop(several);
+        // What is locked is dropped where it lies: it is too large to be moved for that.
+        let is_spent = {
+            let mut several = Several::none(table);
+            several.lock(checks.iter().map(Check::slot));
+            several.spend(checks, clock.now()?, &mut all)
+        };
+        if !is_spent {
             return self.apply_any(batch, Action::Spend);
         }
         // What is left to work out needs no lock.
-        drop(several);
         Ok(all.iter().map(Spent::decision).collect())
     }
 

@@ -51,7 +51,7 @@ impl Hashers {
     pub(crate) fn place<'a>(&self, policy: &'a Policy, key: Option<Key<'_>>) -> Place<'a> {
         let id = match key.map(Key::as_bytes) {
             Some(key) if key.len() <= INLINE_MAX => Id::inline(key),
-            Some(key) => self.digest(key),
+            Some(key) => Id::of(self.digest(key).into(), 0, DIGEST),
             None => Id::of([0; 2], 0, SENSOR),
         };
         Place { hash: self.hash(policy, id), policy, id }
@@ -68,9 +68,11 @@ impl Hashers {
         hasher.finish()
     }
 
+    /// A pair, which comes back in registers: what is in memory would be waited for, even by those
+    /// that need no digest.
     #[cold]
-    fn digest(&self, key: &[u8]) -> Id {
-        Id::of([0, 1].map(|index: usize| self.digest[index].hash_one(key)), 0, DIGEST)
+    fn digest(&self, key: &[u8]) -> (u64, u64) {
+        (self.digest[0].hash_one(key), self.digest[1].hash_one(key))
     }
 }
 

@@ -36,13 +36,11 @@ impl<'a> Several<'a> {
     pub(crate) fn lock(&mut self, slots: impl Iterator<Item = Slot<'a>>) {
         for slot in slots {
             let place = self.table.place(slot.policy, slot.key);
-            let shard = self.table.shard_of(&place);
-            let at = self.position(shard);
-            if self.shards.get(at) != Some(&shard) {
-                self.shards.insert(at, shard);
-            }
+            self.shards.push(self.table.shard_of(&place));
             self.places.push(place);
         }
+        self.shards.sort_unstable();
+        self.shards.dedup();
         for &shard in &self.shards {
             self.locked.push(self.table.lock(shard));
         }
@@ -97,8 +95,10 @@ impl<'a> Several<'a> {
     /// The record at one of the places, if it is small.
     #[inline(always)]
     fn small(&mut self, index: usize) -> Option<&mut SmallRecord> {
-        let place = self.places[index];
-        match self.shard_of(&place).get(&place) {
+        // Borrowed field by field, so that the place is not copied.
+        let place = &self.places[index];
+        let at = position(&self.shards, self.table.shard_of(place));
+        match self.locked[at].get(place) {
             Some(Stored::Small { record, .. }) => Some(record),
             _ => None,
         }
@@ -147,13 +147,13 @@ impl<'a> Several<'a> {
 
     #[inline(always)]
     fn shard_of(&mut self, place: &Place<'_>) -> &mut Locked<'a> {
-        let at = self.position(self.table.shard_of(place));
+        let at = position(&self.shards, self.table.shard_of(place));
         &mut self.locked[at]
     }
+}
 
-    /// Where a shard is, or belongs, among those that are locked.
-    #[inline(always)]
-    fn position(&self, shard: usize) -> usize {
-        self.shards.iter().take_while(|&&other| other < shard).count()
-    }
+/// Where a shard is, or belongs, among `shards`.
+#[inline(always)]
+fn position(shards: &[usize], shard: usize) -> usize {
+    shards.iter().take_while(|&&other| other < shard).count()
 }
