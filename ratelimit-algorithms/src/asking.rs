@@ -62,12 +62,22 @@ impl<'a, B: Backend, P: Policies> Asking<'a, B, P> {
 impl<B: Backend, P: Policies> Future for Asking<'_, B, P> {
     type Output = Result<Decision, Error>;
 
+    /// Inlined, and each case is put together anew: so an answer stays in registers.
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let State::New = self.state
-            && let Some(answer) = self.limiter.apply_if_ready(self.key, self.cost, self.action)
-        {
-            self.state = State::Answered;
-            return Poll::Ready(answer);
+        if let State::New = self.state {
+            let Self { limiter, key, cost, action, .. } = *self;
+            match limiter.apply_if_ready(key, cost, action) {
+                Some(Ok(decision)) => {
+                    self.state = State::Answered;
+                    return Poll::Ready(Ok(decision));
+                }
+                Some(Err(error)) => {
+                    self.state = State::Answered;
+                    return Poll::Ready(Err(error));
+                }
+                None => {}
+            }
         }
         self.wait(context)
     }

@@ -14,7 +14,9 @@ use crate::sync::{AtomicU64, AtomicUsize};
 
 /// When a shard is to be swept. Written under the shard's lock, read without.
 ///
-/// Relaxed throughout: who reads an older time sweeps a little later, or looks in vain.
+/// Relaxed throughout, and written without locked instructions, each of which would wait for the
+/// memory of the record that was just stored: who reads an older time sweeps a little later, or
+/// looks in vain.
 pub(crate) struct Due {
     at: AtomicU64,
     /// Records stored since the last sweep, and when the first of them expires.
@@ -36,11 +38,12 @@ impl Due {
 
     /// Notes a new record, in a shard of so many.
     pub(crate) fn stored(&self, expires: Timestamp, records: usize) {
-        let new = 1 + self.new.fetch_add(1, Ordering::Relaxed);
-        let expires = expires.as_micros();
-        let first = self.new_expires.fetch_min(expires, Ordering::Relaxed).min(expires);
+        let new = 1 + self.new.load(Ordering::Relaxed);
+        let first = expires.as_micros().min(self.new_expires.load(Ordering::Relaxed));
+        self.new.store(new, Ordering::Relaxed);
+        self.new_expires.store(first, Ordering::Relaxed);
         if records / SHARE < new {
-            self.at.fetch_min(first, Ordering::Relaxed);
+            self.at.store(first.min(self.at.load(Ordering::Relaxed)), Ordering::Relaxed);
         }
     }
 

@@ -13,7 +13,7 @@ use crate::{
     bench::{Bench, Title},
     probe,
     row::{Mark, Unit},
-    rows::asynchronous::ready,
+    rows::asynchronous::polled,
     subject::{self, Keys, Outcome, SharedClock},
 };
 
@@ -50,8 +50,8 @@ fn allocations(bench: &mut Bench<'_>, outcome: Outcome) -> Result<()> {
     let dynamic = AsyncLimiter::new(store, "bench", outcome.bucket())?;
     let checks: [(&str, &dyn Fn()); 3] = [
         ("sync", &|| drop(black_box(limiter.check("user:42")))),
-        ("async", &|| drop(black_box(ready(generic.check("user:42"))))),
-        ("async, dyn", &|| drop(black_box(ready(dynamic.check("user:42"))))),
+        ("async", &|| drop(black_box(polled(generic.check("user:42"))))),
+        ("async, dyn", &|| drop(black_box(polled(dynamic.check("user:42"))))),
     ];
     for (how, check) in checks {
         let name = format!("allocations, warm check, {}, {how}", outcome.name());
