@@ -3,7 +3,7 @@
 use std::{
     hash::{Hash, Hasher},
     ptr,
-    sync::LazyLock,
+    sync::{LazyLock, OnceLock},
 };
 
 use fred::bytes_utils::Str;
@@ -13,6 +13,13 @@ use fred::bytes_utils::Str;
 pub(crate) struct Script {
     pub(crate) text: Str,
     pub(crate) sha: Str,
+}
+
+impl Script {
+    fn new(text: impl Into<Str>) -> Self {
+        let text = text.into();
+        Self { sha: fred::util::sha1_hash(&text).into(), text }
+    }
 }
 
 impl Eq for Script {}
@@ -29,51 +36,79 @@ impl Hash for Script {
     }
 }
 
-/// The step for states of these kinds, as their headers tell them.
-///
-/// Most batches have one check, and a server that need not even define the rest answers sooner.
-pub(crate) fn step(mut kinds: impl Iterator<Item = u8>) -> &'static Script {
-    match (kinds.next(), kinds.next()) {
-        (Some(1), None) => &FIXED_WINDOW,
-        (Some(2), None) => &SLIDING_WINDOW_LOG,
-        (Some(3), None) => &SLIDING_WINDOW_COUNTER,
-        (Some(4), None) => &TOKEN_BUCKET,
-        (Some(5), None) => &LEAKY_BUCKET,
-        (Some(6), None) => &ADAPTIVE,
-        _ => &SEVERAL,
-    }
-}
-
-/// Joins files, and lines that join them.
-macro_rules! scripts {
-    ($($(#[$doc:meta])* $visibility:vis $name:ident = $($file:literal $(where $line:literal)?)+;)*) => {
-        $(
-            $(#[$doc])*
-            $visibility static $name: LazyLock<Script> = LazyLock::new(|| {
-                let text = concat!(
-                    $(include_str!(concat!("lua/", $file, ".lua")), "\n", $($line, "\n",)?)+
-                );
-                Script { text: Str::from_static(text), sha: fred::util::sha1_hash(text).into() }
-            });
-        )*
+/// A file.
+macro_rules! lua {
+    ($name:literal) => {
+        concat!(include_str!(concat!("lua/", $name, ".lua")), "\n")
     };
 }
 
-scripts! {
-    FIXED_WINDOW = "prelude" "fixed_window" where "local step = fixed_window" "one";
-    SLIDING_WINDOW_LOG =
-        "prelude" "log" "sliding_window_log" where "local step = sliding_window_log" "one";
-    SLIDING_WINDOW_COUNTER =
-        "prelude" "sliding_window_counter" where "local step = sliding_window_counter" "one";
-    TOKEN_BUCKET = "prelude" "token_bucket" where "local step = token_bucket" "one";
-    LEAKY_BUCKET = "prelude" "leaky_bucket" where "local step = leaky_bucket" "one";
-    ADAPTIVE = "prelude" "log" "sensor" "adaptive" where "local step = adaptive" "one";
-    SEVERAL =
-        "prelude" "log" "sensor" "fixed_window" "sliding_window_log" "sliding_window_counter"
-        "token_bucket" "leaky_bucket" "adaptive" "several";
+/// The step for states of these kinds, as their headers tell them.
+///
+/// There is a script for each set of kinds: a server that need not even define the rest answers
+/// sooner. Another is for one state, and for many that are decided one by one.
+pub(crate) fn step(kinds: impl Iterator<Item = u8>) -> &'static Script {
+    static ONE: [OnceLock<Script>; SETS] = [const { OnceLock::new() }; SETS];
+    static SEVERAL: [OnceLock<Script>; SETS] = [const { OnceLock::new() }; SETS];
 
-    /// Reads what is stored, whatever it is, and the time.
-    pub(crate) READ = "flat" "read";
-    /// Stores new values if the old ones are still what was read.
-    pub(crate) SWAP = "flat" "swap";
+    let (mut count, mut set) = (0, 0);
+    for kind in kinds {
+        (count, set) = (count + 1, set | bit(kind.into()));
+    }
+    let is_one = count == 1;
+    let scripts = if is_one { &ONE } else { &SEVERAL };
+    scripts[set].get_or_init(|| put_together(set, is_one))
 }
+
+fn put_together(set: usize, is_one: bool) -> Script {
+    let has = |kind: &usize| set & bit(*kind) != 0;
+    let files = FILES.iter().filter(|(kinds, _)| kinds.iter().any(has));
+    let files: String = files.map(|(_, text)| *text).collect();
+    let steps = (1..).zip(STEPS).filter(|(kind, _)| has(kind));
+    let (steps, last) = if is_one {
+        let step: String = steps.map(|(_, step)| step).collect();
+        (format!("local step = {step}\n"), lua!("one"))
+    } else {
+        let steps: String = steps.map(|(kind, step)| format!("[{kind}] = {step}, ")).collect();
+        (format!("local steps = {{{steps}}}\n"), lua!("several"))
+    };
+    Script::new([lua!("prelude"), &files, &steps, last].concat())
+}
+
+/// Kinds begin at one.
+const fn bit(kind: usize) -> usize {
+    1 << (kind - 1)
+}
+
+/// The functions that step, by kind.
+const STEPS: [&str; 7] = [
+    "fixed_window",
+    "sliding_window_log",
+    "sliding_window_counter",
+    "token_bucket",
+    "leaky_bucket",
+    "adaptive",
+    "shared_sensor",
+];
+
+const SETS: usize = 1 << STEPS.len();
+
+/// The files, and the kinds that need them.
+const FILES: [(&[usize], &str); 8] = [
+    (&[2, 6], lua!("log")),
+    (&[6, 7], lua!("sensor")),
+    (&[1], lua!("fixed_window")),
+    (&[2], lua!("sliding_window_log")),
+    (&[3], lua!("sliding_window_counter")),
+    (&[4], lua!("token_bucket")),
+    (&[5], lua!("leaky_bucket")),
+    (&[6], lua!("adaptive")),
+];
+
+/// Reads what is stored, whatever it is, and the time.
+pub(crate) static READ: LazyLock<Script> =
+    LazyLock::new(|| Script::new(concat!(lua!("flat"), lua!("read"))));
+
+/// Stores new values if the old ones are still what was read.
+pub(crate) static SWAP: LazyLock<Script> =
+    LazyLock::new(|| Script::new(concat!(lua!("flat"), lua!("swap"))));

@@ -1,8 +1,6 @@
 -- The step of several checks, mirrors `several` in ratelimit-core/src/apply.rs: all of them fit,
 -- and are charged; or none is. Replies with the verdict, and what was found under each key.
 
-local steps = {fixed_window, sliding_window_log, sliding_window_counter, token_bucket,
-  leaky_bucket, adaptive, shared_sensor}
 local reply, all_fit = {''}, true
 local after, ttls, pulled = {}, {}, {}
 
