@@ -171,10 +171,11 @@ pub(crate) fn network(text: &str) -> Result<IpNet, ClientIpError> {
     Ok(network)
 }
 
-/// Addresses are compared as IPv4 where they are, so networks are as well.
+/// Addresses are compared as IPv4 where they are, so networks are as well. (One that is IPv4 has no
+/// 96 bits.)
 fn as_ipv4(network: IpNet) -> IpNet {
     match (super::address::canonical(network.addr()), network.prefix_len().checked_sub(96)) {
-        (std::net::IpAddr::V4(address), Some(bits)) if network.addr().is_ipv6() => {
+        (std::net::IpAddr::V4(address), Some(bits)) => {
             Ipv4Net::new(address, bits).map_or(network, IpNet::from)
         }
         _ => network,
