@@ -2,21 +2,23 @@
 
 use std::{
     future::Future,
+    num::NonZeroUsize,
     sync::Arc,
     task::{Context, Waker},
+    time::Duration,
 };
 
 use ratelimit_algorithms::{AsyncLimiter, Backend, CostError, Error, FixedWindow, Limiter, Limits};
-use ratelimit_backend::{Names, Reply};
-use ratelimit_core::{Action, Batch};
+use ratelimit_backend::{ManualClock, Names, Reply};
+use ratelimit_core::{Action, Batch, Micros};
 use ratelimit_memory::Memory;
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 /// A store that always has to be awaited.
-struct Far(Memory);
+struct Far<B>(B);
 
-impl Backend for Far {
+impl<B: Backend> Backend for Far<B> {
     fn apply<'a>(&'a self, batch: Batch<'a>, action: Action) -> Reply<'a> {
         Reply::waiting(async move { self.0.apply(batch, action).await })
     }
@@ -50,6 +52,41 @@ async fn a_store_that_has_to_be_awaited_is_not_asked() -> Outcome {
     assert!(limiter.check_n_now("key", 3).is_none());
     assert!(Limits::of(&limiter, "key", 3).check_now().is_none());
     assert!(limiter.check_n("key", 3).await?.is_allowed(), "nothing was charged");
+    Ok(())
+}
+
+#[tokio::test]
+async fn whatever_is_asked_a_store_that_is_awaited_answers_as_one_at_hand() -> Outcome {
+    let (clock, keys_max) = (ManualClock::default(), NonZeroUsize::MIN);
+    let store = || Memory::with_clock(clock.clone(), keys_max);
+    let near = Limiter::new(store(), "daily", FixedWindow::per_day(9))?;
+    let at_once = AsyncLimiter::new(store(), "daily", FixedWindow::per_day(9))?;
+    let far = AsyncLimiter::new(Far(store()), "daily", FixedWindow::per_day(9))?;
+    macro_rules! ask {
+        ($($action:ident($($argument:expr),*)),* $(,)?) => {$(
+            let expected = near.$action("key", $($argument),*)?;
+            assert_eq!(at_once.$action("key", $($argument),*).await?, expected);
+            assert_eq!(far.$action("key", $($argument),*).await?, expected);
+            clock.advance(Micros::from_secs(1));
+        )*};
+    }
+    let blocked = Duration::from_secs(2);
+    ask!(check(), check_n(3), penalize(4), refund(2), peek(), block(blocked), check(), reset());
+    assert_eq!((near.name(), near.peek("key")?.remaining), (at_once.name(), 9));
+    Ok(())
+}
+
+#[tokio::test]
+async fn several_limits_are_looked_at_and_given_back_as_one_is() -> Outcome {
+    let store = Far(Memory::new());
+    let limiter = AsyncLimiter::new(store, "daily", FixedWindow::per_day(9))?;
+    let both = || Limits::of(&limiter, "key", 2).and(&limiter, "other", 9);
+    assert!(both().peek().await?.is_allowed(), "nothing was spent yet");
+    let permits = both().acquire().await?;
+    assert!(!both().peek().await?.is_allowed());
+    assert!(permits.answer().is_allowed() && !format!("{permits:?}").contains("key"));
+    permits.refund().await?;
+    assert_eq!(limiter.peek("other").await?.remaining, 9);
     Ok(())
 }
 

@@ -31,12 +31,28 @@ fn with_oldest_dependencies() -> Result<(), String> {
     run(tests.args(["--", "--skip", "misuse_is_refused_where_it_stands"]))
 }
 
-/// Which lines their tests reach.
+/// Which lines their tests reach, those that run the examples among them: which `cargo llvm-cov test`
+/// does not build.
 pub(crate) fn coverage() -> Result<(), String> {
     servers::find()?;
     tools::find("coverage", "llvm-cov")?;
-    let tests = ["llvm-cov", "test", "--all-features", "--summary-only"];
-    run(cargo(&tests).args(["--ignore-filename-regex", "xtask|/tests/"]).args(packages()?))
+    let folder = workspace::root().join("target/llvm-cov-target");
+    let cargo = |arguments: &[&str]| {
+        let mut command = cargo(arguments);
+        command.env("CARGO_TARGET_DIR", &folder);
+        command
+    };
+    let shown = cargo(&["llvm-cov", "show-env"]).output().map_err(|error| error.to_string())?;
+    let shown = String::from_utf8_lossy(&shown.stdout);
+    let environment = shown.lines().filter_map(|line| line.split_once('='));
+    let environment = environment.map(|(name, value)| (name, value.trim_matches('\'')));
+    run(cargo(&["llvm-cov", "clean", "--profraw-only"]).envs(environment.clone()))?;
+    // A process that may not write anything cannot tell what it has reached.
+    let skipped = ["--", "--skip", "what_takes_no_writes_is_read_only"];
+    let mut tests = cargo(&["test", "--all-features"]);
+    run(tests.args(packages()?).args(skipped).envs(environment.clone()))?;
+    let report = ["llvm-cov", "report", "--summary-only", "--ignore-filename-regex"];
+    run(cargo(&report).arg("xtask|/tests/").envs(environment))
 }
 
 /// Packs what is published, and builds each from its package alone.

@@ -1,5 +1,7 @@
 //! On one store a name that may change has one owner.
 
+use std::sync::Arc;
+
 use ratelimit_algorithms::{
     ConfigError, FixedWindow, Limiter, Limits, Live, ManualClock, Policies, Tier, Tiers,
 };
@@ -27,6 +29,18 @@ fn limiters_of_one_handle_share_its_name_and_what_is_spent() -> Outcome {
     let answer = Limits::of(&one, "key", 4).and(&other, "key", 5).check()?;
     assert!(answer.is_allowed());
     assert_eq!(one.peek("key")?.remaining, 11);
+    Ok(())
+}
+
+#[test]
+fn policies_behind_a_pointer_are_the_same_policies() -> Outcome {
+    let (store, limit) = (store().0, Live::new("api", daily())?);
+    let pointer: Arc<dyn Policies> = Arc::new(limit.clone());
+    let one = Limiter::with_policies(store.clone(), pointer)?;
+    let other = Limiter::with_policies(store.clone(), limit)?;
+    is_refused(&store, Live::new(one.name(), daily())?);
+    assert!(one.check_n("key", 4)?.is_allowed());
+    assert_eq!(other.peek("key")?.remaining, 6);
     Ok(())
 }
 
