@@ -36,7 +36,7 @@ impl Hash for Script {
     }
 }
 
-/// A file.
+/// The text of a file in `lua`.
 macro_rules! lua {
     ($name:literal) => {
         concat!(include_str!(concat!("lua/", $name, ".lua")), "\n")
@@ -60,6 +60,7 @@ pub(crate) fn step(kinds: impl Iterator<Item = u8>) -> &'static Script {
     scripts[set].get_or_init(|| put_together(set, is_one))
 }
 
+/// What the steps are made of, which of them is for which kind, and what runs them.
 fn put_together(set: usize, is_one: bool) -> Script {
     let has = |kind: &usize| set & bit(*kind) != 0;
     let files = FILES.iter().filter(|(kinds, _)| kinds.iter().any(has));
@@ -75,7 +76,7 @@ fn put_together(set: usize, is_one: bool) -> Script {
     Script::new([lua!("prelude"), &files, &steps, last].concat())
 }
 
-/// Kinds begin at one.
+/// Kinds begin at one, as the core numbers them.
 const fn bit(kind: usize) -> usize {
     1 << (kind - 1)
 }
