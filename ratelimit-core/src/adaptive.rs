@@ -19,7 +19,7 @@ use crate::{
     log::Log,
     number,
     rate::Level,
-    sensor::{Sensor, SubWindow},
+    sensor::{KEPT, Sensor, SubWindow},
     sliding_window_log::ENTRIES_MAX,
     tick::Tick,
 };
@@ -191,6 +191,9 @@ impl Quota {
         let highest = if then == present {
             // Within a sub-window it only rises.
             receipt.count.max(sensor.admitted(present))
+        } else if self.scope == Scope::Shared && u64::from(KEPT) <= present.saturating_sub(then) {
+            // A shared sensor may have been dropped, and what it knew with it.
+            u64::MAX
         } else {
             receipt.count.saturating_add(sensor.admitted_since(then))
         };
@@ -358,7 +361,11 @@ impl Arithmetic for Quota {
     fn adopt(&self, from: &Self, state: &mut State, now: Timestamp) {
         let units = number::scale_floor(state.tokens.units, self.ticks.get(), from.ticks);
         state.tokens.units = units.min(self.full());
-        state.sensor.adopt(from.sub_window, self.sub_window, now);
+        match self.scope {
+            Scope::PerKey => state.sensor.adopt(from.sub_window, self.sub_window, now),
+            // The record may be dropped before the key's own load falls: none is to come back.
+            Scope::Shared => state.sensor = Sensor::EMPTY,
+        }
     }
 }
 

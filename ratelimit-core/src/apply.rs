@@ -164,7 +164,8 @@ struct Entry<'a> {
     block: Option<Block>,
     /// The policy that the record held, to be kept: a clone is not free where threads meet.
     under: Option<Policy>,
-    /// A record that is as good as none: nothing can be given back to it.
+    /// A record that is as good as none. Whoever does not spend, but changes it, begins a new one, as
+    /// if it had been dropped: else what is over would count again if the clock stepped back.
     expired: Option<Record>,
 }
 
@@ -172,9 +173,10 @@ impl<'a> Entry<'a> {
     fn open(check: &'a Check<'a>, action: Action, record: Option<Record>, now: Timestamp) -> Self {
         let policy = check.policy();
         let mut record = record.filter(|_| action != Action::Reset);
+        let begins_anew = matches!(action, Action::Refund | Action::Charge | Action::Block(_));
         let is_expired = |record: &mut Record| {
             record.rewind(now);
-            action == Action::Refund && record.lifetime(now).is_zero()
+            begins_anew && record.lifetime(now).is_zero()
         };
         let expired = record.take_if(is_expired);
         let Some(Record { under, state }) = record else {

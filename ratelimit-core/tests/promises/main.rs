@@ -22,6 +22,7 @@ mod drift;
 mod encoding;
 mod exchange;
 mod extremes;
+mod forgetting;
 mod in_place;
 mod settling;
 mod tightness;

@@ -82,23 +82,6 @@ proptest! {
         prop_assert_eq!(subject.peek(now + reset, 1).remaining, 0);
     }
 
-    // FAULTS 34.
-    #[test]
-    fn a_record_that_is_dropped_after_its_lifetime_is_not_missed(
-        rule in rule::any(),
-        history in history(),
-        share in shares(),
-        later in 0_u64..=1_000_000,
-    ) {
-        let (mut subject, now) = worn(&rule, &history);
-        let cost = 1 + share_of(subject.limit() - 1, share);
-        let _ = subject.spend(now, cost);
-        let then = now + subject.lifetime(now) + share_of(rule.span(), later);
-        let mut dropped = Subject { record: None, ..subject.clone() };
-        prop_assert_eq!(dropped.spend(then, cost), subject.spend(then, cost));
-        prop_assert_eq!(dropped.spend(then + later, cost), subject.spend(then + later, cost));
-    }
-
     // FAULTS 21.
     #[test]
     fn a_new_key_has_the_whole_limit_at_once(rule in rule::any(), now in 0..=1_u64 << 52) {
