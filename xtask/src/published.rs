@@ -5,15 +5,19 @@ use std::{fs, process::Stdio};
 
 use crate::{USAGE, cargo, nightly, run, servers, tools, workspace};
 
-/// Every crate with every feature alone, with none, all, and any two; the tests of each published
-/// one on the oldest compiler, and with the oldest dependencies, that it says it takes.
+/// Every crate with every feature alone, with none, all, and any two: by itself, and in its tests;
+/// these once more on the oldest compiler, and with the oldest dependencies, that it says it takes.
 // FAULTS 198.
 pub(crate) fn features() -> Result<(), String> {
     servers::find()?;
     nightly::find("features")?;
     tools::find("features", "hack")?;
-    let powerset = ["hack", "check", "--workspace", "--feature-powerset", "--depth", "2"];
-    run(&mut cargo(&powerset))?;
+    // There is no feature by default.
+    let powerset = ["--feature-powerset", "--depth", "2", "--exclude-features", "default"];
+    for command in ["check", "test"] {
+        // A test may bring a feature with it that the crate lacks.
+        run(cargo(&["hack", command]).args(powerset).args(packages()?))?;
+    }
     run(cargo(&["hack", "test", "--rust-version", "--all-features"]).args(packages()?))?;
     with_oldest_dependencies()
 }

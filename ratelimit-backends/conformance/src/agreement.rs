@@ -1,41 +1,54 @@
 //! Promises: a store answers as [`ratelimit_core::apply`] over a map does, field by field.
 #![expect(missing_docs, reason = "a promise is its name")]
 
-use ratelimit_core::{Action, Micros, Policy};
+use ratelimit_core::{Action, Micros};
 
-use crate::{Subject, reference::Reference, rules, subject::check, trace::Trace};
+use crate::{
+    Subject,
+    draw::{self, Draw},
+    reference::Reference,
+    rules,
+    subject::check,
+    trace::Trace,
+};
 
-// FAULTS 38.
+// FAULTS 2, 38, 166.
 pub async fn fixed_windows_decide_as_the_core(subject: Subject) {
-    agree(&subject, rules::fixed_windows).await;
+    agree(&subject, draw::fixed_window).await;
 }
 
+// FAULTS 2, 38, 166.
 pub async fn sliding_window_logs_decide_as_the_core(subject: Subject) {
-    agree(&subject, rules::sliding_window_logs).await;
+    agree(&subject, draw::sliding_window_log).await;
 }
 
+// FAULTS 2, 38, 166.
 pub async fn sliding_window_counters_decide_as_the_core(subject: Subject) {
-    agree(&subject, rules::sliding_window_counters).await;
+    agree(&subject, draw::sliding_window_counter).await;
 }
 
+// FAULTS 2, 38, 166.
 pub async fn token_buckets_decide_as_the_core(subject: Subject) {
-    agree(&subject, rules::token_buckets).await;
+    agree(&subject, draw::token_bucket).await;
 }
 
+// FAULTS 2, 38, 166.
 pub async fn leaky_buckets_decide_as_the_core(subject: Subject) {
-    agree(&subject, rules::leaky_buckets).await;
+    agree(&subject, draw::leaky_bucket).await;
 }
 
+// FAULTS 2, 38, 166.
 pub async fn adaptive_hybrids_decide_as_the_core(subject: Subject) {
-    agree(&subject, rules::adaptive_hybrids).await;
+    agree(&subject, draw::adaptive_hybrid).await;
 }
 
-pub async fn shared_sensors_decide_as_the_core(subject: Subject) {
-    agree(&subject, rules::shared_sensors).await;
-}
-
+// FAULTS 166.
 pub async fn batches_decide_as_the_core(subject: Subject) {
-    Trace::of(&subject).of_batches(&rules::one_of_each(10)).await;
+    Trace::of(&subject).through(&draw::ONE_OF_EACH, &draw::ANY_CARRY_OVER, 5).await;
+}
+
+async fn agree(subject: &Subject, draw: Draw) {
+    Trace::of(subject).through(&[draw], &draw::ANY_CARRY_OVER, 1).await;
 }
 
 /// Many keys, of which a part has gone stale whenever the next ones come, and all in the end.
@@ -57,9 +70,4 @@ pub async fn growing_stores_decide_as_the_core(subject: Subject) {
             subject.advance(step);
         }
     }
-}
-
-/// Each policy alone, and all of them, as small ones spend up and large ones keep going.
-async fn agree(subject: &Subject, policies: impl Fn(u64) -> Vec<Policy>) {
-    Trace::of(subject).of_single_checks(&policies(10)).await;
 }

@@ -4,7 +4,7 @@
 use ratelimit_backend::{Effect, ErrorKind};
 use ratelimit_core::{Action, CarryOver, ConfigError, Policy};
 
-use crate::{Subject, rules, subject::check, trace::Trace};
+use crate::{Subject, draw, rules, subject::check, trace::Trace};
 
 pub async fn changed_numbers_are_read_as_is(subject: Subject) {
     change_to_and_fro(&subject, CarryOver::AsIs).await;
@@ -65,9 +65,7 @@ pub async fn a_name_means_one_set_of_numbers(subject: Subject) {
 }
 
 async fn change_to_and_fro(subject: &Subject, carry_over: CarryOver) {
-    for pair in rules::pairs(10, carry_over) {
-        Trace::of(subject).of_single_checks(&pair).await;
-    }
+    Trace::of(subject).through(&draw::ONE_OF_EACH, &[carry_over], 1).await;
 }
 
 fn named(name: &str, policy: &Policy) -> Policy {

@@ -19,8 +19,10 @@
 //!
 //! [`suite!`] says what the expression has to be, and lists the promises; [`processes!`] adds one
 //! that only stores can keep which several processes share. For tests of one's own
-//! there are its parts: the [`Reference`], policies of [each kind](one_of_each), and [`Dice`].
+//! there are its parts: the [`Reference`], policies of [each kind](one_of_each), and a test run
+//! [again] as another process.
 
+mod again;
 mod processes;
 mod suite;
 
@@ -31,13 +33,13 @@ mod changes;
 mod keys;
 mod races;
 
-mod dice;
+mod draw;
 mod reference;
 mod rules;
 mod subject;
 mod trace;
 
-pub use crate::{dice::Dice, reference::Reference, rules::one_of_each, suite::Effort};
+pub use crate::{again::again, reference::Reference, rules::one_of_each, suite::Effort};
 #[doc(hidden)]
 pub use crate::{
     processes::share,

@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     time::Duration,
 };
 
@@ -13,7 +13,7 @@ use ratelimit_core::{
 };
 use tokio::runtime;
 
-use crate::{Effort, Subject, rules::policy};
+use crate::{Effort, Subject, again, rules::policy};
 
 /// Expands to a test of a store that several processes share.
 ///
@@ -81,12 +81,7 @@ pub fn share<G, B: Backend + 'static>(
         return;
     }
     let Some((_keeper, place)) = make() else { return };
-    // The harness leaves the name of the crate out.
-    let test = match module.split_once("::") {
-        None => TEST.to_owned(),
-        Some((_, module)) => format!("{module}::{TEST}"),
-    };
-    let processes: Vec<_> = (0..PROCESSES).map(|_| run(&test, &place)).collect();
+    let processes: Vec<_> = (0..PROCESSES).map(|_| run(module, &place)).collect();
     let admitted: Vec<_> = processes.into_iter().map(report).collect();
     for (index, policy) in policies.iter().enumerate() {
         let admitted: u64 = admitted.iter().map(|admitted| admitted[index]).sum();
@@ -106,10 +101,9 @@ async fn spend(subject: &Subject, policies: &[Policy]) -> Vec<String> {
     admitted.iter().map(u64::to_string).collect()
 }
 
-fn run(test: &str, place: &str) -> Child {
-    let mut command = Command::new(env::current_exe().expect("a test is a program"));
-    command.args(["--exact", test, "--nocapture"]).env(PLACE, place);
-    command.stdout(Stdio::piped()).spawn().expect("a test can be run again")
+fn run(module: &str, place: &str) -> Child {
+    let mut test = again(module, TEST);
+    test.env(PLACE, place).stdout(Stdio::piped()).spawn().expect("a test can be run again")
 }
 
 fn report(process: Child) -> Vec<u64> {

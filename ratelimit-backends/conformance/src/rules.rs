@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use ratelimit_core::{
-    Algorithm, CarryOver, ConfigError, Policy,
+    Algorithm, ConfigError, Policy,
     adaptive::{self, Scope},
     fixed_window::{self, Align},
     leaky_bucket, sliding_window_counter, sliding_window_log, token_bucket,
@@ -75,14 +75,6 @@ pub(crate) fn shared_sensors(limit: u64) -> Vec<Policy> {
     let mut settings = settings(limit);
     settings.scope = Scope::Shared;
     vec![policy("adaptive.shared", adaptive::Quota::new(&settings))]
-}
-
-/// The policy with half as many permits more, as a live change brings it.
-pub(crate) fn pairs(limit: u64, carry_over: CarryOver) -> Vec<[Policy; 2]> {
-    let pair = |(small, large): (Policy, Policy)| {
-        [small, large].map(|policy| policy.with_carry_over(carry_over))
-    };
-    one_of_each(limit).into_iter().zip(one_of_each(limit + limit / 2)).map(pair).collect()
 }
 
 /// Of so few requests that the load falls and rises within a trace.

@@ -150,7 +150,6 @@ promises! { $
         token_buckets_decide_as_the_core
         leaky_buckets_decide_as_the_core
         adaptive_hybrids_decide_as_the_core
-        shared_sensors_decide_as_the_core
         batches_decide_as_the_core
         growing_stores_decide_as_the_core;
     answers:

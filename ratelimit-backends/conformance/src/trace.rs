@@ -1,19 +1,31 @@
 //! Random traces, asked of the store and of the reference alike.
 
-use ratelimit_backend::BackendError;
-use ratelimit_core::{Action, Batch, Check, Decision, Micros, Policy, Receipt};
+use std::collections::VecDeque;
 
-use crate::{Subject, dice::Dice, reference::Reference, rules::SPAN, subject::check};
+use fastrand::Rng;
+use ratelimit_backend::BackendError;
+use ratelimit_core::{
+    Action, Batch, CarryOver, Check, Decision, Micros, Policy, Receipt, Timestamp,
+};
+
+use crate::{
+    Subject,
+    draw::{self, Draw, of_any_size, pick},
+    reference::Reference,
+    subject::check,
+};
 
 /// A store and the reference, asked the same.
 pub(crate) struct Trace {
     subject: Subject,
     reference: Reference,
-    dice: Dice,
+    random: Rng,
     /// What the last step was told, to come back at the very moment.
     last: Option<Decision>,
     /// Of some charge, or of none at all: stores have to agree about odd receipts, too.
     receipt: Option<Receipt>,
+    /// The last steps, to be shown when one goes wrong.
+    history: VecDeque<String>,
 }
 
 impl Trace {
@@ -21,97 +33,121 @@ impl Trace {
         Self {
             subject: subject.clone(),
             reference: Reference::default(),
-            dice: Dice::new(subject.effort.seed),
+            random: Rng::with_seed(subject.effort.seed),
             last: None,
             receipt: None,
+            history: VecDeque::new(),
         }
     }
 
-    /// Asks about one of `policies` at a time, chosen at random. Some may share a name.
-    pub(crate) async fn of_single_checks(mut self, policies: &[Policy]) {
-        for _ in 0..self.subject.effort.trace_steps {
-            self.move_clock();
-            let policy = self.dice.pick(policies);
-            let check = self.some_check(policy);
-            self.ask(&[check]).await;
-        }
-    }
-
-    /// Asks about several of `policies` as one, each under a name of its own.
-    pub(crate) async fn of_batches(mut self, policies: &[Policy]) {
-        for _ in 0..self.subject.effort.trace_steps {
-            self.move_clock();
-            let mut checks: Vec<Check<'_>> = Vec::new();
-            for _ in 0..=self.dice.below(4) {
-                let policy = self.dice.pick(policies);
-                let check = self.some_check(policy);
-                if checks.iter().all(|known| !known.is_about(&check)) {
-                    checks.push(check);
-                }
+    /// Asks about up to `most` policies as one: there is a name for each of `draws`, and other
+    /// numbers come under it all the while, by one of `rules`.
+    pub(crate) async fn through(mut self, draws: &[Draw], rules: &[CarryOver], most: usize) {
+        let (start, steps) = (self.subject.now(), self.subject.effort.trace_steps);
+        let (mut often, mut seldom) = (Vec::new(), Vec::new());
+        for step in 0..steps {
+            if step % PHASE == 0 {
+                [often, seldom] = [(); 2].map(|()| draw::policies(&mut self.random, draws, rules));
             }
-            self.ask(&checks).await;
+            self.move_clock(share(start, step + 1, steps));
+            // A batch has one set of numbers for a name.
+            let policies = if self.random.u8(..13) == 0 { &seldom } else { &often };
+            let checks = self.some_checks(policies, most);
+            self.ask(step, &checks).await;
         }
     }
 
-    /// Asks both at this moment, and compares every field.
-    async fn ask(&mut self, checks: &[Check<'_>]) {
-        let action = self.some_action();
-        let now = self.subject.now();
-        let batch = Batch::new(checks).expect("no promise names a state twice");
-        let wanted = self.reference.apply(batch, action, now);
-        let found = self.subject.apply(checks, action).await;
-        self.last = wanted.as_ref().ok().and_then(|decisions| decisions.last().copied());
-        if self.dice.below(4) == 0 {
-            let charge = self.last.as_ref().zip(checks.last());
-            self.receipt = charge.map(|(last, check)| Receipt::of(last, check.cost().get()));
+    fn some_checks<'a>(&mut self, policies: &'a [Policy], most: usize) -> Vec<Check<'a>> {
+        let mut checks: Vec<Check<'_>> = Vec::new();
+        for _ in 0..self.random.usize(1..=most) {
+            let index = self.random.usize(..policies.len());
+            let check = self.some_check(&policies[index]);
+            if checks.iter().all(|known| !known.is_about(&check)) {
+                checks.push(check);
+            }
         }
-
-        let kind = |error: BackendError| (error.kind(), error.effect());
-        let (wanted, found) = (wanted.map_err(kind), found.map_err(kind));
-        assert_eq!(found, wanted, "the store (left) is not as the core: {action:?} {checks:#?}");
+        checks
     }
 
     fn some_check<'a>(&mut self, policy: &'a Policy) -> Check<'a> {
-        let key = *self.dice.pick(&[b"a", b"b", b"c"]);
-        let cost = match self.dice.below(10) {
+        let key = pick::<&[u8]>(&mut self.random, &[b"a", b"b", b"{c}"]);
+        let cost = match self.random.u8(..10) {
             0..6 => 1,
-            6..9 => 1 + self.dice.below(policy.limit().div_ceil(3)),
-            _ => 1 + self.dice.below(policy.limit()),
+            6..9 => self.random.u64(1..=policy.limit().div_ceil(3)),
+            _ => self.random.u64(1..=policy.limit()),
         };
-        let receipt = self.receipt.filter(|_| self.dice.below(2) == 0);
+        let receipt = self.receipt.filter(|_| self.random.bool());
         check(policy, key, cost).with_receipt(receipt)
     }
 
-    const fn some_action(&mut self) -> Action {
-        match self.dice.below(100) {
+    fn some_action(&mut self) -> Action {
+        match self.random.u8(..100) {
             0..70 => Action::Spend,
             70..80 => Action::Peek,
             80..93 => Action::Refund,
             93..96 => Action::Charge,
-            96..98 => Action::Block(Micros::new(self.dice.any_size(24))),
+            96..98 => Action::Block(Micros::new(of_any_size(&mut self.random, 1 << 24))),
             _ => Action::Reset,
         }
     }
 
     /// Lets time stand, pass, pass to the very moment that was promised, or step back: but not
-    /// before one at which the store may have forgotten what was as good as new.
-    fn move_clock(&mut self) {
+    /// beyond `end`, nor before a moment at which the store may have forgotten what was as good as
+    /// new.
+    fn move_clock(&mut self, end: Timestamp) {
         let now = self.subject.now();
-        let span = Micros::from_duration_ceil(SPAN).as_micros();
-        let then = match self.dice.below(12) {
-            0..5 => now,
-            5 => now + Micros::new(1),
-            6 | 7 => now + Micros::new(self.dice.any_size(28)),
-            8 => now + Micros::new(self.dice.below(2 * span)),
-            9 => now + self.promised() - Micros::new(1),
-            10 => now + self.promised(),
-            _ => now - Micros::new(self.dice.any_size(26)),
+        let promised = self.promised().as_micros();
+        let random = &mut self.random;
+        let then = match random.u8(..16) {
+            0..6 => now,
+            6 => now + Micros::new(1),
+            7 => now + Micros::new(2),
+            8 | 9 => now + Micros::new(of_any_size(random, 1 << 25)),
+            10 => now + Micros::new(of_any_size(random, 1 << 32)),
+            11 => now + Micros::new(promised.saturating_sub(1)),
+            12 => now + Micros::new(promised),
+            13 => now + Micros::new(random.u64(..=promised)),
+            14 => now - Micros::new(of_any_size(random, 1 << 20)),
+            _ => now - Micros::new(of_any_size(random, 1 << 27)),
         };
-        self.subject.set(then.max(self.reference.earliest(now)));
+        self.subject.set(then.min(end).max(self.reference.earliest(now)));
     }
 
     fn promised(&self) -> Micros {
         let Some(last) = self.last else { return Micros::ZERO };
         if last.is_allowed() { last.reset_after } else { last.retry_after() }
     }
+
+    /// Asks both at this moment, and compares every field.
+    async fn ask(&mut self, step: u64, checks: &[Check<'_>]) {
+        let (action, now) = (self.some_action(), self.subject.now());
+        let batch = Batch::new(checks).expect("no promise names a state twice");
+        let wanted = self.reference.apply(batch, action, now);
+        let found = self.subject.apply(checks, action).await;
+        self.last = wanted.as_ref().ok().and_then(|decisions| decisions.last().copied());
+        if self.random.u8(..4) == 0 {
+            let charge = self.last.as_ref().zip(checks.last());
+            self.receipt = charge.map(|(last, check)| Receipt::of(last, check.cost().get()));
+        }
+
+        let kind = |error: BackendError| (error.kind(), error.effect());
+        let (wanted, found) = (wanted.map_err(kind), found.map_err(kind));
+        self.history.push_back(format!("{step}: {now:?} {action:?} {checks:?}\n  {wanted:?}"));
+        if HISTORY < self.history.len() {
+            self.history.pop_front();
+        }
+        assert_eq!(found, wanted, "the store (left) is not as the core: {:#?}", self.history);
+    }
 }
+
+/// The time up to the latest that there is, spread over all steps: what the first ones leave, a
+/// later one may leap over.
+fn share(start: Timestamp, step: u64, steps: u64) -> Timestamp {
+    start + Micros::new((Timestamp::MAX - start).as_micros() / steps * step)
+}
+
+/// So many steps under the same numbers that they are felt.
+const PHASE: u64 = 40;
+
+/// As many steps as a failure shows.
+const HISTORY: usize = 6;

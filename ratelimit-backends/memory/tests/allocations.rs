@@ -6,6 +6,7 @@ use ratelimit_backend::{ManualClock, SyncBackend};
 use ratelimit_conformance::one_of_each;
 use ratelimit_core::{Action, Batch, Check, Key, Micros};
 use ratelimit_memory::Memory;
+use ratelimit_servers::effort;
 
 #[test]
 fn a_check_of_a_known_key_allocates_nothing() {
@@ -181,7 +182,7 @@ fn keys_that_come_and_go_for_long_leave_nothing_behind() {
     let room = NonZeroUsize::new(5_000).expect("room for something");
     let memory = Memory::with_clock(clock.clone(), room);
     let policies = one_of_each(10);
-    let rounds = if std::env::var_os("RATELIMIT_FULL").is_some() { 1_000 } else { 30 };
+    let rounds = effort(1_000, 30);
     let mut kept = Vec::new();
     let mut number = 0_u32;
     allocation_counter::measure(|| {

@@ -4,9 +4,15 @@ use ratelimit_backend::{Backend, ManualClock, Names, Reply};
 use ratelimit_conformance::{Effort, processes, suite};
 use ratelimit_core::{Action, Batch, ConfigError, Policy};
 use ratelimit_redis::{Redis, Settings};
-use ratelimit_servers::Server;
+use ratelimit_servers::{Server, effort};
 
-suite!(private, Effort::new().with_checks_per_task(20).with_keys(2_000));
+suite!(
+    private,
+    Effort::new()
+        .with_checks_per_task(20)
+        .with_trace_steps(effort(100_000, 1_500))
+        .with_keys(2_000)
+);
 
 processes!(
     || {
@@ -18,12 +24,8 @@ processes!(
         let settings = Settings::new(&url).expect("the URL is good");
         settings.timeout(A_MINUTE).connect().await.expect("the server is up")
     },
-    Effort::new().with_checks_per_task(if is_full() { 10_000 } else { 200 })
+    Effort::new().with_checks_per_task(effort(10_000, 200))
 );
-
-fn is_full() -> bool {
-    std::env::var_os("RATELIMIT_FULL").is_some()
-}
 
 /// Longer than any of so many processes has to wait for the others.
 const A_MINUTE: std::time::Duration = std::time::Duration::from_secs(60);

@@ -1,12 +1,13 @@
 //! Whether SQLite keeps every promise of a store, in memory and in a file.
 
-use ratelimit_conformance::{processes, suite};
+use ratelimit_conformance::{Effort, processes, suite};
+use ratelimit_servers::effort;
 use ratelimit_sqlite::Options;
 
 mod in_memory {
     use super::*;
 
-    suite!(async |clock| Options::in_memory().with_clock(clock).open().unwrap());
+    suite!(async |clock| Options::in_memory().with_clock(clock).open().unwrap(), traces());
 }
 
 mod in_a_file {
@@ -31,7 +32,7 @@ mod in_a_file {
         Options::file(path)
     }
 
-    suite!(async |clock| new_file().with_clock(clock).open().unwrap());
+    suite!(async |clock| new_file().with_clock(clock).open().unwrap(), traces());
 
     /// Longer than any of so many processes has to wait for the others.
     const A_MINUTE: Duration = Duration::from_secs(60);
@@ -44,4 +45,8 @@ mod in_a_file {
         },
         async |file| Options::file(file).with_deadline(A_MINUTE).open().unwrap(),
     );
+}
+
+fn traces() -> Effort {
+    Effort::new().with_trace_steps(effort(100_000, 500))
 }

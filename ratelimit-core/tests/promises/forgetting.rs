@@ -5,7 +5,7 @@ use ratelimit_core::{Action, Micros, Receipt};
 
 use crate::{
     rule::{self, share_of},
-    subject::Subject,
+    subject::{Subject, at},
     trace::{history, shares, worn},
 };
 
@@ -80,11 +80,11 @@ proptest! {
         let charge = subject.spend(now, cost);
         let receipt = Receipt::of(&charge, cost);
         let others = now + share_of(rule.span(), shares.1);
-        (0..50).for_each(|_| drop(subject.spend(others, 1)));
-        let end = subject.sensor.as_ref().map_or(0, |sensor| {
-            sensor.lifetime(crate::subject::at(others)).as_micros()
-        });
-        let then = others + end + share_of(rule.span(), later);
+        for _ in 0..50 {
+            let _ = subject.spend(others, 1);
+        }
+        let lifetime = subject.sensor.as_ref().map_or(Micros::ZERO, |it| it.lifetime(at(others)));
+        let then = others + lifetime.as_micros() + share_of(rule.span(), later);
         let mut dropped = Subject { sensor: None, ..subject.clone() };
         prop_assert_eq!(dropped.settle(then, cost, receipt), subject.settle(then, cost, receipt));
     }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use axum::{Router, body::Body, routing::get};
 use http::Request;
 use ratelimit_algorithms::{Backend, FixedWindow, Limiter, Policies};
+use ratelimit_conformance::again;
 use ratelimit_http::{
     ApiKey, ClientIp, ClientIpBuilder, KeyFn, MethodName, PeerAddr, RateLimitLayer, Warning,
 };
@@ -168,13 +169,8 @@ fn who_has_set_up_nothing_is_told_on_standard_error() {
         });
         return;
     }
-    let this = std::env::current_exe().expect("it has a path");
-    let child = std::process::Command::new(this)
-        .args(["--exact", "warnings::who_has_set_up_nothing_is_told_on_standard_error"])
-        .arg("--nocapture")
-        .env(CHILD, "1")
-        .output()
-        .expect("it runs again");
+    let name = "who_has_set_up_nothing_is_told_on_standard_error";
+    let child = again(module_path!(), name).env(CHILD, "").output().expect("it runs again");
     let said = String::from_utf8_lossy(&child.stderr);
     let lines: Vec<_> = said.lines().filter(|line| line.starts_with("ratelimit-http: ")).collect();
     assert_eq!(lines.len(), 1, "{said}");

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use fastrand::Rng;
 use governor::{
     DefaultKeyedRateLimiter, Quota, RateLimiter,
     clock::{Clock as GovernorClock, QuantaClock},
@@ -144,11 +145,11 @@ impl Keys {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below count")]
     pub(crate) fn asked(self, checks: usize) -> Vec<String> {
         let count = self.count() as f64;
-        let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+        let mut random = Rng::with_seed(0);
         let pick = |_| match self {
             // The inverse of a frequency that falls with one over the rank.
-            Self::Zipf => key(count.powf(dice.share()) as usize % self.count()),
-            _ => key((dice.share() * count) as usize % self.count()),
+            Self::Zipf => key(count.powf(random.f64()) as usize % self.count()),
+            _ => key((random.f64() * count) as usize % self.count()),
         };
         (0..checks).map(pick).collect()
     }
@@ -157,17 +158,4 @@ impl Keys {
 /// The key of that number, in 12 bytes.
 pub(crate) fn key(number: usize) -> String {
     format!("user:{number:07}")
-}
-
-/// Numbers that look random, and are the same in every run.
-struct Dice(u64);
-
-impl Dice {
-    /// From 0 up to, and without, 1.
-    fn share(&mut self) -> f64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as f64 / (1_u64 << 53) as f64
-    }
 }

@@ -2,11 +2,13 @@
 #![allow(clippy::must_use_candidate, reason = "this serves tests only")]
 
 mod browser;
+mod effort;
 mod examples;
 mod proxy;
 
 pub use crate::{
     browser::Browser,
+    effort::effort,
     examples::{Example, run_example, run_examples},
     proxy::{Fault, Proxy},
 };

@@ -70,8 +70,3 @@ pub(crate) fn is_refused<T>(answer: &Result<T, BackendError>) -> bool {
 pub(crate) fn at(micros: u64) -> Timestamp {
     Timestamp::from_micros(micros).expect("tests stay within representable time")
 }
-
-/// Many under `RATELIMIT_FULL`, else as many as a few seconds allow.
-pub(crate) fn full_or(many: usize, few: usize) -> usize {
-    if std::env::var_os("RATELIMIT_FULL").is_some() { many } else { few }
-}

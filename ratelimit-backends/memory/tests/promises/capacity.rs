@@ -3,9 +3,10 @@
 use ratelimit_backend::{ErrorKind, ManualClock};
 use ratelimit_core::{Action, CarryOver, Micros, Policy};
 use ratelimit_memory::Memory;
+use ratelimit_servers::effort;
 
 use crate::asking::{
-    ask, ask_all, check, full_or, is_allowed, is_refused, memory, policy, remaining, reset, spend,
+    ask, ask_all, check, is_allowed, is_refused, memory, policy, remaining, reset, spend,
 };
 
 #[test]
@@ -91,7 +92,7 @@ fn a_slow_bucket_is_kept_for_the_years_it_takes_to_fill() {
 #[test]
 // FAULTS 67.
 fn no_call_sweeps_more_than_a_few_shards_however_many_keys_have_expired() {
-    let keys_max = full_or(1_000_000, 200_000);
+    let keys_max = effort(1_000_000, 200_000);
     let (memory, clock) = memory(keys_max);
     let policy = policy("token-bucket", 10);
     for number in 0..keys_max {

@@ -1,8 +1,9 @@
 //! Nobody notices what was forgotten: a store that hardly has room answers as one that never
 //! forgets, or says that it has no room.
 
+use fastrand::Rng;
 use ratelimit_backend::Clock;
-use ratelimit_conformance::{Dice, Reference, one_of_each};
+use ratelimit_conformance::{Reference, one_of_each};
 use ratelimit_core::{Action, Batch, Check, Micros, Policy};
 
 use crate::asking::{ask_all, check, is_refused, memory};
@@ -24,20 +25,20 @@ fn batches_find_nothing_forgotten() {
 fn compare_with_little_room(policies: &[Policy], most: u64) {
     let (memory, clock) = memory(ROOM);
     let mut reference = Reference::default();
-    let mut dice = Dice::new(most);
+    let mut random = Rng::with_seed(most);
     let (mut answered, mut refused) = (0_u32, 0_u32);
     for step in 0..STEPS {
         let now = clock.now().expect("tests stay within representable time");
-        let later = match dice.below(8) {
+        let later = match random.u8(..8) {
             0..4 => now,
-            4..7 => now + Micros::new(dice.any_size(27)),
-            _ => now - Micros::new(dice.any_size(24)),
+            4..7 => now + Micros::new(1 << random.u32(..27)),
+            _ => now - Micros::new(1 << random.u32(..24)),
         };
         let now = later.max(reference.earliest(now));
         clock.set(now);
 
-        let checks = some_checks(&mut dice, policies, most);
-        let action = some_action(&mut dice);
+        let checks = some_checks(&mut random, policies, most);
+        let action = some_action(&mut random);
         let found = ask_all(&memory, &checks, action);
         assert!(memory.keys() <= ROOM);
         if is_refused(&found) {
@@ -55,12 +56,12 @@ fn compare_with_little_room(policies: &[Policy], most: u64) {
     );
 }
 
-fn some_checks<'a>(dice: &mut Dice, policies: &'a [Policy], most: u64) -> Vec<Check<'a>> {
+fn some_checks<'a>(random: &mut Rng, policies: &'a [Policy], most: u64) -> Vec<Check<'a>> {
     let mut checks: Vec<Check<'_>> = Vec::new();
-    for _ in 0..=dice.below(most) {
-        let policy = dice.pick(policies);
-        let key = *dice.pick(&KEYS);
-        let check = check(policy, key, 1 + dice.below(4));
+    for _ in 0..random.u64(1..=most) {
+        let policy = random.choice(policies).expect("there are some");
+        let key = KEYS[random.usize(..KEYS.len())];
+        let check = check(policy, key, random.u64(1..=4));
         if checks.iter().all(|known| !known.is_about(&check)) {
             checks.push(check);
         }
@@ -68,8 +69,8 @@ fn some_checks<'a>(dice: &mut Dice, policies: &'a [Policy], most: u64) -> Vec<Ch
     checks
 }
 
-const fn some_action(dice: &mut Dice) -> Action {
-    match dice.below(20) {
+fn some_action(random: &mut Rng) -> Action {
+    match random.u8(..20) {
         0..14 => Action::Spend,
         14..16 => Action::Peek,
         16..19 => Action::Refund,

@@ -12,8 +12,9 @@ use std::{
     thread,
 };
 
+use fastrand::Rng;
 use ratelimit_backend::{Clock, ManualClock};
-use ratelimit_conformance::{Dice, Reference, one_of_each};
+use ratelimit_conformance::{Reference, one_of_each};
 use ratelimit_core::{Action, Batch, Decision, Micros, Policy, Timestamp};
 use ratelimit_memory::Memory;
 
@@ -59,8 +60,8 @@ fn record(policies: &[Policy], seed: u64) -> (Timestamp, Vec<Call>) {
     let start = clock.now().expect("tests stay within representable time");
     let (moments, barrier) = (AtomicU64::new(0), Barrier::new(THREADS));
     let run = |thread: u64| {
-        let mut dice = Dice::new(seed * 8 + thread);
-        let moves: [Move; MOVES] = std::array::from_fn(|_| some_move(&mut dice));
+        let mut random = Rng::with_seed(seed * 8 + thread);
+        let moves: [Move; MOVES] = std::array::from_fn(|_| some_move(&mut random));
         barrier.wait();
         moves.map(|made| {
             // In one order with each other, and with what the store does.
@@ -77,16 +78,16 @@ fn record(policies: &[Policy], seed: u64) -> (Timestamp, Vec<Call>) {
     (start, calls.concat())
 }
 
-fn some_move(dice: &mut Dice) -> Move {
-    let action = match dice.below(12) {
+fn some_move(random: &mut Rng) -> Move {
+    let action = match random.u8(..12) {
         0..7 => Action::Spend,
         7 | 8 => Action::Refund,
         9 => Action::Peek,
         10 => Action::Reset,
-        _ => return Move::Wait(Micros::new(dice.any_size(27))),
+        _ => return Move::Wait(Micros::new(1 << random.u32(..27))),
     };
-    let keys = *dice.pick(&KEYS);
-    Move::Ask { action, keys, cost: 1 + dice.below(2) }
+    let keys = KEYS[random.usize(..KEYS.len())];
+    Move::Ask { action, keys, cost: random.u64(1..=2) }
 }
 
 fn make(

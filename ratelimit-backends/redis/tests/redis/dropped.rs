@@ -7,13 +7,10 @@ use std::{
     time::Duration,
 };
 
-use ratelimit_servers::Fault;
+use ratelimit_servers::{Fault, effort};
 use tokio::{runtime::Handle, task::JoinSet, time::sleep};
 
-use crate::{
-    scene::{Scene, effort},
-    store::spend,
-};
+use crate::{scene::Scene, store::spend};
 
 /// A millisecond each way, so that calls are dropped before the command is on its way,
 /// while it is, and while its answer is.

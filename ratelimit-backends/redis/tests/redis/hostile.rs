@@ -6,14 +6,14 @@ use std::{
     time::Duration,
 };
 
-use ratelimit_conformance::Dice;
+use fastrand::Rng;
 use ratelimit_core::{
     Algorithm, Batch, Check, Policy, adaptive, fixed_window, leaky_bucket, sliding_window_counter,
     sliding_window_log, token_bucket,
 };
-use ratelimit_servers::Server;
+use ratelimit_servers::{Server, effort};
 
-use crate::{scene::effort, store::check};
+use crate::store::check;
 
 /// Whatever an argument is, a script either fails and has changed nothing, or leaves no key that
 /// the server would keep for ever.
@@ -22,7 +22,7 @@ use crate::{scene::effort, store::check};
 fn a_script_with_wrong_arguments_changes_nothing_or_the_whole() {
     let Some(server) = Server::start(&[]) else { return };
     let mut wire = Wire::to(&server);
-    let mut dice = Dice::new(7);
+    let mut random = Rng::with_seed(7);
     let (mut failed, mut done) = (0, 0);
     for (name, files, algorithm) in scripts() {
         let text = script(name, files);
@@ -30,8 +30,8 @@ fn a_script_with_wrong_arguments_changes_nothing_or_the_whole() {
         let right = arguments(&check(&policy, b"key", 1));
         for _ in 0..effort(5_000, 300) {
             let mut wrong = right.clone();
-            for _ in 0..=dice.below(2) {
-                spoil(&mut wrong, &mut dice);
+            for _ in 0..random.u8(1..=2) {
+                spoil(&mut wrong, &mut random);
             }
             let before = wire.ask(&[b"DUMP", b"key"]);
             let command =
@@ -57,12 +57,12 @@ fn a_script_with_wrong_arguments_changes_nothing_or_the_whole() {
 fn a_million_instants_go_through_a_script_and_come_back_to_the_microsecond() {
     let Some(server) = Server::start(&[]) else { return };
     let mut wire = Wire::to(&server);
-    let mut dice = Dice::new(162);
+    let mut random = Rng::with_seed(162);
     let text = format!("{PRELUDE}\n{ECHO}");
     for _ in 0..1_000 {
         let ends = [0, 1, (1 << 53) - 1, 1 << 52];
         let instants: Vec<u64> =
-            ends.into_iter().chain((4..1_000).map(|_| dice.below(1 << 53))).collect();
+            ends.into_iter().chain((4..1_000).map(|_| random.u64(..1 << 53))).collect();
         let decimals: Vec<_> = instants.iter().map(u64::to_string).collect();
         let decimals = decimals.join(" ");
         let words: Vec<_> = instants.iter().flat_map(|at| at.to_be_bytes()[1..].to_vec()).collect();
@@ -158,10 +158,9 @@ fn arguments(check: &Check<'_>) -> Vec<Vec<u8>> {
 }
 
 /// Takes something away, puts something else there, or turns it over.
-fn spoil(arguments: &mut Vec<Vec<u8>>, dice: &mut Dice) {
-    let Some(argument) = dice.below(arguments.len() as u64).try_into().ok() else { return };
-    let argument: usize = argument;
-    match dice.below(6) {
+fn spoil(arguments: &mut Vec<Vec<u8>>, random: &mut Rng) {
+    let argument = random.usize(..arguments.len());
+    match random.u8(..6) {
         0 => drop(arguments.remove(argument)),
         1 => arguments[argument].clear(),
         2 => drop(arguments[argument].pop()),
@@ -169,7 +168,7 @@ fn spoil(arguments: &mut Vec<Vec<u8>>, dice: &mut Dice) {
         4 => arguments[argument].push(b'x'),
         _ => {
             if let Some(byte) = arguments[argument].last_mut() {
-                *byte ^= 1 << dice.below(8);
+                *byte ^= 1 << random.u8(..8);
             }
         }
     }

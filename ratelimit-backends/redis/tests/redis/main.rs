@@ -1,11 +1,9 @@
 //! What this store promises beyond what every store does, on servers of its own.
 
-mod dice;
 mod scene;
 mod store;
 
 mod access;
-mod agreement;
 mod cluster;
 mod cost;
 mod dropped;

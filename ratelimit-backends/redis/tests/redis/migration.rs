@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use ratelimit_backend::{BackendError, Effect, ErrorKind};
 use ratelimit_core::{Action, Policy};
 use ratelimit_redis::Redis;
-use ratelimit_servers::{Cluster, Server, poll};
+use ratelimit_servers::{Cluster, Server, effort, poll};
 use tokio::{
     task::{JoinSet, spawn_blocking},
     time::Instant,
@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::{
     cluster::connect,
-    scene::{effort, failure, hourly, in_time},
+    scene::{failure, hourly, in_time},
     store::{ask, check, spend},
 };
 
@@ -48,7 +48,7 @@ async fn slots_that_move_under_load_are_followed_and_every_check_is_charged_once
     for key in 0..KEYS {
         let peek = ask(&redis, &[check(&policy, &[key], 1)], Action::Peek).await;
         let charged = policy.limit() - peek.expect("it decides")[0].remaining;
-        assert_eq!(charged, 1 + effort(2_000, 200) as u64);
+        assert_eq!(charged, 1 + effort(2_000_u64, 200));
     }
 }
 

@@ -5,11 +5,11 @@ use std::{net::TcpListener, num::NonZeroUsize, time::Duration};
 use ratelimit_backend::{Effect, ErrorKind};
 use ratelimit_core::Decision;
 use ratelimit_redis::Settings;
-use ratelimit_servers::{Fault, Server};
+use ratelimit_servers::{Fault, Server, effort};
 use tokio::{net::TcpSocket, task::JoinSet, time::timeout};
 
 use crate::{
-    scene::{Scene, effort, failure, in_time, recover},
+    scene::{Scene, failure, in_time, recover},
     store::spend,
 };
 

@@ -5,11 +5,11 @@ use std::{process::Command, time::Duration};
 use ratelimit_backend::{Backend, Clock, Effect, ErrorKind, ManualClock, WallClock};
 use ratelimit_core::{Action, Micros};
 use ratelimit_redis::Settings;
-use ratelimit_servers::{Server, poll};
+use ratelimit_servers::{Server, effort, poll};
 use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
-    scene::{Scene, effort, failure, hourly, in_time, recover},
+    scene::{Scene, failure, hourly, in_time, recover},
     store::{ask, check, connect, settings, spend},
 };
 

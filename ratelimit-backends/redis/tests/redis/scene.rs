@@ -93,10 +93,5 @@ pub(crate) fn failure<T>(answer: Result<T, BackendError>) -> (ErrorKind, Effect)
     }
 }
 
-/// Many under `RATELIMIT_FULL`, else as many as a few seconds allow.
-pub(crate) fn effort(many: usize, few: usize) -> usize {
-    if std::env::var_os("RATELIMIT_FULL").is_some() { many } else { few }
-}
-
 /// More than a busy machine takes for a check, less than anybody waits for one.
 const QUARTER: Duration = Duration::from_millis(250);

@@ -1,11 +1,8 @@
 //! Encrypted connections, as a user has them: by a URL, and the certificates that the system trusts.
 
-use std::{
-    net::TcpListener,
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::{net::TcpListener, path::Path, process::Stdio};
 
+use ratelimit_conformance::again;
 use ratelimit_servers::Server;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tempfile::TempDir;
@@ -56,9 +53,9 @@ async fn outcome(url: &str) -> String {
 }
 
 fn run(url: &str, trusted: &Path) -> String {
-    let name = "tls::an_encrypted_server_is_trusted_by_its_certificate_or_not_spoken_to";
-    let mut command = Command::new(std::env::current_exe().expect("a test is a program"));
-    command.args(["--exact", name, "--nocapture"]).env(URL, url).env("SSL_CERT_FILE", trusted);
+    let name = "an_encrypted_server_is_trusted_by_its_certificate_or_not_spoken_to";
+    let mut command = again(module_path!(), name);
+    command.env(URL, url).env("SSL_CERT_FILE", trusted);
     let output = command.stderr(Stdio::inherit()).output().expect("it runs once more");
     let output = String::from_utf8_lossy(&output.stdout);
     let line = output.lines().find(|line| line.ends_with("left") || line.ends_with("Applied"));

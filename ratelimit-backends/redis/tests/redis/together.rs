@@ -2,18 +2,17 @@
 
 use std::time::Duration;
 
-use ratelimit_backend::{BackendError, Effect, ErrorKind};
-use ratelimit_conformance::Reference;
-use ratelimit_core::{Action, Batch, Decision, Policy, sliding_window_log, token_bucket};
+use fastrand::Rng;
+use ratelimit_backend::{BackendError, Clock, Effect, ErrorKind};
+use ratelimit_conformance::{Reference, one_of_each};
+use ratelimit_core::{Action, Batch, Decision, Micros, Policy, sliding_window_log, token_bucket};
 use ratelimit_redis::Redis;
-use ratelimit_servers::{Cluster, Server};
+use ratelimit_servers::{Cluster, Server, effort};
 use tokio::task::JoinSet;
 
 use crate::{
-    agreement::{MAKES, Make},
-    dice::Dice,
-    scene::{Scene, effort, failure, hourly},
-    store::{START, ask, at, check, connect, connect_with_clock, settings, spend},
+    scene::{Scene, failure, hourly},
+    store::{ask, check, connect, connect_with_clock, settings, spend},
 };
 
 /// On one thread callers wait in the order in which they came, and the server decides in it.
@@ -22,38 +21,29 @@ use crate::{
 async fn checks_that_share_a_command_are_decided_as_the_core_does_one_by_one() {
     let Some(server) = Server::start(&[]) else { return };
     let (redis, clock) = connect_with_clock(&server).await;
-    let (mut dice, mut core, mut now) = (Dice::seeded(), Reference::default(), START);
-    let mut policies = Vec::new();
-    let mut last = None;
-    let first = |(index, make): (usize, &Make)| {
-        Policy::new(&format!("first-{index}"), make(&mut dice)).expect("good")
-    };
-    let first: Vec<_> = MAKES.iter().enumerate().map(first).collect();
-    load_scripts(&redis, &first).await;
+    let (mut random, mut core) = (Rng::with_seed(166), Reference::default());
+    let policies = one_of_each(50);
+    load_scripts(&redis, &policies).await;
+    server.cli(&["FLUSHALL"]);
     server.cli(&["CONFIG", "RESETSTAT"]);
 
     let (rounds, mut checks) = (effort(2_000, 100), 0);
     for round in 0..rounds {
-        if round % 10 == 0 {
-            let name = |index| format!("policy-{index}-{}", round / 10);
-            let policy = |(index, make): (usize, &Make)| Policy::new(&name(index), make(&mut dice));
-            policies = MAKES.iter().enumerate().map(policy).map(|it| it.expect("good")).collect();
-        }
-        now = dice.passes(now, last);
-        clock.set(at(now));
-        let policy = dice.pick(&policies);
-        let (cost, callers) = (dice.cost(policy.limit()), 1 + dice.index(100));
-        let keys: Vec<_> = (0..callers).map(|_| dice.key()).collect();
+        clock.advance(Micros::new(1 << random.u32(..27)));
+        let now = clock.now().expect("tests stay within representable time");
+        let policy = random.choice(&policies).expect("there are some");
+        let cost = random.u64(1..=3);
+        let keys: Vec<_> =
+            (0..random.usize(1..=100)).map(|_| KEYS[random.usize(..KEYS.len())]).collect();
 
         let found = spend_at_once(&redis, policy, &keys, cost).await;
         for (key, found) in keys.iter().zip(found) {
             let check = check(policy, key, cost);
-            let wanted = core.apply(Batch::one(&check), Action::Spend, at(now));
+            let wanted = core.apply(Batch::one(&check), Action::Spend, now);
             let wanted = wanted.expect("nothing is wrong")[0];
             assert_eq!(found.expect("nothing is wrong"), wanted, "round {round}: {check:?}");
-            last = Some(wanted);
         }
-        checks += callers as u64;
+        checks += keys.len() as u64;
     }
     let commands = server.calls("evalsha") + server.calls("eval");
     assert!(commands < checks / 4, "{commands} commands for {checks} checks");

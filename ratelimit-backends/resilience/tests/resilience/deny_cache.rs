@@ -2,8 +2,9 @@
 
 use std::{num::NonZeroUsize, time::Duration};
 
+use fastrand::Rng;
 use ratelimit_backend::{Backend, BackendError, Clock, ErrorKind, ManualClock};
-use ratelimit_conformance::{Dice, one_of_each};
+use ratelimit_conformance::one_of_each;
 use ratelimit_core::{Action, Batch, Decision, Micros, Outcome, Policy, Source, Timestamp};
 use ratelimit_resilience::DenyCache;
 
@@ -86,16 +87,16 @@ fn with_the_cache_the_same_is_admitted_as_without() {
     for policy in one_of_each(10) {
         let rig = Rig::new();
         let bare = Faulty::new(&rig.clock);
-        let mut dice = Dice::new(7);
+        let mut random = Rng::with_seed(7);
         for _ in 0..5_000 {
-            let key = *dice.pick(&["a", "b"]);
-            let cost = if dice.below(3) == 0 { 1 + dice.below(policy.limit()) } else { 1 };
-            let action = match dice.below(100) {
+            let key = if random.bool() { "a" } else { "b" };
+            let cost = if random.u8(..3) == 0 { random.u64(1..=policy.limit()) } else { 1 };
+            let action = match random.u8(..100) {
                 0..80 => Action::Spend,
                 80..92 => Action::Peek,
                 92..95 => Action::Refund,
                 95..97 => Action::Charge,
-                97..98 => Action::Block(Micros::new(dice.any_size(24))),
+                97..98 => Action::Block(Micros::new(1 << random.u32(..24))),
                 _ => Action::Reset,
             };
             let found = rig.ask(&policy, key, cost, action);
@@ -104,10 +105,10 @@ fn with_the_cache_the_same_is_admitted_as_without() {
             // Others' spending since makes the wait longer, never shorter.
             assert!(found.retry_after() <= wanted.retry_after(), "{policy}: {found:?} {wanted:?}");
             assert!(found.source == Source::Cache || found == wanted, "{policy}");
-            let length = if dice.below(8) == 0 {
+            let length = if random.u8(..8) == 0 {
                 found.retry_after().as_micros()
             } else {
-                dice.any_size(23)
+                1 << random.u32(..23)
             };
             rig.clock.advance(Micros::new(length));
         }

@@ -8,6 +8,7 @@ use std::{
     thread,
 };
 
+use ratelimit_conformance::again;
 use ratelimit_sqlite::{Options, Synchronous};
 use rusqlite::Connection;
 
@@ -15,8 +16,7 @@ use crate::subject::{A_MINUTE, limiter};
 
 /// A command that runs `role` on `file` in another process. What it prints is its report.
 pub(crate) fn child(role: &str, file: &Path) -> Command {
-    let mut command = Command::new(env::current_exe().unwrap());
-    command.args(["--exact", "child::plays_its_role", "--nocapture", "--quiet"]);
+    let mut command = again(module_path!(), "plays_its_role");
     command.env("RATELIMIT_CHILD", role).env("RATELIMIT_FILE", file);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     command

@@ -9,11 +9,12 @@ use std::{
     time::Duration,
 };
 
+use ratelimit_servers::effort;
 use ratelimit_sqlite::Sqlite;
 
 use crate::{
     child::{ENDLESS_THREADS, child},
-    subject::{Folder, is_full, left, limiter},
+    subject::{Folder, left, limiter},
 };
 
 /// No check of any of them fails for the others.
@@ -41,7 +42,7 @@ fn eight_processes_admit_exactly_the_limit() {
 #[test]
 fn a_killed_process_leaves_each_decision_whole_or_not_at_all() {
     // Of either mode.
-    let moments = if is_full() { 200 } else { 10 };
+    let moments = effort(200, 10);
     let limit = u64::from(u32::MAX);
 
     let folder = Folder::new();
@@ -79,7 +80,7 @@ fn acknowledged_until_killed(folder: &Folder, role: &str) -> u64 {
 // FAULTS 183.
 #[test]
 fn processes_that_open_a_new_file_at_once_make_the_tables_once() {
-    for _ in 0..if is_full() { 100 } else { 10 } {
+    for _ in 0..effort(100, 10) {
         let folder = Folder::new();
         let children: Vec<Child> =
             (0..4).map(|_| child("open", &folder.file()).spawn().unwrap()).collect();
@@ -96,7 +97,7 @@ fn processes_that_open_a_new_file_at_once_make_the_tables_once() {
 #[test]
 fn a_process_killed_while_it_makes_the_tables_is_in_nobodys_way() {
     let random = RandomState::new();
-    for moment in 0..if is_full() { 200 } else { 20 } {
+    for moment in 0..effort(200, 20) {
         let folder = Folder::new();
         let mut child = child("open", &folder.file()).spawn().unwrap();
         // It has begun when there is a file, and takes some milliseconds.

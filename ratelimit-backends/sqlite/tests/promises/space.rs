@@ -3,8 +3,9 @@
 use std::{fs, num::NonZeroUsize};
 
 use ratelimit_algorithms::ErrorKind;
+use ratelimit_servers::effort;
 
-use crate::subject::{Folder, assert_fails, is_full, left, limiter, spend};
+use crate::subject::{Folder, assert_fails, left, limiter, spend};
 
 /// No file of the other process may grow beyond a size, as if the disk were full.
 // FAULTS 179.
@@ -64,7 +65,7 @@ pub(crate) fn fill(options: ratelimit_sqlite::Options) {
 #[test]
 fn a_flood_of_keys_stops_at_the_cap_and_takes_the_space_that_is_stated() {
     const ROW_BYTES_MAX: u64 = 65;
-    let keys_max = if is_full() { 1_000_000 } else { 20_000 };
+    let keys_max = effort(1_000_000, 20_000);
 
     let folder = Folder::new();
     let options = folder.options().with_keys_max(NonZeroUsize::new(keys_max).unwrap());

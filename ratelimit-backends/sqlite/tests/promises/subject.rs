@@ -1,7 +1,6 @@
 //! The store under test, in a folder of its own, and the few words that the tests are made of.
 
 use std::{
-    env,
     path::{Path, PathBuf},
     pin::Pin,
     task::{Context, Poll, Waker},
@@ -73,11 +72,6 @@ impl Folder {
             stranger.query_row("SELECT records FROM total", [], |row| row.get(0)).unwrap();
         assert_eq!(total, self.rows());
     }
-}
-
-/// Whether the long tests are to be run at their full length.
-pub(crate) fn is_full() -> bool {
-    env::var_os("RATELIMIT_FULL").is_some()
 }
 
 pub(crate) const A_MINUTE: Duration = Duration::from_secs(60);

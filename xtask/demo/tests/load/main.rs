@@ -15,7 +15,7 @@ use ratelimit_algorithms::{AsyncLimiter, TokenBucket};
 use ratelimit_http::KeyFn;
 use ratelimit_redis::{Redis, Settings};
 use ratelimit_resilience::Resilient;
-use ratelimit_servers::Server;
+use ratelimit_servers::{Server, effort};
 use tokio::{
     task::{JoinSet, spawn_blocking},
     time::Instant,
@@ -115,17 +115,13 @@ fn limiter<B: ratelimit_algorithms::Backend>(store: B) -> AsyncLimiter<B> {
     AsyncLimiter::new(store, "load", TokenBucket::per(10, Duration::from_secs(10_000_000))).unwrap()
 }
 
-fn is_full() -> bool {
-    std::env::var_os("RATELIMIT_FULL").is_some()
-}
-
 fn requests() -> usize {
-    if is_full() { 100_000 } else { 6_000 }
+    effort(100_000, 6_000)
 }
 
 /// The default one, or where other tests may keep the machine busy, one that only a fault exceeds.
 fn deadline() -> Duration {
-    Duration::from_millis(if is_full() { 100 } else { 1_000 })
+    Duration::from_millis(effort(100, 1_000))
 }
 
 /// As many as ask at once.

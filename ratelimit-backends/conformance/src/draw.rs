@@ -1,0 +1,120 @@
+//! What traces are about: policies of numbers at random, the largest and the smallest among them.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+use ratelimit_core::{
+    Algorithm, CarryOver, LIMIT_MAX, Policy, WINDOW_MAX, adaptive, fixed_window, leaky_bucket,
+    sliding_window_counter, sliding_window_log, token_bucket,
+};
+
+/// Draws the numbers of an algorithm.
+pub(crate) type Draw = fn(&mut Rng) -> Algorithm;
+
+pub(crate) const ONE_OF_EACH: [Draw; 6] = [
+    fixed_window,
+    sliding_window_log,
+    sliding_window_counter,
+    token_bucket,
+    leaky_bucket,
+    adaptive_hybrid,
+];
+
+pub(crate) const ANY_CARRY_OVER: [CarryOver; 3] =
+    [CarryOver::AsIs, CarryOver::Proportional, CarryOver::Reset];
+
+/// A policy under a name for each of `draws`, by one of `rules`.
+pub(crate) fn policies(random: &mut Rng, draws: &[Draw], rules: &[CarryOver]) -> Vec<Policy> {
+    let policy = |(index, draw): (usize, &Draw)| {
+        let policy = Policy::new(&format!("policy-{index}"), draw(random));
+        policy.expect("the name is good").with_carry_over(pick(random, rules))
+    };
+    draws.iter().enumerate().map(policy).collect()
+}
+
+pub(crate) fn fixed_window(random: &mut Rng) -> Algorithm {
+    let align = pick(random, &[fixed_window::Align::Epoch, fixed_window::Align::First]);
+    fixed_window::Quota::new(limit(random), window(random), align).expect("in range").into()
+}
+
+pub(crate) fn sliding_window_log(random: &mut Rng) -> Algorithm {
+    let (limit, window) = (limit(random), window(random));
+    let quota = sliding_window_log::Quota::capped(limit, window, of_any_size(random, ENTRIES_MAX));
+    quota.expect("in range").into()
+}
+
+pub(crate) fn sliding_window_counter(random: &mut Rng) -> Algorithm {
+    sliding_window_counter::Quota::new(limit(random), window(random)).expect("in range").into()
+}
+
+/// A bucket that would take too long to fill is drawn again.
+pub(crate) fn token_bucket(random: &mut Rng) -> Algorithm {
+    loop {
+        let (capacity, refill) = (limit(random), limit(random));
+        let initial = if random.bool() { capacity } else { random.u64(..=capacity) };
+        let quota = token_bucket::Quota::new(capacity, refill, window(random));
+        if let Ok(quota) = quota.and_then(|quota| quota.with_initial(initial)) {
+            return quota.into();
+        }
+    }
+}
+
+pub(crate) fn leaky_bucket(random: &mut Rng) -> Algorithm {
+    loop {
+        let (capacity, leak) = (limit(random), limit(random));
+        let Ok(quota) = leaky_bucket::Quota::new(capacity, leak, window(random)) else { continue };
+        if random.bool() {
+            return quota.into();
+        }
+        return quota.queue(window(random)).expect("in range").into();
+    }
+}
+
+pub(crate) fn adaptive_hybrid(random: &mut Rng) -> Algorithm {
+    loop {
+        let mut settings = adaptive::Settings::new(limit(random), window(random));
+        if random.bool() {
+            settings.adaptive_window = window(random);
+        }
+        settings.penalty = pick(random, &[0.0, 0.3, 0.5, 1.0]);
+        settings.burst_multiplier = pick(random, &[0.7, 1.0, 2.0, 2.5]);
+        settings.low_load_threshold = pick(random, &[0.0, 0.1, 0.4]);
+        settings.scope = pick(random, &[adaptive::Scope::PerKey, adaptive::Scope::Shared]);
+        if let Ok(quota) = adaptive::Quota::new(&settings) {
+            return quota.into();
+        }
+    }
+}
+
+/// Most often small, so that it is reached.
+fn limit(random: &mut Rng) -> u64 {
+    match random.u8(..4) {
+        0 => of_any_size(random, LIMIT_MAX),
+        _ => random.u64(1..=20),
+    }
+}
+
+fn window(random: &mut Rng) -> Duration {
+    Duration::from_micros(match random.u8(..4) {
+        0 => of_any_size(random, WINDOW_MAX.as_micros()),
+        1 => random.u64(1..=50),
+        _ => 1_000_000 * random.u64(1..=60),
+    })
+}
+
+/// From one up to `most`, every magnitude as likely as the next, and now and then `most` itself.
+pub(crate) fn of_any_size(random: &mut Rng, most: u64) -> u64 {
+    match random.u8(..20) {
+        0 => most,
+        _ => {
+            let magnitude = random.u32(..=most.ilog2());
+            random.u64(1..=most >> magnitude)
+        }
+    }
+}
+
+pub(crate) fn pick<T: Copy>(random: &mut Rng, from: &[T]) -> T {
+    random.choice(from.iter().copied()).expect("there is something to pick from")
+}
+
+const ENTRIES_MAX: u64 = 500;
