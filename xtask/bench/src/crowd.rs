@@ -1,15 +1,20 @@
 //! Many async callers at once, each of which waits for its answers: how many they get a second, and
 //! how long the slowest hundredth of them takes.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use ratelimit_algorithms::{AsyncLimiter, Backend};
 use tokio::runtime::Runtime;
 
 use crate::{
     bench::{Bench, Title, turns},
     row::{Mark, Unit},
     sample::Sample,
+    subject::key,
 };
 
 /// Callers, and what their rate and their 99th percentile are to reach.
@@ -26,8 +31,7 @@ struct Round {
     p99_ms: f64,
 }
 
-/// Runs both sides in turns, unless there is nothing to run them on: a question each about the key
-/// of that number.
+/// Runs both sides in turns, unless there is nothing to run them on: what they ask about a key.
 pub(crate) fn race<O, T, OurReply, TheirReply>(
     bench: &mut Bench<'_>,
     runtime: &Runtime,
@@ -36,8 +40,8 @@ pub(crate) fn race<O, T, OurReply, TheirReply>(
     set_up: impl FnOnce() -> Result<Option<(O, T)>>,
 ) -> Result<()>
 where
-    O: Fn(usize) -> OurReply + Clone + Send + 'static,
-    T: Fn(usize) -> TheirReply + Clone + Send + 'static,
+    O: Fn(Arc<str>) -> OurReply + Clone + Send + 'static,
+    T: Fn(Arc<str>) -> TheirReply + Clone + Send + 'static,
     OurReply: Future<Output = Result<()>> + Send,
     TheirReply: Future<Output = Result<()>> + Send,
 {
@@ -63,21 +67,29 @@ where
     Ok(())
 }
 
+/// What is asked of a limiter of ours.
+pub(crate) async fn check<B: Backend>(limiter: AsyncLimiter<B>, key: Arc<str>) -> Result<()> {
+    ensure!(limiter.check(&*key).await?.is_allowed(), "denied");
+    Ok(())
+}
+
 async fn round<F>(
     callers: usize,
-    ask: &(impl Fn(usize) -> F + Clone + Send + 'static),
+    ask: &(impl Fn(Arc<str>) -> F + Clone + Send + 'static),
 ) -> Result<Round>
 where
     F: Future<Output = Result<()>> + Send,
 {
+    let keys: Arc<[Arc<str>]> = (0..KEYS).map(|number| key(number).into()).collect();
     let began = Instant::now();
     let tasks = (0..callers).map(|caller| {
-        let ask = ask.clone();
+        let (ask, keys) = (ask.clone(), Arc::clone(&keys));
         tokio::spawn(async move {
             let mut took = Vec::new();
             while began.elapsed() < LENGTH {
                 let asked = Instant::now();
-                ask((caller + took.len() * callers) % KEYS).await?;
+                let key = &keys[(caller + took.len() * callers) % KEYS];
+                ask(Arc::clone(key)).await?;
                 took.push(asked.elapsed().as_secs_f64() * 1e3);
             }
             anyhow::Ok(took)

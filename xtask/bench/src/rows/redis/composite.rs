@@ -1,5 +1,7 @@
 //! A check of three limits, beside three checks one after the other.
 
+use std::sync::Arc;
+
 use anyhow::{Result, ensure};
 use ratelimit_algorithms::{AsyncLimiter, Limits};
 
@@ -8,7 +10,7 @@ use crate::{
     bench::Bench,
     crowd::{self, Callers},
     row::Mark,
-    subject::{Outcome, key},
+    subject::Outcome,
 };
 
 pub(super) fn rows(bench: &mut Bench<'_>, site: &Site) -> Result<()> {
@@ -28,21 +30,21 @@ fn row(bench: &mut Bench<'_>, Site { runtime, server }: &Site, number: usize) ->
         let limiters = [limiter("first")?, limiter("second")?, limiter("third")?];
         let ours = {
             let limiters = limiters.clone();
-            move |number: usize| {
-                let ([first, second, third], key) = (limiters.clone(), key(number));
+            move |key: Arc<str>| {
+                let [first, second, third] = limiters.clone();
                 async move {
-                    let all = Limits::of(&first, &key, 1).and(&second, &key, 1);
-                    let answer = all.and(&third, &key, 1).check().await?;
+                    let all = Limits::of(&first, &*key, 1).and(&second, &*key, 1);
+                    let answer = all.and(&third, &*key, 1).check().await?;
                     ensure!(answer.is_allowed(), "denied");
                     Ok(())
                 }
             }
         };
-        let theirs = move |number: usize| {
-            let (limiters, key) = (limiters.clone(), key(number));
+        let theirs = move |key: Arc<str>| {
+            let limiters = limiters.clone();
             async move {
-                for limiter in &limiters {
-                    ensure!(limiter.check(&key).await?.is_allowed(), "denied");
+                for limiter in limiters {
+                    crowd::check(limiter, Arc::clone(&key)).await?;
                 }
                 Ok(())
             }

@@ -7,9 +7,8 @@ use anyhow::{Result, ensure};
 use super::{Coalescing, Site, by_hand::ByHand, limiter};
 use crate::{
     bench::Bench,
-    crowd::{self, Callers, KEYS},
+    crowd::{self, Callers},
     row::Mark,
-    subject::key,
 };
 
 pub(super) fn rows(bench: &mut Bench<'_>, site: &Site) -> Result<()> {
@@ -30,23 +29,13 @@ fn row(
     let callers = Callers { number, rate: Mark::AtLeast(reach), p99: Mark::None };
     crowd::race(bench, runtime, (&name, "by hand, with fred"), callers, || {
         let Some(server) = &**server else { return Ok(None) };
-        let keys: Arc<Vec<_>> = Arc::new((0..KEYS).map(key).collect());
         let limiter = runtime.block_on(limiter(server, coalescing))?;
         let by_hand = runtime.block_on(ByHand::connect(server))?;
-        let ours = {
-            let keys = Arc::clone(&keys);
-            move |key: usize| {
-                let (limiter, keys) = (limiter.clone(), Arc::clone(&keys));
-                async move {
-                    ensure!(limiter.check(&keys[key]).await?.is_allowed(), "denied");
-                    Ok(())
-                }
-            }
-        };
-        let theirs = move |key: usize| {
-            let (by_hand, keys) = (by_hand.clone(), Arc::clone(&keys));
+        let ours = move |key| crowd::check(limiter.clone(), key);
+        let theirs = move |key: Arc<str>| {
+            let by_hand = by_hand.clone();
             async move {
-                ensure!(0 <= by_hand.check(&keys[key]).await?, "denied");
+                ensure!(0 <= by_hand.check(&key).await?, "denied");
                 Ok(())
             }
         };

@@ -5,11 +5,11 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use ratelimit_algorithms::AsyncLimiter;
 use tokio::{runtime::Runtime, task};
 
-use super::{Files, by_hand::ByHand, keys, open};
+use super::{Files, by_hand::ByHand, open};
 use crate::{
     bench::Bench,
     crowd::{self, Callers},
@@ -31,23 +31,13 @@ fn row(bench: &mut Bench<'_>, runtime: &Runtime, number: usize) -> Result<()> {
     let callers = Callers { number, rate: Mark::AtLeast(3.0), p99: Mark::Figure(10.0) };
     let files = Files::new()?;
     crowd::race(bench, runtime, (&name, beside), callers, || {
-        let keys = Arc::new(keys());
         let limiter = AsyncLimiter::from(open(&files.ours(), Outcome::Allowed, PATIENT)?);
         let by_hand = Arc::new(Mutex::new(ByHand::open(&files.theirs(), Outcome::Allowed)?));
-        let ours = {
-            let keys = Arc::clone(&keys);
-            move |key: usize| {
-                let (limiter, keys) = (limiter.clone(), Arc::clone(&keys));
-                async move {
-                    ensure!(limiter.check(&keys[key]).await?.is_allowed(), "denied");
-                    Ok(())
-                }
-            }
-        };
-        let theirs = move |key: usize| {
-            let (by_hand, keys) = (Arc::clone(&by_hand), Arc::clone(&keys));
+        let ours = move |key| crowd::check(limiter.clone(), key);
+        let theirs = move |key: Arc<str>| {
+            let by_hand = Arc::clone(&by_hand);
             let check = move || {
-                by_hand.lock().unwrap_or_else(PoisonError::into_inner).check(&keys[key]).map(drop)
+                by_hand.lock().unwrap_or_else(PoisonError::into_inner).check(&key).map(drop)
             };
             async move { task::spawn_blocking(check).await? }
         };
