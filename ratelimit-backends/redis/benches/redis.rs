@@ -13,7 +13,7 @@ fn checks(criterion: &mut Criterion) {
     let Some(server) = Server::start(&[]) else { return };
     let runtime = Runtime::new().expect("threads can be made");
     let settings = Settings::new(&server.url()).expect("the URL is good");
-    let settings = settings.timeout(Duration::from_secs(10));
+    let settings = settings.with_deadline(Duration::from_secs(10));
     let store = runtime.block_on(settings.connect()).expect("the server is up");
     let bucket = TokenBucket::per_minute(1).burst(100_000_000);
     let limiter = AsyncLimiter::new(store, "bench", bucket).expect("good numbers");

@@ -19,7 +19,7 @@ pub struct Settings {
     keyspace: Keyspace,
     client_name: String,
     pool_size: NonZeroUsize,
-    timeout: Duration,
+    deadline: Duration,
     connect_timeout: Duration,
     queue_max: usize,
     group_max: usize,
@@ -72,7 +72,7 @@ impl Settings {
             keyspace: Keyspace::new("ratelimit").expect("the name is good"),
             client_name: "ratelimit".to_owned(),
             pool_size: NonZeroUsize::MIN,
-            timeout: Duration::from_millis(100),
+            deadline: Duration::from_millis(100),
             connect_timeout: Duration::from_secs(1),
             queue_max: 10_000,
             group_max: GROUP_MAX,
@@ -85,35 +85,35 @@ impl Settings {
     /// # Errors
     ///
     /// [`ConfigError::BadName`] if it is not 1 to 64 characters of `a-z`, `0-9`, `_`, `.`, `-`.
-    pub fn prefix(self, prefix: &str) -> Result<Self, ConfigError> {
+    pub fn with_prefix(self, prefix: &str) -> Result<Self, ConfigError> {
         Ok(Self { keyspace: Keyspace::new(prefix)?, ..self })
     }
 
     /// The name of the connections in the server's `CLIENT LIST`; by default `ratelimit`.
-    pub fn client_name(self, name: impl Into<String>) -> Self {
+    pub fn with_client_name(self, name: impl Into<String>) -> Self {
         Self { client_name: name.into(), ..self }
     }
 
     /// How many connections there are, to each node; by default one, which many tasks share.
-    pub fn pool_size(self, pool_size: NonZeroUsize) -> Self {
+    pub fn with_pool_size(self, pool_size: NonZeroUsize) -> Self {
         Self { pool_size, ..self }
     }
 
     /// How long a check may take, a millisecond at least; by default 100 of them. It ends then,
     /// whatever it waits for; a connection on which nothing was heard for so long is made anew.
-    pub fn timeout(self, timeout: Duration) -> Self {
-        Self { timeout: timeout.max(Duration::from_millis(1)), ..self }
+    pub fn with_deadline(self, deadline: Duration) -> Self {
+        Self { deadline: deadline.max(Duration::from_millis(1)), ..self }
     }
 
     /// How long an attempt to connect may take, a millisecond at least; by default a second.
-    pub fn connect_timeout(self, connect_timeout: Duration) -> Self {
+    pub fn with_connect_timeout(self, connect_timeout: Duration) -> Self {
         Self { connect_timeout: connect_timeout.max(Duration::from_millis(1)), ..self }
     }
 
     /// How many commands may be under way on a connection, and how many checks for each connection,
     /// before others that would wait to share a command are refused; by default 10 000. Those are
     /// refused at once, with [`ErrorKind::Overloaded`](ratelimit_backend::ErrorKind::Overloaded).
-    pub fn queue_max(self, queue_max: NonZeroUsize) -> Self {
+    pub fn with_queue_max(self, queue_max: NonZeroUsize) -> Self {
         Self { queue_max: queue_max.get(), ..self }
     }
 
@@ -121,14 +121,14 @@ impl Settings {
     /// policy, at the same cost and, in a cluster, of the same slot, that come while two such
     /// commands are under way; each is decided by itself. With one, every check has a command of
     /// its own.
-    pub fn group_max(self, group_max: NonZeroUsize) -> Self {
+    pub fn with_group_max(self, group_max: NonZeroUsize) -> Self {
         Self { group_max: group_max.get(), ..self }
     }
 
     /// Goes by this clock instead of the server's: **for tests**. Clients whose clocks differ
     /// would admit more than they should. State then stays for an hour longer than it matters, for
     /// the server forgets by its own clock.
-    pub fn clock(self, clock: impl Clock + 'static) -> Self {
+    pub fn with_clock(self, clock: impl Clock + 'static) -> Self {
         Self { clock: Some(Arc::new(clock)), ..self }
     }
 
@@ -162,7 +162,7 @@ impl Settings {
         let dialer = Dialer {
             config: self.config,
             client_name: self.client_name,
-            timeout: self.timeout,
+            timeout: self.deadline,
             connect_timeout: self.connect_timeout,
             queue_max: self.queue_max,
             comebacks: Arc::clone(&comebacks),
@@ -171,7 +171,7 @@ impl Settings {
         let connection = Connection::open(dialer, self.pool_size);
         let clock = ScriptClock(self.clock);
         let lanes = Lanes::new(connection, clock, self.group_max, callers_max);
-        Redis::new(lanes, comebacks, self.keyspace, self.timeout)
+        Redis::new(lanes, comebacks, self.keyspace, self.deadline)
     }
 }
 

@@ -22,7 +22,7 @@ processes!(
     },
     async |url| {
         let settings = Settings::new(&url).expect("the URL is good");
-        settings.timeout(A_MINUTE).connect().await.expect("the server is up")
+        settings.with_deadline(A_MINUTE).connect().await.expect("the server is up")
     },
     Effort::new().with_checks_per_task(effort(10_000, 200))
 );
@@ -39,7 +39,7 @@ struct Private {
 async fn private(clock: ManualClock) -> Private {
     let server = Server::start(&[]).expect("redis-server is installed");
     let settings = Settings::new(&server.url()).expect("the URL is good");
-    let settings = settings.clock(clock).timeout(std::time::Duration::from_secs(10));
+    let settings = settings.with_clock(clock).with_deadline(std::time::Duration::from_secs(10));
     Private { redis: settings.connect().await.expect("the server is up"), _server: server }
 }
 

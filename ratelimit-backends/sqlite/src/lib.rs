@@ -32,7 +32,7 @@
 //!
 //! # What it keeps to
 //!
-//! The number of records is bounded ([`Options::with_keys_max`]), for all processes together.
+//! The number of records is bounded ([`Settings::with_keys_max`]), for all processes together.
 //! Records that are as good as new are dropped in small steps between transactions; the file does
 //! not shrink, its free pages are used again. The write-ahead log is written back when it has
 //! grown to 4 MiB, by a thread of its own, and cut to that size when it starts anew. Processes that
@@ -46,7 +46,7 @@
 //! in a forked child: its calls get [`ErrorKind::Closed`](ratelimit_backend::ErrorKind::Closed).
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod options;
+mod settings;
 mod sqlite;
 
 mod job;
@@ -64,7 +64,7 @@ mod probe;
 mod schema;
 
 pub use crate::{
-    options::{Options, Synchronous},
+    settings::{Settings, Synchronous},
     sqlite::Sqlite,
 };
 

@@ -13,7 +13,7 @@ use ratelimit_backend::{Backend, BackendError, ErrorKind, Names, Reply, SyncBack
 use ratelimit_core::{Action, Batch, Decisions};
 
 use crate::{
-    Options,
+    Settings,
     busy::due_after,
     job::{Answer, Job},
     queue::Queue,
@@ -42,9 +42,9 @@ impl Sqlite {
     ///
     /// # Errors
     ///
-    /// See [`Options::open`].
+    /// See [`Settings::open`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, BackendError> {
-        Options::file(path).open()
+        Settings::file(path).open()
     }
 
     /// Opens a store in memory, private to this handle and its clones.
@@ -53,12 +53,12 @@ impl Sqlite {
     ///
     /// If there is no memory or no thread.
     pub fn in_memory() -> Result<Self, BackendError> {
-        Options::in_memory().open()
+        Settings::in_memory().open()
     }
 
-    pub(crate) fn with_options(options: Options) -> Result<Self, BackendError> {
-        let (deadline, queue_max) = (options.deadline, options.queue_max.get());
-        let queue = Arc::new(Queue::new(Store::open(options)?, queue_max));
+    pub(crate) fn with_settings(settings: Settings) -> Result<Self, BackendError> {
+        let (deadline, queue_max) = (settings.deadline, settings.queue_max.get());
+        let queue = Arc::new(Queue::new(Store::open(settings)?, queue_max));
         let serve = {
             let queue = Arc::clone(&queue);
             move || queue.serve()
@@ -184,8 +184,8 @@ mod tests {
     #[test]
     fn in_a_forked_child_a_store_is_closed_and_leaves_the_parents_alone() {
         let folder = tempfile::tempdir().unwrap();
-        let options = Options::file(folder.path().join("limits.db"));
-        let parent = options.with_clock(ManualClock::default()).open().unwrap();
+        let settings = Settings::file(folder.path().join("limits.db"));
+        let parent = settings.with_clock(ManualClock::default()).open().unwrap();
         let child = Sqlite(Arc::new(Inner {
             queue: Arc::clone(&parent.0.queue),
             names: Names::default(),

@@ -11,7 +11,7 @@ use ratelimit_core::{Action, Batch};
 use rusqlite::Connection;
 
 use crate::{
-    Options,
+    Settings,
     busy::{due_after, patiently},
     database::Database,
     error::Failure,
@@ -38,8 +38,8 @@ enum Begin {
 }
 
 impl Store {
-    pub(crate) fn open(options: Options) -> Result<Self, BackendError> {
-        let Options { path, synchronous, keys_max, clock, .. } = options;
+    pub(crate) fn open(settings: Settings) -> Result<Self, BackendError> {
+        let Settings { path, synchronous, keys_max, clock, .. } = settings;
         let keys_max = u64::try_from(keys_max.get()).unwrap_or(u64::MAX);
         let database = Database::open(path, synchronous, due_after(OPEN_DEADLINE))?;
         Ok(Self { database, clock, keys_max, walk: Walk::default() })
@@ -223,8 +223,8 @@ mod tests {
 
     fn store() -> (TempDir, Store) {
         let folder = tempfile::tempdir().unwrap();
-        let options = Options::file(folder.path().join("limits.db"));
-        let store = Store::open(options.with_clock(ManualClock::default())).unwrap();
+        let settings = Settings::file(folder.path().join("limits.db"));
+        let store = Store::open(settings.with_clock(ManualClock::default())).unwrap();
         (folder, store)
     }
 

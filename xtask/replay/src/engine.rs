@@ -13,7 +13,7 @@ use ratelimit_core::{Action, Batch, Decisions};
 use ratelimit_memory::Memory;
 use ratelimit_redis::{Redis, Settings as RedisSettings};
 use ratelimit_servers::Server;
-use ratelimit_sqlite::Options as SqliteOptions;
+use ratelimit_sqlite::Settings as SqliteSettings;
 
 /// What scenarios run on.
 pub(crate) enum Engine {
@@ -50,7 +50,7 @@ impl Engine {
                 Arc::new(Core { clock, records: Mutex::default(), names: Names::default() })
             }
             Self::Memory => Arc::new(Memory::with_clock(clock, NonZeroUsize::MAX)),
-            Self::Sqlite => Arc::new(SqliteOptions::in_memory().with_clock(clock).open()?),
+            Self::Sqlite => Arc::new(SqliteSettings::in_memory().with_clock(clock).open()?),
             Self::Redis(server) => Arc::new(server.store(clock).await?),
         })
     }
@@ -74,7 +74,7 @@ impl RedisServer {
     async fn store(&mut self, clock: ManualClock) -> Result<Redis> {
         self.scenarios += 1;
         let prefix = format!("replay-{}-{}", std::process::id(), self.scenarios);
-        Ok(RedisSettings::new(&self.url)?.prefix(&prefix)?.clock(clock).connect().await?)
+        Ok(RedisSettings::new(&self.url)?.with_prefix(&prefix)?.with_clock(clock).connect().await?)
     }
 }
 

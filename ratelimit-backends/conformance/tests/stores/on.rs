@@ -15,9 +15,9 @@ use proptest::{
 };
 use ratelimit_algorithms::Backend;
 use ratelimit_memory::Memory;
-use ratelimit_redis::Settings;
+use ratelimit_redis::Settings as RedisSettings;
 use ratelimit_servers::Server;
-use ratelimit_sqlite::Options;
+use ratelimit_sqlite::Settings as SqliteSettings;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::time::Time;
@@ -40,7 +40,7 @@ pub(crate) fn memory() -> On {
 
 pub(crate) fn sqlite() -> On {
     let time = Time::new();
-    let store = Options::in_memory().with_clock(time.clock.clone()).open().unwrap();
+    let store = SqliteSettings::in_memory().with_clock(time.clock.clone()).open().unwrap();
     On::new(Arc::new(store), time, 60)
 }
 
@@ -50,8 +50,8 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 pub(crate) fn redis() -> On {
     let (time, runtime) = (Time::new(), runtime());
     let server = Server::start(&[]).expect("redis-server is installed");
-    let settings = Settings::new(&server.url()).unwrap().clock(time.clock.clone());
-    let store = runtime.block_on(settings.timeout(PATIENCE).connect()).unwrap();
+    let settings = RedisSettings::new(&server.url()).unwrap().with_clock(time.clock.clone());
+    let store = runtime.block_on(settings.with_deadline(PATIENCE).connect()).unwrap();
     On { runtime, _server: Some(server), ..On::new(Arc::new(store), time, 30) }
 }
 

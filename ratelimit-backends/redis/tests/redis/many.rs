@@ -17,7 +17,7 @@ const LIMIT: u64 = 500;
 async fn tasks_at_once_spend_a_limit_exactly() {
     let Some(server) = Server::start(&[]) else { return };
     let pool = NonZeroUsize::new(4).expect("four is not zero");
-    let redis = settings(&server.url()).pool_size(pool).connect().await.expect("it is up");
+    let redis = settings(&server.url()).with_pool_size(pool).connect().await.expect("it is up");
     for policy in policies() {
         let mut tasks = JoinSet::new();
         for _ in 0..64 {

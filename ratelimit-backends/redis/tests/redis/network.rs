@@ -93,7 +93,7 @@ async fn a_busy_connection_to_a_host_that_has_vanished_is_given_up_at_the_deadli
 // FAULTS 136.
 #[tokio::test]
 async fn replies_that_come_byte_by_byte_are_each_for_their_own_request() {
-    let patient = |settings: Settings| settings.timeout(Duration::from_secs(10));
+    let patient = |settings: Settings| settings.with_deadline(Duration::from_secs(10));
     let Some(scene) = Scene::with(patient).await else { return };
     scene.proxy.set(Fault::Drip(Duration::from_micros(100)));
     let mut tasks = JoinSet::new();
@@ -123,7 +123,7 @@ async fn a_reply_that_takes_ten_seconds_is_not_waited_for() {
 // FAULTS 137.
 #[tokio::test]
 async fn a_reply_that_nobody_waits_for_any_more_is_nobody_elses() {
-    let patient = |settings: Settings| settings.timeout(Duration::from_secs(10));
+    let patient = |settings: Settings| settings.with_deadline(Duration::from_secs(10));
     let Some(scene) = Scene::with(patient).await else { return };
     scene.proxy.set(Fault::Delay(Duration::from_millis(5)));
     for round in 1..=20 {
@@ -189,7 +189,7 @@ async fn a_connection_that_the_server_has_half_closed_is_lost() {
 #[tokio::test]
 async fn a_connection_that_dies_takes_no_other_with_it() {
     let four = NonZeroUsize::new(4).expect("four is not zero");
-    let Some(scene) = Scene::with(|settings| settings.pool_size(four)).await else { return };
+    let Some(scene) = Scene::with(|settings| settings.with_pool_size(four)).await else { return };
     let list = scene.server.cli(&["CLIENT", "LIST", "TYPE", "normal"]);
     let ours = list.lines().find(|line| line.contains("name=ratelimit")).expect("it has a name");
     let id = ours.strip_prefix("id=").and_then(|line| line.split(' ').next()).expect("an id");
@@ -223,7 +223,7 @@ async fn whoever_cannot_be_reached_is_unavailable_within_the_time_to_connect() {
         format!("redis-sentinel://{silent}?sentinelServiceName=limits"),
     ] {
         let settings = Settings::new(&url).expect("the URL is good");
-        let settings = settings.connect_timeout(Duration::from_millis(200));
+        let settings = settings.with_connect_timeout(Duration::from_millis(200));
         let refused = in_time(settings.connect()).await;
         assert_eq!(failure(refused), (ErrorKind::Unavailable, Effect::NotApplied), "{url}");
     }

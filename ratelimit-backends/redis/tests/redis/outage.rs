@@ -36,7 +36,8 @@ async fn while_a_server_is_gone_every_check_fails_at_once_and_then_none_does() {
 #[tokio::test]
 async fn checks_beyond_the_queue_are_refused_at_once() {
     let ten = 10.try_into().expect("ten is not zero");
-    let few = |settings: Settings| settings.queue_max(ten).timeout(Duration::from_secs(1));
+    let few =
+        |settings: Settings| settings.with_queue_max(ten).with_deadline(Duration::from_secs(1));
     let Some(scene) = Scene::with(few).await else { return };
     scene.server.pause();
     let mut tasks = JoinSet::new();
@@ -181,7 +182,7 @@ async fn a_primary_whose_clock_is_an_hour_behind_delays_by_one_window_at_most() 
     let Some(server) = Server::start(&[]) else { return };
     let now = WallClock::new().now().expect("it is between 1970 and 2255");
     let hour = Micros::new(3_600_000_000);
-    let ahead = settings(&server.url()).clock(ManualClock::new(now + hour));
+    let ahead = settings(&server.url()).with_clock(ManualClock::new(now + hour));
     let ahead = ahead.connect().await.expect("the server is up");
     let policy = hourly(5);
     for _ in 0..5 {

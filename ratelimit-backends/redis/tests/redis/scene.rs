@@ -28,7 +28,7 @@ impl Scene {
     pub(crate) async fn with(settings: impl Fn(Settings) -> Settings) -> Option<Self> {
         let server = Server::start(&[])?;
         let proxy = Proxy::start(server.port);
-        let quarter = Settings::new(&proxy.url()).expect("the URL is good").timeout(QUARTER);
+        let quarter = Settings::new(&proxy.url()).expect("the URL is good").with_deadline(QUARTER);
         let redis = settings(quarter).connect().await.expect("the server is up");
         let policy = hourly(10_000_000);
         let _ = spend(&redis, &policy, b"first", 1).await.expect("the script is loaded");

@@ -212,7 +212,8 @@ async fn a_server_that_is_not_there_is_unavailable_at_once() {
 async fn connections_carry_their_name_and_no_secret_is_shown() {
     let Some(server) = Server::start(&["--requirepass", "hunter2"]) else { return };
     let url = format!("redis://:hunter2@127.0.0.1:{}", server.port);
-    let redis = settings(&url).client_name("limits").connect().await.expect("it is the password");
+    let redis =
+        settings(&url).with_client_name("limits").connect().await.expect("it is the password");
     let [burst, ..] = three();
     let _ = spend(&redis, &burst, b"key", 1).await.expect("the server decides");
     let list = server.cli(&["-a", "hunter2", "--no-auth-warning", "CLIENT", "LIST"]);
@@ -273,7 +274,7 @@ async fn groups_are_stores_of_their_own() {
     }
     assert_eq!(spend(&again, &burst, b"key", 1).await.expect("it decides").remaining, 8);
     for name in ["", "A", "{a}", "a b", &"a".repeat(65)] {
-        assert!(redis.group(name).is_err() && settings(&server.url()).prefix(name).is_err());
+        assert!(redis.group(name).is_err() && settings(&server.url()).with_prefix(name).is_err());
     }
     assert!(Key::new("{a}").is_ok());
 }

@@ -13,7 +13,7 @@ pub(crate) const START: u64 = 1_700_000_012_345_678;
 
 /// How to speak to a server that other tests keep busy, too.
 pub(crate) fn settings(url: &str) -> Settings {
-    Settings::new(url).expect("the URL is good").timeout(Duration::from_secs(10))
+    Settings::new(url).expect("the URL is good").with_deadline(Duration::from_secs(10))
 }
 
 /// A store that goes by the server's clock.
@@ -24,7 +24,7 @@ pub(crate) async fn connect(server: &Server) -> Redis {
 /// A store that goes by a clock that stands until it is set.
 pub(crate) async fn connect_with_clock(server: &Server) -> (Redis, ManualClock) {
     let clock = ManualClock::new(at(START));
-    let settings = settings(&server.url()).clock(clock.clone());
+    let settings = settings(&server.url()).with_clock(clock.clone());
     (settings.connect().await.expect("the server is up"), clock)
 }
 

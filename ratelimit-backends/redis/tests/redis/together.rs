@@ -65,7 +65,7 @@ async fn a_check_that_comes_alone_has_a_command_of_its_own() {
 #[tokio::test]
 async fn where_groups_are_of_one_no_command_is_shared() {
     let Some(server) = Server::start(&[]) else { return };
-    let alone = settings(&server.url()).group_max(1.try_into().expect("not zero"));
+    let alone = settings(&server.url()).with_group_max(1.try_into().expect("not zero"));
     let redis = alone.connect().await.expect("the server is up");
     let policy = hourly(1_000);
     let _ = spend(&redis, &policy, b"key", 1).await.expect("the script is loaded");

@@ -19,8 +19,8 @@ const BRIEF: FixedWindow = FixedWindow::per_second(10);
 #[test]
 fn a_full_store_refuses_new_keys_and_keeps_the_known_ones_exact() {
     let (folder, clock) = (Folder::new(), ManualClock::new(NOON));
-    let options = folder.options().with_keys_max(NonZeroUsize::new(100).unwrap());
-    let store = options.with_clock(clock.clone()).open().unwrap();
+    let settings = folder.settings().with_keys_max(NonZeroUsize::new(100).unwrap());
+    let store = settings.with_clock(clock.clone()).open().unwrap();
     let lasting = limiter(&store, 10);
     let brief = Limiter::new(store, "brief", BRIEF).unwrap();
     for key in 0..99 {
@@ -50,8 +50,8 @@ fn a_full_store_refuses_new_keys_and_keeps_the_known_ones_exact() {
 fn an_expired_key_and_a_new_one_are_charged_together_in_a_full_store() {
     let (folder, clock) = (Folder::new(), ManualClock::new(NOON));
     let open = |keys_max| {
-        let options = folder.options().with_keys_max(NonZeroUsize::new(keys_max).unwrap());
-        let store = options.with_clock(clock.clone()).open().unwrap();
+        let settings = folder.settings().with_keys_max(NonZeroUsize::new(keys_max).unwrap());
+        let store = settings.with_clock(clock.clone()).open().unwrap();
         (Limiter::new(store.clone(), "brief", BRIEF).unwrap(), limiter(&store, 10))
     };
     let (brief, lasting) = open(2);
@@ -72,8 +72,8 @@ fn an_expired_key_and_a_new_one_are_charged_together_in_a_full_store() {
 #[test]
 fn the_total_counts_the_keys_of_all_processes() {
     let folder = Folder::new();
-    let options = || folder.options().with_keys_max(NonZeroUsize::new(2).unwrap());
-    let [one, other] = [(); 2].map(|()| limiter(&options().open().unwrap(), 10));
+    let settings = || folder.settings().with_keys_max(NonZeroUsize::new(2).unwrap());
+    let [one, other] = [(); 2].map(|()| limiter(&settings().open().unwrap(), 10));
     spend(&one, "a", 1);
     spend(&other, "b", 1);
     assert_fails(one.check("c"), ErrorKind::Capacity);
@@ -86,7 +86,7 @@ fn the_total_counts_the_keys_of_all_processes() {
 #[tokio::test]
 async fn expired_rows_are_dropped_a_batch_at_a_time() {
     let (folder, clock) = (Folder::new(), ManualClock::new(NOON));
-    let store = folder.options().with_clock(clock.clone()).open().unwrap();
+    let store = folder.settings().with_clock(clock.clone()).open().unwrap();
     let brief = Limiter::new(store.clone(), "brief", BRIEF).unwrap();
     for key in 0..2_000 {
         spend(&brief, key.to_string(), 1);
@@ -112,7 +112,7 @@ async fn expired_rows_are_dropped_a_batch_at_a_time() {
 #[test]
 fn new_keys_alone_make_expired_ones_go() {
     let (folder, clock) = (Folder::new(), ManualClock::new(NOON));
-    let store = folder.options().with_clock(clock.clone()).open().unwrap();
+    let store = folder.settings().with_clock(clock.clone()).open().unwrap();
     let brief = Limiter::new(store, "brief", BRIEF).unwrap();
     let new_keys = |rounds: Range<u32>| {
         for round in rounds {

@@ -162,7 +162,7 @@ impl Clock for Panicking {
 #[test]
 fn a_panic_of_the_clock_rolls_back_and_leaves_the_store_usable() {
     let (folder, clock) = (Folder::new(), Panicking::default());
-    let limiter = limiter(&folder.options().with_clock(clock.clone()).open().unwrap(), 10);
+    let limiter = limiter(&folder.settings().with_clock(clock.clone()).open().unwrap(), 10);
     spend(&limiter, "key", 1);
 
     for _ in 0..20 {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use ratelimit_conformance::again;
-use ratelimit_sqlite::{Options, Synchronous};
+use ratelimit_sqlite::{Settings, Synchronous};
 use rusqlite::Connection;
 
 use crate::subject::{A_MINUTE, limiter};
@@ -55,29 +55,29 @@ fn plays_its_role() {
     else {
         return;
     };
-    let options = Options::file(&file);
+    let settings = Settings::file(&file);
     match role.split(' ').collect::<Vec<_>>()[..] {
-        ["spend", checks, limit] => spend(options, parse(checks), parse(limit)),
-        ["endless", "normal"] => endless(options),
-        ["endless", "full"] => endless(options.with_synchronous(Synchronous::Full)),
-        ["open"] => open(options),
+        ["spend", checks, limit] => spend(settings, parse(checks), parse(limit)),
+        ["endless", "normal"] => endless(settings),
+        ["endless", "full"] => endless(settings.with_synchronous(Synchronous::Full)),
+        ["open"] => open(settings),
         ["hold"] => hold(Path::new(&file)),
         #[cfg(unix)]
-        ["fill"] => crate::space::fill(options),
+        ["fill"] => crate::space::fill(settings),
         _ => panic!("no such role: {role}"),
     }
 }
 
 /// Spends, and reports how many were admitted.
-fn spend(options: Options, checks: u64, limit: u64) {
-    let limiter = limiter(&options.with_deadline(A_MINUTE).open().unwrap(), limit);
+fn spend(settings: Settings, checks: u64, limit: u64) {
+    let limiter = limiter(&settings.with_deadline(A_MINUTE).open().unwrap(), limit);
     let admitted = (0..checks).filter(|_| limiter.check("key").unwrap().is_allowed()).count();
     eprint!("{admitted}");
 }
 
 /// Spends in several threads until it is killed, and reports each permit by one byte.
-fn endless(options: Options) {
-    let limiter = limiter(&options.open().unwrap(), u64::from(u32::MAX));
+fn endless(settings: Settings) {
+    let limiter = limiter(&settings.open().unwrap(), u64::from(u32::MAX));
     thread::scope(|scope| {
         for _ in 0..ENDLESS_THREADS {
             scope.spawn(|| {
@@ -90,8 +90,8 @@ fn endless(options: Options) {
 }
 
 /// Opens, however long the others take, and reports what kind of error there is.
-fn open(options: Options) {
-    match options.with_deadline(A_MINUTE).open() {
+fn open(settings: Settings) {
+    match settings.with_deadline(A_MINUTE).open() {
         Ok(_) => eprint!("opened"),
         Err(error) => eprint!("{:?}", error.kind()),
     }

@@ -19,7 +19,7 @@ const SLOW: TokenBucket = TokenBucket::per_hour(1).burst(10);
 fn a_clock_that_steps_across_a_restart_grants_no_more_than_time() {
     let folder = Folder::new();
     let spend_all = |now| {
-        let store = folder.options().with_clock(ManualClock::new(now)).open().unwrap();
+        let store = folder.settings().with_clock(ManualClock::new(now)).open().unwrap();
         let limiter = Limiter::new(store, "slow", SLOW).unwrap();
         (0..20).filter(|_| limiter.check("key").unwrap().is_allowed()).count()
     };
@@ -45,11 +45,11 @@ fn a_clock_before_1970_is_an_error_and_charges_nothing() {
     }
 
     let folder = Folder::new();
-    let open = |options: ratelimit_sqlite::Options| -> Limiter<Sqlite> {
-        Limiter::new(options.open().unwrap(), "slow", SLOW).unwrap()
+    let open = |settings: ratelimit_sqlite::Settings| -> Limiter<Sqlite> {
+        Limiter::new(settings.open().unwrap(), "slow", SLOW).unwrap()
     };
-    let wrong = open(folder.options().with_clock(Before1970));
+    let wrong = open(folder.settings().with_clock(Before1970));
     assert_fails(wrong.check("key"), ErrorKind::Clock);
     assert_fails(wrong.peek("key"), ErrorKind::Clock);
-    assert_eq!(open(folder.options()).check("key").unwrap().remaining, 9);
+    assert_eq!(open(folder.settings()).check("key").unwrap().remaining, 9);
 }

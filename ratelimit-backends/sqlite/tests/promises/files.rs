@@ -8,7 +8,7 @@ use std::{
 };
 
 use ratelimit_algorithms::{ErrorKind, Limiter};
-use ratelimit_sqlite::{Options, Sqlite, Synchronous};
+use ratelimit_sqlite::{Settings, Sqlite, Synchronous};
 use rusqlite::Connection;
 
 use crate::subject::{A_MINUTE, Folder, assert_fails, left, limiter, spend};
@@ -17,7 +17,7 @@ use crate::subject::{A_MINUTE, Folder, assert_fails, left, limiter, spend};
 fn state_survives_reopening() {
     let folder = Folder::new();
     for synchronous in [Synchronous::Normal, Synchronous::Full, Synchronous::Normal] {
-        let store = folder.options().with_synchronous(synchronous).open().unwrap();
+        let store = folder.settings().with_synchronous(synchronous).open().unwrap();
         spend(&limiter(&store, 10), "key", 2);
     }
     assert_eq!(left(&limiter(&folder.open(), 10), "key"), 4);
@@ -91,16 +91,16 @@ fn changed(change: impl FnOnce(&Connection)) {
 #[track_caller]
 fn assert_untouched(folder: &Folder, kind: ErrorKind) {
     let before = fs::read(folder.file()).unwrap();
-    assert_fails(folder.options().open(), kind);
+    assert_fails(folder.settings().open(), kind);
     assert!(fs::read(folder.file()).unwrap() == before, "the file has changed");
 }
 
 #[test]
 fn a_folder_that_is_missing_is_unavailable() {
     let file = Folder::new().path().join("missing").join("limits.db");
-    assert_fails(Options::file(file).open(), ErrorKind::Unavailable);
-    assert_fails(Options::file("").open(), ErrorKind::Unavailable);
-    assert_fails(Options::file("a\0b").open(), ErrorKind::Unavailable);
+    assert_fails(Settings::file(file).open(), ErrorKind::Unavailable);
+    assert_fails(Settings::file("").open(), ErrorKind::Unavailable);
+    assert_fails(Settings::file("a\0b").open(), ErrorKind::Unavailable);
 }
 
 // FAULTS 181.

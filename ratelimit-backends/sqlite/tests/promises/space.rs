@@ -28,12 +28,12 @@ fn a_file_that_may_not_grow_is_full_until_it_may() {
 
 /// What the other process does.
 #[cfg(unix)]
-pub(crate) fn fill(options: ratelimit_sqlite::Options) {
+pub(crate) fn fill(settings: ratelimit_sqlite::Settings) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
     let before = getrlimit(Resource::Fsize);
     let limit = |bytes| setrlimit(Resource::Fsize, Rlimit { current: bytes, ..before }).unwrap();
-    let limiter = limiter(&options.with_deadline(crate::subject::A_MINUTE).open().unwrap(), 10);
+    let limiter = limiter(&settings.with_deadline(crate::subject::A_MINUTE).open().unwrap(), 10);
     let key = |key: u32| format!("{key} {}", "long ".repeat(200));
     spend(&limiter, "known", 1);
 
@@ -60,7 +60,7 @@ pub(crate) fn fill(options: ratelimit_sqlite::Options) {
     }
 }
 
-/// What `Options::with_keys_max` says a million keys take.
+/// What `Settings::with_keys_max` says a million keys take.
 // FAULTS 191.
 #[test]
 fn a_flood_of_keys_stops_at_the_cap_and_takes_the_space_that_is_stated() {
@@ -68,8 +68,8 @@ fn a_flood_of_keys_stops_at_the_cap_and_takes_the_space_that_is_stated() {
     let keys_max = effort(1_000_000, 20_000);
 
     let folder = Folder::new();
-    let options = folder.options().with_keys_max(NonZeroUsize::new(keys_max).unwrap());
-    let limiter = limiter(&options.open().unwrap(), 10);
+    let settings = folder.settings().with_keys_max(NonZeroUsize::new(keys_max).unwrap());
+    let limiter = limiter(&settings.open().unwrap(), 10);
     // In no order, as clients come.
     let key = |key: usize| format!("user:{:07}", key * 7_368_787 % 10_000_000);
     (0..keys_max).for_each(|number| spend(&limiter, key(number), 1));

@@ -11,7 +11,7 @@ use std::{
 use ratelimit_algorithms::{
     Align, BackendError, Decision, Effect, Error, ErrorKind, FixedWindow, Limiter,
 };
-use ratelimit_sqlite::{Options, Sqlite};
+use ratelimit_sqlite::{Settings, Sqlite};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -37,13 +37,13 @@ impl Folder {
         self.path().join("limits.db-wal")
     }
 
-    /// Options whose deadline no test ever reaches by chance.
-    pub(crate) fn options(&self) -> Options {
-        Options::file(self.file()).with_deadline(A_MINUTE)
+    /// Settings whose deadline no test ever reaches by chance.
+    pub(crate) fn settings(&self) -> Settings {
+        Settings::file(self.file()).with_deadline(A_MINUTE)
     }
 
     pub(crate) fn open(&self) -> Sqlite {
-        self.options().open().unwrap()
+        self.settings().open().unwrap()
     }
 
     /// A connection of somebody else's.

@@ -18,7 +18,7 @@ use crate::{
 #[test]
 fn a_lock_that_another_process_holds_is_a_timeout_until_it_is_let_go() {
     let folder = Folder::new();
-    let store = folder.options().with_deadline(Duration::from_millis(20)).open().unwrap();
+    let store = folder.settings().with_deadline(Duration::from_millis(20)).open().unwrap();
     let limiter = limiter(&store, 10);
     spend(&limiter, "key", 1);
 
@@ -46,8 +46,8 @@ fn a_thousand_callers_are_served_in_order_or_refused_at_once() {
     const LIMIT: u64 = 10_000;
 
     let folder = Folder::new();
-    let options = folder.options().with_queue_max(NonZeroUsize::new(QUEUE_MAX).unwrap());
-    let limiter = limiter(&options.open().unwrap(), LIMIT);
+    let settings = folder.settings().with_queue_max(NonZeroUsize::new(QUEUE_MAX).unwrap());
+    let limiter = limiter(&settings.open().unwrap(), LIMIT);
     let calls = AsyncLimiter::from(limiter.clone());
 
     let holder = Holder::new(&folder.file());
@@ -74,7 +74,7 @@ fn a_thousand_callers_are_served_in_order_or_refused_at_once() {
 #[test]
 fn a_thousand_callers_in_the_queue_all_keep_their_deadline() {
     let folder = Folder::new();
-    let store = folder.options().with_deadline(Duration::from_millis(50)).open().unwrap();
+    let store = folder.settings().with_deadline(Duration::from_millis(50)).open().unwrap();
     let limiter = limiter(&store, 10);
     let calls = AsyncLimiter::from(limiter.clone());
     spend(&limiter, "key", 1);
@@ -99,7 +99,7 @@ async fn a_ticker_on_the_same_thread_goes_on_while_checks_wait_for_a_lock() {
     const DEADLINE: Duration = Duration::from_secs(1);
 
     let folder = Folder::new();
-    let store = folder.options().with_deadline(DEADLINE).open().unwrap();
+    let store = folder.settings().with_deadline(DEADLINE).open().unwrap();
     let calls = AsyncLimiter::from(limiter(&store, 10));
     let holder = Holder::new(&folder.file());
     let checks = (0..8).map(|_| {

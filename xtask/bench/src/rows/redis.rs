@@ -32,9 +32,9 @@ struct Site {
 
 /// A store whose commands carry one check each, or more.
 async fn connect(server: &Server, coalescing: Coalescing) -> Result<Redis> {
-    let settings = Settings::new(&server.url())?.timeout(Duration::from_secs(10));
+    let settings = Settings::new(&server.url())?.with_deadline(Duration::from_secs(10));
     let settings = match coalescing {
-        Coalescing::Off => settings.group_max(NonZeroUsize::MIN),
+        Coalescing::Off => settings.with_group_max(NonZeroUsize::MIN),
         Coalescing::On => settings,
     };
     Ok(settings.connect().await?)

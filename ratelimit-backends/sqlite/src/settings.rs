@@ -15,12 +15,12 @@ use crate::Sqlite;
 ///
 /// ```
 /// use std::time::Duration;
-/// use ratelimit_sqlite::{Options, Synchronous};
+/// use ratelimit_sqlite::{Settings, Synchronous};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let folder = tempfile::tempdir()?;
 /// # let path = folder.path().join("limits.db");
-/// let store = Options::file(path)
+/// let store = Settings::file(path)
 ///     .with_synchronous(Synchronous::Full)
 ///     .with_deadline(Duration::from_millis(20))
 ///     .open()?;
@@ -29,7 +29,7 @@ use crate::Sqlite;
 /// ```
 #[must_use]
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct Settings {
     /// `None` for a store in memory.
     pub(crate) path: Option<PathBuf>,
     pub(crate) synchronous: Synchronous,
@@ -52,7 +52,7 @@ pub enum Synchronous {
     Full,
 }
 
-impl Options {
+impl Settings {
     /// A store in the file at `path`, which is made if there is none.
     pub fn file(path: impl AsRef<Path>) -> Self {
         Self::new(Some(path.as_ref().to_owned()))
@@ -114,7 +114,7 @@ impl Options {
     /// - `Timeout`: another process kept it locked for five seconds.
     /// - `Full`, `Unavailable`: there is no space, no such folder, no thread.
     pub fn open(self) -> Result<Sqlite, BackendError> {
-        Sqlite::with_options(self)
+        Sqlite::with_settings(self)
     }
 }
 
