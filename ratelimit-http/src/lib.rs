@@ -89,6 +89,9 @@
 //! ask them to. What servers say is [`Advice`], which is read from any form of these headers.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[macro_use]
+mod accessors;
+
 mod layer;
 mod service;
 

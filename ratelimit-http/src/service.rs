@@ -28,23 +28,7 @@ impl<S, B, K, P> RateLimit<S, B, K, P> {
         Self { inner, rule }
     }
 
-    /// The inner service.
-    #[must_use]
-    pub const fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// The inner service.
-    #[must_use]
-    pub const fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// The inner service.
-    #[must_use]
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
+    accessors!();
 }
 
 impl<S, B, K, P, Body, Inner> Service<Request<Body>> for RateLimit<S, B, K, P>

@@ -27,23 +27,7 @@ impl<S, B, K, T, P> Outgoing<S, B, K, T, P> {
         Self { inner, turns }
     }
 
-    /// The client within.
-    #[must_use]
-    pub const fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// The client within.
-    #[must_use]
-    pub const fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// The client within.
-    #[must_use]
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
+    accessors!();
 }
 
 impl<S, B, K, T, P, Body, Inner> Service<Request<Body>> for Outgoing<S, B, K, T, P>
