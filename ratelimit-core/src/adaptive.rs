@@ -56,7 +56,7 @@ pub enum Scope {
     /// Each key's own.
     #[default]
     PerKey,
-    /// Those of all keys of the policy.
+    /// Those of all keys of the policy. A live change to it forgets what each key's own counted.
     Shared,
 }
 
