@@ -246,6 +246,28 @@ fn what_a_load_has_cut_off_since_is_not_given_back() {
     is_as_if_less_had_been_charged(&rule, (50, 10), 1_001..=1_005, [2_000, 50_000]);
 }
 
+/// Nobody else comes. A key's own load is known as long as the key is; a shared one is not, once its
+/// sensor may have been dropped: had the burst been cut from 2000 to 1000, a third of the charge would have fitted.
+// FAULTS 24.
+#[test]
+fn what_no_load_has_cut_off_is_given_back_as_long_as_that_is_known() {
+    const START: u64 = 1_700_000_000_000_000;
+    let settled_after = |scope, seconds: u64| {
+        let rule = Adaptive::new(1_000, 1_000_000_000, scope);
+        let rule = Adaptive { adaptive_window: 64_000_000, ..rule };
+        let mut subject = Subject::new(&Rule::Adaptive(rule));
+        let spent = subject.spend(START, 1_500);
+        let settled =
+            subject.settle(START + seconds * 1_000_000, 1_500, Receipt::of(&spent, 1_500));
+        let Detail::Adaptive { tokens, .. } = settled.detail else { panic!("it is adaptive") };
+        tokens
+    };
+    for (seconds, own, shared) in [(0, 2_000, 2_000), (63, 1_999, 1_999), (64, 1_999, 998)] {
+        let tokens = [Scope::PerKey, Scope::Shared].map(|scope| settled_after(scope, seconds));
+        assert_eq!(tokens, [own, shared], "after {seconds} s");
+    }
+}
+
 /// A charge, others of one permit each at those times after it, and a settlement.
 fn is_as_if_less_had_been_charged(
     rule: &Adaptive,
