@@ -1,4 +1,5 @@
-//! Servers of the tests' own: child processes on free loopback ports, gone with their handle.
+//! What tests of several crates share: servers of their own, which are child processes on free
+//! loopback ports, gone with their handle; and how much the long ones do.
 #![allow(clippy::must_use_candidate, reason = "this serves tests only")]
 
 mod browser;
