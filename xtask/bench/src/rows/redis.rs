@@ -2,6 +2,7 @@
 //! what do they cost it? On a `redis-server` of this run's own.
 
 mod by_hand;
+mod cell;
 mod composite;
 mod cost;
 mod together;
@@ -19,6 +20,7 @@ use crate::{bench::Bench, subject::Outcome};
 pub(crate) fn rows(bench: &mut Bench<'_>) -> Result<()> {
     let site = Site { runtime: Runtime::new()?, server: LazyCell::new(|| Server::start(&[])) };
     together::rows(bench, &site)?;
+    cell::rows(bench, &site)?;
     cost::rows(bench, &site)?;
     composite::rows(bench, &site)
 }

@@ -20,12 +20,7 @@ pub(super) struct ByHand {
 
 impl ByHand {
     pub(super) async fn connect(server: &Server) -> Result<Self> {
-        let mut builder = Builder::from_config(Config::from_url(&server.url())?);
-        builder.with_connection_config(|connection| {
-            connection.tcp = TcpConfig { nodelay: Some(true), ..TcpConfig::default() };
-        });
-        let client = builder.build()?;
-        drop(client.init().await?);
+        let client = client(server).await?;
         let sha = client.script_load(SCRIPT).await?;
         Ok(Self { client, sha })
     }
@@ -35,6 +30,17 @@ impl ByHand {
         let bucket = ["100000000", "0.000001", "100000000"];
         Ok(self.client.evalsha(self.sha.as_str(), key, bucket.to_vec()).await?)
     }
+}
+
+/// A client as one sets it up by hand.
+pub(super) async fn client(server: &Server) -> Result<Client> {
+    let mut builder = Builder::from_config(Config::from_url(&server.url())?);
+    builder.with_connection_config(|connection| {
+        connection.tcp = TcpConfig { nodelay: Some(true), ..TcpConfig::default() };
+    });
+    let client = builder.build()?;
+    drop(client.init().await?);
+    Ok(client)
 }
 
 /// Capacity, tokens a microsecond, milliseconds to keep it.
