@@ -1,5 +1,5 @@
 //! Many async callers at once, each of which waits for its answers: how many they get a second, and
-//! how long the slowest hundredth of them takes.
+//! how long half of them take, and the slowest hundredth.
 
 use std::{
     sync::Arc,
@@ -28,7 +28,7 @@ pub(crate) struct Callers {
 /// What one round gives.
 struct Round {
     rate: f64,
-    p99_ms: f64,
+    waits_ms: Sample,
 }
 
 /// Runs both sides in turns, unless there is nothing to run them on: what they ask about a key.
@@ -45,8 +45,9 @@ where
     OurReply: Future<Output = Result<()>> + Send,
     TheirReply: Future<Output = Result<()>> + Send,
 {
-    let p99 = format!("{name}, p99");
-    if !bench.wants(name) && !bench.wants(&p99) {
+    let tails = [(0.5, "p50", Mark::None), (0.99, "p99", callers.p99)];
+    let tails = tails.map(|(part, tail, mark)| (part, format!("{name}, {tail}"), mark));
+    if !bench.wants(name) && !tails.iter().any(|(_, name, _)| bench.wants(name)) {
         return Ok(());
     }
     let Some((ours, theirs)) = set_up()? else { return Ok(()) };
@@ -59,11 +60,15 @@ where
         [ours, theirs].map(|rounds| rounds.into_iter().collect::<Result<Vec<_>>>());
     let (ours, theirs) = (ours.context("ours")?, theirs.context("theirs")?);
     let rate = |rounds: &[Round]| Sample::new(rounds.iter().map(|round| round.rate).collect());
-    let tail = |rounds: &[Round]| Sample::new(rounds.iter().map(|round| round.p99_ms).collect());
     let title = Title { name, beside, mark: callers.rate };
     bench.add(&title, Unit::PerSecond, rate(&ours), Some(rate(&theirs)));
-    let title = Title { name: &p99, beside, mark: callers.p99 };
-    bench.add(&title, Unit::Millis, tail(&ours), Some(tail(&theirs)));
+    for (part, name, mark) in &tails {
+        let tail = |rounds: &[Round]| {
+            Sample::new(rounds.iter().map(|round| round.waits_ms.at(*part)).collect())
+        };
+        let title = Title { name, beside, mark: *mark };
+        bench.add(&title, Unit::Millis, tail(&ours), Some(tail(&theirs)));
+    }
     Ok(())
 }
 
@@ -100,7 +105,7 @@ where
         took.extend(task.await??);
     }
     let rate = took.len() as f64 / began.elapsed().as_secs_f64();
-    Ok(Round { rate, p99_ms: Sample::new(took).at(0.99) })
+    Ok(Round { rate, waits_ms: Sample::new(took) })
 }
 
 /// So many that they take more than a page of a database.
