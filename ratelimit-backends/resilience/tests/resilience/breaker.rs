@@ -2,15 +2,15 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use ratelimit_backend::{BackendError, Clock, ErrorKind};
-use ratelimit_core::{Micros, Timestamp};
+use ratelimit_backend::{Clock, ErrorKind};
+use ratelimit_core::Micros;
 use ratelimit_resilience::{
     Breaker,
     CircuitState::{Closed, Open},
 };
 
 use crate::{
-    faulty::{Cue, Faulty, KINDS, clock, failure, hourly, kind, spend},
+    faulty::{Broken, Cue, Faulty, KINDS, clock, hourly, kind, spend},
     rig::{DOWN, Rig},
 };
 
@@ -195,13 +195,4 @@ fn a_clock_that_steps_back_or_fails_does_not_keep_it_open() {
     }
     assert_eq!(breaker.state(), Open);
     assert!(spend(&breaker, &policy, "key").is_ok());
-}
-
-#[derive(Debug)]
-struct Broken;
-
-impl Clock for Broken {
-    fn now(&self) -> Result<Timestamp, BackendError> {
-        Err(failure(ErrorKind::Clock))
-    }
 }

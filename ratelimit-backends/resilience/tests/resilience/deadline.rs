@@ -1,8 +1,8 @@
 //! The deadline, on `tokio`'s clock, which stands until there is nothing else to do.
 
 use std::{
-    future::{Future, poll_fn},
-    pin::{Pin, pin},
+    future::Future,
+    pin::pin,
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -12,7 +12,7 @@ use ratelimit_core::{Action, Batch};
 use ratelimit_resilience::Deadline;
 use tokio::time::Instant;
 
-use crate::faulty::{Answer, Cue, Faulty, ask_awaiting, check, clock, hourly};
+use crate::faulty::{Answer, Cue, Faulty, ask_awaiting, check, clock, hourly, poll_and_drop};
 
 const DEADLINE: Duration = Duration::from_millis(100);
 
@@ -99,14 +99,8 @@ async fn a_reply_that_is_dropped_has_charged_once_or_not_at_all() {
     for polls in 0..6 {
         let (deadline, store) = store();
         store.cue([Cue::Late(millisecond, millisecond)]);
-        let mut reply = deadline.apply(Batch::one(&check), Action::Spend);
-        for _ in 0..polls {
-            if poll_fn(|context| Poll::Ready(Pin::new(&mut reply).poll(context))).await.is_ready() {
-                break;
-            }
-            tokio::time::sleep(millisecond).await;
-        }
-        drop(reply);
+        let reply = deadline.apply(Batch::one(&check), Action::Spend);
+        poll_and_drop(reply, polls, millisecond).await;
         let left = store.left(&policy, "key");
         tokio::time::sleep(Duration::from_secs(10)).await;
         assert_eq!(store.left(&policy, "key"), left, "polled {polls} times: no charge is late");

@@ -3,14 +3,12 @@
 use std::{num::NonZeroUsize, time::Duration};
 
 use fastrand::Rng;
-use ratelimit_backend::{Backend, BackendError, Clock, ErrorKind, ManualClock};
+use ratelimit_backend::{Backend, Clock, ErrorKind, ManualClock};
 use ratelimit_conformance::one_of_each;
-use ratelimit_core::{Action, Batch, Decision, Micros, Outcome, Policy, Source, Timestamp};
+use ratelimit_core::{Action, Batch, Decision, Micros, Outcome, Policy, Source};
 use ratelimit_resilience::DenyCache;
 
-use crate::faulty::{
-    Cue, Faulty, ask, ask_all, ask_awaiting, check, clock, failure, hourly, spend,
-};
+use crate::faulty::{Broken, Cue, Faulty, ask, ask_all, ask_awaiting, check, clock, hourly, spend};
 
 struct Rig {
     cache: DenyCache<Faulty, ManualClock>,
@@ -236,13 +234,4 @@ fn debug_shows_no_keys() {
     let policy = hourly("api", 1);
     let rig = Rig::denied(&policy, "canary");
     assert!(!format!("{:?}", rig.cache).contains("canary"));
-}
-
-#[derive(Debug)]
-struct Broken;
-
-impl Clock for Broken {
-    fn now(&self) -> Result<Timestamp, BackendError> {
-        Err(failure(ErrorKind::Clock))
-    }
 }

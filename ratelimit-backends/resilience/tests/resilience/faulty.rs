@@ -9,8 +9,12 @@ use std::{
     },
     time::Duration,
 };
+#[cfg(feature = "tokio")]
+use std::{future::poll_fn, pin::Pin, task::Poll};
 
-use ratelimit_backend::{Backend, BackendError, ErrorKind, ManualClock, Names, Reply, SyncBackend};
+use ratelimit_backend::{
+    Backend, BackendError, Clock, ErrorKind, ManualClock, Names, Reply, SyncBackend,
+};
 use ratelimit_core::{
     Action, Algorithm, Batch, Check, Decision, Decisions, Key, Policy, Timestamp, fixed_window,
     token_bucket,
@@ -158,6 +162,16 @@ pub(crate) fn clock() -> ManualClock {
     ManualClock::new(Timestamp::from_micros(1_700_000_012_345_678).expect("it is before 2255"))
 }
 
+/// A clock that cannot tell the time.
+#[derive(Debug)]
+pub(crate) struct Broken;
+
+impl Clock for Broken {
+    fn now(&self) -> Result<Timestamp, BackendError> {
+        Err(failure(ErrorKind::Clock))
+    }
+}
+
 pub(crate) fn memory(clock: &ManualClock, keys_max: usize) -> Memory<ManualClock> {
     Memory::with_clock(clock.clone(), NonZeroUsize::new(keys_max).expect("room for something"))
 }
@@ -181,6 +195,17 @@ fn policy(name: &str, algorithm: impl Into<Algorithm>) -> Policy {
 
 pub(crate) fn check<'a>(policy: &'a Policy, key: &'a str, cost: u64) -> Check<'a> {
     Check::new(policy, Key::new(key).expect("a short key"), cost).expect("a cost that fits")
+}
+
+/// Polls a reply so often, unless it ends, and waits in between; then drops it.
+#[cfg(feature = "tokio")]
+pub(crate) async fn poll_and_drop(mut reply: Reply<'_>, polls: usize, pause: Duration) {
+    for _ in 0..polls {
+        if poll_fn(|context| Poll::Ready(Pin::new(&mut reply).poll(context))).await.is_ready() {
+            break;
+        }
+        tokio::time::sleep(pause).await;
+    }
 }
 
 /// Asks on this thread.

@@ -1,10 +1,7 @@
 //! The paved path as a whole, on `tokio`'s clock.
 
 use std::{
-    future::{Future, poll_fn},
     num::{NonZeroU32, NonZeroUsize},
-    pin::Pin,
-    task::Poll,
     time::Duration,
 };
 
@@ -13,7 +10,9 @@ use ratelimit_core::{Action, Batch, Micros, Source};
 use ratelimit_resilience::{CircuitState, DenyCache, Lists, Local, OnFailure, Resilient, Shadow};
 use tokio::time::Instant;
 
-use crate::faulty::{Answer, Cue, Faulty, ask_awaiting, check, clock, hourly, kind, memory};
+use crate::faulty::{
+    Answer, Cue, Faulty, ask_awaiting, check, clock, hourly, kind, memory, poll_and_drop,
+};
 
 fn resilient() -> (Resilient<Faulty, ManualClock>, Faulty, ManualClock) {
     let clock = clock();
@@ -112,14 +111,8 @@ async fn a_check_that_is_dropped_at_any_point_has_charged_once_or_not_at_all() {
     for polls in (0..6).cycle().take(1_000) {
         let before = store.left(&policy, "key");
         store.cue([Cue::Late(millisecond, millisecond)]);
-        let mut reply = resilient.apply(Batch::one(&check), Action::Spend);
-        for _ in 0..polls {
-            if poll_fn(|context| Poll::Ready(Pin::new(&mut reply).poll(context))).await.is_ready() {
-                break;
-            }
-            tokio::time::sleep(millisecond).await;
-        }
-        drop(reply);
+        let reply = resilient.apply(Batch::one(&check), Action::Spend);
+        poll_and_drop(reply, polls, millisecond).await;
         let after = store.left(&policy, "key");
         assert!(after == before || after == before - 1, "polled {polls} times");
         tokio::time::sleep(10 * millisecond).await;

@@ -1,20 +1,13 @@
 //! Waiting threads, without any runtime.
 
-use std::{num::NonZeroUsize, sync::mpsc, thread, time::Duration};
+use std::{sync::mpsc, thread, time::Duration};
 
 use ratelimit_algorithms::{
-    AcquireError, FixedWindow, LeakyBucket, Limiter, ManualClock, Micros, Timestamp, TokenBucket,
-    WaitError,
+    AcquireError, FixedWindow, LeakyBucket, Limiter, ManualClock, Micros, TokenBucket, WaitError,
 };
 use ratelimit_memory::Memory;
 
-/// A store whose clock stands, and that clock.
-fn store() -> (Memory<ManualClock>, ManualClock) {
-    let clock = ManualClock::new(Timestamp::EPOCH);
-    (Memory::with_clock(clock.clone(), KEYS_MAX), clock)
-}
-
-const KEYS_MAX: NonZeroUsize = NonZeroUsize::new(100).unwrap();
+use crate::store;
 
 /// Far more than is needed.
 const LONG: Duration = Duration::from_secs(60);

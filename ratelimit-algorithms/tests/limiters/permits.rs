@@ -1,5 +1,4 @@
 //! Permits of several limits: acquired, held, settled as one.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use ratelimit_algorithms::{
     AcquireError, AsyncLimiter, FixedWindow, Limiter, Limits, Live, TokenBucket,

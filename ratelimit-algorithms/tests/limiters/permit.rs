@@ -1,20 +1,14 @@
 //! Permits: acquired, held, given back.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::time::Duration;
 
 use ratelimit_algorithms::{
-    AcquireError, AsyncLimiter, FixedWindow, Limiter, Limits, Live, ManualClock, Micros, Timestamp,
+    AcquireError, AsyncLimiter, FixedWindow, Limiter, Limits, Live, ManualClock, Micros,
     TokenBucket,
 };
 use ratelimit_memory::Memory;
 
-/// A store whose clock stands, and that clock.
-fn store() -> (Memory<ManualClock>, ManualClock) {
-    let clock = ManualClock::new(Timestamp::EPOCH);
-    (Memory::with_clock(clock.clone(), KEYS_MAX), clock)
-}
-
-const KEYS_MAX: NonZeroUsize = NonZeroUsize::new(100).unwrap();
+use crate::store;
 
 fn remaining(limiter: &Limiter<Memory<ManualClock>>, key: &str) -> u64 {
     limiter.peek(key).expect("a store in memory answers").remaining
