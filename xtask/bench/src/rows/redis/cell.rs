@@ -35,9 +35,10 @@ pub(super) fn rows(bench: &mut Bench<'_>, site: &Site) -> Result<()> {
 fn row(bench: &mut Bench<'_>, Site { runtime, server }: &Site, number: usize) -> Result<()> {
     let name = format!("redis, {number} async callers: redis-cell");
     let callers = Callers { number, rate: Mark::None, p99: Mark::None };
-    // Until the row has been asked.
-    let mut other = None;
-    crowd::race(bench, runtime, (&name, "redis-cell 0.2.2"), callers, || {
+    let beside = format!("redis-cell {VERSION}");
+    // It is made when the row is wanted, and ends with it.
+    let mut with_module = None;
+    crowd::race(bench, runtime, (&name, &beside), callers, || {
         let Some(server) = &**server else { return Ok(None) };
         let module = match build() {
             Ok(module) => module,
@@ -47,9 +48,8 @@ fn row(bench: &mut Bench<'_>, Site { runtime, server }: &Site, number: usize) ->
             }
         };
         let module = module.to_str().context("a folder of ours has a name in UTF-8")?;
-        let Some(with_module) = &*other.insert(Server::start(&["--loadmodule", module])) else {
-            return Ok(None);
-        };
+        with_module = Server::start(&["--loadmodule", module]);
+        let Some(with_module) = &with_module else { return Ok(None) };
         let limiter = runtime.block_on(limiter(server, Coalescing::On))?;
         let client = runtime.block_on(by_hand::client(with_module))?;
         let ours = move |key| crowd::check(limiter.clone(), key);
@@ -76,7 +76,7 @@ fn build() -> Result<PathBuf> {
     let folder = beside.join("redis-cell");
     fs::create_dir_all(folder.join("src"))?;
     fs::write(folder.join("src/lib.rs"), "")?;
-    fs::write(folder.join("Cargo.toml"), MANIFEST)?;
+    fs::write(folder.join("Cargo.toml"), format!("{MANIFEST}redis-cell = \"={VERSION}\"\n"))?;
     let mut cargo = Command::new("cargo");
     cargo.args(["build", "--release", "--target-dir", "target"]).current_dir(&folder);
     let status = cargo.stdout(Stdio::null()).stderr(Stdio::null()).status()?;
@@ -90,13 +90,16 @@ fn build() -> Result<PathBuf> {
     made.filter_map(|entry| Some(entry.ok()?.path())).find(is_module).context("no module was made")
 }
 
+/// The latest on crates.io.
+const VERSION: &str = "0.2.2";
+
+/// Of a crate that only depends on it.
 const MANIFEST: &str = r#"
 [package]
 name = "module"
 edition = "2024"
 
-[dependencies]
-redis-cell = "=0.2.2"
-
 [workspace]
+
+[dependencies]
 "#;
