@@ -52,3 +52,13 @@ pub(crate) trait Arithmetic: Copy {
     /// Reads a state written under `from` as one of this quota: quantities stay, units change.
     fn adopt(&self, from: &Self, state: &mut Self::State, now: Timestamp);
 }
+
+/// An algorithm whose state is a few numbers: brought up to an instant once, and looked at there
+/// more than once.
+pub(crate) trait Counted: Arithmetic<State: Copy> {
+    /// The state as `now` finds it.
+    fn at(&self, state: Self::State, now: Timestamp) -> Self::State;
+
+    /// How the key stands whose state `now` has found so.
+    fn standing_at(&self, found: Self::State, now: Timestamp) -> Standing;
+}

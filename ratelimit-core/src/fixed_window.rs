@@ -8,8 +8,10 @@
 use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
-    ConfigError, Cost, Detail, Micros, Outcome, Receipt, Timestamp, arithmetic::Arithmetic,
-    decision::Standing, number,
+    ConfigError, Cost, Detail, Micros, Outcome, Receipt, Timestamp,
+    arithmetic::{Arithmetic, Counted},
+    decision::Standing,
+    number,
 };
 
 /// At most `limit` permits per window.
@@ -72,13 +74,6 @@ impl Quota {
         }
     }
 
-    /// The state as `now` finds it: an old window's count is gone, and a window in which nothing
-    /// is spent has yet to begin.
-    fn at(&self, state: State, now: Timestamp) -> State {
-        let counts = 0 < state.used && now - state.start < self.window();
-        if counts { state } else { self.fresh(now) }
-    }
-
     fn left_of(&self, state: State, now: Timestamp) -> Micros {
         self.window() - (now - state.start)
     }
@@ -126,13 +121,7 @@ impl Arithmetic for Quota {
 
     #[inline(always)]
     fn standing(&self, state: &State, now: Timestamp) -> Standing {
-        let state = self.at(*state, now);
-        Standing {
-            limit: self.limit.get(),
-            remaining: self.limit.get().saturating_sub(state.used),
-            reset_after: if state.used == 0 { Micros::ZERO } else { self.left_of(state, now) },
-            detail: Detail::FixedWindow { window_start: state.start, used: state.used },
-        }
+        self.standing_at(self.at(*state, now), now)
     }
 
     fn scale(&self, from: &Self, state: &mut State) {
@@ -143,6 +132,25 @@ impl Arithmetic for Quota {
     fn adopt(&self, _: &Self, state: &mut State, now: Timestamp) {
         if self.align == Align::Epoch || self.window() <= now - state.start {
             state.start = self.start(now);
+        }
+    }
+}
+
+impl Counted for Quota {
+    /// The state as `now` finds it: an old window's count is gone, and a window in which nothing
+    /// is spent has yet to begin.
+    fn at(&self, state: State, now: Timestamp) -> State {
+        let counts = 0 < state.used && now - state.start < self.window();
+        if counts { state } else { self.fresh(now) }
+    }
+
+    #[inline(always)]
+    fn standing_at(&self, state: State, now: Timestamp) -> Standing {
+        Standing {
+            limit: self.limit.get(),
+            remaining: self.limit.get().saturating_sub(state.used),
+            reset_after: if state.used == 0 { Micros::ZERO } else { self.left_of(state, now) },
+            detail: Detail::FixedWindow { window_start: state.start, used: state.used },
         }
     }
 }

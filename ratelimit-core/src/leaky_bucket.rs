@@ -9,8 +9,12 @@
 use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
-    ConfigError, Cost, Detail, Micros, Outcome, Receipt, Timestamp, arithmetic::Arithmetic,
-    bucket::Bucket, decision::Standing, number, rate::Rate,
+    ConfigError, Cost, Detail, Micros, Outcome, Receipt, Timestamp,
+    arithmetic::{Arithmetic, Counted},
+    bucket::Bucket,
+    decision::Standing,
+    number,
+    rate::Rate,
 };
 
 /// A bucket of `capacity` permits that leaks at a rate.
@@ -77,13 +81,6 @@ impl Quota {
         self.brim
     }
 
-    /// The bucket as `now` finds it.
-    #[inline(always)]
-    fn at(&self, state: Bucket, now: Timestamp) -> Bucket {
-        let back = self.rate.units_in(now - state.at);
-        state.counted(state.units.saturating_sub(back), now, self.brim <= back)
-    }
-
     /// The time until no more than `units` are in the bucket.
     const fn until(&self, level: Bucket, units: u64) -> Micros {
         self.rate.time_for(level.units.saturating_sub(units))
@@ -141,7 +138,33 @@ impl Arithmetic for Quota {
 
     #[inline(always)]
     fn standing(&self, state: &Bucket, now: Timestamp) -> Standing {
-        let level = self.at(*state, now);
+        self.standing_at(self.at(*state, now), now)
+    }
+
+    fn lifetime(&self, state: &Bucket, now: Timestamp) -> Micros {
+        let drain = self.rate.time_for(self.brim);
+        self.standing(state, now).reset_after.max(state.lifetime(drain, now))
+    }
+
+    fn scale(&self, from: &Self, state: &mut Bucket) {
+        state.units = number::scale_ceil(state.units, self.capacity.get(), from.capacity);
+    }
+
+    fn adopt(&self, from: &Self, state: &mut Bucket, _: Timestamp) {
+        state.units = self.rate.convert_ceil(&from.rate, state.units).min(self.brim);
+    }
+}
+
+impl Counted for Quota {
+    /// The bucket as `now` finds it.
+    #[inline(always)]
+    fn at(&self, state: Bucket, now: Timestamp) -> Bucket {
+        let back = self.rate.units_in(now - state.at);
+        state.counted(state.units.saturating_sub(back), now, self.brim <= back)
+    }
+
+    #[inline(always)]
+    fn standing_at(&self, level: Bucket, _: Timestamp) -> Standing {
         let fit = self.rate.permits_floor(self.brim.saturating_sub(level.units));
         let in_time = match self.queue_max().checked_sub(level.units) {
             None => 0,
@@ -157,18 +180,5 @@ impl Arithmetic for Quota {
                 returned: level.returned,
             },
         }
-    }
-
-    fn lifetime(&self, state: &Bucket, now: Timestamp) -> Micros {
-        let drain = self.rate.time_for(self.brim);
-        self.standing(state, now).reset_after.max(state.lifetime(drain, now))
-    }
-
-    fn scale(&self, from: &Self, state: &mut Bucket) {
-        state.units = number::scale_ceil(state.units, self.capacity.get(), from.capacity);
-    }
-
-    fn adopt(&self, from: &Self, state: &mut Bucket, _: Timestamp) {
-        state.units = self.rate.convert_ceil(&from.rate, state.units).min(self.brim);
     }
 }

@@ -27,8 +27,10 @@ pub struct Record {
 macro_rules! algorithms {
     ($($(#[$doc:meta])* $variant:ident($module:ident) $name:literal,)*) => {
         /// One of the six algorithms, with its numbers.
+        // With a number of its own, which every check branches on.
         #[derive(Clone, Copy, Debug, Eq, PartialEq)]
         #[non_exhaustive]
+        #[repr(u8)]
         pub enum Algorithm {
             $($(#[$doc])* $variant($module::Quota),)*
         }

@@ -86,7 +86,13 @@ impl Policy {
     #[must_use]
     #[inline]
     pub fn shares_name(&self, other: &Self) -> bool {
-        self.is(other) || self.name_hash() == other.name_hash() && self.name() == other.name()
+        self.is(other) || self.has_same_name(other)
+    }
+
+    /// Away from the common case, which is of one policy and its clones.
+    #[cold]
+    fn has_same_name(&self, other: &Self) -> bool {
+        self.name_hash() == other.name_hash() && self.name() == other.name()
     }
 
     /// The algorithm and its numbers.

@@ -83,13 +83,17 @@ impl Rate {
         Fraction { numerator: self.per_micro.get(), denominator: self.per_permit }
     }
 
-    /// The units that come back in `length`.
+    /// The units that come back in `length`. Most rates bring back one in a microsecond: a period
+    /// is most often a multiple of its permits.
+    #[inline]
     pub(crate) const fn units_in(&self, length: Micros) -> u64 {
-        length.as_micros().saturating_mul(self.per_micro.get())
+        match self.per_micro {
+            NonZeroU64::MIN => length.as_micros(),
+            per_micro => length.as_micros().saturating_mul(per_micro.get()),
+        }
     }
 
-    /// How long `units` take to come back. Most rates bring back one in a microsecond: a period is
-    /// most often a multiple of its permits; and a division takes as long as all the rest.
+    /// How long `units` take to come back.
     #[inline]
     pub(crate) const fn time_for(&self, units: u64) -> Micros {
         match self.per_micro {

@@ -15,7 +15,7 @@ use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
     ConfigError, Cost, Detail, Fraction, Micros, Outcome, Receipt, Timestamp,
-    arithmetic::Arithmetic,
+    arithmetic::{Arithmetic, Counted},
     decision::Standing,
     number::{self, PRODUCT_MAX},
     tick::Tick,
@@ -72,16 +72,6 @@ impl Quota {
 
     const fn window(&self) -> Micros {
         Micros::new(self.window.get())
-    }
-
-    /// The state as `now` finds it: rolled into the present window.
-    fn at(&self, state: State, now: Timestamp) -> State {
-        let start = now.floor(self.window);
-        match start - state.start {
-            Micros::ZERO => state,
-            age if age == self.window() => State { start, previous: state.current, current: 0 },
-            _ => State { start, previous: 0, current: 0 },
-        }
     }
 
     /// The ticks of the previous window that still count; at least one.
@@ -164,7 +154,39 @@ impl Arithmetic for Quota {
 
     #[inline(always)]
     fn standing(&self, state: &State, now: Timestamp) -> Standing {
-        let state = self.at(*state, now);
+        self.standing_at(self.at(*state, now), now)
+    }
+
+    fn scale(&self, from: &Self, state: &mut State) {
+        state.previous = number::scale_ceil(state.previous, self.limit.get(), from.limit);
+        state.current = number::scale_ceil(state.current, self.limit.get(), from.limit);
+    }
+
+    /// Under another window all that still weighs counts in the present one.
+    fn adopt(&self, from: &Self, state: &mut State, now: Timestamp) {
+        if from.window != self.window {
+            let old = from.at(*state, now);
+            let current = old.current.saturating_add(from.carried(old, now));
+            *state = State { current, ..self.fresh(now) };
+        }
+        state.previous = state.previous.min(self.count_max());
+        state.current = state.current.min(self.count_max());
+    }
+}
+
+impl Counted for Quota {
+    /// The state as `now` finds it: rolled into the present window.
+    fn at(&self, state: State, now: Timestamp) -> State {
+        let start = now.floor(self.window);
+        match start - state.start {
+            Micros::ZERO => state,
+            age if age == self.window() => State { start, previous: state.current, current: 0 },
+            _ => State { start, previous: 0, current: 0 },
+        }
+    }
+
+    #[inline(always)]
+    fn standing_at(&self, state: State, now: Timestamp) -> Standing {
         let spent = state.current.saturating_add(self.carried(state, now));
         let end = state.start + self.window();
         let as_new = match state {
@@ -182,21 +204,5 @@ impl Arithmetic for Quota {
                 weight: Fraction { numerator: self.weight(state, now), denominator: self.ticks },
             },
         }
-    }
-
-    fn scale(&self, from: &Self, state: &mut State) {
-        state.previous = number::scale_ceil(state.previous, self.limit.get(), from.limit);
-        state.current = number::scale_ceil(state.current, self.limit.get(), from.limit);
-    }
-
-    /// Under another window all that still weighs counts in the present one.
-    fn adopt(&self, from: &Self, state: &mut State, now: Timestamp) {
-        if from.window != self.window {
-            let old = from.at(*state, now);
-            let current = old.current.saturating_add(from.carried(old, now));
-            *state = State { current, ..self.fresh(now) };
-        }
-        state.previous = state.previous.min(self.count_max());
-        state.current = state.current.min(self.count_max());
     }
 }

@@ -10,7 +10,11 @@
 
 use crate::{
     Algorithm, Check, Cost, Decision, Micros, Outcome, Policy, Record, Timestamp,
-    arithmetic::Arithmetic, bucket::Bucket, decision::Standing, fixed_window, meter::State,
+    arithmetic::{Arithmetic, Counted},
+    bucket::Bucket,
+    decision::Standing,
+    fixed_window,
+    meter::State,
     sliding_window_counter,
 };
 
@@ -33,7 +37,8 @@ struct Words {
 #[must_use = "it is yet to be told"]
 pub struct Spent<'a> {
     policy: &'a Policy,
-    words: Words,
+    /// What `now` finds once it has been asked.
+    found: Words,
     /// What was stored before it was asked.
     before: Words,
     outcome: Outcome,
@@ -82,13 +87,13 @@ impl SmallRecord {
         }
         let (before, cost) = (self.words, check.cost());
         let mut words = before;
-        let outcome = with_quota!(
+        let (outcome, found) = with_quota!(
             policy.algorithm(),
             quota => spend(quota, &mut words, cost, now),
             _ => return None
         );
         self.words = words;
-        Some(Spent { policy, words, before, outcome, now })
+        Some(Spent { policy, found, before, outcome, now })
     }
 
     /// Spends on a key of which nothing is known, as [`apply`](crate::apply) does; and what is to be
@@ -99,26 +104,32 @@ impl SmallRecord {
     #[inline]
     pub fn begin<'a>(check: &Check<'a>, now: Timestamp) -> Option<(Spent<'a>, Option<Self>)> {
         let (policy, cost) = (check.policy(), check.cost());
-        let (words, before, outcome, lifetime) = with_quota!(
+        let (words, before, (outcome, found), lifetime) = with_quota!(
             policy.algorithm(),
             quota => {
                 let before = quota.fresh(now).into();
                 let mut words = before;
-                let outcome = spend(quota, &mut words, cost, now);
-                (words, before, outcome, quota.lifetime(&words.into(), now))
+                let spent = spend(quota, &mut words, cost, now);
+                (words, before, spent, quota.lifetime(&words.into(), now))
             },
             _ => return None
         );
         let record = (!lifetime.is_zero()).then(|| Self { under: policy.clone(), words });
-        Some((Spent { policy, words, before, outcome, now }, record))
+        Some((Spent { policy, found, before, outcome, now }, record))
     }
 
     /// Becomes what it would be if it had denied a moment ago: another of those that are asked as
     /// one has.
     pub fn take_back(&mut self, spent: &mut Spent<'_>) {
         let (mut words, now) = (spent.before, spent.now);
-        with_quota!(spent.policy.algorithm(), quota => renew(quota, &mut words, now), _ => {});
-        spent.words = words;
+        spent.found = with_quota!(
+            spent.policy.algorithm(),
+            quota => {
+                renew(quota, &mut words, now);
+                quota.at(words.into(), now).into()
+            },
+            _ => words
+        );
         self.words = words;
     }
 
@@ -141,7 +152,7 @@ impl Spent<'_> {
     pub fn decision(&self) -> Decision {
         let standing = with_quota!(
             self.policy.algorithm(),
-            quota => quota.standing(&self.words.into(), self.now),
+            quota => quota.standing_at(self.found.into(), self.now),
             _ => Standing::NONE
         );
         standing.with(self.outcome, self.now)
@@ -182,27 +193,27 @@ impl From<SmallRecord> for Record {
     }
 }
 
-/// Charges if it admits.
+/// Charges if it admits; and says what `now` finds then.
 #[inline(always)]
-fn spend<A>(quota: &A, words: &mut Words, cost: Cost, now: Timestamp) -> Outcome
+fn spend<A>(quota: &A, words: &mut Words, cost: Cost, now: Timestamp) -> (Outcome, Words)
 where
-    A: Arithmetic<State: From<Words> + Into<Words>>,
+    A: Counted<State: From<Words> + Into<Words>>,
 {
     renew(quota, words, now);
-    let mut state = A::State::from(*words);
-    let outcome = quota.outcome(&state, now, cost);
+    let mut found = quota.at(A::State::from(*words), now);
+    let outcome = quota.outcome(&found, now, cost);
     if let Outcome::Allow { .. } = outcome {
-        quota.charge(&mut state, now, cost);
+        quota.charge(&mut found, now, cost);
+        *words = found.into();
     }
-    *words = state.into();
-    outcome
+    (outcome, found.into())
 }
 
 /// Counts in what has come back meanwhile.
 #[inline(always)]
 fn renew<A>(quota: &A, words: &mut Words, now: Timestamp)
 where
-    A: Arithmetic<State: From<Words> + Into<Words>>,
+    A: Counted<State: From<Words> + Into<Words>>,
 {
     let mut state = A::State::from(*words);
     quota.rewind(&mut state, now);

@@ -7,8 +7,12 @@
 use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
-    ConfigError, Cost, Detail, Micros, Outcome, Receipt, Timestamp, arithmetic::Arithmetic,
-    bucket::Bucket, decision::Standing, number, rate::Rate,
+    ConfigError, Cost, Detail, Micros, Outcome, Receipt, Timestamp,
+    arithmetic::{Arithmetic, Counted},
+    bucket::Bucket,
+    decision::Standing,
+    number,
+    rate::Rate,
 };
 
 /// `capacity` tokens, refilled at a rate.
@@ -84,14 +88,6 @@ impl Quota {
         })
     }
 
-    /// The bucket as `now` finds it.
-    #[inline(always)]
-    fn at(&self, state: Bucket, now: Timestamp) -> Bucket {
-        let back = self.rate.units_in(now - state.at);
-        let gained = back.min(self.full.saturating_sub(state.units));
-        state.counted(state.units.saturating_add(gained), now, self.full <= back)
-    }
-
     /// The time until the bucket holds `units`.
     const fn until(&self, level: Bucket, units: u64) -> Micros {
         self.rate.time_for(units.saturating_sub(level.units))
@@ -147,17 +143,7 @@ impl Arithmetic for Quota {
 
     #[inline(always)]
     fn standing(&self, state: &Bucket, now: Timestamp) -> Standing {
-        let level = self.at(*state, now);
-        Standing {
-            limit: self.capacity.get(),
-            remaining: self.rate.permits_floor(level.units),
-            reset_after: self.until(level, self.full),
-            detail: Detail::TokenBucket {
-                tokens: self.rate.permits(level.units),
-                refill_rate: self.rate.as_fraction(),
-                returned: level.returned,
-            },
-        }
+        self.standing_at(self.at(*state, now), now)
     }
 
     fn lifetime(&self, state: &Bucket, now: Timestamp) -> Micros {
@@ -176,5 +162,29 @@ impl Arithmetic for Quota {
 
     fn adopt(&self, from: &Self, state: &mut Bucket, _: Timestamp) {
         state.units = self.rate.convert_floor(&from.rate, state.units).min(self.full);
+    }
+}
+
+impl Counted for Quota {
+    /// The bucket as `now` finds it.
+    #[inline(always)]
+    fn at(&self, state: Bucket, now: Timestamp) -> Bucket {
+        let back = self.rate.units_in(now - state.at);
+        let gained = back.min(self.full.saturating_sub(state.units));
+        state.counted(state.units.saturating_add(gained), now, self.full <= back)
+    }
+
+    #[inline(always)]
+    fn standing_at(&self, level: Bucket, _: Timestamp) -> Standing {
+        Standing {
+            limit: self.capacity.get(),
+            remaining: self.rate.permits_floor(level.units),
+            reset_after: self.until(level, self.full),
+            detail: Detail::TokenBucket {
+                tokens: self.rate.permits(level.units),
+                refill_rate: self.rate.as_fraction(),
+                returned: level.returned,
+            },
+        }
     }
 }

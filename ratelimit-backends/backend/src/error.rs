@@ -16,8 +16,12 @@ pub struct BackendError {
 }
 
 /// What went wrong.
+///
+/// A whole word, and [`Effect`] another: the result of a check is copied in as many pieces as its
+/// error has fields.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
 #[non_exhaustive]
+#[repr(u64)]
 pub enum ErrorKind {
     /// The store cannot be reached, or says that it cannot serve now. Retrying may help.
     #[error("store is unavailable")]
@@ -60,6 +64,7 @@ pub enum ErrorKind {
 /// What may have been left behind.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
 #[expect(clippy::exhaustive_enums, reason = "complete by nature")]
+#[repr(u64)]
 pub enum Effect {
     /// Nothing: no charge has landed, and none will.
     #[error("nothing was charged")]

@@ -4,8 +4,6 @@
 //! there may be, when a shard is swept, and what becomes of them is the
 //! [`Table`](crate::table::Table)'s, over either kind.
 
-use std::sync::{PoisonError, TryLockError};
-
 #[cfg(feature = "dashmap")]
 use dashmap::{DashMap, RwLockWriteGuard, SharedValue};
 use hashbrown::HashTable;
@@ -13,7 +11,7 @@ use hashbrown::HashTable;
 use crate::{
     place::Place,
     stored::Stored,
-    sync::{Mutex, MutexGuard},
+    sync::{self, Mutex, MutexGuard},
 };
 
 /// The shards of a table.
@@ -58,15 +56,10 @@ impl Shards {
         }
     }
 
-    /// Locks a shard. A panic of somebody's clock under the lock leaves nothing half written, so
-    /// a poisoned lock is as good as any.
     #[inline(always)]
     pub(crate) fn lock(&self, index: usize) -> Records<'_> {
         match self {
-            Self::Mutexes(shards) => {
-                let records = shards[index].0.lock();
-                Records::Mutex(records.unwrap_or_else(PoisonError::into_inner))
-            }
+            Self::Mutexes(shards) => Records::Mutex(sync::lock(&shards[index].0)),
             #[cfg(feature = "dashmap")]
             Self::Dashmap(map) => Records::Dashmap(map.shards()[index].write()),
         }
@@ -75,13 +68,7 @@ impl Shards {
     /// Locks a shard, unless somebody else has.
     pub(crate) fn try_lock(&self, index: usize) -> Option<Records<'_>> {
         match self {
-            Self::Mutexes(shards) => match shards[index].0.try_lock() {
-                Ok(records) => Some(Records::Mutex(records)),
-                Err(TryLockError::Poisoned(poisoned)) => {
-                    Some(Records::Mutex(poisoned.into_inner()))
-                }
-                Err(TryLockError::WouldBlock) => None,
-            },
+            Self::Mutexes(shards) => sync::try_lock(&shards[index].0).map(Records::Mutex),
             #[cfg(feature = "dashmap")]
             Self::Dashmap(map) => map.shards()[index].try_write().map(Records::Dashmap),
         }

@@ -35,7 +35,7 @@ pub(crate) struct Table {
 /// A shard, locked.
 pub(crate) struct Locked<'a> {
     table: &'a Table,
-    due: &'a Due,
+    index: usize,
     records: Records<'a>,
 }
 
@@ -73,7 +73,7 @@ impl Table {
 
     #[inline(always)]
     pub(crate) fn lock(&self, index: usize) -> Locked<'_> {
-        Locked { table: self, due: &self.due[index], records: self.shards.lock(index) }
+        Locked { table: self, index, records: self.shards.lock(index) }
     }
 
     pub(crate) fn records(&self) -> usize {
@@ -122,7 +122,7 @@ impl Table {
 
     fn try_lock(&self, index: usize) -> Option<Locked<'_>> {
         let records = self.shards.try_lock(index)?;
-        Some(Locked { table: self, due: &self.due[index], records })
+        Some(Locked { table: self, index, records })
     }
 
     fn hash(&self, stored: &Stored) -> u64 {
@@ -146,7 +146,12 @@ impl Table {
     }
 }
 
-impl Locked<'_> {
+impl<'a> Locked<'a> {
+    /// When the shard is to be swept.
+    fn due(&self) -> &'a Due {
+        &self.table.due[self.index]
+    }
+
     /// The record at `place`.
     #[inline(always)]
     pub(crate) fn get(&mut self, place: &Place<'_>) -> Option<&mut Stored> {
@@ -166,7 +171,7 @@ impl Locked<'_> {
         let stored = Stored::new(place.id.into(), record);
         let expires = stored.expires(now);
         self.records.insert(place.hash, stored, |stored| self.table.hash(stored));
-        self.due.stored(expires, self.records.len());
+        self.due().stored(expires, self.records.len());
     }
 
     /// Forgets the record at `place`, and gives its room back.
@@ -189,7 +194,7 @@ impl Locked<'_> {
 
     /// Drops the records that are as good as new, if that is worth its while.
     fn sweep(&mut self, now: Timestamp) {
-        if !self.due.has_come(now) {
+        if !self.due().has_come(now) {
             return;
         }
         let before = self.records.len();
@@ -202,7 +207,7 @@ impl Locked<'_> {
             now < expires
         };
         let live = self.records.drain(is_live);
-        self.due.swept(&mut kept);
+        self.due().swept(&mut kept);
         self.table.release(before - live.len());
         self.fill(live);
     }
