@@ -26,4 +26,6 @@ mod sync;
 #[cfg(all(test, ratelimit_loom))]
 mod model;
 
-pub use crate::{clock::SwiftClock, memory::Memory};
+#[cfg(feature = "dashmap")]
+pub use crate::shards::Dashmap;
+pub use crate::{clock::SwiftClock, memory::Memory, shards::Mutexes};

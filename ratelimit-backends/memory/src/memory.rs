@@ -2,6 +2,8 @@
 
 use std::{fmt, num::NonZeroUsize, sync::Arc};
 
+#[cfg(feature = "dashmap")]
+use crate::shards::Dashmap;
 use ratelimit_backend::{Backend, BackendError, Clock, ErrorKind, Names, Reply, SyncBackend};
 use ratelimit_core::{
     Action, Batch, Check, Decision, Decisions, Record, SmallRecord, Spent, Timestamp, apply,
@@ -11,19 +13,20 @@ use crate::{
     clock::SwiftClock,
     place::Place,
     several::{Few, Several},
-    shards::Shards,
+    shards::{Mutexes, Shards},
     stored::Stored,
     table::{Locked, Table},
 };
 
-/// Keeps state in the memory of this process. Clones are the same store.
+/// Keeps state in the memory of this process, by default behind [`Mutexes`]. Clones are the same
+/// store.
 ///
 /// A check takes the lock of one shard for the time of one step, and costs O(1) whatever the
 /// number of keys.
-pub struct Memory<C = SwiftClock>(Arc<Inner<C>>);
+pub struct Memory<C = SwiftClock, S = Mutexes>(Arc<Inner<C, S>>);
 
-struct Inner<C> {
-    table: Table,
+struct Inner<C, S> {
+    table: Table<S>,
     clock: C,
     names: Names,
 }
@@ -46,21 +49,21 @@ impl<C: Clock> Memory<C> {
     /// A store of at most `keys_max` keys that goes by `clock`.
     #[must_use]
     pub fn with_clock(clock: C, keys_max: NonZeroUsize) -> Self {
-        Self::over(Table::new(keys_max.get(), Shards::mutexes), clock)
+        Self::over(clock, keys_max)
     }
+}
 
+#[cfg(feature = "dashmap")]
+impl<C: Clock> Memory<C, Dashmap> {
     /// The same in the shards of a [dashmap](https://docs.rs/dashmap) instead of mutexes. It makes
     /// the same decisions.
-    #[cfg(feature = "dashmap")]
     #[must_use]
     pub fn on_dashmap(clock: C, keys_max: NonZeroUsize) -> Self {
-        Self::over(Table::new(keys_max.get(), Shards::dashmap), clock)
+        Self::over(clock, keys_max)
     }
+}
 
-    fn over(table: Table, clock: C) -> Self {
-        Self(Arc::new(Inner { table, clock, names: Names::default() }))
-    }
-
+impl<C, S> Memory<C, S> {
     /// The number of keys that are stored now, shared load sensors included.
     #[must_use]
     pub fn keys(&self) -> usize {
@@ -71,6 +74,14 @@ impl<C: Clock> Memory<C> {
     #[must_use]
     pub fn capacity_rejected(&self) -> u64 {
         self.0.table.refused()
+    }
+}
+
+#[expect(private_bounds, reason = "both kinds are ours")]
+impl<C: Clock, S: Shards> Memory<C, S> {
+    fn over(clock: C, keys_max: NonZeroUsize) -> Self {
+        let table = Table::new(keys_max.get());
+        Self(Arc::new(Inner { table, clock, names: Names::default() }))
     }
 
     #[cfg(all(test, ratelimit_loom))]
@@ -104,7 +115,7 @@ impl<C: Clock> Memory<C> {
     #[inline(never)]
     fn spend_otherwise(
         &self,
-        mut shard: Locked<'_>,
+        mut shard: Locked<'_, S>,
         place: Place<'_>,
         check: Check<'_>,
         now: Timestamp,
@@ -127,7 +138,7 @@ impl<C: Clock> Memory<C> {
     /// Spends on a key that is new, if its state is going to be small.
     fn begin(
         &self,
-        shard: &mut Locked<'_>,
+        shard: &mut Locked<'_, S>,
         place: &Place<'_>,
         check: &Check<'_>,
         now: Timestamp,
@@ -142,7 +153,7 @@ impl<C: Clock> Memory<C> {
     /// Applies an action to a batch that needs one record.
     fn one(
         &self,
-        mut shard: Locked<'_>,
+        mut shard: Locked<'_, S>,
         place: &Place<'_>,
         batch: Batch<'_>,
         action: Action,
@@ -171,7 +182,7 @@ impl<C: Clock> Memory<C> {
     /// Stores a record at a `place` that has none, if there is room.
     fn insert(
         &self,
-        shard: &mut Locked<'_>,
+        shard: &mut Locked<'_, S>,
         place: &Place<'_>,
         record: Record,
         now: Timestamp,
@@ -219,7 +230,7 @@ impl<C: Clock> Memory<C> {
     }
 }
 
-impl<C: Clock> SyncBackend for Memory<C> {
+impl<C: Clock, S: Shards> SyncBackend for Memory<C, S> {
     /// What is not the common case is put together anew, here and below: the compiler would copy
     /// the answer as a whole otherwise, whichever case it is of.
     #[inline(always)]
@@ -232,7 +243,7 @@ impl<C: Clock> SyncBackend for Memory<C> {
     }
 }
 
-impl<C: Clock> Backend for Memory<C> {
+impl<C: Clock, S: Shards> Backend for Memory<C, S> {
     #[inline(always)]
     fn apply<'a>(&'a self, batch: Batch<'a>, action: Action) -> Reply<'a> {
         Reply::ready(self.apply_now(batch, action))
@@ -255,14 +266,14 @@ impl<C: Clock> Backend for Memory<C> {
     }
 }
 
-impl<C> Clone for Memory<C> {
+impl<C, S> Clone for Memory<C, S> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
 /// Shows how many keys there are, and none of them.
-impl<C> fmt::Debug for Memory<C> {
+impl<C, S> fmt::Debug for Memory<C, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Memory").field("keys", &self.0.table.records()).finish_non_exhaustive()
     }

@@ -8,25 +8,26 @@ use smallvec::SmallVec;
 use crate::{
     memory::full,
     place::Place,
+    shards::Shards,
     stored::Stored,
     table::{Locked, Table},
 };
 
 /// The places of a batch, in order, and their shards, locked.
-pub(crate) struct Several<'a> {
-    table: &'a Table,
+pub(crate) struct Several<'a, S: Shards> {
+    table: &'a Table<S>,
     places: Few<Place<'a>>,
     /// The numbers of the shards, in ascending order, each once.
     shards: Few<usize>,
-    locked: Few<Locked<'a>>,
+    locked: Few<Locked<'a, S>>,
 }
 
 /// As many as need no allocation.
 pub(crate) type Few<T> = SmallVec<[T; 8]>;
 
-impl<'a> Several<'a> {
+impl<'a, S: Shards> Several<'a, S> {
     /// Of no batch yet: nothing is locked.
-    pub(crate) fn none(table: &'a Table) -> Self {
+    pub(crate) fn none(table: &'a Table<S>) -> Self {
         Self { table, places: Few::new(), shards: Few::new(), locked: Few::new() }
     }
 
@@ -47,7 +48,7 @@ impl<'a> Several<'a> {
     }
 
     /// The place and its shard, if there is only one.
-    pub(crate) fn only(&mut self) -> Option<(Place<'a>, Locked<'a>)> {
+    pub(crate) fn only(&mut self) -> Option<(Place<'a>, Locked<'a, S>)> {
         match self.places[..] {
             [place] => Some((place, self.locked.pop()?)),
             _ => None,
@@ -146,7 +147,7 @@ impl<'a> Several<'a> {
     }
 
     #[inline(always)]
-    fn shard_of(&mut self, place: &Place<'_>) -> &mut Locked<'a> {
+    fn shard_of(&mut self, place: &Place<'_>) -> &mut Locked<'a, S> {
         let at = position(&self.shards, self.table.shard_of(place));
         &mut self.locked[at]
     }

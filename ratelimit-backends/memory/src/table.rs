@@ -19,8 +19,8 @@ use crate::{
 };
 
 /// Records by place, at most `records_max` of them.
-pub(crate) struct Table {
-    shards: Shards,
+pub(crate) struct Table<S> {
+    shards: S,
     /// When each of them is to be swept.
     due: Box<[Due]>,
     hashers: Hashers,
@@ -33,22 +33,33 @@ pub(crate) struct Table {
 }
 
 /// A shard, locked.
-pub(crate) struct Locked<'a> {
-    table: &'a Table,
+pub(crate) struct Locked<'a, S: Shards + 'a> {
+    table: &'a Table<S>,
     index: usize,
-    records: Records<'a>,
+    records: S::Records<'a>,
 }
 
 /// The table is full of records that are not as good as new.
 #[derive(Debug)]
 pub(crate) struct Full;
 
-impl Table {
-    /// A table of at most `records_max` records, in shards that `make` makes so many of, or more.
-    pub(crate) fn new(records_max: usize, make: fn(usize) -> Shards) -> Self {
-        let shards = make(records_max.div_ceil(SHARD_RECORDS).clamp(SHARDS_MIN, SHARDS_MAX));
+impl<S> Table<S> {
+    pub(crate) fn records(&self) -> usize {
+        self.records.load(Ordering::Relaxed)
+    }
+
+    /// New keys refused for want of room.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+}
+
+impl<S: Shards> Table<S> {
+    /// A table of at most `records_max` records.
+    pub(crate) fn new(records_max: usize) -> Self {
+        let shards = S::new(records_max.div_ceil(SHARD_RECORDS).clamp(SHARDS_MIN, SHARDS_MAX));
         Self {
-            due: (0..shards.len()).map(|_| Due::never()).collect(),
+            due: (0..shards.count()).map(|_| Due::never()).collect(),
             shards,
             hashers: Hashers::default(),
             records_max,
@@ -68,21 +79,12 @@ impl Table {
     #[inline]
     pub(crate) fn shard_of(&self, place: &Place<'_>) -> usize {
         let bits = (place.hash >> 16) & u64::from(u32::MAX);
-        ((bits * self.shards.len() as u64) >> 32) as usize
+        ((bits * self.shards.count() as u64) >> 32) as usize
     }
 
     #[inline(always)]
-    pub(crate) fn lock(&self, index: usize) -> Locked<'_> {
+    pub(crate) fn lock(&self, index: usize) -> Locked<'_, S> {
         Locked { table: self, index, records: self.shards.lock(index) }
-    }
-
-    pub(crate) fn records(&self) -> usize {
-        self.records.load(Ordering::Relaxed)
-    }
-
-    /// New keys refused for want of room.
-    pub(crate) fn refused(&self) -> u64 {
-        self.refused.load(Ordering::Relaxed)
     }
 
     /// Reserves room for `new` records, sweeping if there is none. `held` are the shards that the
@@ -90,7 +92,7 @@ impl Table {
     pub(crate) fn reserve(
         &self,
         new: usize,
-        held: &mut [Locked<'_>],
+        held: &mut [Locked<'_, S>],
         now: Timestamp,
     ) -> Result<(), Full> {
         if self.try_reserve(new) {
@@ -120,7 +122,7 @@ impl Table {
         self.records.fetch_sub(unused, Ordering::Relaxed);
     }
 
-    fn try_lock(&self, index: usize) -> Option<Locked<'_>> {
+    fn try_lock(&self, index: usize) -> Option<Locked<'_, S>> {
         let records = self.shards.try_lock(index)?;
         Some(Locked { table: self, index, records })
     }
@@ -139,14 +141,14 @@ impl Table {
 
     /// The next shard, round and round, that is to be swept.
     fn next_due(&self, now: Timestamp) -> Option<usize> {
-        let shards = self.shards.len();
+        let shards = self.shards.count();
         (0..shards)
             .map(|_| self.next_sweep.fetch_add(1, Ordering::Relaxed) % shards)
             .find(|&index| self.due[index].has_come(now))
     }
 }
 
-impl<'a> Locked<'a> {
+impl<'a, S: Shards> Locked<'a, S> {
     /// When the shard is to be swept.
     fn due(&self) -> &'a Due {
         &self.table.due[self.index]
@@ -165,13 +167,13 @@ impl<'a> Locked<'a> {
 
     /// Stores a record at a `place` that has none. Room for it has been reserved.
     pub(crate) fn insert(&mut self, place: &Place<'_>, record: Record, now: Timestamp) {
-        if self.records.len() == self.records.capacity() {
+        if self.records.count() == self.records.capacity() {
             self.make_room(now);
         }
         let stored = Stored::new(place.id.into(), record);
         let expires = stored.expires(now);
         self.records.insert(place.hash, stored, |stored| self.table.hash(stored));
-        self.due().stored(expires, self.records.len());
+        self.due().stored(expires, self.records.count());
     }
 
     /// Forgets the record at `place`, and gives its room back.
@@ -186,7 +188,8 @@ impl<'a> Locked<'a> {
     fn make_room(&mut self, now: Timestamp) {
         self.sweep(now);
         let whole = self.records.buckets() / 8 * 7;
-        if self.records.len() == self.records.capacity() && self.records.len() < whole / 16 * 15 {
+        if self.records.count() == self.records.capacity() && self.records.count() < whole / 16 * 15
+        {
             let records = self.records.drain(|_| true);
             self.fill(records);
         }
@@ -197,7 +200,7 @@ impl<'a> Locked<'a> {
         if !self.due().has_come(now) {
             return;
         }
-        let before = self.records.len();
+        let before = self.records.count();
         let mut kept = Vec::with_capacity(before);
         let is_live = |stored: &Stored| {
             let expires = stored.expires(now);

@@ -4,7 +4,7 @@
 use std::num::NonZeroUsize;
 
 use ratelimit_backend::Clock;
-use ratelimit_memory::Memory;
+use ratelimit_memory::Dashmap;
 
 #[path = "promises/asking.rs"]
 mod asking;
@@ -19,6 +19,8 @@ mod history;
 mod panics;
 #[path = "promises/threads.rs"]
 mod threads;
+
+type Memory<C> = ratelimit_memory::Memory<C, Dashmap>;
 
 fn store<C: Clock>(clock: C, keys_max: NonZeroUsize) -> Memory<C> {
     Memory::on_dashmap(clock, keys_max)

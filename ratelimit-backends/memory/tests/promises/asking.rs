@@ -2,10 +2,10 @@
 
 use std::num::NonZeroUsize;
 
+use crate::Memory;
 use ratelimit_backend::{BackendError, Clock, Effect, ErrorKind, ManualClock, SyncBackend};
 use ratelimit_conformance::one_of_each;
 use ratelimit_core::{Action, Batch, Check, Decision, Key, Policy, Timestamp};
-use ratelimit_memory::Memory;
 
 pub(crate) type Answer = Result<Decision, BackendError>;
 

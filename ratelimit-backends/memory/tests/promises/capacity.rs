@@ -1,8 +1,8 @@
 //! The number of keys is bounded: idle ones make room, live ones never do.
 
+use crate::Memory;
 use ratelimit_backend::{ErrorKind, ManualClock};
 use ratelimit_core::{Action, CarryOver, Micros, Policy};
-use ratelimit_memory::Memory;
 use ratelimit_servers::effort;
 
 use crate::asking::{

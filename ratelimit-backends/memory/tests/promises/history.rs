@@ -12,11 +12,11 @@ use std::{
     thread,
 };
 
+use crate::Memory;
 use fastrand::Rng;
 use ratelimit_backend::{Clock, ManualClock};
 use ratelimit_conformance::{Reference, one_of_each};
 use ratelimit_core::{Action, Batch, Decision, Micros, Policy, Timestamp};
-use ratelimit_memory::Memory;
 
 use crate::asking::{ask_all, check, memory};
 

@@ -4,7 +4,6 @@
 use std::num::NonZeroUsize;
 
 use ratelimit_backend::Clock;
-use ratelimit_memory::Memory;
 
 mod asking;
 
@@ -13,6 +12,8 @@ mod forgetting;
 mod history;
 mod panics;
 mod threads;
+
+type Memory<C> = ratelimit_memory::Memory<C>;
 
 fn store<C: Clock>(clock: C, keys_max: NonZeroUsize) -> Memory<C> {
     Memory::with_clock(clock, keys_max)

@@ -176,7 +176,7 @@ fn admitted(answers: impl Iterator<Item = Answer>) -> u64 {
 }
 
 fn come_and_go<C: Clock>(
-    memory: &ratelimit_memory::Memory<C>,
+    memory: &crate::Memory<C>,
     policy: &ratelimit_core::Policy,
     key: &str,
 ) -> u64 {

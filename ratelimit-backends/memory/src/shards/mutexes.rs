@@ -1,0 +1,76 @@
+//! Shards behind mutexes of their own: as many as fill them well.
+
+use hashbrown::HashTable;
+
+use super::{Records, Shards};
+use crate::{
+    place::Place,
+    stored::Stored,
+    sync::{self, Mutex, MutexGuard},
+};
+
+/// Keeps records behind mutexes.
+#[expect(missing_debug_implementations, reason = "nobody holds one but a `Memory`")]
+pub struct Mutexes(Box<[Shard]>);
+
+/// A lock of a cache line of its own, so that threads do not meet at the one of a neighbour.
+#[repr(align(64))]
+struct Shard(Mutex<HashTable<Stored>>);
+
+impl Shards for Mutexes {
+    type Records<'a> = MutexGuard<'a, HashTable<Stored>>;
+
+    fn new(count: usize) -> Self {
+        Self((0..count).map(|_| Shard(Mutex::new(HashTable::new()))).collect())
+    }
+
+    #[inline(always)]
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    #[inline(always)]
+    fn lock(&self, index: usize) -> Self::Records<'_> {
+        sync::lock(&self.0[index].0)
+    }
+
+    fn try_lock(&self, index: usize) -> Option<Self::Records<'_>> {
+        sync::try_lock(&self.0[index].0)
+    }
+}
+
+impl Records for MutexGuard<'_, HashTable<Stored>> {
+    #[inline(always)]
+    fn get(&mut self, place: &Place<'_>) -> Option<&mut Stored> {
+        self.find_mut(place.hash, |stored| stored.is_at(place))
+    }
+
+    fn take(&mut self, place: &Place<'_>) -> Option<Stored> {
+        let entry = self.find_entry(place.hash, |stored| stored.is_at(place)).ok()?;
+        Some(entry.remove().0)
+    }
+
+    fn insert(&mut self, hash: u64, stored: Stored, rehash: impl Fn(&Stored) -> u64) {
+        self.insert_unique(hash, stored, rehash);
+    }
+
+    fn drain(&mut self, is_kept: impl FnMut(&Stored) -> bool) -> Vec<Stored> {
+        HashTable::drain(self).filter(is_kept).collect()
+    }
+
+    fn start_anew(&mut self, capacity: usize) {
+        **self = HashTable::with_capacity(capacity);
+    }
+
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn capacity(&self) -> usize {
+        HashTable::capacity(self)
+    }
+
+    fn buckets(&self) -> usize {
+        self.num_buckets()
+    }
+}
