@@ -79,8 +79,14 @@ impl Cluster {
         key: &str,
         deadline: Instant,
     ) -> Result<Arc<Live>, BackendError> {
-        let fetched = timeout_at(deadline, self.fetched()).await;
-        fetched.unwrap_or_else(|_| Err(BackendError::not_applied(ErrorKind::Timeout)))?;
+        let known = self.fetched.borrow().clone();
+        match known {
+            Some(fetched) => fetched?,
+            None => {
+                let fetched = Box::pin(timeout_at(deadline, self.fetched())).await;
+                fetched.unwrap_or_else(|_| Err(BackendError::not_applied(ErrorKind::Timeout)))?;
+            }
+        }
         let slot = redis_keyslot(key.as_bytes());
         let live = match self.shared.node_of(slot) {
             Some(node) => node.live_by(deadline).await,

@@ -93,11 +93,11 @@ impl Connection {
                     let Some(there) = way.target(&error) else {
                         return Err(error::failure(&error, call.charges));
                     };
-                    way = follow(cluster, &call, &error, &there, deadline).await?;
+                    way = Box::pin(follow(cluster, &call, &error, &there, deadline)).await?;
                 }
                 (Some("TRYAGAIN"), Self::Cluster(_)) if waits < WAITS_MAX => {
                     waits += 1;
-                    sleep(WAIT).await;
+                    Box::pin(sleep(WAIT)).await;
                 }
                 _ => {
                     let failure = error::failure(&error, call.charges);

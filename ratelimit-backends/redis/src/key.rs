@@ -39,23 +39,23 @@ impl Keyspace {
 
     /// The key under which the server keeps a state.
     pub(crate) fn key(&self, slot: Slot<'_>) -> String {
-        let Self { prefix, group } = self;
-        let policy = slot.policy.name();
-        match (group, slot.key) {
-            (None, Some(key)) => {
-                format!("{prefix}:{LAYOUT}:{policy}:{{{:032x}}}", digest(key.as_bytes()))
+        let [prefix, policy] = [&*self.prefix, slot.policy.name()];
+        let digest = slot.key.map(|key| digest(key.as_bytes()));
+        let digest = digest.as_ref().map(|digits| str::from_utf8(digits).expect("digits are text"));
+        // Put together at once: formatting takes as long as all the rest of a check.
+        match (&self.group, digest) {
+            (None, Some(digest)) => [prefix, LAYOUT, policy, ":{", digest, "}"].concat(),
+            (Some(group), Some(digest)) => {
+                [prefix, LAYOUT, policy, ":{", group, "}:", digest].concat()
             }
-            (Some(group), Some(key)) => {
-                format!("{prefix}:{LAYOUT}:{policy}:{{{group}}}:{:032x}", digest(key.as_bytes()))
-            }
-            (None, None) => format!("{prefix}:{LAYOUT}:{policy}#"),
-            (Some(group), None) => format!("{prefix}:{LAYOUT}:{policy}:{{{group}}}#"),
+            (None, None) => [prefix, LAYOUT, policy, "#"].concat(),
+            (Some(group), None) => [prefix, LAYOUT, policy, ":{", group, "}#"].concat(),
         }
     }
 }
 
 /// The version of the layout: of these names and of the values under them.
-const LAYOUT: u8 = 1;
+const LAYOUT: &str = ":1:";
 
 /// A name is refused as that of a policy would be: no brace may come before that of the slot.
 fn name(name: &str) -> Result<Box<str>, ConfigError> {
@@ -69,9 +69,12 @@ fn name(name: &str) -> Result<Box<str>, ConfigError> {
 /// The longest name, in bytes.
 const NAME_MAX: usize = 64;
 
-/// Half of SHA-256, written in 32 hexadecimal digits: nobody finds another key of the same.
-fn digest(key: &[u8]) -> u128 {
+/// Half of SHA-256, in 32 hexadecimal digits: nobody finds another key of the same.
+fn digest(key: &[u8]) -> [u8; 32] {
     let digest = Sha256::digest(key);
-    let (half, _) = digest.split_first_chunk().expect("it has 32 bytes");
-    u128::from_be_bytes(*half)
+    let mut digits = [0; 32];
+    for (pair, byte) in digits.as_chunks_mut().0.iter_mut().zip(digest) {
+        *pair = [byte >> 4, byte & 15].map(|digit| b"0123456789abcdef"[usize::from(digit)]);
+    }
+    digits
 }

@@ -10,7 +10,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    iter,
+    iter, slice,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -77,6 +77,8 @@ struct Caller {
 
 /// Where a caller is, once it has come.
 enum Place {
+    /// Its command is its own.
+    Alone(Arc<Lane>),
     /// Its command can be sent.
     First(Flight),
     Waiting(oneshot::Receiver<Answer>),
@@ -93,24 +95,28 @@ impl Lanes {
     }
 
     /// Asks about one key, together with whoever is on the same errand.
-    pub(crate) async fn ask(
+    ///
+    /// All but the wait is done here, and not in the future, which would take room for it.
+    pub(crate) fn ask(
         self: &Arc<Self>,
         errand: Errand,
-        key: &str,
+        alone: &[String; 1],
         deadline: Instant,
-    ) -> Answer {
-        if self.group_max <= 1 {
-            return self.ask_alone(&errand, key, deadline).await;
-        }
+    ) -> impl Future<Output = Answer> {
+        let [key] = alone;
         let lane = Arc::new((errand, self.connection.slot(key)));
-        match self.enter(&lane, key, deadline)? {
-            Place::First(_flight) => self.ask_alone(&lane.0, key, deadline).await,
-            Place::Waiting(answer) => answer.await.unwrap_or_else(|_| Err(closed())),
+        let place = if self.group_max <= 1 {
+            Ok(Place::Alone(lane))
+        } else {
+            self.enter(&lane, key, deadline)
+        };
+        async move {
+            match place? {
+                Place::Alone(lane) => self.ask_all(&lane.0, alone, deadline).await,
+                Place::First(flight) => self.ask_all(&flight.lane.0, alone, deadline).await,
+                Place::Waiting(answer) => answer.await.unwrap_or_else(|_| Err(closed())),
+            }
         }
-    }
-
-    async fn ask_alone(&self, errand: &Errand, key: &str, deadline: Instant) -> Answer {
-        self.ask_all(errand, &[key.to_owned()], deadline).await
     }
 
     async fn ask_all(&self, errand: &Errand, keys: &[String], deadline: Instant) -> Answer {
@@ -236,7 +242,8 @@ impl Flight {
     fn send_alone(&self, caller: Caller) {
         let (lanes, lane) = (Arc::clone(&self.lanes), Arc::clone(&self.lane));
         tokio::spawn(async move {
-            let answer = lanes.ask_alone(&lane.0, &caller.key, caller.deadline).await;
+            let answer =
+                lanes.ask_all(&lane.0, slice::from_ref(&caller.key), caller.deadline).await;
             caller.tell(answer);
         });
     }

@@ -61,26 +61,26 @@ impl Live {
     ///
     /// When this is dropped the command goes on until it has its answer or the deadline has
     /// passed; else it could wait in a queue, and be sent much later.
-    pub(crate) async fn call(
+    pub(crate) fn call(
         self: &Arc<Self>,
         command: &'static str,
         arguments: Vec<Value>,
         deadline: Instant,
-    ) -> Result<Value, Error> {
+    ) -> impl Future<Output = Result<Value, Error>> + Send + use<> {
         let command = CustomCommand::new_static(command, None, false);
         let client = self.client.with_options(&by(deadline));
         // Boxed, since it takes kilobytes, and would be moved with what is around it.
-        self.whole(async move { Box::pin(client.custom(command, arguments)).await }).await
+        self.whole(async move { Box::pin(client.custom(command, arguments)).await })
     }
 
     /// Sends a command that the server is to run although the key's slot is only on its way to
     /// it. Both words are written one after the other, whatever else is.
-    pub(crate) async fn call_asking(
+    pub(crate) fn call_asking(
         self: &Arc<Self>,
         command: &'static str,
         arguments: Vec<Value>,
         deadline: Instant,
-    ) -> Result<Value, Error> {
+    ) -> impl Future<Output = Result<Value, Error>> + Send + use<> {
         let [asking, command] =
             ["ASKING", command].map(|word| CustomCommand::new_static(word, None, false));
         let both = self.client.pipeline().with_options(&by(deadline));
@@ -89,7 +89,6 @@ impl Live {
             let _: Value = both.custom(command, arguments).await?;
             both.last().await
         }))
-        .await
     }
 
     /// The name by which the server was found.
@@ -120,10 +119,10 @@ impl Live {
     }
 
     /// Waits for an answer to its end, unless too many do already.
-    async fn whole(
-        self: &Arc<Self>,
-        reply: impl Future<Output = Result<Value, Error>> + Send + 'static,
-    ) -> Result<Value, Error> {
+    fn whole<F>(self: &Arc<Self>, reply: F) -> Whole<impl Future<Output = F::Output> + use<F>>
+    where
+        F: Future<Output = Result<Value, Error>> + Send + 'static,
+    {
         let live = Arc::clone(self);
         Whole::new(async move {
             let before = live.under_way.fetch_add(1, Ordering::Relaxed);
@@ -136,7 +135,6 @@ impl Live {
             live.under_way.fetch_sub(1, Ordering::Relaxed);
             reply
         })
-        .await
     }
 
     /// Takes note of an answer, and of none.

@@ -35,7 +35,8 @@ impl Node {
         let (before, after) = self.links.split_at(turn);
         match after.iter().chain(before).find_map(Link::live) {
             Some(live) => Ok(live),
-            None => self.links[turn].settled_by(deadline).await,
+            // Boxed, here and elsewhere: what is rare would make room for itself in every check.
+            None => Box::pin(self.links[turn].settled_by(deadline)).await,
         }
     }
 

@@ -107,7 +107,7 @@ impl Redis {
         let turn = Turn { redis: self, keys, deadline: Instant::now() + self.server.timeout };
         match step::run(&turn, batch, action).await? {
             Some(decisions) => Ok(decisions),
-            None => exchange::run(&turn, batch, action).await,
+            None => Box::pin(exchange::run(&turn, batch, action)).await,
         }
     }
 
@@ -144,19 +144,23 @@ pub(crate) struct Turn<'a> {
 
 impl Turn<'_> {
     /// Runs a script on the states, which may charge, or does not.
-    pub(crate) async fn run(
+    pub(crate) fn run(
         &self,
-        script: &Script,
+        script: &'static Script,
         arguments: Vec<Reply>,
         charges: bool,
-    ) -> Result<Reply, BackendError> {
+    ) -> impl Future<Output = Result<Reply, BackendError>> {
         let call = Call { script, keys: &self.keys, arguments, charges };
-        self.redis.connection().run(call, self.deadline).await
+        self.redis.connection().run(call, self.deadline)
     }
 
     /// Charges the first state, in one command with others that are charged the same.
-    pub(crate) async fn share(&self, errand: Errand) -> Result<Reply, BackendError> {
-        self.redis.server.lanes.ask(errand, &self.keys[0], self.deadline).await
+    pub(crate) fn share(
+        &self,
+        errand: Errand,
+    ) -> impl Future<Output = Result<Reply, BackendError>> {
+        let alone = self.keys.first_chunk().expect("a batch that is sent has a check");
+        self.redis.server.lanes.ask(errand, alone, self.deadline)
     }
 
     /// The time as scripts take it.

@@ -23,7 +23,7 @@ pub(crate) async fn run(
 
     let mut words = Vec::new();
     for ((index, slot), header) in batch.slots().enumerate().zip(headers) {
-        let terms = value::packed(&terms(batch, index, slot));
+        let terms = value::packed(terms(batch, index, slot));
         words.extend([header, terms].map(Bytes::from));
     }
     let reply = match (action, &mut words[..]) {
@@ -76,18 +76,21 @@ fn word(batch: Batch<'_>, action: Action) -> Option<&'static str> {
 
 /// What the step of a slot computes with: the policy's terms; of a key, the cost; of an adaptive
 /// hybrid's key, the place of its shared sensor among all slots, counted from one, or zero.
-fn terms(batch: Batch<'_>, index: usize, slot: Slot<'_>) -> Vec<u64> {
-    let mut terms = slot.terms();
-    if let Some(check) = batch.checks().get(index) {
-        terms.push(check.cost().get());
-        if let Algorithm::Adaptive(_) = slot.policy.algorithm() {
-            let name = slot.policy.name();
-            let mut slots = batch.slots();
-            let sensor = slots.position(|slot| slot.key.is_none() && slot.policy.name() == name);
-            terms.push(sensor.map_or(0, |index| index as u64 + 1));
-        }
-    }
-    terms
+fn terms<'a>(
+    batch: Batch<'a>,
+    index: usize,
+    slot: Slot<'a>,
+) -> impl Iterator<Item = u64> + use<'a> {
+    let check = batch.checks().get(index);
+    let cost = check.map(|check| check.cost().get());
+    let is_adaptive = matches!(slot.policy.algorithm(), Algorithm::Adaptive(_));
+    let sensor = check.filter(|_| is_adaptive).map(|_| {
+        let name = slot.policy.name();
+        let mut slots = batch.slots();
+        let sensor = slots.position(|slot| slot.key.is_none() && slot.policy.name() == name);
+        sensor.map_or(0, |index| index as u64 + 1)
+    });
+    slot.terms().into_iter().chain(cost).chain(sensor)
 }
 
 /// What a step replies: one part, or where there are several checks, one and one for each slot.
@@ -119,7 +122,7 @@ impl<'a> Answer<'a> {
             2 => None,
             _ => return None,
         };
-        let &[now] = value::words(now)?.as_slice() else { return None };
+        let now = value::word(now.try_into().ok()?);
         (found.len() == slots).then_some(Self {
             admitted,
             now: Timestamp::from_micros(now)?,
@@ -139,7 +142,11 @@ fn record(slot: Slot<'_>, found: &[u8]) -> Option<Option<Record>> {
     let algorithm = slot.policy.algorithm();
     let has_log = slot.key.is_some()
         && matches!(algorithm, Algorithm::SlidingWindowLog(_) | Algorithm::Adaptive(_));
-    let (entries, flat) = found.split_at_checked(if has_log { value::WORD_BYTES } else { 0 })?;
-    let entries = value::words(entries)?.first().copied();
+    let (entries, flat) = if has_log {
+        let (entries, flat) = found.split_first_chunk()?;
+        (Some(value::word(entries)), flat)
+    } else {
+        (None, found)
+    };
     value::read(flat, entries, slot.policy).ok().map(Some)
 }

@@ -47,13 +47,13 @@ impl Value {
 /// The header as it is stored, and compared.
 pub(crate) fn framed(header: &[u8]) -> Vec<u8> {
     let length = u8::try_from(header.len()).expect("a header has a dozen short numbers at most");
-    iter::once(length).chain(header.iter().copied()).collect()
+    [&[length], header].concat()
 }
 
 /// Words as scripts read them.
-pub(crate) fn packed(words: &[u64]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(words.len() * WORD_BYTES);
-    words.iter().for_each(|&word| put(&mut bytes, word));
+pub(crate) fn packed(words: impl Iterator<Item = u64>) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(words.size_hint().0 * WORD_BYTES);
+    words.for_each(|word| put(&mut bytes, word));
     bytes
 }
 
@@ -90,11 +90,14 @@ pub(crate) fn kind(framed: &[u8]) -> Option<u8> {
 }
 
 /// Takes words apart; `None` if they do not come out even.
-pub(crate) fn words(bytes: &[u8]) -> Option<Vec<u64>> {
-    let (words, []) = bytes.as_chunks::<WORD_BYTES>() else { return None };
-    let word =
-        |&[a, b, c, d, e, f, g]: &[u8; WORD_BYTES]| u64::from_be_bytes([0, a, b, c, d, e, f, g]);
+fn words(bytes: &[u8]) -> Option<Vec<u64>> {
+    let (words, []) = bytes.as_chunks() else { return None };
     Some(words.iter().map(word).collect())
+}
+
+/// A word.
+pub(crate) fn word(&[a, b, c, d, e, f, g]: &[u8; WORD_BYTES]) -> u64 {
+    u64::from_be_bytes([0, a, b, c, d, e, f, g])
 }
 
 fn split(flat: &[u8]) -> Option<(&[u8], Vec<u64>)> {
