@@ -319,7 +319,7 @@ impl Arithmetic for Quota {
         let refilled = state.tokens.at + self.holds(state.tokens, whole, self.load.whole_nonzero());
         let as_new = state
             .log
-            .falls_to(0, self.window(), now)
+            .last_leaves(self.window(), now)
             .max(refilled)
             .max(self.whole_again(&state.sensor, now))
             .max(now + state.sensor_lifetime(self, now));
@@ -348,7 +348,7 @@ impl Arithmetic for Quota {
         let refilled = state.tokens.at + self.holds(state.tokens, self.load.whole(), slowest);
         match self.scope {
             Scope::PerKey => self.standing(state, now).reset_after,
-            Scope::Shared => state.log.falls_to(0, self.window(), now).max(refilled) - now,
+            Scope::Shared => state.log.last_leaves(self.window(), now).max(refilled) - now,
         }
     }
 

@@ -57,6 +57,11 @@ impl Log {
         self.entries.get(last_to_leave).map_or(now, |entry| entry.at + window)
     }
 
+    /// When the last entry that counts at `now` leaves the `window`; `now` if there is none.
+    pub(crate) fn last_leaves(&self, window: Micros, now: Timestamp) -> Timestamp {
+        self.newest().map_or(now, |newest| now.max(newest + window))
+    }
+
     /// The instant of the newest entry.
     pub(crate) fn newest(&self) -> Option<Timestamp> {
         self.entries.back().map(|entry| entry.at)
@@ -163,14 +168,27 @@ impl Log {
         before.map_or(self.base, |entry| entry.total)
     }
 
-    /// The index of the oldest entry younger than `window`. The common answer is the first.
+    /// The index of the oldest entry younger than `window`. Most often few are older: it is looked
+    /// for from the front, in steps that grow, and then between the last two of them.
     fn first_live(&self, window: Micros, now: Timestamp) -> usize {
-        match self.entries.front() {
-            Some(oldest) if window <= now - oldest.at => {
-                self.entries.partition_point(|entry| window <= now - entry.at)
-            }
-            _ => 0,
+        let is_gone =
+            |index: usize| self.entries.get(index).is_some_and(|entry| window <= now - entry.at);
+        if !is_gone(0) {
+            return 0;
         }
+        let (mut gone, mut live) = (0_usize, 1_usize);
+        while is_gone(live) {
+            (gone, live) = (live, live.saturating_mul(2));
+        }
+        while gone.saturating_add(1) < live {
+            let middle = gone.midpoint(live);
+            if is_gone(middle) {
+                gone = middle;
+            } else {
+                live = middle;
+            }
+        }
+        live
     }
 
     fn drop_expired(&mut self, window: Micros, now: Timestamp) {

@@ -111,7 +111,7 @@ impl Arithmetic for Quota {
         Standing {
             limit: self.limit.get(),
             remaining: if self.is_full(log, now) { 0 } else { room },
-            reset_after: log.falls_to(0, self.window(), now) - now,
+            reset_after: log.last_leaves(self.window(), now) - now,
             detail: Detail::SlidingWindowLog { used },
         }
     }
