@@ -273,7 +273,7 @@ impl Reader<'_> {
         let [limit, window, entries_max] = self.numbers()?;
         let window = Duration::from_micros(window);
         let quota = sliding_window_log::Quota::capped(limit, window, entries_max).ok()?;
-        Some((quota.into(), State::SlidingWindowLog(Box::new(self.log()?))))
+        Some((quota.into(), State::SlidingWindowLog(self.log()?)))
     }
 
     fn sliding_window_counter(&mut self) -> Option<(Algorithm, State)> {

@@ -34,12 +34,16 @@ impl Log {
         self.total().saturating_sub(self.total_before(self.first_live(window, now)))
     }
 
-    /// Entries within the `window` that ends at `now`.
-    pub(crate) fn live(&self, window: Micros, now: Timestamp) -> usize {
-        match self.first_live(window, now) {
-            0 => self.entries.len().saturating_add(self.hidden),
-            gone => self.entries.len().saturating_sub(gone),
-        }
+    /// Whether so many entries, or more, are within the `window` that ends at `now`.
+    pub(crate) fn has_live(&self, count: u64, window: Micros, now: Timestamp) -> bool {
+        let all = self.entries.len().saturating_add(self.hidden);
+        let reaches = |entries: usize| count <= u64::try_from(entries).unwrap_or(u64::MAX);
+        // Most logs have fewer, of whatever age.
+        reaches(all)
+            && match self.first_live(window, now) {
+                0 => true,
+                gone => reaches(self.entries.len().saturating_sub(gone)),
+            }
     }
 
     /// When the oldest entry that counts at `now` leaves the `window`; `now` if there is none.

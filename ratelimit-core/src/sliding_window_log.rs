@@ -10,7 +10,6 @@ use crate::{
     ConfigError, Cost, Detail, Micros, Outcome, Receipt, Timestamp, arithmetic::Arithmetic,
     decision::Standing, log::Log, number,
 };
-use alloc::boxed::Box;
 
 /// The most entries that a log may keep: a million, 16 MB a key.
 pub const ENTRIES_MAX: u64 = 1_000_000;
@@ -24,7 +23,7 @@ pub struct Quota {
 }
 
 /// What is kept per key.
-pub(crate) type State = Box<Log>;
+pub(crate) type State = Log;
 
 impl Quota {
     /// At most `limit` permits in every stretch of length `window`. A log holds `limit` entries
@@ -68,8 +67,7 @@ impl Quota {
 
     /// Whether one more entry is one too many.
     fn is_full(&self, log: &Log, now: Timestamp) -> bool {
-        let live = u64::try_from(log.live(self.window(), now)).unwrap_or(u64::MAX);
-        self.entries_max <= live && log.newest() != Some(now)
+        log.has_live(self.entries_max, self.window(), now) && log.newest() != Some(now)
     }
 }
 
