@@ -1,8 +1,9 @@
 //! Records as rows, within one transaction.
 
 use ratelimit_backend::{BackendError, ErrorKind};
-use ratelimit_core::{Action, Batch, Decisions, Record, Slot, Timestamp, apply};
+use ratelimit_core::{Action, Batch, Decisions, Key, Record, Slot, Timestamp, apply};
 use rusqlite::{Connection, OptionalExtension, params};
+use sha2::{Digest, Sha256};
 
 use crate::{error::Failure, walk::Walk};
 
@@ -14,17 +15,17 @@ pub(crate) struct Rows<'a> {
     keys_max: u64,
 }
 
-/// A row that a batch is about: its key, and its state as it was found.
+/// A row that a batch is about: its slot, and its number and state as they were found.
 struct Row {
     slot: Vec<u8>,
-    found: Option<Vec<u8>>,
+    found: Option<(i64, Vec<u8>)>,
 }
 
 /// What is to become of a row.
 enum Change {
     Insert { slot: Vec<u8>, state: Vec<u8>, expires: Timestamp },
-    Update { slot: Vec<u8>, state: Vec<u8>, expires: Timestamp },
-    Delete { slot: Vec<u8> },
+    Update { id: i64, state: Vec<u8>, expires: Timestamp },
+    Delete { id: i64 },
 }
 
 impl<'a> Rows<'a> {
@@ -84,7 +85,7 @@ impl<'a> Rows<'a> {
     fn load(&self, slot: Slot<'_>) -> Result<Row, Failure> {
         let slot = slot_bytes(slot);
         let mut select = self.connection.prepare_cached(SELECT)?;
-        let found = select.query_row([&slot], |row| row.get(0)).optional()?;
+        let found = select.query_row([&slot], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
         Ok(Row { slot, found })
     }
 
@@ -92,28 +93,34 @@ impl<'a> Rows<'a> {
     fn change(&self, row: Row, record: Option<Record>) -> Option<Change> {
         let Row { slot, found } = row;
         let Some(record) = record else {
-            return found.is_some().then_some(Change::Delete { slot });
+            return found.map(|(id, _)| Change::Delete { id });
         };
         let state = record.encode();
         let expires = self.now + record.lifetime(self.now);
         match found {
-            Some(found) if found == state => None,
-            Some(_) => Some(Change::Update { slot, state, expires }),
+            Some((_, found)) if found == state => None,
+            Some((id, _)) => Some(Change::Update { id, state, expires }),
             None => Some(Change::Insert { slot, state, expires }),
         }
     }
 
     fn save(&mut self, change: &Change) -> Result<(), Failure> {
-        let (sql, slot, state, expires) = match change {
-            Change::Insert { slot, state, expires } => (INSERT, slot, state, *expires),
-            Change::Update { slot, state, expires } => (UPDATE, slot, state, *expires),
-            Change::Delete { slot } => {
-                self.connection.prepare_cached(DELETE)?.execute([slot])?;
+        let expires = match change {
+            Change::Insert { slot, state, expires } => {
+                let values = params![slot, micros(*expires), state];
+                self.connection.prepare_cached(INSERT)?.execute(values)?;
+                *expires
+            }
+            Change::Update { id, state, expires } => {
+                let values = params![id, micros(*expires), state];
+                self.connection.prepare_cached(UPDATE)?.execute(values)?;
+                *expires
+            }
+            Change::Delete { id } => {
+                self.connection.prepare_cached(DELETE)?.execute([id])?;
                 return Ok(());
             }
         };
-        let values = params![slot, state, expires.as_micros().cast_signed()];
-        self.connection.prepare_cached(sql)?.execute(values)?;
         self.walk.note(expires, change.is_new());
         Ok(())
     }
@@ -134,19 +141,24 @@ impl Change {
     }
 }
 
-/// The key of a row: `name/key`, or `name#` for a shared load sensor. A name has neither `/` nor
-/// `#`, so no two slots have the same.
+/// The slot of a row: `name/key`, `name*` and the digest of a long key, or `name#` for a shared load
+/// sensor. A name has none of `/`, `*` and `#`, so no two have the same.
 fn slot_bytes(slot: Slot<'_>) -> Vec<u8> {
     let name = slot.policy.name().as_bytes();
-    match slot.key {
-        Some(key) => [name, b"/", key.as_bytes()].concat(),
+    match slot.key.map(Key::as_bytes) {
+        Some(key) if key.len() <= KEY_MAX => [name, b"/", key].concat(),
+        Some(key) => [name, b"*", &Sha256::digest(key)].concat(),
         None => [name, b"#"].concat(),
     }
 }
 
+/// The longest key that is kept as it is: with the longest name, a slot is compared without leaving
+/// its page.
+const KEY_MAX: usize = 128;
+
 /// The record of a row. What a reset is about to forget may be anything.
 fn decode(row: &Row, slot: Slot<'_>, action: Action) -> Result<Option<Record>, Failure> {
-    let Some(state) = &row.found else { return Ok(None) };
+    let Some((_, state)) = &row.found else { return Ok(None) };
     match Record::decode(state, slot.policy) {
         Ok(record) => Ok(Some(record)),
         Err(_) if action == Action::Reset => Ok(None),
@@ -154,10 +166,15 @@ fn decode(row: &Row, slot: Slot<'_>, action: Action) -> Result<Option<Record>, F
     }
 }
 
-const SELECT: &str = "SELECT state FROM record WHERE slot = ?1";
-const INSERT: &str = "INSERT INTO record (slot, state, expires) VALUES (?1, ?2, ?3)";
-const UPDATE: &str = "UPDATE record SET state = ?2, expires = ?3 WHERE slot = ?1";
-const DELETE: &str = "DELETE FROM record WHERE slot = ?1";
+/// A time as it is stored.
+pub(crate) const fn micros(at: Timestamp) -> i64 {
+    at.as_micros().cast_signed()
+}
+
+const SELECT: &str = "SELECT id, state FROM record WHERE slot = ?1";
+const INSERT: &str = "INSERT INTO record (slot, expires, state) VALUES (?1, ?2, ?3)";
+const UPDATE: &str = "UPDATE record SET expires = ?2, state = ?3 WHERE id = ?1";
+const DELETE: &str = "DELETE FROM record WHERE id = ?1";
 const COUNT: &str = "SELECT records FROM total";
 
 /// Steps that one batch goes at most for the room it needs.

@@ -90,7 +90,7 @@ impl Settings {
     }
 
     /// The most keys in the store, whichever process brought them; by default a million, which
-    /// take 65 MB if they have twelve bytes each and a window's count. New ones are refused then,
+    /// take 95 MB if they have twelve bytes each and a window's count. New ones are refused then,
     /// unless others have expired.
     pub fn with_keys_max(self, keys_max: NonZeroUsize) -> Self {
         Self { keys_max, ..self }

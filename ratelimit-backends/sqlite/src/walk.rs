@@ -6,13 +6,15 @@
 //! three rows of four are live.
 
 use ratelimit_core::{Micros, Timestamp};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension};
+
+use crate::rows::micros;
 
 /// Where the walk is, and when it goes on.
 #[derive(Debug, Default)]
 pub(crate) struct Walk {
-    /// The row before the next step; empty at the start of a round.
-    after: Vec<u8>,
+    /// The row before the next step; zero, before them all, at the start of a round.
+    after: i64,
     /// The soonest expiry among the rows of this round. `None` if there were none.
     soonest: Option<Timestamp>,
     /// No row expires sooner, for all that this process knows.
@@ -61,14 +63,12 @@ impl Walk {
         now: Timestamp,
     ) -> Result<(), rusqlite::Error> {
         let mut last = connection.prepare_cached(LAST)?;
-        let last: Option<Vec<u8>> =
-            last.query_row(params![self.after, ROWS - 1], |row| row.get(0)).optional()?;
-        let range = (&self.after, last.as_deref().unwrap_or(END));
-        let micros = now.as_micros().cast_signed();
-        connection.prepare_cached(DROP)?.execute(params![range.0, range.1, micros])?;
-        let soonest: Option<i64> = connection
-            .prepare_cached(SOONEST)?
-            .query_row(params![range.0, range.1], |row| row.get(0))?;
+        let last: Option<i64> =
+            last.query_row([self.after, ROWS - 1], |row| row.get(0)).optional()?;
+        let range = [self.after, last.unwrap_or(i64::MAX)];
+        connection.prepare_cached(DROP)?.execute([range[0], range[1], micros(now)])?;
+        let soonest: Option<i64> =
+            connection.prepare_cached(SOONEST)?.query_row(range, |row| row.get(0))?;
         if let Some(soonest) = soonest.and_then(|at| Timestamp::from_micros(at.cast_unsigned())) {
             self.note(soonest, false);
         }
@@ -83,12 +83,9 @@ impl Walk {
     }
 }
 
-const LAST: &str = "SELECT slot FROM record WHERE ?1 < slot ORDER BY slot LIMIT 1 OFFSET ?2";
-const DROP: &str = "DELETE FROM record WHERE ?1 < slot AND slot <= ?2 AND expires <= ?3";
-const SOONEST: &str = "SELECT min(expires) FROM record WHERE ?1 < slot AND slot <= ?2";
-
-/// After every row: they begin with a policy's name.
-const END: &[u8] = &[0xff];
+const LAST: &str = "SELECT id FROM record WHERE ?1 < id ORDER BY id LIMIT 1 OFFSET ?2";
+const DROP: &str = "DELETE FROM record WHERE ?1 < id AND id <= ?2 AND expires <= ?3";
+const SOONEST: &str = "SELECT min(expires) FROM record WHERE ?1 < id AND id <= ?2";
 
 /// Rows of one step: it takes less than a millisecond, even if it drops them all.
 const ROWS: i64 = 256;

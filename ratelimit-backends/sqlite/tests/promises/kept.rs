@@ -9,7 +9,7 @@ use crate::subject::{Folder, assert_fails, backend_error, left, limiter, spend};
 
 #[test]
 fn hostile_keys_are_distinct_and_harmless() {
-    let long = "k".repeat(1 << 20);
+    let long = "k".repeat(1 << 19);
     let longer = [long.as_bytes(), b""].concat();
     let keys: [&[u8]; 18] = [
         b"",
@@ -52,6 +52,23 @@ fn names_that_run_into_keys_are_distinct() {
     spend(&one, ".b/key", 1);
     spend(&one, "b", 1);
     assert_eq!((left(&other, "key"), left(&other, "")), (10, 10));
+}
+
+#[test]
+fn a_long_key_is_kept_apart_in_bounded_room() {
+    let folder = Folder::new();
+    let limiter = limiter(&folder.open(), 10);
+    let long = "k".repeat(1 << 19);
+    let keys = [format!("{long}1"), format!("{long}2"), long[..129].into(), long[..128].into()];
+    for (permits, key) in (1..).zip(&keys) {
+        spend(&limiter, key, permits);
+    }
+    assert_eq!(keys.each_ref().map(|key| left(&limiter, key)), [9, 8, 7, 6]);
+    let longest: u32 = folder
+        .stranger()
+        .query_row("SELECT max(length(slot)) FROM record", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(longest as usize, "permits/".len() + 128);
 }
 
 #[test]

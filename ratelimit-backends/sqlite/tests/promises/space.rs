@@ -64,7 +64,7 @@ pub(crate) fn fill(settings: ratelimit_sqlite::Settings) {
 // FAULTS 191.
 #[test]
 fn a_flood_of_keys_stops_at_the_cap_and_takes_the_space_that_is_stated() {
-    const ROW_BYTES_MAX: u64 = 65;
+    const ROW_BYTES_MAX: u64 = 95;
     let keys_max = effort(1_000_000, 20_000);
 
     let folder = Folder::new();
