@@ -281,7 +281,7 @@ impl Reader<'_> {
         let window = Duration::from_micros(window);
         let quota = sliding_window_counter::Quota::new(limit, window).ok()?;
         let start = Timestamp::from_micros(start)?;
-        if quota.count_max() < previous.max(current) {
+        if quota.count_max() < previous.max(current) || !quota.is_start(start) {
             return None;
         }
         let state = sliding_window_counter::State { start, previous, current };

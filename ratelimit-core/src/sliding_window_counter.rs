@@ -70,6 +70,11 @@ impl Quota {
         PRODUCT_MAX / self.ticks
     }
 
+    /// Whether a window of this quota may begin then.
+    pub(crate) fn is_start(&self, at: Timestamp) -> bool {
+        at.floor(self.window) == at
+    }
+
     const fn window(&self) -> Micros {
         Micros::new(self.window.get())
     }
@@ -88,6 +93,7 @@ impl Quota {
     }
 
     /// Permits that the previous window still takes, rounded up.
+    #[inline]
     fn carried(&self, state: State, now: Timestamp) -> u64 {
         state.previous.saturating_mul(self.weight(state, now)).div_ceil(self.ticks.get())
     }
@@ -114,11 +120,13 @@ impl Arithmetic for Quota {
     fn outcome(&self, state: &State, now: Timestamp, cost: Cost) -> Outcome {
         let state = self.at(*state, now);
         let spent = state.current.saturating_add(cost.get());
-        if spent.saturating_add(self.carried(state, now)) <= self.limit.get() {
+        let room = self.limit.get().checked_sub(spent);
+        let carried = state.previous.saturating_mul(self.weight(state, now));
+        if room.is_some_and(|room| carried <= room.saturating_mul(self.ticks.get())) {
             return Outcome::ALLOW;
         }
         let end = state.start + self.window();
-        let in_this_window = match self.limit.get().checked_sub(spent) {
+        let in_this_window = match room {
             Some(room) => self.fades(state.previous, room, state.start),
             None => end,
         };
@@ -175,14 +183,15 @@ impl Arithmetic for Quota {
 }
 
 impl Counted for Quota {
-    /// The state as `now` finds it: rolled into the present window.
+    /// The state as `now` finds it: rolled into the present window, if that is another one.
+    #[inline(always)]
     fn at(&self, state: State, now: Timestamp) -> State {
-        let start = now.floor(self.window);
-        match start - state.start {
-            Micros::ZERO => state,
-            age if age == self.window() => State { start, previous: state.current, current: 0 },
-            _ => State { start, previous: 0, current: 0 },
+        if now - state.start < self.window() {
+            return state;
         }
+        let start = now.floor(self.window);
+        let is_next = start - state.start == self.window();
+        State { start, previous: if is_next { state.current } else { 0 }, current: 0 }
     }
 
     #[inline(always)]
