@@ -185,8 +185,12 @@ impl<B: Backend, P: Policies> AsyncLimiter<B, P> {
         cost: u64,
         action: Action,
     ) -> Option<Result<Decision, Error>> {
-        let policy = self.policies.policy(key);
-        answer_if_ready(&self.backend, question(&policy, key, cost), action)
+        let ask =
+            |policy: &Policy| answer_if_ready(&self.backend, question(policy, key, cost), action);
+        match self.policies.policy(key) {
+            Cow::Borrowed(policy) => ask(policy),
+            Cow::Owned(policy) => ask(&policy),
+        }
     }
 
     pub(crate) async fn ask(&self, check: &Check<'_>, action: Action) -> Result<Decision, Error> {

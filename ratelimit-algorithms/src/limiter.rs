@@ -142,8 +142,12 @@ impl<B: SyncBackend, P: Policies> Limiter<B, P> {
     }
 
     pub(crate) fn apply(&self, key: &[u8], cost: u64, action: Action) -> Result<Decision, Error> {
-        let policy = self.0.policies().policy(key);
-        self.ask(&question(&policy, key, cost)?, action)
+        // Apart, so that who owns no policy keeps nothing in memory that would have to be dropped.
+        let ask = |policy: &Policy| self.ask(&question(policy, key, cost)?, action);
+        match self.0.policies().policy(key) {
+            Cow::Borrowed(policy) => ask(policy),
+            Cow::Owned(policy) => ask(&policy),
+        }
     }
 
     pub(crate) fn ask(&self, check: &Check<'_>, action: Action) -> Result<Decision, Error> {
