@@ -2,6 +2,7 @@
 
 mod algorithms;
 mod asynchronous;
+mod bare;
 mod composite;
 mod cost;
 mod growth;
@@ -21,6 +22,7 @@ use crate::bench::Bench;
 /// Measures every row that was asked for.
 pub(crate) fn all(bench: &mut Bench<'_>) -> Result<()> {
     memory::rows(bench)?;
+    bare::rows(bench)?;
     cost::rows(bench)?;
     growth::rows(bench)?;
     scale::rows(bench)?;
