@@ -186,6 +186,21 @@ fn time_is_read_under_the_lock() {
     });
 }
 
+#[test]
+fn a_batch_reads_the_time_under_its_locks() {
+    loom::model(|| {
+        let clock = Ticking(AtomicU64::new(60_000_000));
+        let memory = Memory::with_clock(clock, room(4));
+        let policy = per_minute(1);
+        let [a, b] = of_two_shards(&memory);
+        assert!(spend_all(&memory, &policy, &[a, b]));
+        let batch_policy = policy.clone();
+        let batch = spawn(&memory, move |memory| spend_all(memory, &batch_policy, &[a, b]));
+        assert!(is_allowed(&spend(&memory, &policy, b)));
+        assert!(batch.join().unwrap());
+    });
+}
+
 #[derive(Debug)]
 struct Ticking(AtomicU64);
 
@@ -236,7 +251,7 @@ fn ask<C: Clock>(
 }
 
 /// Whether all of them were admitted.
-fn spend_all(memory: &Memory<ManualClock>, policy: &Policy, keys: &[&str]) -> bool {
+fn spend_all<C: Clock>(memory: &Memory<C>, policy: &Policy, keys: &[&str]) -> bool {
     let keys = keys.iter().map(|key| Key::new(*key).unwrap());
     let checks: Vec<_> = keys.map(|key| Check::new(policy, key, 1).unwrap()).collect();
     let decisions = memory.apply_now(Batch::new(&checks).unwrap(), Action::Spend);
@@ -269,7 +284,7 @@ fn together<T: 'static>(
 }
 
 /// Two keys that lie in different shards.
-fn of_two_shards(memory: &Memory<ManualClock>) -> [&'static str; 2] {
+fn of_two_shards<C: Clock>(memory: &Memory<C>) -> [&'static str; 2] {
     let keys = ["a", "b", "c", "d", "e", "f", "g", "h"];
     let shard = |key: &&str| memory.shard_of(&per_minute(1), key);
     let other = keys.iter().find(|key| shard(key) != shard(&"a")).unwrap();
