@@ -16,9 +16,8 @@ pub struct BackendError {
 }
 
 /// What went wrong.
-///
-/// A whole word, and [`Effect`] another: the result of a check is copied in as many pieces as its
-/// error has fields.
+// A whole word, as `Effect` is: with bytes among its fields, the result of every check would be copied
+// byte by byte.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 #[repr(u64)]

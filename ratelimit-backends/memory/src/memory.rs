@@ -2,13 +2,13 @@
 
 use std::{fmt, num::NonZeroUsize, sync::Arc};
 
-#[cfg(feature = "dashmap")]
-use crate::shards::Dashmap;
 use ratelimit_backend::{Backend, BackendError, Clock, ErrorKind, Names, Reply, SyncBackend};
 use ratelimit_core::{
     Action, Batch, Check, Decision, Decisions, Record, SmallRecord, Spent, Timestamp, apply,
 };
 
+#[cfg(feature = "dashmap")]
+use crate::shards::Dashmap;
 use crate::{
     clock::SwiftClock,
     place::Place,
