@@ -5,7 +5,8 @@ use http::{Method, Response, header::CONTENT_LENGTH, request::Parts};
 use ratelimit_algorithms::{Backend, Policies};
 
 use crate::{
-    Rejection, headers,
+    Rejection,
+    headers::{self, Lines},
     judge::Standing,
     problem,
     rule::{Answers, Rule},
@@ -16,6 +17,7 @@ impl<B: Backend, K, P: Policies> Rule<B, K, P> {
         &self,
         rejection: &Rejection,
         standing: Option<&Standing>,
+        lines: &Lines,
         request: &Parts,
     ) -> Response<Bytes> {
         let mut response = match &self.answers {
@@ -27,9 +29,7 @@ impl<B: Backend, K, P: Policies> Rule<B, K, P> {
         if let Some(seconds) = rejection.retry_after_secs() {
             headers::retry_after(response.headers_mut(), seconds);
         }
-        if let Some(standing) = standing {
-            self.headers.mark(response.headers_mut(), standing);
-        }
+        self.headers.mark(response.headers_mut(), lines);
         // Said here, since a HEAD is told the length of a body that it does not get.
         let length = headers::number(response.body().len() as u64);
         response.headers_mut().insert(CONTENT_LENGTH, length);

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     future::Future,
-    ops::ControlFlow::{self, Break, Continue},
+    ops::ControlFlow::{Break, Continue},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -16,9 +16,10 @@ use tower_service::Service;
 
 use crate::{
     AsyncKeyFn, ResponseBody,
-    judge::{Standing, Verdict},
+    headers::Headers,
+    judge::{Admission, Verdict},
     rule::Rule,
-    settle::{Reservation, Settling, settle},
+    settle::{Settling, settle},
 };
 
 pin_project! {
@@ -32,7 +33,7 @@ pin_project! {
     {
         #[pin]
         step: Step<S, S::Future, S::Response, Body>,
-        told: Told,
+        admission: Admission,
         rule: Arc<Rule<B, K, P>>,
     }
 }
@@ -40,7 +41,7 @@ pin_project! {
 pin_project! {
     #[project = Project]
     enum Step<S, F, R, Body> {
-        Begin { request: Option<(Parts, Body, S)> },
+        Begin { request: Option<(Request<Body>, S)> },
         // Boxed, because the check borrows the limiter and the key that it is about, and a key that
         // is awaited the request's head.
         Judge { judging: Judging, request: Option<(Body, S)> },
@@ -49,22 +50,13 @@ pin_project! {
     }
 }
 
-/// What the limits have said of a request that goes on. It stays in its place, since it is too large
-/// to be moved for nothing.
-#[derive(Default)]
-struct Told {
-    standing: Option<Standing>,
-    reservation: Option<Box<dyn Reservation>>,
-}
-
 type Judging = Pin<Box<dyn Future<Output = (Verdict, Parts)> + Send>>;
 
 impl<S: Service<Request<Body>>, B, K, Body, P> ResponseFuture<S, B, K, Body, P> {
     /// The response of `service`, which is ready, if the verdict is to call it.
     pub(crate) fn new(rule: Arc<Rule<B, K, P>>, request: Request<Body>, service: S) -> Self {
-        let (parts, body) = request.into_parts();
-        let step = Step::Begin { request: Some((parts, body, service)) };
-        Self { step, told: Told::default(), rule }
+        let step = Step::Begin { request: Some((request, service)) };
+        Self { step, admission: Admission::default(), rule }
     }
 }
 
@@ -79,16 +71,21 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let (mut step, told, rule) = (this.step, this.told, this.rule);
+        let (mut step, admission, rule) = (this.step, this.admission, this.rule);
         loop {
             match step.as_mut().project() {
                 Project::Begin { request } => {
-                    let (parts, ..) = request.as_mut().expect("a first poll comes once");
-                    let judged = rule.judge_now(parts).map(|verdict| told.by(rule, verdict, parts));
-                    let (parts, body, service) = request.take().expect("it is there");
-                    match judged {
-                        Ok(Continue(())) => step.set(call(service, parts, body)),
-                        Ok(Break(response)) => return Poll::Ready(Ok(response)),
+                    let (request, mut service) = request.take().expect("a first poll comes once");
+                    let (mut parts, body) = request.into_parts();
+                    match rule.judge_now(&mut parts) {
+                        Ok(Continue(admitted)) => {
+                            *admission = admitted;
+                            let response = service.call(Request::from_parts(parts, body));
+                            step.set(Step::Call { response });
+                        }
+                        Ok(Break(response)) => {
+                            return Poll::Ready(Ok(response.map(ResponseBody::answer)));
+                        }
                         Err(awaits) => {
                             let judging = Box::pin(Arc::clone(rule).judge(awaits, parts));
                             step.set(Step::Judge { judging, request: Some((body, service)) });
@@ -96,16 +93,22 @@ where
                     }
                 }
                 Project::Judge { judging, request } => {
-                    let (verdict, mut parts) = ready!(judging.as_mut().poll(context));
-                    let (body, service) = request.take().expect("there is one verdict");
-                    match told.by(rule, verdict, &mut parts) {
-                        Continue(()) => step.set(call(service, parts, body)),
-                        Break(response) => return Poll::Ready(Ok(response)),
+                    let (verdict, parts) = ready!(judging.as_mut().poll(context));
+                    let (body, mut service) = request.take().expect("there is one verdict");
+                    match verdict {
+                        Continue(admitted) => {
+                            *admission = admitted;
+                            let response = service.call(Request::from_parts(parts, body));
+                            step.set(Step::Call { response });
+                        }
+                        Break(response) => {
+                            return Poll::Ready(Ok(response.map(ResponseBody::answer)));
+                        }
                     }
                 }
                 Project::Call { response } => {
                     let response = ready!(response.poll(context))?;
-                    let (settling, response) = told.mark(rule, response);
+                    let (settling, response) = admission.mark(&rule.headers, response);
                     match settling {
                         Some(settling) => {
                             step.set(Step::Settle { settling, response: Some(response) });
@@ -123,53 +126,18 @@ where
     }
 }
 
-fn call<S: Service<Request<Body>>, R, Body>(
-    mut service: S,
-    parts: Parts,
-    body: Body,
-) -> Step<S, S::Future, R, Body> {
-    Step::Call { response: service.call(Request::from_parts(parts, body)) }
-}
-
-impl Told {
-    /// Lets the request go on, or answers in place of the service.
-    fn by<B: Backend, K, P: Policies, Inner>(
-        &mut self,
-        rule: &Rule<B, K, P>,
-        verdict: Verdict,
-        request: &mut Parts,
-    ) -> ControlFlow<Response<ResponseBody<Inner>>> {
-        match verdict {
-            Verdict::Skip => {}
-            Verdict::Admit(standing, reservation) => {
-                self.reservation = reservation;
-                let standing = self.standing.insert(standing);
-                request.extensions.insert(*standing.bound());
-                if let Some(marks) = standing.marks.take() {
-                    marks.leave(&mut request.extensions);
-                }
-            }
-            Verdict::Reject(rejection, standing) => {
-                let response = rule.answer(&rejection, standing.as_ref(), request);
-                return Break(response.map(ResponseBody::answer));
-            }
-        }
-        Continue(())
-    }
-
+impl Admission {
     /// Marks the response, and begins to settle what it has cost.
-    fn mark<B, K, P, Inner>(
+    fn mark<Inner>(
         &mut self,
-        rule: &Rule<B, K, P>,
+        headers: &Headers,
         mut response: Response<Inner>,
     ) -> (Option<Settling>, Response<Inner>) {
         let mut settling = None;
         if let Some(reservation) = self.reservation.take() {
             (settling, response) = settle(reservation, response);
         }
-        if let Some(standing) = &self.standing {
-            rule.headers.mark(response.headers_mut(), standing);
-        }
+        headers.mark(response.headers_mut(), &self.lines);
         (settling, response)
     }
 }

@@ -1,26 +1,32 @@
 //! From a request to the verdict about it: what the limits say to it.
 
-use std::sync::Arc;
+use std::{
+    ops::ControlFlow::{self, Break, Continue},
+    sync::Arc,
+};
 
-use http::request::Parts;
+use bytes::Bytes;
+use http::{Response, request::Parts};
 use ratelimit_algorithms::{Answer, Backend, Decision, Error, Policies, Policy, Question};
 use smallvec::SmallVec;
 
 use crate::{
     AsyncKeyFn, KeyError, Rejection, Warning,
     asked::Asked,
-    inspect::Marks,
+    headers::Lines,
     rule::Rule,
     settle::{Reservation, Reserved},
 };
 
-/// What becomes of a request.
-pub(crate) enum Verdict {
-    /// It goes on, uncounted.
-    Skip,
-    Admit(Standing, Option<Box<dyn Reservation>>),
-    /// A denial tells how the keys stand.
-    Reject(Rejection, Option<Standing>),
+/// What becomes of a request: it goes on, or is answered in place of the service.
+pub(crate) type Verdict = ControlFlow<Response<Bytes>, Admission>;
+
+/// What is to be done about the response of a request that goes on; nothing, where it is not
+/// counted.
+#[derive(Default)]
+pub(crate) struct Admission {
+    pub(crate) lines: Lines,
+    pub(crate) reservation: Option<Box<dyn Reservation>>,
 }
 
 /// What has to be awaited before there is a verdict. Nothing has been asked of the store yet.
@@ -35,10 +41,6 @@ pub(crate) struct Standing {
     bound: usize,
     /// The policies that have decided; none where they are those that are known anyway.
     policies: Vec<Policy>,
-    /// What the keys are called; nothing where that is not told.
-    partitions: Vec<String>,
-    /// What is left in the request for layers further inside.
-    pub(crate) marks: Option<Marks>,
 }
 
 impl Standing {
@@ -51,11 +53,6 @@ impl Standing {
     pub(crate) fn policy(&self, limit: usize) -> Option<&Policy> {
         self.policies.get(limit)
     }
-
-    /// What the key of this limit is called.
-    pub(crate) fn partition(&self, limit: usize) -> Option<&str> {
-        self.partitions.get(limit).map(String::as_str)
-    }
 }
 
 impl<B, K, P> Rule<B, K, P>
@@ -65,17 +62,17 @@ where
     P: Policies + Clone + 'static,
 {
     /// The verdict, if nothing has to be awaited for it.
-    pub(crate) fn judge_now(&self, request: &Parts) -> Result<Verdict, Awaits<B, P>> {
+    pub(crate) fn judge_now(&self, request: &mut Parts) -> Result<Verdict, Awaits<B, P>> {
         if self.skips(request) {
-            return Ok(Verdict::Skip);
+            return Ok(Continue(Admission::default()));
         }
         let keys = self.keys_now(request).ok_or(Awaits::Keys)?.map_err(Rejection::from);
         match keys.and_then(|keys| self.asked(keys, request)) {
             Ok(asked) => match self.ask_now(&asked) {
-                Some(answer) => Ok(self.verdict(asked, answer)),
+                Some(answer) => Ok(self.verdict(asked, answer, request)),
                 None => Err(Awaits::Store(asked)),
             },
-            Err(rejection) => Ok(self.reject(rejection)),
+            Err(rejection) => Ok(self.reject(&rejection, request)),
         }
     }
 
@@ -83,7 +80,7 @@ where
     pub(crate) async fn judge(
         self: Arc<Self>,
         awaits: Awaits<B, P>,
-        request: Parts,
+        mut request: Parts,
     ) -> (Verdict, Parts) {
         let asked = match awaits {
             Awaits::Store(asked) => Ok(asked),
@@ -95,9 +92,9 @@ where
         let verdict = match asked {
             Ok(asked) => {
                 let answer = self.ask(&asked).await;
-                self.verdict(asked, answer)
+                self.verdict(asked, answer, &mut request)
             }
-            Err(rejection) => self.reject(rejection),
+            Err(rejection) => self.reject(&rejection, &request),
         };
         (verdict, request)
     }
@@ -127,29 +124,36 @@ where
 
     fn alone(&self, decision: Decision, question: &Question<'_, B>) -> Standing {
         let policies = self.deciding(std::iter::once(question.policy()));
-        let (each, partitions) = (SmallVec::from_buf([decision]), Vec::new());
-        Standing { each, bound: 0, policies, partitions, marks: None }
+        Standing { each: SmallVec::from_buf([decision]), bound: 0, policies }
     }
 
-    fn reject(&self, rejection: Rejection) -> Verdict {
+    fn reject(&self, rejection: &Rejection, request: &Parts) -> Verdict {
         if matches!(rejection, Rejection::Key(KeyError::NoPeer)) {
             self.check.warn(&Warning::NoPeer);
         }
-        Verdict::Reject(rejection, None)
+        Break(self.answer(rejection, None, &Lines::default(), request))
     }
 
-    fn verdict(&self, mut asked: Asked<B, P>, answer: Result<Standing, Error>) -> Verdict {
-        let mut standing = match answer {
+    fn verdict(
+        &self,
+        mut asked: Asked<B, P>,
+        answer: Result<Standing, Error>,
+        request: &mut Parts,
+    ) -> Verdict {
+        let standing = match answer {
             Ok(standing) => standing,
-            Err(error) => return Verdict::Reject(error.into(), None),
+            Err(error) => return self.reject(&error.into(), request),
         };
-        standing.partitions = self.headers.called(asked.keys.iter());
+        let lines = self.headers.lines(&standing, asked.keys.iter());
         if !standing.each.iter().all(Decision::is_allowed) {
-            return Verdict::Reject(Rejection::Deny(*standing.bound()), Some(standing));
+            let rejection = Rejection::Deny(*standing.bound());
+            return Break(self.answer(&rejection, Some(&standing), &lines, request));
         }
-        standing.marks = asked.marks.take();
-        let reservation = self.reservation(asked, &standing);
-        Verdict::Admit(standing, reservation)
+        request.extensions.insert(*standing.bound());
+        if let Some(marks) = asked.marks.take() {
+            marks.leave(&mut request.extensions);
+        }
+        Continue(Admission { lines, reservation: self.reservation(asked, &standing) })
     }
 
     fn reservation(&self, asked: Asked<B, P>, standing: &Standing) -> Option<Box<dyn Reservation>> {
@@ -164,5 +168,5 @@ where
 
 fn together(answer: &Answer, policies: Vec<Policy>) -> Standing {
     let (each, bound) = (answer.each().into(), answer.bound());
-    Standing { each, bound, policies, partitions: Vec::new(), marks: None }
+    Standing { each, bound, policies }
 }

@@ -1,6 +1,6 @@
 //! Three headers of a number each: what `X-RateLimit-*` and draft 6 have in common.
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, header::Entry};
 use ratelimit_algorithms::Decision;
 
 use super::number;
@@ -20,17 +20,8 @@ pub(crate) const DRAFT_6: Names = [
     HeaderName::from_static("ratelimit-reset"),
 ];
 
-/// Says how the key stands, unless `headers` tell of a stricter limit already.
-pub(super) fn mark(headers: &mut HeaderMap, names: Names, decision: &Decision) {
-    let ours = Budget::of(decision);
-    match Budget::read(headers, &names) {
-        Some(theirs) if theirs.is_as_strict_as(&ours) => {}
-        _ => ours.write(headers, names),
-    }
-}
-
 /// What the three headers say together.
-struct Budget {
+pub(super) struct Budget {
     limit: u64,
     remaining: u64,
     /// Seconds from now.
@@ -38,13 +29,33 @@ struct Budget {
 }
 
 impl Budget {
-    const fn of(decision: &Decision) -> Self {
+    pub(super) const fn of(decision: &Decision) -> Self {
         let Decision { limit, remaining, reset_after, .. } = *decision;
         Self { limit, remaining, reset: reset_after.as_secs_ceil() }
     }
 
+    /// Says it, unless `headers` tell of a stricter limit already.
+    pub(super) fn mark(&self, headers: &mut HeaderMap, [limit, remaining, reset]: Names) {
+        let is_first = match headers.entry(&limit) {
+            Entry::Vacant(entry) => {
+                entry.insert(number(self.limit));
+                true
+            }
+            Entry::Occupied(_) => false,
+        };
+        if !is_first {
+            let theirs = Self::read(headers, [&limit, &remaining, &reset]);
+            if theirs.is_some_and(|theirs| theirs.is_as_strict_as(self)) {
+                return;
+            }
+            headers.insert(limit, number(self.limit));
+        }
+        headers.insert(remaining, number(self.remaining));
+        headers.insert(reset, number(self.reset));
+    }
+
     /// `None` unless each of the three is there, once, and a number.
-    fn read(headers: &HeaderMap, [limit, remaining, reset]: &Names) -> Option<Self> {
+    fn read(headers: &HeaderMap, [limit, remaining, reset]: [&HeaderName; 3]) -> Option<Self> {
         let read = |name: &HeaderName| {
             let mut values = headers.get_all(name).iter();
             let value = values.next()?.to_str().ok()?.parse().ok()?;
@@ -56,12 +67,5 @@ impl Budget {
     fn is_as_strict_as(&self, other: &Self) -> bool {
         self.remaining < other.remaining
             || self.remaining == other.remaining && other.reset <= self.reset
-    }
-
-    /// Replaces all that was said before.
-    fn write(&self, headers: &mut HeaderMap, [limit, remaining, reset]: Names) {
-        headers.insert(limit, number(self.limit));
-        headers.insert(remaining, number(self.remaining));
-        headers.insert(reset, number(self.reset));
     }
 }

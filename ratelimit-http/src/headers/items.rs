@@ -32,30 +32,38 @@ impl Items {
         Self { name: name.into(), policy: header(&item) }
     }
 
-    /// Adds an item to each list, about whoever is called `partition` (in base64), unless it tells
-    /// of a policy of this name already.
-    pub(super) fn mark(
-        &self,
-        headers: &mut HeaderMap,
-        decision: &Decision,
-        partition: Option<&str>,
-    ) {
-        if headers.get_all(&LIMIT).iter().any(|line| self.is_in(line)) {
-            return;
-        }
-        let mut item = format!("{};r={}", self.name, decision.remaining.min(NUMBER_MAX));
+    /// What there is to say of a decision about whoever is called `partition` (in base64).
+    pub(super) fn item(&self, decision: &Decision, partition: Option<&str>) -> Item {
+        let mut limit = format!("{};r={}", self.name, decision.remaining.min(NUMBER_MAX));
         let until_more = until_more(decision);
         if !until_more.is_zero() {
-            item.push_str(&format!(";t={}", until_more.as_secs_ceil().min(NUMBER_MAX)));
+            limit.push_str(&format!(";t={}", until_more.as_secs_ceil().min(NUMBER_MAX)));
         }
         let mut policy = self.policy.clone();
         if let Some(partition) = partition {
             let partition = format!(";pk=:{partition}:");
             policy = header(&[policy.to_str().unwrap_or_default(), &partition].concat());
-            item.push_str(&partition);
+            limit.push_str(&partition);
         }
-        headers.append(POLICY, policy);
-        headers.append(LIMIT, header(&item));
+        Item { name: Arc::clone(&self.name), policy, limit: header(&limit) }
+    }
+}
+
+/// An item of each list.
+pub(super) struct Item {
+    name: Arc<str>,
+    policy: HeaderValue,
+    limit: HeaderValue,
+}
+
+impl Item {
+    /// Adds it to the lists, unless they tell of a policy of this name already.
+    pub(super) fn mark(&self, headers: &mut HeaderMap) {
+        if headers.get_all(&LIMIT).iter().any(|line| self.is_in(line)) {
+            return;
+        }
+        headers.append(POLICY, self.policy.clone());
+        headers.append(LIMIT, self.limit.clone());
     }
 
     fn is_in(&self, line: &HeaderValue) -> bool {

@@ -2,10 +2,12 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use http::HeaderMap;
 use ratelimit_algorithms::{Decision, Policy};
 
-use super::{QuotaUnit, items::Items};
+use super::{
+    QuotaUnit,
+    items::{Item, Items},
+};
 
 /// The items of the policy that a limit had from the start, and of those that it has had since.
 #[derive(Clone, Debug)]
@@ -33,20 +35,19 @@ impl Known {
         self.first.is(policy)
     }
 
-    /// Adds what is to be said of a decision by `policy`, or else by the first, about whoever is
-    /// called `partition`.
-    pub(super) fn mark(
+    /// What is to be said of a decision by `policy`, or else by the first, about whoever is called
+    /// `partition`.
+    pub(super) fn item(
         &self,
-        headers: &mut HeaderMap,
         decision: &Decision,
         policy: Option<&Policy>,
         partition: Option<&str>,
-    ) {
+    ) -> Item {
         match policy {
             Some(policy) if !self.is_about(policy) => {
-                self.items_of(policy).mark(headers, decision, partition);
+                self.items_of(policy).item(decision, partition)
             }
-            _ => self.items.mark(headers, decision, partition),
+            _ => self.items.item(decision, partition),
         }
     }
 

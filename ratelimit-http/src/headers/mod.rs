@@ -11,7 +11,7 @@ use http::{
 };
 use ratelimit_algorithms::Policy;
 
-use self::{known::Known, partition::Partitions};
+use self::{budget::Budget, items::Item, known::Known, partition::Partitions};
 use crate::{RequestKey, judge::Standing};
 
 /// The headers that tell of a limit.
@@ -87,16 +87,6 @@ impl Headers {
         self.partitions = Some(Partitions::new(secret));
     }
 
-    /// What these keys, one of each limit, are called; nothing where that is not told.
-    pub(crate) fn called<'a>(&self, keys: impl Iterator<Item = &'a RequestKey>) -> Vec<String> {
-        match &self.partitions {
-            Some(partitions) if self.formats.contains(&HeaderFormat::Draft10) => {
-                keys.map(|key| partitions.name(key)).collect()
-            }
-            _ => Vec::new(),
-        }
-    }
-
     pub(crate) fn set(&mut self, formats: impl IntoIterator<Item = HeaderFormat>) {
         self.formats.clear();
         for format in formats {
@@ -114,24 +104,45 @@ impl Headers {
             || policies.all(|(known, policy)| known.is_about(policy))
     }
 
-    /// Says how the keys stand: of several, where there is room for one, that which bound.
-    pub(crate) fn mark(&self, headers: &mut HeaderMap, standing: &Standing) {
-        let bound = standing.bound();
+    /// What is to be said of how these keys, one of each limit, stand: of several, where there is
+    /// room for one, of that which bound.
+    pub(crate) fn lines<'a>(
+        &self,
+        standing: &Standing,
+        keys: impl Iterator<Item = &'a RequestKey>,
+    ) -> Lines {
+        let items = if self.formats.contains(&HeaderFormat::Draft10) {
+            let each = self.items.iter().zip(&standing.each).zip(keys).enumerate();
+            let item = |(limit, ((known, decision), key)): (usize, ((&Known, _), _))| {
+                let partition = self.partitions.as_ref().map(|partitions| partitions.name(key));
+                known.item(decision, standing.policy(limit), partition.as_deref())
+            };
+            each.map(item).collect()
+        } else {
+            Vec::new()
+        };
+        Lines { budget: Some(Budget::of(standing.bound())), items }
+    }
+
+    /// Says it.
+    pub(crate) fn mark(&self, headers: &mut HeaderMap, lines: &Lines) {
+        let Lines { budget: Some(budget), items } = lines else { return };
         for format in &self.formats {
             match format {
-                HeaderFormat::XRateLimit => budget::mark(headers, budget::X_RATE_LIMIT, bound),
-                HeaderFormat::Draft6 => budget::mark(headers, budget::DRAFT_6, bound),
-                HeaderFormat::Draft10 => self.mark_each(headers, standing),
+                HeaderFormat::XRateLimit => budget.mark(headers, budget::X_RATE_LIMIT),
+                HeaderFormat::Draft6 => budget.mark(headers, budget::DRAFT_6),
+                HeaderFormat::Draft10 => items.iter().for_each(|item| item.mark(headers)),
             }
         }
     }
+}
 
-    fn mark_each(&self, headers: &mut HeaderMap, standing: &Standing) {
-        for (limit, (known, decision)) in self.items.iter().zip(&standing.each).enumerate() {
-            let (policy, partition) = (standing.policy(limit), standing.partition(limit));
-            known.mark(headers, decision, policy, partition);
-        }
-    }
+/// What a response is to say of the limits; nothing, of a request that was not counted.
+#[derive(Default)]
+pub(crate) struct Lines {
+    budget: Option<Budget>,
+    /// For draft 10, in the order of the limits.
+    items: Vec<Item>,
 }
 
 /// Says when to come back, unless `headers` say so already.
