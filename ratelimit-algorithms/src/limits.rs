@@ -243,7 +243,7 @@ pub(crate) struct Merged<'a> {
 }
 
 /// Limits that are merged without an allocation.
-const FEW: usize = 8;
+const FEW: usize = 16;
 
 impl<'a> Merged<'a> {
     #[inline(always)]

@@ -166,10 +166,18 @@ impl<'a> Check<'a> {
         Slot { policy: self.policy, key: Some(self.key) }
     }
 
+    /// What is the same for all checks of one state; quick to compare, since names mostly differ,
+    /// and then their hashes do.
+    #[inline]
+    fn place(&self) -> (u64, &'a str, &'a [u8]) {
+        (self.policy.name_hash(), self.policy.name(), self.key.as_bytes())
+    }
+
     /// Whether both are about the same state: policies of one name, and the same key.
     #[must_use]
+    #[inline]
     pub fn is_about(&self, other: &Self) -> bool {
-        self.policy.shares_name(other.policy) && self.key == other.key
+        self.place() == other.place()
     }
 }
 
@@ -221,14 +229,8 @@ impl<'a> Batch<'a> {
     /// to be asked as one, of the sum of their costs.
     #[must_use]
     pub fn new(checks: &'a [Check<'a>]) -> Option<Self> {
-        let mut rest = checks;
-        while let [first, others @ ..] = rest {
-            if others.iter().any(|other| other.is_about(first)) {
-                return None;
-            }
-            rest = others;
-        }
-        Some(Self { checks })
+        let is_fit = if checks.len() <= FEW { are_apart(checks) } else { are_many_apart(checks) };
+        is_fit.then_some(Self { checks })
     }
 
     /// The checks.
@@ -257,6 +259,30 @@ impl<'a> Batch<'a> {
         policies
     }
 }
+
+/// Whether no two checks are about the same, each compared with all others. Out of line: inlined it
+/// is slower, since whoever calls it has better uses for its registers.
+#[inline(never)]
+fn are_apart(mut checks: &[Check<'_>]) -> bool {
+    while let [first, others @ ..] = checks {
+        if others.iter().any(|other| other.is_about(first)) {
+            return false;
+        }
+        checks = others;
+    }
+    true
+}
+
+/// The same by sorting, in O(n log n).
+#[cold]
+fn are_many_apart(checks: &[Check<'_>]) -> bool {
+    let mut sorted: Vec<_> = checks.iter().map(Check::place).collect();
+    sorted.sort_unstable();
+    sorted.iter().zip(&sorted[1..]).all(|(one, other)| one != other)
+}
+
+/// Checks that are compared with each other without an allocation.
+const FEW: usize = 16;
 
 /// The place of one state in a store.
 #[derive(Clone, Copy, Debug)]

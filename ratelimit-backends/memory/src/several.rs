@@ -23,7 +23,7 @@ pub(crate) struct Several<'a, S: Shards> {
 }
 
 /// As many as need no allocation.
-pub(crate) type Few<T> = SmallVec<[T; 8]>;
+pub(crate) type Few<T> = SmallVec<[T; 16]>;
 
 impl<'a, S: Shards> Several<'a, S> {
     /// Of no batch yet: nothing is locked.

@@ -218,9 +218,16 @@ fn no_batch_asks_twice_about_one_name_and_key() {
     let [rule, other, ..] = one_of_each();
     let (policy, same_name, other_name) = (rule.named("a"), other.named("a"), rule.named("b"));
     let [first, second] = ["x", "y"].map(|key| Key::new(key).expect("a short key"));
+    let numbers: Vec<_> = (0..100_u32).map(u32::to_be_bytes).collect();
+    let check = |number| Check::new(&policy, Key::new(number).expect("a short key"), 1);
+    let others: Vec<_> = numbers.iter().map(|number| check(number).expect("one permit")).collect();
     let batch = |pairs: [(&Policy, Key<'_>); 2]| {
-        let checks = pairs.map(|(policy, key)| Check::new(policy, key, 1).expect("one permit"));
-        Batch::new(&checks).is_some()
+        let few = pairs.map(|(policy, key)| Check::new(policy, key, 1).expect("one permit"));
+        // Among many others, first and last, it is the same.
+        let many = [&few[..1], &others, &few[1..]].concat();
+        let is_fit = Batch::new(&few).is_some();
+        assert_eq!(Batch::new(&many).is_some(), is_fit);
+        is_fit
     };
     assert!(!batch([(&policy, first), (&policy, first)]));
     assert!(!batch([(&policy, first), (&same_name, first)]));
