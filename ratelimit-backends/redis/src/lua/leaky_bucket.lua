@@ -7,7 +7,7 @@ local function leaky_bucket(key, header, terms)
 
   if found then
     units, at, returned = unpack_words('>I7I7I7', found, #header + 1)
-    damaged = damaged or brim < units or EXACT_MAX < max(at, returned)
+    damaged = damaged or brim < units or EXACT_MAX < at or EXACT_MAX < returned
     stored = units
     -- rewind
     if now < at then
@@ -16,12 +16,12 @@ local function leaky_bucket(key, header, terms)
     end
     -- at; a loss beyond 2^53 may be inexact, but then it is beyond the level, too
     local loss = (now - at) * per_micro
-    units = max(units - loss, 0)
+    units = loss < units and units - loss or 0
     if brim <= loss then returned = 0 end
   end
 
   local charge = cost * permit
-  local fits = refunds or units <= min(brim - charge, queue_max)
+  local fits = refunds or units <= brim - charge and units <= queue_max
   local after = pulled
   if refunds and 0 < units then
     units, returned = max(units - charge, 0), min(returned + cost, EXACT_MAX)

@@ -7,6 +7,8 @@
 -- A state is its header, then its words, seven bytes each. Nothing is ever printed or parsed as a
 -- decimal: all numbers are integers below 2^53, which doubles hold and `struct` packs exactly.
 -- A step reads and computes, and only when all of them have is anything written.
+--
+-- What every check runs through compares where it could call `min` and `max`: a call takes longer.
 
 local call, floor, ceil, min, max = redis.call, math.floor, math.ceil, math.min, math.max
 local pack, unpack_words = struct.pack, struct.unpack
@@ -31,14 +33,17 @@ local spends, refunds = ARGV[2] == 'spend', ARGV[2] == 'refund'
 
 -- Set where a value is not this policy's, or no state at all. Then nothing is written, and the
 -- caller finds out with `read.lua` what it is.
+--
+-- A reply begins with the verdict (one byte: 1 if all was admitted, 0 if not, 2 if something is
+-- damaged), and the time.
 local damaged = false
 
 -- The value under a key, if it is a string of that header and so many words.
 local function read(key, header, words)
   local value = redis.pcall('GET', key)
   if not value then return false end
-  if type(value) ~= 'string' or #value ~= #header + 7 * words
-    or value:sub(1, #header) ~= header then
+  -- An error, of another type, is a table without elements.
+  if #value ~= #header + 7 * words or value:sub(1, #header) ~= header then
     damaged = true
     return false
   end
@@ -48,7 +53,8 @@ end
 -- Milliseconds, rounded up. A million tokens that come back one in ten years take longer than
 -- commands have digits for, and than 285 years, which the core takes for ever.
 local function ms(ttl)
-  return max(ceil(min(ttl, EXACT_MAX) / 1000), 1) + spare_ms
+  if EXACT_MAX < ttl then ttl = EXACT_MAX end
+  return (0 < ttl and ceil(ttl / 1000) or 1) + spare_ms
 end
 
 -- Stores what a step has returned.
@@ -58,10 +64,4 @@ local function store(key, header, state, ttl)
   elseif state then
     state()
   end
-end
-
--- The first part of a reply: 1 if all was admitted, 0 if not, 2 if something found is not what it
--- should be, and nothing was done; then the time.
-local function verdict(fits)
-  return pack('>BI7', damaged and 2 or fits and 1 or 0, now)
 end

@@ -6,7 +6,7 @@ local function token_bucket(key, header, terms)
 
   if found then
     units, at, returned = unpack_words('>I7I7I7', found, #header + 1)
-    damaged = damaged or full < units or EXACT_MAX < max(at, returned)
+    damaged = damaged or full < units or EXACT_MAX < at or EXACT_MAX < returned
     -- rewind
     if now < at then
       at = now
@@ -20,7 +20,8 @@ local function token_bucket(key, header, terms)
     end
     -- at; a gain beyond 2^53 may be inexact, but then it is beyond full, too
     local gain = (now - at) * per_micro
-    units = min(units + gain, full)
+    units = units + gain
+    if full < units then units = full end
     if full <= gain then returned = 0 end
   elseif spends and 0 < memory then
     -- What begins to fill is known from then on.
