@@ -9,7 +9,7 @@
 //! them, lead to a state that no step could have left.
 
 use alloc::{boxed::Box, vec::Vec};
-use core::time::Duration;
+use core::{mem, time::Duration};
 
 use crate::{
     Algorithm, Micros, Policy, Record, StateError, Timestamp, WINDOW_MAX, adaptive,
@@ -131,8 +131,10 @@ impl Log {
     fn each_word(&self, put: &mut impl FnMut(u64)) {
         let costs = self.costs();
         put(u64::try_from(costs.len()).unwrap_or(u64::MAX));
+        let mut before = 0;
         for (at, cost) in costs {
-            put(at.as_micros());
+            let at = at.as_micros();
+            put(at.saturating_sub(mem::replace(&mut before, at)));
             put(cost);
         }
     }
@@ -381,8 +383,10 @@ impl Reader<'_> {
 
     fn log(&mut self) -> Option<Log> {
         let entries = self.number()?;
+        let mut at = 0_u64;
         Log::from_costs((0..entries).map(|_| {
-            let [at, cost] = self.numbers()?;
+            let [since, cost] = self.numbers()?;
+            at = at.checked_add(since)?;
             Some((Timestamp::from_micros(at)?, cost))
         }))
     }

@@ -74,7 +74,7 @@ impl Record {
     /// | state of | words |
     /// | --- | --- |
     /// | fixed window | start, used |
-    /// | sliding window log | entries; of each, oldest first: instant, cost |
+    /// | sliding window log | entries; of each, oldest first: time since the one before (of the first: its instant), cost |
     /// | sliding window counter | start, previous, current |
     /// | token and leaky bucket | units, instant, permits given back |
     /// | adaptive hybrid | those of its log, its bucket, its sensor |

@@ -36,7 +36,9 @@ impl Value {
         iter::once(BASE).chain(words).for_each(|word| put(&mut flat, word));
         let head = flat.len();
         let mut total = BASE;
-        for &[at, cost] in entries.as_chunks().0 {
+        let mut at = 0;
+        for &[since, cost] in entries.as_chunks().0 {
+            at += since;
             total = (total + cost) % WRAP;
             [at, total].into_iter().for_each(|word| put(&mut flat, word));
         }
@@ -73,10 +75,11 @@ pub(crate) fn read(
     let (pairs, []) = log.as_chunks() else { return Err(StateError::Corrupt) };
 
     let shown = pairs.len() as u64;
-    let mut before = *base;
-    let costs = pairs.iter().flat_map(|&[at, total]| {
-        let cost = total.wrapping_sub(std::mem::replace(&mut before, total)) % WRAP;
-        [at, cost]
+    let mut before = [0, *base];
+    let costs = pairs.iter().flat_map(|pair| {
+        let [since, cost] = [0, 1].map(|word| pair[word].wrapping_sub(before[word]));
+        before = *pair;
+        [since, cost % WRAP]
     });
     let words: Vec<_> = iter::once(shown).chain(costs).chain(rest.iter().copied()).collect();
     let hidden = entries.unwrap_or(shown).saturating_sub(shown);
@@ -106,7 +109,7 @@ fn split(flat: &[u8]) -> Option<(&[u8], Vec<u64>)> {
     Some((header, words(rest)?))
 }
 
-/// Takes the log off the words of a record: their number, then instant and cost of each.
+/// Takes the log off the words of a record: their number, then what each has of its own.
 fn take_entries(words: &mut Vec<u64>) -> Vec<u64> {
     let entries = words.first().and_then(|&entries| usize::try_from(entries).ok());
     let end = 1 + 2 * entries.expect("a log's words begin with the number of its entries");
