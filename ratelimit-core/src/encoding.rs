@@ -383,6 +383,10 @@ impl Reader<'_> {
 
     fn log(&mut self) -> Option<Log> {
         let entries = self.number()?;
+        // Each takes two words, of a byte at least: so there is room for as many as are said.
+        if self.bytes.len().saturating_add(self.words.len()) / 2 < usize::try_from(entries).ok()? {
+            return None;
+        }
         let mut at = 0_u64;
         Log::from_costs((0..entries).map(|_| {
             let [since, cost] = self.numbers()?;

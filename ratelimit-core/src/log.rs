@@ -5,7 +5,7 @@
 //! enough of it will have left the window is one binary search. Charges of the same instant share
 //! an entry; entries that have left the window are dropped by the next charge.
 
-use alloc::collections::VecDeque;
+use alloc::{collections::VecDeque, vec::Vec};
 use core::num::NonZeroU64;
 
 use crate::{Cost, Micros, Timestamp, number};
@@ -151,16 +151,17 @@ impl Log {
     pub(crate) fn from_costs(
         costs: impl Iterator<Item = Option<(Timestamp, u64)>>,
     ) -> Option<Self> {
-        let mut log = Self::default();
+        let mut entries = Vec::with_capacity(costs.size_hint().0);
+        let (mut newest, mut total) = (None, 0_u64);
         for cost in costs {
             let (at, cost) = cost?;
-            if cost == 0 || log.newest().is_some_and(|newest| at <= newest) {
+            if cost == 0 || newest.is_some_and(|newest| at <= newest) {
                 return None;
             }
-            let total = log.total().checked_add(cost)?;
-            log.entries.push_back(Entry { at, total });
+            (newest, total) = (Some(at), total.checked_add(cost)?);
+            entries.push(Entry { at, total });
         }
-        Some(log)
+        Some(Self { entries: entries.into(), ..Self::default() })
     }
 
     fn total(&self) -> u64 {

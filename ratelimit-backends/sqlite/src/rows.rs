@@ -1,11 +1,15 @@
 //! Records as rows, within one transaction.
 
 use ratelimit_backend::{BackendError, ErrorKind};
-use ratelimit_core::{Action, Batch, Decisions, Key, Record, Slot, Timestamp, apply};
+use ratelimit_core::{Action, Batch, Decisions, Key, Record, Slot, StateError, Timestamp, apply};
 use rusqlite::{Connection, OptionalExtension, params};
 use sha2::{Digest, Sha256};
 
-use crate::{error::Failure, walk::Walk};
+use crate::{
+    error::Failure,
+    padding::{pad, unpad},
+    walk::Walk,
+};
 
 /// The rows of one transaction.
 pub(crate) struct Rows<'a> {
@@ -95,7 +99,7 @@ impl<'a> Rows<'a> {
         let Some(record) = record else {
             return found.map(|(id, _)| Change::Delete { id });
         };
-        let state = record.encode();
+        let state = pad(record.encode());
         let expires = self.now + record.lifetime(self.now);
         match found {
             Some((_, found)) if found == state => None,
@@ -159,7 +163,8 @@ const KEY_MAX: usize = 128;
 /// The record of a row. What a reset is about to forget may be anything.
 fn decode(row: &Row, slot: Slot<'_>, action: Action) -> Result<Option<Record>, Failure> {
     let Some((_, state)) = &row.found else { return Ok(None) };
-    match Record::decode(state, slot.policy) {
+    let state = unpad(state).ok_or(StateError::Corrupt);
+    match state.and_then(|state| Record::decode(state, slot.policy)) {
         Ok(record) => Ok(Some(record)),
         Err(_) if action == Action::Reset => Ok(None),
         Err(error) => Err(error.into()),
