@@ -8,12 +8,14 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context, Result};
 use axum::{
     Router,
+    http::HeaderValue,
+    response::Response,
     routing::{Route, get},
 };
 use ratelimit_algorithms::Limiter;
 use ratelimit_http::{PeerAddr, RateLimitLayer};
 use ratelimit_memory::Memory;
-use tower::layer::layer_fn;
+use tower::{layer::layer_fn, util::MapResponseLayer};
 use tower_governor::{GovernorLayer, governor::GovernorConfigBuilder};
 
 use crate::{bench::Bench, subject::Outcome};
@@ -30,6 +32,17 @@ fn bare() -> Router {
 /// Behind a layer that does nothing.
 fn idle() -> Router {
     bare().layer(layer_fn(|service: Route| service))
+}
+
+/// Behind a layer that adds as many headers as ours, and asks nobody.
+fn constant() -> Router {
+    bare().layer(MapResponseLayer::new(|mut response: Response| {
+        let headers = response.headers_mut();
+        headers.insert("x-ratelimit-limit", HeaderValue::from_static("100000000"));
+        headers.insert("x-ratelimit-remaining", HeaderValue::from_static("99999999"));
+        headers.insert("x-ratelimit-reset", HeaderValue::from_static("1"));
+        response
+    }))
 }
 
 fn ours(outcome: Outcome) -> Result<Router> {

@@ -7,7 +7,7 @@ use axum::{Router, body::Body, extract::ConnectInfo, http::Request};
 use tokio::runtime::{Builder, Runtime};
 use tower::ServiceExt;
 
-use super::{bare, governor, idle, ours};
+use super::{bare, constant, governor, idle, ours};
 use crate::{
     bench::{Bench, Side, Title},
     row::{Mark, Unit},
@@ -16,10 +16,14 @@ use crate::{
 
 pub(super) fn rows(bench: &mut Bench<'_>) -> Result<()> {
     let runtime = Builder::new_current_thread().build()?;
-    let name = "http, in process, a layer that does nothing";
-    let title = Title { name, beside: "the bare handler", mark: Mark::None };
-    let (bare, idle) = (bare(), idle());
-    bench.race(&title, Unit::Nanos, || (side(&runtime, &idle), side(&runtime, &bare)));
+    let bare = bare();
+    for (name, app) in [
+        ("http, in process, a layer that does nothing", idle()),
+        ("http, in process, a layer that adds three constant headers", constant()),
+    ] {
+        let title = Title { name, beside: "the bare handler", mark: Mark::None };
+        bench.race(&title, Unit::Nanos, || (side(&runtime, &app), side(&runtime, &bare)));
+    }
     for (outcome, more) in [(Outcome::Allowed, 400.0), (Outcome::Denied, 500.0)] {
         let name = format!("http, in process, {}", outcome.name());
         let (ours, governor) = (ours(outcome)?, governor(outcome)?);

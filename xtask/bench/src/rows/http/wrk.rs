@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use axum::Router;
 use tokio::{net::TcpListener, runtime::Runtime};
 
-use super::{bare, governor, ours};
+use super::{bare, constant, governor, ours};
 use crate::{
     bench::{Bench, Title, turns},
     row::{Mark, Unit},
@@ -18,9 +18,13 @@ use crate::{
 };
 
 pub(super) fn rows(bench: &mut Bench<'_>) -> Result<()> {
-    let [beside_bare, beside_governor] =
-        ["http, axum under wrk", "http, axum under wrk: tower_governor"];
-    if !bench.wants(beside_bare) && !bench.wants(beside_governor) {
+    let names = [
+        "http, axum under wrk",
+        "http, axum under wrk: three constant headers",
+        "http, axum under wrk: tower_governor",
+    ];
+    let [beside_bare, beside_constant, beside_governor] = names;
+    if !names.iter().any(|name| bench.wants(name)) {
         return Ok(());
     }
     if Command::new("wrk").arg("-v").stdout(Stdio::null()).status().is_err() {
@@ -31,6 +35,8 @@ pub(super) fn rows(bench: &mut Bench<'_>) -> Result<()> {
     let serve = |app: Router| runtime.block_on(serve(app));
     let ours = serve(ours(Outcome::Allowed)?)?;
     row(bench, beside_bare, ours, ("bare axum", serve(bare())?), Mark::AtLeast(0.95))?;
+    let constant = ("a layer of three constant headers", serve(constant())?);
+    row(bench, beside_constant, ours, constant, Mark::None)?;
     let theirs = serve(governor(Outcome::Allowed)?)?;
     row(bench, beside_governor, ours, ("tower_governor", theirs), Mark::None)
 }
