@@ -40,8 +40,7 @@
 //! to more. Once a second the file is looked at, and if it was deleted or replaced the new one is opened.
 //!
 //! A log of requests is one record, three bytes an entry, that a check reads as a whole: with a
-//! thousand entries it takes two or three times as long as one of a count, with ten thousand seven
-//! times.
+//! thousand entries it takes twice as long as one of a count, with ten thousand seven times.
 //!
 //! # What it needs
 //!

@@ -1,8 +1,8 @@
 //! Long states, with room behind them.
 //!
 //! A log grows by an entry a charge. Where the value keeps its size nevertheless, SQLite writes the
-//! pages that differ, which are the first and the last; else it gives all of them back, and fills
-//! others.
+//! pages that differ, which are the first and the last until entries leave; else it gives all of
+//! them back, and fills others.
 
 /// What is stored of a state: a short one as it is; a long one, zeros, and the state's length in the
 /// last four bytes.

@@ -9,6 +9,7 @@ use anyhow::Result;
 use ratelimit_algorithms::{Limiter, Limits, SlidingWindowLog, TokenBucket};
 use ratelimit_core::Micros;
 use ratelimit_memory::Memory;
+use ratelimit_sqlite::Settings;
 
 use crate::{
     bench::{Bench, Side, Title},
@@ -23,6 +24,7 @@ pub(crate) fn rows(bench: &mut Bench<'_>) -> Result<()> {
     series(bench, "keys that make room for new ones", &sizes, evicted)?;
     series(bench, "limits asked as one", &[1, 2, 4, 8, 16], limits)?;
     series(bench, "entries of a log", &[1, 10, 100, 1_000, 10_000, 100_000], entries)?;
+    series(bench, "entries of a log, SQLite", &[1, 100, 1_000, 10_000], stored_entries)?;
     series(bench, "callers at once, each", &[1, 2, 4, 8], callers)
 }
 
@@ -96,6 +98,23 @@ fn entries(count: usize) -> Result<Side<'static>> {
             limiter.check(key.as_str())
         })
     }))
+}
+
+/// The same in a file.
+fn stored_entries(count: usize) -> Result<Side<'static>> {
+    let (folder, clock) = (tempfile::tempdir()?, SharedClock::new().0);
+    let file = Settings::file(folder.path().join("limits.db")).with_clock(clock.clone());
+    let entries = count as u64;
+    let log = SlidingWindowLog::per(entries + 1, Duration::from_micros(1_000 * entries));
+    let limiter = Limiter::new(file.open()?, "log", log)?;
+    let check = move |key: &String| {
+        let _ = &folder;
+        clock.advance(Micros::new(1_000));
+        limiter.check(key.as_str())
+    };
+    Keys::One.asked(count).iter().for_each(|key| drop(check(key)));
+    let asked = Keys::One.asked(PART / 256);
+    Ok(Box::new(move || nanos_each(1, &asked, &check)))
 }
 
 fn callers(count: usize) -> Result<Side<'static>> {
