@@ -95,6 +95,7 @@ where
                 Project::Judge { judging, request } => {
                     let (verdict, parts) = ready!(judging.as_mut().poll(context));
                     let (body, mut service) = request.take().expect("there is one verdict");
+                    // Once more, since a function for both would move the request again.
                     match verdict {
                         Continue(admitted) => {
                             *admission = admitted;
