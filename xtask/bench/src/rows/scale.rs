@@ -108,6 +108,7 @@ fn stored_entries(count: usize) -> Result<Side<'static>> {
     let log = SlidingWindowLog::per(entries + 1, Duration::from_micros(1_000 * entries));
     let limiter = Limiter::new(file.open()?, "log", log)?;
     let check = move |key: &String| {
+        // Kept for as long as the file is asked.
         let _ = &folder;
         clock.advance(Micros::new(1_000));
         limiter.check(key.as_str())
