@@ -10,7 +10,7 @@
 //! so that the cost of any stretch is one subtraction. Totals wrap at 2^52, and so need never
 //! start anew.
 
-use std::iter;
+use std::{iter, mem};
 
 use ratelimit_core::{Policy, Record, StateError};
 
@@ -75,11 +75,11 @@ pub(crate) fn read(
     let (pairs, []) = log.as_chunks() else { return Err(StateError::Corrupt) };
 
     let shown = pairs.len() as u64;
-    let mut before = [0, *base];
-    let costs = pairs.iter().flat_map(|pair| {
-        let [since, cost] = [0, 1].map(|word| pair[word].wrapping_sub(before[word]));
-        before = *pair;
-        [since, cost % WRAP]
+    let (mut at_before, mut total_before) = (0, *base);
+    let costs = pairs.iter().flat_map(|&[at, total]| {
+        let since = at.wrapping_sub(mem::replace(&mut at_before, at));
+        let cost = total.wrapping_sub(mem::replace(&mut total_before, total)) % WRAP;
+        [since, cost]
     });
     let words: Vec<_> = iter::once(shown).chain(costs).chain(rest.iter().copied()).collect();
     let hidden = entries.unwrap_or(shown).saturating_sub(shown);

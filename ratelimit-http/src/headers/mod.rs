@@ -111,17 +111,22 @@ impl Headers {
         standing: &Standing,
         keys: impl Iterator<Item = &'a RequestKey>,
     ) -> Lines {
-        let items = if self.formats.contains(&HeaderFormat::Draft10) {
-            let each = self.items.iter().zip(&standing.each).zip(keys).enumerate();
-            let item = |(limit, ((known, decision), key)): (usize, ((&Known, _), _))| {
-                let partition = self.partitions.as_ref().map(|partitions| partitions.name(key));
-                known.item(decision, standing.policy(limit), partition.as_deref())
-            };
-            each.map(item).collect()
-        } else {
-            Vec::new()
-        };
+        let is_told_of_each = self.formats.contains(&HeaderFormat::Draft10);
+        let items = if is_told_of_each { self.items(standing, keys) } else { Vec::new() };
         Lines { budget: Some(Budget::of(standing.bound())), items }
+    }
+
+    fn items<'a>(
+        &self,
+        standing: &Standing,
+        keys: impl Iterator<Item = &'a RequestKey>,
+    ) -> Vec<Item> {
+        let each = self.items.iter().zip(&standing.each).zip(keys).enumerate();
+        each.map(|(limit, ((known, decision), key))| {
+            let partition = self.partitions.as_ref().map(|partitions| partitions.name(key));
+            known.item(decision, standing.policy(limit), partition.as_deref())
+        })
+        .collect()
     }
 
     /// Says it.

@@ -8,7 +8,7 @@ local function decide(key)
   damaged = false
   local found, fits, after, ttl, pulled = step(key, header, terms)
   if not damaged and (spends or refunds) then store(key, header, fits and after or pulled, ttl) end
-  return pack('>BI7', damaged and 2 or fits and 1 or 0, now) .. (found or '')
+  return verdict(fits) .. (found or '')
 end
 
 if not KEYS[2] then return decide(KEYS[1]) end

@@ -33,9 +33,6 @@ local spends, refunds = ARGV[2] == 'spend', ARGV[2] == 'refund'
 
 -- Set where a value is not this policy's, or no state at all. Then nothing is written, and the
 -- caller finds out with `read.lua` what it is.
---
--- A reply begins with the verdict (one byte: 1 if all was admitted, 0 if not, 2 if something is
--- damaged), and the time.
 local damaged = false
 
 -- The value under a key, if it is a string of that header and so many words.
@@ -64,4 +61,10 @@ local function store(key, header, state, ttl)
   elseif state then
     state()
   end
+end
+
+-- The first part of a reply: 1 if all was admitted, 0 if not, 2 if something found is not what it
+-- should be, and nothing was done; then the time.
+local function verdict(fits)
+  return pack('>BI7', damaged and 2 or fits and 1 or 0, now)
 end

@@ -17,5 +17,5 @@ if not damaged and (spends or refunds) then
   for i, key in ipairs(KEYS) do store(key, ARGV[2 * i + 1], states[i], ttls[i]) end
 end
 
-reply[1] = pack('>BI7', damaged and 2 or all_fit and 1 or 0, now)
+reply[1] = verdict(all_fit)
 return reply
