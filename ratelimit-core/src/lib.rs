@@ -44,6 +44,7 @@ mod block;
 mod bucket;
 mod check;
 mod decision;
+mod decoding;
 mod encoding;
 mod error;
 mod exchange;
