@@ -137,7 +137,7 @@ impl Quota {
         [self.window.get(), self.tick.micros().get(), self.ticks.get(), sub_window]
     }
 
-    const fn window(&self) -> Micros {
+    pub(crate) const fn window(&self) -> Micros {
         Micros::new(self.window.get())
     }
 

@@ -7,7 +7,7 @@ use alloc::boxed::Box;
 use core::time::Duration;
 
 use crate::{
-    Algorithm, Policy, Record, StateError, Timestamp, WINDOW_MAX, adaptive,
+    Algorithm, Policy, Record, Segment, StateError, Timestamp, WINDOW_MAX, adaptive,
     block::Block,
     bucket::Bucket,
     encoding::{
@@ -52,6 +52,19 @@ impl Record {
             }
             &[found, ..] => Err(StateError::Version { found, want: VERSION }),
         }
+    }
+}
+
+impl Segment {
+    /// Reads what [`encode`](Self::encode) wrote.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::Corrupt`] for bytes that are no segment.
+    pub fn decode(bytes: &[u8]) -> Result<Self, StateError> {
+        let mut input = Reader { bytes, words: &[] };
+        let log = input.log().filter(|_| input.is_empty());
+        log.map(Self).ok_or(StateError::Corrupt)
     }
 }
 

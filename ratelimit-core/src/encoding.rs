@@ -10,8 +10,8 @@ use alloc::vec::Vec;
 use core::{mem, time::Duration};
 
 use crate::{
-    Algorithm, Micros, Record, Timestamp, block::Blocked, load::Numbers, log::Log, meter::State,
-    rate::Level, sensor::Sensor,
+    Algorithm, Micros, Record, Segment, Timestamp, block::Blocked, load::Numbers, log::Log,
+    meter::State, rate::Level, sensor::Sensor,
 };
 
 /// The version of the encoding that this library writes, and the only one it reads.
@@ -46,6 +46,16 @@ impl Record {
             State::Blocked(_) => BLOCKED,
             _ => kind(self.under.algorithm()),
         }
+    }
+}
+
+impl Segment {
+    /// The bytes to store.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Writer(Vec::new());
+        self.0.each_word(&mut |word| out.number(word));
+        out.0
     }
 }
 

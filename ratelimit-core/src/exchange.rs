@@ -21,7 +21,6 @@ use alloc::vec::Vec;
 use crate::{
     Algorithm, Policy, Record, Slot, StateError,
     encoding::{self, SENSOR},
-    meter::State,
     time::EXACT_MAX,
 };
 
@@ -108,10 +107,8 @@ impl Record {
     /// are then to be thrown away.
     #[must_use]
     pub fn hiding(mut self, entries: usize) -> Self {
-        match &mut self.state {
-            State::SlidingWindowLog(log) => log.hide(entries),
-            State::Adaptive(state) => state.log.hide(entries),
-            _ => {}
+        if let Some(log) = self.log_mut() {
+            log.hide(entries);
         }
         self
     }

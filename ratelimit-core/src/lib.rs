@@ -55,6 +55,7 @@ mod meter;
 mod number;
 mod policy;
 mod rate;
+mod segment;
 mod sensor;
 mod small;
 mod tick;
@@ -69,6 +70,7 @@ pub use crate::{
     meter::{Algorithm, Record},
     number::{LIMIT_MAX, WINDOW_MAX, WINDOW_MIN},
     policy::{CarryOver, Policy},
+    segment::Segment,
     small::{SmallRecord, Spent},
     time::{Micros, Timestamp},
 };

@@ -66,6 +66,16 @@ impl Log {
         self.newest().map_or(now, |newest| now.max(newest + window))
     }
 
+    /// What all entries cost, whether they count or not.
+    pub(crate) fn cost(&self) -> u64 {
+        self.total().saturating_sub(self.base)
+    }
+
+    /// The instant of the oldest entry.
+    pub(crate) fn oldest(&self) -> Option<Timestamp> {
+        self.entries.front().map(|entry| entry.at)
+    }
+
     /// The instant of the newest entry.
     pub(crate) fn newest(&self) -> Option<Timestamp> {
         self.entries.back().map(|entry| entry.at)
@@ -104,6 +114,37 @@ impl Log {
         if taken == total.saturating_sub(before) {
             self.entries.remove(index);
         }
+    }
+
+    /// How many entries, counted from the oldest, have left the `window` that ends at `now`.
+    pub(crate) fn expired(&self, window: Micros, now: Timestamp) -> usize {
+        self.first_live(window, now).min(self.entries.len())
+    }
+
+    /// Takes off the oldest entries, so many of them, or all there are.
+    pub(crate) fn split_off_oldest(&mut self, entries: usize) -> Self {
+        let entries: VecDeque<_> = self.entries.drain(..entries.min(self.entries.len())).collect();
+        let end = entries.back().map_or(self.base, |newest| newest.total);
+        let (base, hidden) = (core::mem::replace(&mut self.base, end), 0);
+        Self { entries, base, hidden }
+    }
+
+    /// The entries of all `logs`, or `None` unless they are in order.
+    pub(crate) fn join(logs: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let mut logs = logs.into_iter();
+        let mut all = logs.next().unwrap_or_default();
+        for log in logs {
+            if all.newest().zip(log.oldest()).is_some_and(|(newest, oldest)| oldest <= newest) {
+                return None;
+            }
+            let before = all.total();
+            before.checked_add(log.cost())?;
+            all.entries.extend(log.entries.iter().map(|entry| Entry {
+                total: before.saturating_add(entry.total.saturating_sub(log.base)),
+                ..*entry
+            }));
+        }
+        Some(all)
     }
 
     /// Lets the oldest entry stand for so many more.

@@ -61,7 +61,7 @@ impl Quota {
         [self.limit.get(), self.window.get(), self.entries_max]
     }
 
-    const fn window(&self) -> Micros {
+    pub(crate) const fn window(&self) -> Micros {
         Micros::new(self.window.get())
     }
 

@@ -24,5 +24,6 @@ mod exchange;
 mod extremes;
 mod forgetting;
 mod in_place;
+mod segments;
 mod settling;
 mod tightness;

@@ -1,0 +1,106 @@
+//! For a store that keeps a long log in pieces: its entries, apart from their record.
+//!
+//! A log may have a million entries, of which a decision needs few. A store can keep most of them
+//! in [`Segment`]s, and give [`apply`](crate::apply) a record whose log shows some of these, and
+//! has one entry [in the place](Segment::merged) of all between them, see
+//! [`Record::hiding`]. When these entries were made is then known by its bounds only, and that is
+//! enough as long as the decision is the same at both: the later an entry was made, the later does
+//! a denied request fit, and nothing else depends on it.
+
+use crate::{Algorithm, Micros, Record, StateError, Timestamp, log::Log, meter::State};
+
+/// Entries of a log that follow one another, oldest first.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Segment(pub(crate) Log);
+
+impl Segment {
+    /// One entry in the place of many that cost as much.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::Corrupt`] if they cost nothing.
+    pub fn merged(at: Timestamp, cost: u64) -> Result<Self, StateError> {
+        Log::from_costs([Some((at, cost))].into_iter()).map(Self).ok_or(StateError::Corrupt)
+    }
+
+    /// How many entries there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.costs().len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What the entries cost together.
+    #[must_use]
+    pub fn cost(&self) -> u64 {
+        self.0.cost()
+    }
+
+    /// When the first entry was made.
+    #[must_use]
+    pub fn oldest(&self) -> Option<Timestamp> {
+        self.0.oldest()
+    }
+
+    /// When the last entry was made.
+    #[must_use]
+    pub fn newest(&self) -> Option<Timestamp> {
+        self.0.newest()
+    }
+
+    /// Takes off the oldest entries, so many of them, or all there are.
+    #[must_use]
+    pub fn split_off_oldest(&mut self, entries: usize) -> Self {
+        Self(self.0.split_off_oldest(entries))
+    }
+}
+
+impl Record {
+    /// Leaves the record with an empty log, and gives its entries; `None` if its state has no log.
+    pub fn take_log(&mut self) -> Option<Segment> {
+        self.log_mut().map(core::mem::take).map(Segment)
+    }
+
+    /// The same record with a log of all those entries, in the place of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::Corrupt`] unless they are in order, or if there is no log.
+    pub fn with_log(
+        mut self,
+        segments: impl IntoIterator<Item = Segment>,
+    ) -> Result<Self, StateError> {
+        let entries = Log::join(segments.into_iter().map(|segment| segment.0));
+        let (log, entries) = self.log_mut().zip(entries).ok_or(StateError::Corrupt)?;
+        *log = entries;
+        Ok(self)
+    }
+
+    /// How many entries of a segment of its log no longer count at `now`.
+    #[must_use]
+    pub fn expired(&self, segment: &Segment, now: Timestamp) -> usize {
+        let window = match self.under.algorithm() {
+            Algorithm::SlidingWindowLog(quota) => quota.window(),
+            Algorithm::Adaptive(quota) => quota.window(),
+            _ => Micros::ZERO,
+        };
+        segment.0.expired(window, now)
+    }
+
+    pub(crate) fn log_mut(&mut self) -> Option<&mut Log> {
+        let mut state = &mut self.state;
+        if let State::Blocked(blocked) = state {
+            state = &mut blocked.state;
+        }
+        match state {
+            State::SlidingWindowLog(log) => Some(log),
+            State::Adaptive(state) => Some(&mut state.log),
+            _ => None,
+        }
+    }
+}
