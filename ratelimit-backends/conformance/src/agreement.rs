@@ -47,6 +47,12 @@ pub async fn batches_decide_as_the_core(subject: Subject) {
     Trace::of(&subject).through(&draw::ONE_OF_EACH, &draw::ANY_CARRY_OVER, 5).await;
 }
 
+/// Logs of hundreds of entries, of which a store may read and write a part.
+// FAULTS 2, 38, 166.
+pub async fn long_logs_decide_as_the_core(subject: Subject) {
+    Trace::of(&subject).along(&draw::LONG_LOGS, &draw::ANY_CARRY_OVER).await;
+}
+
 async fn agree(subject: &Subject, draw: Draw) {
     Trace::of(subject).through(&[draw], &draw::ANY_CARRY_OVER, 1).await;
 }

@@ -20,6 +20,9 @@ pub(crate) const ONE_OF_EACH: [Draw; 6] = [
     adaptive_hybrid,
 ];
 
+/// They have the same window, see [`Trace::along`](crate::trace::Trace::along).
+pub(crate) const LONG_LOGS: [Draw; 2] = [long_sliding_window_log, long_adaptive_hybrid];
+
 pub(crate) const ANY_CARRY_OVER: [CarryOver; 3] =
     [CarryOver::AsIs, CarryOver::Proportional, CarryOver::Reset];
 
@@ -86,6 +89,19 @@ pub(crate) fn adaptive_hybrid(random: &mut Rng) -> Algorithm {
     }
 }
 
+fn long_sliding_window_log(random: &mut Rng) -> Algorithm {
+    let limit = random.u64(LONG / 4..=LONG);
+    let entries_max = if random.bool() { limit } else { random.u64(LONG / 4..=LONG) };
+    sliding_window_log::Quota::capped(limit, LONG_WINDOW, entries_max).expect("in range").into()
+}
+
+fn long_adaptive_hybrid(random: &mut Rng) -> Algorithm {
+    let mut settings = adaptive::Settings::new(random.u64(LONG / 4..=LONG), LONG_WINDOW);
+    settings.burst_multiplier = pick(random, &[1.0, 2.5]);
+    settings.scope = pick(random, &[adaptive::Scope::PerKey, adaptive::Scope::Shared]);
+    adaptive::Quota::new(&settings).expect("in range").into()
+}
+
 /// Most often small, so that it is reached.
 fn limit(random: &mut Rng) -> u64 {
     match random.u8(..4) {
@@ -118,3 +134,8 @@ pub(crate) fn pick<T: Copy>(random: &mut Rng, from: &[T]) -> T {
 }
 
 const ENTRIES_MAX: u64 = 500;
+
+/// The most entries of a log that is called long.
+pub(crate) const LONG: u64 = 1_000;
+
+pub(crate) const LONG_WINDOW: Duration = Duration::from_secs(60);

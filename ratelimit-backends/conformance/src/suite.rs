@@ -151,6 +151,7 @@ promises! { $
         leaky_buckets_decide_as_the_core
         adaptive_hybrids_decide_as_the_core
         batches_decide_as_the_core
+        long_logs_decide_as_the_core
         growing_stores_decide_as_the_core;
     answers:
         a_peek_changes_nothing

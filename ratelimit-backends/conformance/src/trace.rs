@@ -53,7 +53,46 @@ impl Trace {
             // A batch has one set of numbers for a name.
             let policies = if self.random.u8(..13) == 0 { &seldom } else { &often };
             let checks = self.some_checks(policies, most);
-            self.ask(step, &checks).await;
+            let action = self.some_action();
+            self.ask(step, &checks, action).await;
+        }
+    }
+
+    /// Asks about one key again and again, so that logs grow long, and longer than a window; and
+    /// now and then about anything.
+    pub(crate) async fn along(mut self, draws: &[Draw], rules: &[CarryOver]) {
+        let steps = self.subject.effort.trace_steps.max(LONG_STEPS);
+        let window = Micros::from_duration_ceil(draw::LONG_WINDOW).as_micros();
+        let mut policies = Vec::new();
+        for step in 0..steps {
+            if step % LONG_PHASE == 0 {
+                policies = draw::policies(&mut self.random, draws, rules);
+            }
+            let gap = Micros::new(self.random.u64(..=window / draw::LONG));
+            self.subject.advance(gap);
+            let (one, action) = match self.random.u16(..400) {
+                0 => (self.some_check(&policies[0]), self.some_action()),
+                1 => {
+                    let now = self.subject.now();
+                    let then = now - Micros::new(of_any_size(&mut self.random, window));
+                    self.subject.set(then.max(self.reference.earliest(now)));
+                    (check(&policies[0], b"a", 1), Action::Spend)
+                }
+                2 => {
+                    self.subject.advance(Micros::new(self.random.u64(..=window / 2)));
+                    (check(&policies[0], b"a", 1), Action::Spend)
+                }
+                3..60 => {
+                    let cost = of_any_size(&mut self.random, policies[0].limit());
+                    (check(&policies[0], b"a", cost), Action::Peek)
+                }
+                _ => (check(&policies[0], b"a", 1), Action::Spend),
+            };
+            let other = check(&policies[1], b"a", 1);
+            let checks = [one, other];
+            let checks = if self.random.u8(..4) == 0 { &checks[..] } else { &checks[..1] };
+            self.ask(step, checks, action).await;
+            policies.reverse();
         }
     }
 
@@ -81,7 +120,7 @@ impl Trace {
     }
 
     fn some_action(&mut self) -> Action {
-        match self.random.u8(..100) {
+        match self.random.u16(..400) {
             0..70 => Action::Spend,
             70..80 => Action::Peek,
             80..93 => Action::Refund,
@@ -119,8 +158,8 @@ impl Trace {
     }
 
     /// Asks both at this moment, and compares every field.
-    async fn ask(&mut self, step: u64, checks: &[Check<'_>]) {
-        let (action, now) = (self.some_action(), self.subject.now());
+    async fn ask(&mut self, step: u64, checks: &[Check<'_>], action: Action) {
+        let now = self.subject.now();
         let batch = Batch::new(checks).expect("no promise names a state twice");
         let wanted = self.reference.apply(batch, action, now);
         let found = self.subject.apply(checks, action).await;
@@ -145,6 +184,12 @@ impl Trace {
 fn share(start: Timestamp, step: u64, steps: u64) -> Timestamp {
     start + Micros::new((Timestamp::MAX - start).as_micros() / steps * step)
 }
+
+/// Enough for several long logs.
+const LONG_STEPS: u64 = 10_000;
+
+/// So many steps under the same numbers that logs are long in the end.
+const LONG_PHASE: u64 = 2_500;
 
 /// So many steps under the same numbers that they are felt.
 const PHASE: u64 = 40;
