@@ -39,8 +39,9 @@
 //! write without a pause let it grow to 16 MiB, and only somebody who keeps a read transaction open
 //! to more. Once a second the file is looked at, and if it was deleted or replaced the new one is opened.
 //!
-//! A log of requests is one record, three bytes an entry, that a check reads as a whole: with a
-//! thousand entries it takes twice as long as one of a count, with ten thousand seven times.
+//! A log of requests takes three to six bytes an entry. Long ones lie in segments, of which a check
+//! reads what its decision depends on: one most often, and never more than a few for each doubling of
+//! the log. A refund, a block or other numbers of its policy read all of it.
 //!
 //! # What it needs
 //!
@@ -55,10 +56,14 @@ mod sqlite;
 mod job;
 mod queue;
 
-mod padding;
 mod rows;
 mod store;
 mod walk;
+
+mod excerpt;
+mod layout;
+mod question;
+mod segments;
 
 mod busy;
 mod database;

@@ -1,13 +1,14 @@
 //! Records as rows, within one transaction.
 
 use ratelimit_backend::{BackendError, ErrorKind};
-use ratelimit_core::{Action, Batch, Decisions, Key, Record, Slot, StateError, Timestamp, apply};
+use ratelimit_core::{Action, Batch, Decisions, Key, Slot, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 use sha2::{Digest, Sha256};
 
 use crate::{
     error::Failure,
-    padding::{pad, unpad},
+    question::{Fate, Known, Question},
+    segments::{Past, Segments},
     walk::Walk,
 };
 
@@ -19,17 +20,16 @@ pub(crate) struct Rows<'a> {
     keys_max: u64,
 }
 
-/// A row that a batch is about: its slot, and its number and state as they were found.
-struct Row {
+/// A row that a batch is about: its slot, what was found there, and what is known of its record.
+pub(crate) struct Row<'a> {
     slot: Vec<u8>,
-    found: Option<(i64, Vec<u8>)>,
+    found: Option<Found>,
+    pub(crate) known: Known<'a>,
 }
 
-/// What is to become of a row.
-enum Change {
-    Insert { slot: Vec<u8>, state: Vec<u8>, expires: Timestamp },
-    Update { id: i64, state: Vec<u8>, expires: Timestamp },
-    Delete { id: i64 },
+struct Found {
+    id: i64,
+    past: Past,
 }
 
 impl<'a> Rows<'a> {
@@ -45,10 +45,12 @@ impl<'a> Rows<'a> {
     /// Applies a batch. It writes what has changed, and only when nothing can be refused any more.
     pub(crate) fn apply(&mut self, batch: Batch<'_>, action: Action) -> Result<Decisions, Failure> {
         for _ in 0..=STEPS_MAX {
-            let (changes, decisions) = self.decide(batch, action)?;
-            if self.has_room_for(&changes)? {
-                for change in &changes {
-                    self.save(change)?;
+            let question = Question { batch, action, now: self.now };
+            let mut rows = self.load_all(&question)?;
+            let (fates, decisions) = question.ask(&mut rows)?;
+            if self.has_room_for(&rows, &fates)? {
+                for (row, fate) in rows.iter().zip(&fates) {
+                    self.save(row, fate)?;
                 }
                 return Ok(decisions);
             }
@@ -63,85 +65,65 @@ impl<'a> Rows<'a> {
 
     /// Drops the expired among the next few records.
     pub(crate) fn purge(&mut self) -> Result<(), Failure> {
-        Ok(self.walk.step(self.connection, self.now)?)
+        self.walk.step(self.connection, self.now)
     }
 
-    /// What is to be written, and the decisions.
-    fn decide(
-        &self,
-        batch: Batch<'_>,
-        action: Action,
-    ) -> Result<(Vec<Change>, Decisions), Failure> {
-        let (mut rows, mut records) = (Vec::new(), Vec::new());
-        for slot in batch.slots() {
-            let row = self.load(slot)?;
-            records.push(decode(&row, slot, action)?);
-            rows.push(row);
+    fn load_all(&self, question: &Question<'_>) -> Result<Vec<Row<'a>>, Failure> {
+        let mut rows = Vec::with_capacity(question.batch.checks().len());
+        for slot in question.batch.slots() {
+            rows.push(self.load(slot, question)?);
         }
-        let decisions = apply(batch, action, &mut records, self.now)?;
-        if action == Action::Peek {
-            return Ok((Vec::new(), decisions));
-        }
-        let changes = rows.into_iter().zip(records);
-        Ok((changes.filter_map(|(row, record)| self.change(row, record)).collect(), decisions))
+        Ok(rows)
     }
 
-    fn load(&self, slot: Slot<'_>) -> Result<Row, Failure> {
-        let slot = slot_bytes(slot);
+    fn load(&self, slot: Slot<'_>, question: &Question<'_>) -> Result<Row<'a>, Failure> {
+        let bytes = slot_bytes(slot);
         let mut select = self.connection.prepare_cached(SELECT)?;
-        let found = select.query_row([&slot], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-        Ok(Row { slot, found })
-    }
-
-    /// What becomes of a row, unless it stays as it is.
-    fn change(&self, row: Row, record: Option<Record>) -> Option<Change> {
-        let Row { slot, found } = row;
-        let Some(record) = record else {
-            return found.map(|(id, _)| Change::Delete { id });
+        let found = select.query_row([&bytes], |row| {
+            Ok((row.get(0)?, row.get::<_, Option<Vec<u8>>>(1)?, row.get::<_, Vec<u8>>(2)?))
+        });
+        let Some((id, past, state)) = found.optional()? else {
+            return Ok(Row { slot: bytes, found: None, known: Known::Nothing });
         };
-        let state = pad(record.encode());
-        let expires = self.now + record.lifetime(self.now);
-        match found {
-            Some((_, found)) if found == state => None,
-            Some((id, _)) => Some(Change::Update { id, state, expires }),
-            None => Some(Change::Insert { slot, state, expires }),
-        }
+        let segments = Segments { connection: self.connection, record: id };
+        let (past, known) = question.read(slot, segments, past.as_deref(), &state)?;
+        Ok(Row { slot: bytes, found: Some(Found { id, past }), known })
     }
 
-    fn save(&mut self, change: &Change) -> Result<(), Failure> {
-        let expires = match change {
-            Change::Insert { slot, state, expires } => {
-                let values = params![slot, micros(*expires), state];
-                self.connection.prepare_cached(INSERT)?.execute(values)?;
-                *expires
-            }
-            Change::Update { id, state, expires } => {
-                let values = params![id, micros(*expires), state];
-                self.connection.prepare_cached(UPDATE)?.execute(values)?;
-                *expires
-            }
-            Change::Delete { id } => {
+    fn save(&mut self, row: &Row<'_>, fate: &Fate) -> Result<(), Failure> {
+        match (fate, &row.found) {
+            (Fate::Unchanged, _) | (Fate::Forgotten, None) => {}
+            (Fate::Forgotten, Some(Found { id, .. })) => {
                 self.connection.prepare_cached(DELETE)?.execute([id])?;
-                return Ok(());
             }
-        };
-        self.walk.note(expires, change.is_new());
+            (Fate::Stored { layout, expires }, found) => {
+                let (past, state) = (layout.past.encode(), layout.record.encode());
+                let (record, before) = if let Some(Found { id, past: before }) = found {
+                    let values = params![id, micros(*expires), past, state];
+                    self.connection.prepare_cached(UPDATE)?.execute(values)?;
+                    (*id, *before)
+                } else {
+                    let values = params![row.slot, micros(*expires), past, state];
+                    self.connection.prepare_cached(INSERT)?.execute(values)?;
+                    (self.connection.last_insert_rowid(), Past::default())
+                };
+                layout.save(Segments { connection: self.connection, record }, before)?;
+                self.walk.note(*expires, found.is_none());
+            }
+        }
         Ok(())
     }
 
-    fn has_room_for(&self, changes: &[Change]) -> Result<bool, Failure> {
-        let new = changes.iter().filter(|change| change.is_new()).count() as u64;
+    fn has_room_for(&self, rows: &[Row<'_>], fates: &[Fate]) -> Result<bool, Failure> {
+        let is_new = |(row, fate): &(&Row<'_>, &Fate)| {
+            row.found.is_none() && matches!(fate, Fate::Stored { .. })
+        };
+        let new = rows.iter().zip(fates).filter(is_new).count() as u64;
         if new == 0 {
             return Ok(true);
         }
         let stored: i64 = self.connection.prepare_cached(COUNT)?.query_row([], |row| row.get(0))?;
         Ok(stored.cast_unsigned().saturating_add(new) <= self.keys_max)
-    }
-}
-
-impl Change {
-    const fn is_new(&self) -> bool {
-        matches!(self, Self::Insert { .. })
     }
 }
 
@@ -160,26 +142,15 @@ fn slot_bytes(slot: Slot<'_>) -> Vec<u8> {
 /// its page.
 const KEY_MAX: usize = 128;
 
-/// The record of a row. What a reset is about to forget may be anything.
-fn decode(row: &Row, slot: Slot<'_>, action: Action) -> Result<Option<Record>, Failure> {
-    let Some((_, state)) = &row.found else { return Ok(None) };
-    let state = unpad(state).ok_or(StateError::Corrupt);
-    match state.and_then(|state| Record::decode(state, slot.policy)) {
-        Ok(record) => Ok(Some(record)),
-        Err(_) if action == Action::Reset => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
 /// A time as it is stored.
 pub(crate) const fn micros(at: Timestamp) -> i64 {
     at.as_micros().cast_signed()
 }
 
-const SELECT: &str = "SELECT id, state FROM record WHERE slot = ?1";
-const INSERT: &str = "INSERT INTO record (slot, expires, state) VALUES (?1, ?2, ?3)";
-const UPDATE: &str = "UPDATE record SET expires = ?2, state = ?3 WHERE id = ?1";
-const DELETE: &str = "DELETE FROM record WHERE id = ?1";
+const SELECT: &str = "SELECT id, past, state FROM record WHERE slot = ?1";
+const INSERT: &str = "INSERT INTO record (slot, expires, past, state) VALUES (?1, ?2, ?3, ?4)";
+const UPDATE: &str = "UPDATE record SET expires = ?2, past = ?3, state = ?4 WHERE id = ?1";
+pub(crate) const DELETE: &str = "DELETE FROM record WHERE id = ?1";
 const COUNT: &str = "SELECT records FROM total";
 
 /// Steps that one batch goes at most for the room it needs.

@@ -20,18 +20,28 @@ const VERSION: i32 = 1;
 /// nobody reads it on the way to something else.
 ///
 /// Triggers keep the total right whoever writes, and in whichever process.
-const OBJECTS: [&str; 4] = [
+const OBJECTS: [&str; 6] = [
     "CREATE TABLE record (
     id INTEGER PRIMARY KEY,
     slot BLOB NOT NULL UNIQUE,
     expires INTEGER NOT NULL,
+    past BLOB,
     state BLOB NOT NULL
 ) STRICT",
+    "CREATE TABLE segment (
+    record INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    cost INTEGER NOT NULL,
+    entries BLOB NOT NULL,
+    PRIMARY KEY (record, number)
+) STRICT, WITHOUT ROWID",
     "CREATE TABLE total (records INTEGER NOT NULL) STRICT",
     "CREATE TRIGGER record_inserted AFTER INSERT ON record
 BEGIN UPDATE total SET records = records + 1; END",
     "CREATE TRIGGER record_deleted AFTER DELETE ON record
 BEGIN UPDATE total SET records = records - 1; END",
+    "CREATE TRIGGER log_deleted AFTER DELETE ON record WHEN old.past IS NOT NULL
+BEGIN DELETE FROM segment WHERE record = old.id; END",
 ];
 
 /// Makes a connection ready for use, and the file if it is empty. It may be called again if it

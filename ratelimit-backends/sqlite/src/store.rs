@@ -175,10 +175,12 @@ const OPEN_DEADLINE: Duration = Duration::from_secs(5);
 #[cfg(test)]
 mod tests {
     use ratelimit_backend::{Effect, ManualClock};
-    use ratelimit_core::{Check, Key, Policy, fixed_window};
+    use ratelimit_core::{Check, Key, Micros, Policy, fixed_window, sliding_window_log};
+    use rusqlite::StatementStatus;
     use tempfile::TempDir;
 
     use super::*;
+    use crate::segments;
 
     // FAULTS 179.
     #[test]
@@ -217,6 +219,38 @@ mod tests {
         let connection = store.database.connection(due_after(DEADLINE)).unwrap();
         connection.execute_batch("BEGIN IMMEDIATE; DELETE FROM record").unwrap();
         assert_eq!(spend(&mut store).remaining, 8);
+    }
+
+    /// Of a log of so many entries, each a microsecond after the one before.
+    #[test]
+    fn whatever_a_decision_depends_on_is_found_in_few_steps() {
+        for entries in [1_000, 10_000] {
+            let folder = tempfile::tempdir().unwrap();
+            let clock = ManualClock::default();
+            let settings = Settings::file(folder.path().join("limits.db"));
+            let mut store = Store::open(settings.with_clock(clock.clone())).unwrap();
+            let window = Duration::from_micros(2 * entries);
+            let quota = sliding_window_log::Quota::new(entries, window).unwrap();
+            let policy = Policy::new("log", quota).unwrap();
+            let mut read = |action, cost| {
+                let check = Check::new(&policy, Key::new("key").unwrap(), cost).unwrap();
+                let answer = store.apply(Batch::one(&check), action, due_after(DEADLINE));
+                let connection = store.database.connection(due_after(DEADLINE)).unwrap();
+                let select = connection.prepare_cached(segments::SELECT).unwrap();
+                (answer.unwrap()[0].is_allowed(), select.reset_status(StatementStatus::Run))
+            };
+            for _ in 0..entries {
+                assert!(read(Action::Spend, 1).1 <= 1);
+                clock.advance(Micros::new(1));
+            }
+            let doublings = entries.ilog2().cast_signed();
+            for cost in (1..=entries).step_by(97) {
+                let (is_allowed, segments) = read(Action::Peek, cost);
+                assert!(!is_allowed && segments <= doublings, "{segments} of {entries}: {cost}");
+            }
+            clock.advance(Micros::new(2 * entries - 2));
+            assert!(read(Action::Peek, 1).1 <= doublings, "all but the newest entry have left");
+        }
     }
 
     const DEADLINE: Duration = Duration::from_secs(60);

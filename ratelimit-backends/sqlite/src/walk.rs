@@ -3,12 +3,16 @@
 //! An index on the times would find them at once, but would have to be written with every charge.
 //! A step of the walk reads a few hundred rows. It comes when some time has passed, or when there
 //! are new rows, of which there are four times fewer than it reads: so, while keys come and go,
-//! three rows of four are live.
+//! three rows of four are live. Of long logs it drops some hundred segments in a step.
 
 use ratelimit_core::{Micros, Timestamp};
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::rows::micros;
+use crate::{
+    error::Failure,
+    rows::{DELETE, micros},
+    segments::{Past, Segments},
+};
 
 /// Where the walk is, and when it goes on.
 #[derive(Debug, Default)]
@@ -57,16 +61,15 @@ impl Walk {
     }
 
     /// Goes one step: drops the expired among the next rows.
-    pub(crate) fn step(
-        &mut self,
-        connection: &Connection,
-        now: Timestamp,
-    ) -> Result<(), rusqlite::Error> {
+    pub(crate) fn step(&mut self, connection: &Connection, now: Timestamp) -> Result<(), Failure> {
         let mut last = connection.prepare_cached(LAST)?;
         let last: Option<i64> =
             last.query_row([self.after, ROWS - 1], |row| row.get(0)).optional()?;
+        let expired = [self.after, last.unwrap_or(i64::MAX), micros(now)];
+        connection.prepare_cached(DROP)?.execute(expired)?;
+        // The next step goes on with a log of which some is left.
+        let last = drop_logs(connection, expired)?.map(|left| left - 1).or(last);
         let range = [self.after, last.unwrap_or(i64::MAX)];
-        connection.prepare_cached(DROP)?.execute([range[0], range[1], micros(now)])?;
         let soonest: Option<i64> =
             connection.prepare_cached(SOONEST)?.query_row(range, |row| row.get(0))?;
         if let Some(soonest) = soonest.and_then(|at| Timestamp::from_micros(at.cast_unsigned())) {
@@ -83,12 +86,39 @@ impl Walk {
     }
 }
 
+/// Drops what is expired of long logs, up to so many segments; gives the record that has some left.
+fn drop_logs(connection: &Connection, expired: [i64; 3]) -> Result<Option<i64>, Failure> {
+    let mut select = connection.prepare_cached(LOGS)?;
+    let logs = select.query_map(expired, |row| Ok((row.get(0)?, row.get::<_, Vec<u8>>(1)?)))?;
+    let mut left = SEGMENTS;
+    for log in logs.collect::<Result<Vec<(i64, _)>, _>>()? {
+        let (record, past) = (log.0, Past::decode(Some(&log.1)).unwrap_or_default());
+        let segments = past.numbers();
+        if left < segments.end - segments.start {
+            let past = past.without_before(segments.start + left);
+            Segments { connection, record }.drop_before(past.numbers().start)?;
+            connection.prepare_cached(SHORTEN)?.execute(params![record, past.encode()])?;
+            return Ok(Some(record));
+        }
+        connection.prepare_cached(DELETE)?.execute([record])?;
+        left -= segments.end - segments.start;
+    }
+    Ok(None)
+}
+
 const LAST: &str = "SELECT id FROM record WHERE ?1 < id ORDER BY id LIMIT 1 OFFSET ?2";
-const DROP: &str = "DELETE FROM record WHERE ?1 < id AND id <= ?2 AND expires <= ?3";
+const DROP: &str =
+    "DELETE FROM record WHERE ?1 < id AND id <= ?2 AND expires <= ?3 AND past IS NULL";
+const LOGS: &str = "SELECT id, past FROM record \
+    WHERE ?1 < id AND id <= ?2 AND expires <= ?3 AND past IS NOT NULL ORDER BY id";
+const SHORTEN: &str = "UPDATE record SET past = ?2 WHERE id = ?1";
 const SOONEST: &str = "SELECT min(expires) FROM record WHERE ?1 < id AND id <= ?2";
 
-/// Rows of one step: it takes less than a millisecond, even if it drops them all.
+/// Rows of one step: it takes a millisecond or less, even if it drops them all.
 const ROWS: i64 = 256;
+
+/// Segments that one step drops: these take as long.
+const SEGMENTS: u64 = 512;
 
 /// Four rows are looked at for each new one.
 const ADDED_MAX: usize = 64;

@@ -1,10 +1,8 @@
 //! What is kept under which key, and what is not kept: nothing half done, no secret in an error.
 
-use std::{collections::BTreeSet, error::Error as _};
+use std::error::Error as _;
 
-use ratelimit_algorithms::{
-    AsyncLimiter, ErrorKind, Limiter, Limits, SlidingWindowLog, TokenBucket,
-};
+use ratelimit_algorithms::{AsyncLimiter, ErrorKind, Limiter, Limits, TokenBucket};
 use ratelimit_sqlite::Sqlite;
 
 use crate::subject::{Folder, assert_fails, backend_error, left, limiter, spend};
@@ -71,30 +69,6 @@ fn a_long_key_is_kept_apart_in_bounded_room() {
         .query_row("SELECT max(length(slot)) FROM record", [], |row| row.get(0))
         .unwrap();
     assert_eq!(longest as usize, "permits/".len() + 128);
-}
-
-/// Beyond a kilobyte there is room behind it.
-#[test]
-fn a_log_that_outgrows_its_room_is_read_as_it_was_written() {
-    let folder = Folder::new();
-    let open = || Limiter::new(folder.open(), "log", SlidingWindowLog::per_day(10_000)).unwrap();
-    let limiter = open();
-    let longest = || -> u32 {
-        let longest = "SELECT max(length(state)) FROM record";
-        folder.stranger().query_row(longest, [], |row| row.get(0)).unwrap()
-    };
-    let mut lengths = BTreeSet::new();
-    for spent in 1..=2_000 {
-        assert_eq!(limiter.check("key").unwrap().remaining, 10_000 - spent);
-        lengths.extend((spent % 100 == 0).then(&longest));
-    }
-    assert!(1_024 < longest() && lengths.len() < 20, "{lengths:?}");
-    drop(limiter);
-    let again = open();
-    assert_eq!(left(&again, "key"), 8_000);
-    let damage = "UPDATE record SET state = substr(state, 1, length(state) - 1)";
-    assert_eq!(folder.stranger().execute(damage, []).unwrap(), 1);
-    assert_fails(again.check("key"), ErrorKind::Corrupt);
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod callers;
 mod clocks;
 mod files;
 mod kept;
+mod logs;
 mod processes;
 mod space;
 mod waiting;

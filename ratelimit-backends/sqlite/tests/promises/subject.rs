@@ -61,7 +61,12 @@ impl Folder {
         self.stranger().pragma_query_value(None, "page_count", |row| row.get(0)).unwrap()
     }
 
-    /// Checks that the file is whole, and that its total is right.
+    /// The number of segments of logs, as somebody else sees it.
+    pub(crate) fn segments(&self) -> u32 {
+        self.stranger().query_row("SELECT count(*) FROM segment", [], |row| row.get(0)).unwrap()
+    }
+
+    /// Checks that the file is whole, that its total is right, and that no segment is nobody's.
     #[track_caller]
     pub(crate) fn verify(&self) {
         let stranger = self.stranger();
@@ -71,6 +76,10 @@ impl Folder {
         let total: u32 =
             stranger.query_row("SELECT records FROM total", [], |row| row.get(0)).unwrap();
         assert_eq!(total, self.rows());
+        let strays = "SELECT count(*) FROM segment \
+            WHERE record NOT IN (SELECT id FROM record WHERE past IS NOT NULL)";
+        let strays: u32 = stranger.query_row(strays, [], |row| row.get(0)).unwrap();
+        assert_eq!(strays, 0);
     }
 }
 

@@ -1,0 +1,168 @@
+//! What is asked of records, and how much of them has to be known for it.
+
+use ratelimit_core::{
+    Action, Batch, Decision, Decisions, Record, Slot, StateError, Timestamp, apply,
+};
+
+use crate::{
+    error::Failure,
+    excerpt::Excerpt,
+    layout::Layout,
+    rows::Row,
+    segments::{Past, Segments},
+};
+
+/// A batch at a time.
+#[derive(Clone, Copy)]
+pub(crate) struct Question<'a> {
+    pub(crate) batch: Batch<'a>,
+    pub(crate) action: Action,
+    pub(crate) now: Timestamp,
+}
+
+/// What is known of a record.
+pub(crate) enum Known<'a> {
+    /// There is none, or it is to be forgotten, whatever it is.
+    Nothing,
+    Whole(Record),
+    Excerpt(Excerpt<'a>),
+}
+
+/// What becomes of a record.
+pub(crate) enum Fate {
+    Unchanged,
+    Forgotten,
+    Stored { layout: Layout, expires: Timestamp },
+}
+
+/// A part of the log of a row.
+#[derive(Clone, Copy)]
+struct Place {
+    row: usize,
+    part: usize,
+}
+
+impl Question<'_> {
+    /// Reads a record; of a long log, where possible, what is needed most often.
+    pub(crate) fn read<'a>(
+        &self,
+        slot: Slot<'_>,
+        segments: Segments<'a>,
+        past: Option<&[u8]>,
+        state: &[u8],
+    ) -> Result<(Past, Known<'a>), Failure> {
+        let record = Record::decode(state, slot.policy);
+        if self.action == Action::Reset {
+            // What is about to be forgotten may be anything.
+            return Ok((Past::default(), record.map_or(Known::Nothing, Known::Whole)));
+        }
+        let (record, past) = (record?, Past::decode(past)?);
+        if past == Past::default() {
+            return Ok((past, Known::Whole(record)));
+        }
+        // Other actions may change any entry; so does a policy whose numbers have changed.
+        let adds_only = matches!(self.action, Action::Spend | Action::Peek);
+        if adds_only
+            && record.header() == slot.header()
+            && let Some(excerpt) = Excerpt::open(segments, past, record.clone(), self.now)?
+        {
+            return Ok((past, Known::Excerpt(excerpt)));
+        }
+        Ok((past, Known::Whole(segments.whole(record, past)?)))
+    }
+
+    /// Reads on until the answer is certain; gives what becomes of each record, and the decisions.
+    pub(crate) fn ask(&self, rows: &mut [Row<'_>]) -> Result<(Vec<Fate>, Decisions), Failure> {
+        let (mut records, mut decisions) = self.suppose(rows, None)?;
+        while let Some(Place { row, part }) = self.doubt(rows, &decisions)? {
+            rows[row].known.reveal(part)?;
+            (records, decisions) = self.suppose(rows, None)?;
+        }
+        if self.action == Action::Peek {
+            return Ok((Vec::new(), decisions));
+        }
+        let is_charged = decisions.iter().all(Decision::is_allowed);
+        let mut fates = Vec::with_capacity(rows.len());
+        for (row, record) in rows.iter().zip(records) {
+            fates.push(self.fate(&row.known, record, is_charged)?);
+        }
+        Ok((fates, decisions))
+    }
+
+    fn fate(
+        &self,
+        known: &Known<'_>,
+        record: Option<Record>,
+        is_charged: bool,
+    ) -> Result<Fate, StateError> {
+        let Some(record) = record else { return Ok(Fate::Forgotten) };
+        let (is_unchanged, excerpt) = match known {
+            Known::Nothing => (false, None),
+            Known::Whole(before) => (*before == record, None),
+            Known::Excerpt(excerpt) => (excerpt.record(None)? == record, Some(excerpt)),
+        };
+        if is_unchanged {
+            return Ok(Fate::Unchanged);
+        }
+        let expires = self.now + record.lifetime(self.now);
+        Ok(Fate::Stored { layout: Layout::new(record, excerpt, is_charged)?, expires })
+    }
+
+    /// What comes of it if all hidden entries are as early as may be, or those of one part as late.
+    fn suppose(
+        &self,
+        rows: &[Row<'_>],
+        late: Option<Place>,
+    ) -> Result<(Vec<Option<Record>>, Decisions), Failure> {
+        let late_in = |row| late.filter(|late| late.row == row).map(|late| late.part);
+        let records = rows.iter().enumerate().map(|(index, row)| row.known.record(late_in(index)));
+        let mut records: Vec<_> = records.collect::<Result<_, _>>()?;
+        let decisions = apply(self.batch, self.action, &mut records, self.now)?;
+        Ok((records, decisions))
+    }
+
+    /// Where more has to be known before the decisions are certain.
+    ///
+    /// What is allowed is so however early entries are. When something denied will fit depends on
+    /// one entry, and never comes sooner for later entries: so, if no part alone makes a difference,
+    /// all together make none.
+    fn doubt(&self, rows: &[Row<'_>], decisions: &Decisions) -> Result<Option<Place>, Failure> {
+        if decisions.iter().all(Decision::is_allowed) {
+            return Ok(None);
+        }
+        // Mostly this is the one.
+        for (row, decision) in decisions.iter().enumerate() {
+            let Known::Excerpt(excerpt) = &rows[row].known else { continue };
+            if let Some(part) = excerpt.awaited(self.now + decision.retry_after()) {
+                return Ok(Some(Place { row, part }));
+            }
+        }
+        for (row, Row { known, .. }) in rows.iter().enumerate() {
+            let Known::Excerpt(excerpt) = known else { continue };
+            for (part, _) in excerpt.hidden() {
+                let place = Place { row, part };
+                if self.suppose(rows, Some(place))?.1 != *decisions {
+                    return Ok(Some(place));
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Known<'_> {
+    fn record(&self, late: Option<usize>) -> Result<Option<Record>, StateError> {
+        match self {
+            Self::Nothing => Ok(None),
+            Self::Whole(record) => Ok(Some(record.clone())),
+            Self::Excerpt(excerpt) => excerpt.record(late).map(Some),
+        }
+    }
+
+    fn reveal(&mut self, part: usize) -> Result<(), Failure> {
+        match self {
+            Self::Excerpt(excerpt) => excerpt.reveal(part),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Long logs: what lies in segments, and what of it is read.
+
+use std::time::Duration;
+
+use ratelimit_algorithms::{ErrorKind, Limiter, ManualClock, Micros, SlidingWindowLog, Timestamp};
+use ratelimit_sqlite::Sqlite;
+
+use crate::subject::{Folder, assert_fails, left, spend};
+
+/// A log that is full, with an entry for each second.
+struct Full {
+    folder: Folder,
+    clock: ManualClock,
+    limiter: Limiter<Sqlite>,
+}
+
+const LIMIT: u32 = 1_000;
+
+const A_SECOND: Micros = Micros::from_secs(1);
+
+impl Full {
+    fn new() -> Self {
+        Self::of(LIMIT)
+    }
+
+    fn of(limit: u32) -> Self {
+        let (folder, clock) = (Folder::new(), ManualClock::new(Timestamp::EPOCH));
+        let store = folder.settings().with_clock(clock.clone()).open().unwrap();
+        let window = Duration::from_secs(limit.into());
+        let log = SlidingWindowLog::per(limit.into(), window);
+        let limiter = Limiter::new(store, "log", log).unwrap();
+        let full = Self { folder, clock, limiter };
+        // More than there is room for, so that the first ones leave.
+        (0..limit + 100).for_each(|_| full.spend());
+        full
+    }
+
+    /// Spends a permit, and lets time pass until there is one again.
+    fn spend(&self) {
+        spend(&self.limiter, "key", 1);
+        self.clock.advance(A_SECOND);
+    }
+
+    /// Has another key tidy up behind this one; `watch` sees how many segments are left.
+    fn forget(&self, mut watch: impl FnMut(u32)) {
+        while let segments @ 1.. = self.folder.segments() {
+            watch(segments);
+            spend(&self.limiter, "other", 1);
+            self.clock.advance(A_SECOND);
+        }
+    }
+
+    fn damage(&self, damage: &str) {
+        self.folder.stranger().execute(damage, []).unwrap();
+    }
+
+    fn longest_state(&self) -> u32 {
+        let longest = "SELECT max(length(state)) FROM record";
+        self.folder.stranger().query_row(longest, [], |row| row.get(0)).unwrap()
+    }
+}
+
+#[test]
+fn a_row_keeps_the_newest_entries_of_its_log() {
+    let full = Full::new();
+    assert!(full.longest_state() < 1_024);
+    assert!((LIMIT / 32 - 4..LIMIT / 32 + 1).contains(&full.folder.segments()));
+    full.folder.verify();
+}
+
+#[test]
+fn a_segment_that_is_missing_is_corrupt_until_a_reset() {
+    let full = Full::new();
+    full.damage("DELETE FROM segment WHERE number = (SELECT min(number) FROM segment)");
+    assert_fails(full.limiter.check("key"), ErrorKind::Corrupt);
+    assert_fails(full.limiter.peek("key"), ErrorKind::Corrupt);
+    assert!(full.limiter.reset("key").unwrap().is_allowed());
+    full.spend();
+    assert_eq!((full.folder.segments(), full.folder.rows()), (0, 1));
+    full.folder.verify();
+}
+
+#[test]
+fn what_is_no_segment_is_corrupt() {
+    for damage in [
+        "UPDATE segment SET entries = x''",
+        "UPDATE segment SET entries = x'01ff'",
+        "UPDATE segment SET entries = x'010101'",
+        "UPDATE segment SET entries = CAST(entries || x'00' AS BLOB)",
+        "UPDATE record SET past = x''",
+        "UPDATE record SET past = zeroblob(25)",
+        "UPDATE record SET past = CAST(x'ffffffffffffffff' || zeroblob(16) AS BLOB)",
+        "UPDATE record SET past = CAST(x'ffffffffffffffe0' || zeroblob(16) AS BLOB)",
+        "UPDATE record SET past = CAST(x'00000000000000200000000000000020' || zeroblob(8) AS BLOB)",
+    ] {
+        let full = Full::new();
+        full.damage(damage);
+        assert_fails(full.limiter.check("key"), ErrorKind::Corrupt);
+        assert!(full.limiter.reset("key").unwrap().is_allowed());
+        full.folder.verify();
+    }
+}
+
+/// A check reads neither what has left the window nor what does not matter, or else it would fail.
+#[test]
+fn a_check_reads_no_more_of_a_log_than_its_decision_depends_on() {
+    let full = Full::new();
+    let matters = "number = (SELECT min(number) FROM segment)";
+    full.damage(&format!("UPDATE segment SET entries = x'ff' WHERE NOT ({matters})"));
+    full.spend();
+    assert_eq!(left(&full.limiter, "key"), 1);
+    spend(&full.limiter, "key", 1);
+    let denied = full.limiter.check("key").unwrap();
+    assert_eq!((denied.is_allowed(), denied.retry_after()), (false, A_SECOND));
+    // This one depends on an entry in the middle.
+    assert_fails(full.limiter.check_n("key", 500), ErrorKind::Corrupt);
+}
+
+#[test]
+fn a_denial_tells_of_any_entry_when_it_leaves() {
+    let full = Full::new();
+    spend(&full.limiter, "key", 1);
+    for cost in 1..=u64::from(LIMIT) {
+        let denied = full.limiter.check_n("key", cost).unwrap();
+        assert_eq!(denied.retry_after(), Micros::from_secs(cost), "{cost}");
+    }
+}
+
+#[test]
+fn segments_go_with_what_is_forgotten() {
+    let full = Full::new();
+    full.clock.advance(Micros::from_secs(LIMIT.into()));
+    // All of the log has left, but its record is still there.
+    full.spend();
+    assert_eq!((full.folder.segments(), full.folder.rows()), (0, 1));
+    (1..LIMIT).for_each(|_| full.spend());
+    assert!(20 < full.folder.segments());
+
+    full.clock.advance(Micros::from_secs(LIMIT.into()));
+    full.forget(|_| ());
+    assert_eq!(full.folder.rows(), 1);
+    full.folder.verify();
+}
+
+#[test]
+fn a_log_that_is_too_long_for_one_step_is_forgotten_in_several() {
+    let limit = 40_000;
+    let full = Full::of(limit);
+    full.clock.advance(Micros::from_secs(limit.into()));
+    let mut before = full.folder.segments();
+    assert!(1_200 < before);
+    full.forget(|left_over| {
+        assert!(before - left_over <= 2 * 512, "{before} {left_over}");
+        before = left_over;
+        assert_eq!(left(&full.limiter, "key"), u64::from(limit));
+    });
+    full.folder.verify();
+}
+
+/// Where the first segments have the entries of the last one, those between are from no time at all.
+#[test]
+fn segments_out_of_order_are_corrupt() {
+    let full = Full::new();
+    full.damage("UPDATE segment SET entries = (SELECT entries FROM segment ORDER BY number DESC)");
+    assert_fails(full.limiter.refund("key", 1), ErrorKind::Corrupt);
+    assert_fails(full.limiter.check_n("key", 500), ErrorKind::Corrupt);
+}
+
+#[test]
+fn a_refund_gives_back_entries_of_any_segment() {
+    let full = Full::new();
+    assert!(full.limiter.refund("key", 700).unwrap().is_allowed());
+    assert_eq!(left(&full.limiter, "key"), 701);
+    assert!(full.folder.segments() < 10);
+    (0..701).for_each(|_| spend(&full.limiter, "key", 1));
+    assert_eq!(left(&full.limiter, "key"), 0);
+    full.folder.verify();
+}
