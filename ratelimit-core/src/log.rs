@@ -116,11 +116,6 @@ impl Log {
         }
     }
 
-    /// How many entries, counted from the oldest, have left the `window` that ends at `now`.
-    pub(crate) fn expired(&self, window: Micros, now: Timestamp) -> usize {
-        self.first_live(window, now).min(self.entries.len())
-    }
-
     /// Takes off the oldest entries, so many of them, or all there are.
     pub(crate) fn split_off_oldest(&mut self, entries: usize) -> Self {
         let entries: VecDeque<_> = self.entries.drain(..entries.min(self.entries.len())).collect();
@@ -216,7 +211,7 @@ impl Log {
 
     /// The index of the oldest entry younger than `window`. Most often few are older: it is looked
     /// for from the front, in steps that grow, and then between the last two of them.
-    fn first_live(&self, window: Micros, now: Timestamp) -> usize {
+    pub(crate) fn first_live(&self, window: Micros, now: Timestamp) -> usize {
         let is_gone =
             |index: usize| self.entries.get(index).is_some_and(|entry| window <= now - entry.at);
         if !is_gone(0) {

@@ -89,7 +89,7 @@ impl Record {
             Algorithm::Adaptive(quota) => quota.window(),
             _ => Micros::ZERO,
         };
-        segment.0.expired(window, now)
+        segment.0.first_live(window, now)
     }
 
     pub(crate) fn log_mut(&mut self) -> Option<&mut Log> {

@@ -68,8 +68,8 @@ impl Trace {
             if step % LONG_PHASE == 0 {
                 policies = draw::policies(&mut self.random, draws, rules);
             }
-            let gap = Micros::new(self.random.u64(..=window / draw::LONG));
-            self.subject.advance(gap);
+            let longest = if (step / BURST).is_multiple_of(4) { 2 } else { window / draw::LONG };
+            self.subject.advance(Micros::new(self.random.u64(..=longest)));
             let (one, action) = match self.random.u16(..400) {
                 0 => (self.some_check(&policies[0]), self.some_action()),
                 1 => {
@@ -82,7 +82,7 @@ impl Trace {
                     self.subject.advance(Micros::new(self.random.u64(..=window / 2)));
                     (check(&policies[0], b"a", 1), Action::Spend)
                 }
-                3..60 => {
+                3..150 => {
                     let cost = of_any_size(&mut self.random, policies[0].limit());
                     (check(&policies[0], b"a", cost), Action::Peek)
                 }
@@ -187,6 +187,9 @@ fn share(start: Timestamp, step: u64, steps: u64) -> Timestamp {
 
 /// Enough for several long logs.
 const LONG_STEPS: u64 = 10_000;
+
+/// So many steps come at once, one time in four: then a bucket is emptier than a window is full.
+const BURST: u64 = 50;
 
 /// So many steps under the same numbers that logs are long in the end.
 const LONG_PHASE: u64 = 2_500;

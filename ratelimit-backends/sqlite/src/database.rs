@@ -135,6 +135,7 @@ fn connect(
     };
     // Who is in the way is waited for here, see `busy`.
     connection.busy_timeout(Duration::ZERO)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     patiently(due, || schema::prepare(&connection, path.is_some(), synchronous))?;
     Ok(connection)
 }
@@ -161,6 +162,9 @@ impl FileId {
         Ok(Self { device: 0, inode: 0 })
     }
 }
+
+/// As many as there are, and some to spare: none is ever prepared twice.
+const STATEMENTS: usize = 24;
 
 /// As long as two processes may use two files under one name.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);

@@ -11,7 +11,8 @@ use crate::{
 
 #[test]
 fn segments_are_refused_unless_they_are_in_order() {
-    let record = log_of_two();
+    let rule = Rule::SlidingWindowLog { limit: 9, window: 10, entries_max: 9 };
+    let record = log_of_two(&rule);
     let entry = |micros| Segment::merged(at(micros), 1).expect("an entry");
     let join = |times: &[u64]| {
         let segments = times.iter().copied().map(entry);
@@ -30,18 +31,28 @@ fn segments_are_refused_unless_they_are_in_order() {
 
 #[test]
 fn an_entry_counts_for_one_window() {
-    let mut record = log_of_two();
-    let log = record.take_log().expect("it has a log");
-    assert!(record.take_log().is_some_and(|log| log.is_empty()));
-    for (now, expired) in [(0, 0), (10, 0), (11, 1), (13, 1), (14, 2), (15, 2)] {
-        assert_eq!(record.expired(&log, at(now)), expired, "{now}");
+    let log = Rule::SlidingWindowLog { limit: 9, window: 10, entries_max: 9 };
+    for rule in [log, Rule::Adaptive(Adaptive::new(9, 10, Default::default()))] {
+        let mut record = log_of_two(&rule);
+        let log = record.take_log().expect("it has a log");
+        assert!(record.take_log().is_some_and(|log| log.is_empty()));
+        for (now, expired) in [(0, 0), (10, 0), (11, 1), (13, 1), (14, 2), (15, 2)] {
+            assert_eq!(record.expired(&log, at(now)), expired, "{now}");
+        }
     }
 }
 
-/// A log with a window of ten, and entries of the times one and four.
-fn log_of_two() -> Record {
-    let mut subject =
-        Subject::new(&Rule::SlidingWindowLog { limit: 9, window: 10, entries_max: 9 });
+#[test]
+fn bytes_that_are_more_or_less_than_a_segment_are_refused() {
+    let bytes = Segment::merged(at(5), 1).expect("an entry").encode();
+    assert!(Segment::decode(&bytes).is_ok());
+    assert_eq!(Segment::decode(&bytes[1..]), Err(StateError::Corrupt));
+    assert_eq!(Segment::decode(&[&bytes[..], &[0]].concat()), Err(StateError::Corrupt));
+}
+
+/// A record whose log has entries of the times one and four.
+fn log_of_two(rule: &Rule) -> Record {
+    let mut subject = Subject::new(rule);
     for now in [1, 4] {
         assert!(subject.spend(now, 2).is_allowed());
     }

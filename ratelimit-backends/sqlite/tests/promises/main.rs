@@ -1,6 +1,7 @@
 //! What a store in a SQLite file promises beyond what every store does: see `conformance.rs`.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod agreement;
 mod bounds;
 mod callers;
 mod clocks;

@@ -24,7 +24,9 @@ pub(crate) fn rows(bench: &mut Bench<'_>) -> Result<()> {
     series(bench, "keys that make room for new ones", &sizes, evicted)?;
     series(bench, "limits asked as one", &[1, 2, 4, 8, 16], limits)?;
     series(bench, "entries of a log", &[1, 10, 100, 1_000, 10_000, 100_000], entries)?;
-    series(bench, "entries of a log, SQLite", &[1, 100, 1_000, 10_000], stored_entries)?;
+    let lengths = [1, 100, 1_000, 10_000];
+    series(bench, "entries of a log, SQLite", &lengths, stored_entries)?;
+    series(bench, "entries half of which have to go, SQLite", &lengths, stored_denials)?;
     series(bench, "callers at once, each", &[1, 2, 4, 8], callers)
 }
 
@@ -102,20 +104,29 @@ fn entries(count: usize) -> Result<Side<'static>> {
 
 /// The same in a file.
 fn stored_entries(count: usize) -> Result<Side<'static>> {
+    stored(count, |_| 1)
+}
+
+/// There, requests that have to wait until half of the entries have gone.
+fn stored_denials(count: usize) -> Result<Side<'static>> {
+    stored(count, |entries| entries / 2 + 2)
+}
+
+fn stored(count: usize, cost: fn(u64) -> u64) -> Result<Side<'static>> {
     let (folder, clock) = (tempfile::tempdir()?, SharedClock::new().0);
     let file = Settings::file(folder.path().join("limits.db")).with_clock(clock.clone());
     let entries = count as u64;
     let log = SlidingWindowLog::per(entries + 1, Duration::from_micros(1_000 * entries));
     let limiter = Limiter::new(file.open()?, "log", log)?;
-    let check = move |key: &String| {
+    let check = move |key: &String, cost| {
         // Kept for as long as the file is asked.
         let _ = &folder;
-        clock.advance(Micros::new(1_000));
-        limiter.check(key.as_str())
+        clock.advance(Micros::new(if cost == 1 { 1_000 } else { 0 }));
+        limiter.check_n(key.as_str(), cost)
     };
-    Keys::One.asked(count).iter().for_each(|key| drop(check(key)));
-    let asked = Keys::One.asked(PART / 256);
-    Ok(Box::new(move || nanos_each(1, &asked, &check)))
+    Keys::One.asked(count).iter().for_each(|key| drop(check(key, 1)));
+    let (asked, cost) = (Keys::One.asked(PART / 256), cost(entries));
+    Ok(Box::new(move || nanos_each(1, &asked, |key| check(key, cost))))
 }
 
 fn callers(count: usize) -> Result<Side<'static>> {
