@@ -101,9 +101,8 @@ impl<'a> Excerpt<'a> {
         Ok(found)
     }
 
-    /// The record. In it one entry stands for each hidden part, made as early as may be or, for the
-    /// part that is named, as late.
-    pub(crate) fn record(&self, late: Option<usize>) -> Result<Record, StateError> {
+    /// The record. In it one entry stands for each hidden part, made as early as may be, or as late.
+    pub(crate) fn record(&self, is_late: impl Fn(usize) -> bool) -> Result<Record, StateError> {
         let mut segments = Vec::with_capacity(self.parts.len());
         let mut hidden = 0;
         for (index, part) in self.parts.iter().enumerate() {
@@ -111,7 +110,7 @@ impl<'a> Excerpt<'a> {
                 Part::Shown(segment) => segment.clone(),
                 Part::Hidden(part) => {
                     hidden += part.entries() - 1;
-                    part.merged(late == Some(index))?
+                    part.merged(is_late(index))?
                 }
             });
         }

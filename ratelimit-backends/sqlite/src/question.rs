@@ -36,7 +36,7 @@ pub(crate) enum Fate {
 }
 
 /// A part of the log of a row.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Eq, PartialEq)]
 struct Place {
     row: usize,
     part: usize,
@@ -73,10 +73,10 @@ impl Question<'_> {
 
     /// Reads on until the answer is certain; gives what becomes of each record, and the decisions.
     pub(crate) fn ask(&self, rows: &mut [Row<'_>]) -> Result<(Vec<Fate>, Decisions), Failure> {
-        let (mut records, mut decisions) = self.suppose(rows, None)?;
+        let (mut records, mut decisions) = self.suppose(rows, |_| false)?;
         while let Some(Place { row, part }) = self.doubt(rows, &decisions)? {
             rows[row].known.reveal(part)?;
-            (records, decisions) = self.suppose(rows, None)?;
+            (records, decisions) = self.suppose(rows, |_| false)?;
         }
         if self.action == Action::Peek {
             return Ok((Vec::new(), decisions));
@@ -99,7 +99,7 @@ impl Question<'_> {
         let (is_unchanged, excerpt) = match known {
             Known::Nothing => (false, None),
             Known::Whole(before) => (*before == record, None),
-            Known::Excerpt(excerpt) => (excerpt.record(None)? == record, Some(excerpt)),
+            Known::Excerpt(excerpt) => (excerpt.record(|_| false)? == record, Some(excerpt)),
         };
         if is_unchanged {
             return Ok(Fate::Unchanged);
@@ -108,15 +108,17 @@ impl Question<'_> {
         Ok(Fate::Stored { layout: Layout::new(record, excerpt, is_charged)?, expires })
     }
 
-    /// What comes of it if all hidden entries are as early as may be, or those of one part as late.
+    /// What comes of it if all hidden entries are as early as may be, but for those of some places,
+    /// which are as late.
     fn suppose(
         &self,
         rows: &[Row<'_>],
-        late: Option<Place>,
+        is_late: impl Fn(Place) -> bool,
     ) -> Result<(Vec<Option<Record>>, Decisions), Failure> {
-        let late_in = |row| late.filter(|late| late.row == row).map(|late| late.part);
-        let records = rows.iter().enumerate().map(|(index, row)| row.known.record(late_in(index)));
-        let mut records: Vec<_> = records.collect::<Result<_, _>>()?;
+        let record = |(row, Row { known, .. }): (usize, &Row<'_>)| {
+            known.record(|part| is_late(Place { row, part }))
+        };
+        let mut records = rows.iter().enumerate().map(record).collect::<Result<Vec<_>, _>>()?;
         let decisions = apply(self.batch, self.action, &mut records, self.now)?;
         Ok((records, decisions))
     }
@@ -124,24 +126,27 @@ impl Question<'_> {
     /// Where more has to be known before the decisions are certain.
     ///
     /// What is allowed is so however early entries are. When something denied will fit depends on
-    /// one entry, and never comes sooner for later entries: so, if no part alone makes a difference,
-    /// all together make none.
+    /// one entry, and never comes sooner for later entries: so, if all together make a difference,
+    /// one part alone does.
     fn doubt(&self, rows: &[Row<'_>], decisions: &Decisions) -> Result<Option<Place>, Failure> {
         if decisions.iter().all(Decision::is_allowed) {
             return Ok(None);
         }
-        // Mostly this is the one.
+        // Mostly it is the one that is waited for.
         for (row, decision) in decisions.iter().enumerate() {
             let Known::Excerpt(excerpt) = &rows[row].known else { continue };
             if let Some(part) = excerpt.awaited(self.now + decision.retry_after()) {
                 return Ok(Some(Place { row, part }));
             }
         }
+        if self.suppose(rows, |_| true)?.1 == *decisions {
+            return Ok(None);
+        }
         for (row, Row { known, .. }) in rows.iter().enumerate() {
             let Known::Excerpt(excerpt) = known else { continue };
             for (part, _) in excerpt.hidden() {
                 let place = Place { row, part };
-                if self.suppose(rows, Some(place))?.1 != *decisions {
+                if self.suppose(rows, |other| other == place)?.1 != *decisions {
                     return Ok(Some(place));
                 }
             }
@@ -151,11 +156,11 @@ impl Question<'_> {
 }
 
 impl Known<'_> {
-    fn record(&self, late: Option<usize>) -> Result<Option<Record>, StateError> {
+    fn record(&self, is_late: impl Fn(usize) -> bool) -> Result<Option<Record>, StateError> {
         match self {
             Self::Nothing => Ok(None),
             Self::Whole(record) => Ok(Some(record.clone())),
-            Self::Excerpt(excerpt) => excerpt.record(late).map(Some),
+            Self::Excerpt(excerpt) => excerpt.record(is_late).map(Some),
         }
     }
 
