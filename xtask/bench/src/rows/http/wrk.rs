@@ -51,7 +51,9 @@ fn row(
     if !bench.wants(name) {
         return Ok(());
     }
-    let (ours, theirs) = turns(bench.effort(ROUNDS), || load(ours), || load(theirs));
+    // What has no mark is there to be compared with, and may be coarser.
+    let rounds = if mark == Mark::None { ROUNDS / 2 } else { ROUNDS };
+    let (ours, theirs) = turns(bench.effort(rounds), || load(ours), || load(theirs));
     let [ours, theirs] = [ours, theirs].map(|rounds| rounds.into_iter().collect::<Result<_>>());
     let title = Title { name, beside, mark };
     bench.add(&title, Unit::PerSecond, Sample::new(ours?), Some(Sample::new(theirs?)));
