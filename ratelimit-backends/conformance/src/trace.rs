@@ -58,8 +58,8 @@ impl Trace {
         }
     }
 
-    /// Asks about one key again and again, so that logs grow long, and longer than a window; and
-    /// now and then about anything.
+    /// Asks about one key of two policies by turns, so that logs grow long, and longer than a window;
+    /// and now and then about anything.
     pub(crate) async fn along(mut self, draws: &[Draw], rules: &[CarryOver]) {
         let steps = self.subject.effort.trace_steps.max(LONG_STEPS);
         let window = Micros::from_duration_ceil(draw::LONG_WINDOW).as_micros();
@@ -70,26 +70,25 @@ impl Trace {
             }
             let longest = if (step / BURST).is_multiple_of(4) { 2 } else { window / draw::LONG };
             self.subject.advance(Micros::new(self.random.u64(..=longest)));
-            let (one, action) = match self.random.u16(..400) {
-                0 => (self.some_check(&policies[0]), self.some_action()),
+            let turn = self.random.u16(..400);
+            match turn {
                 1 => {
                     let now = self.subject.now();
                     let then = now - Micros::new(of_any_size(&mut self.random, window));
                     self.subject.set(then.max(self.reference.earliest(now)));
-                    (check(&policies[0], b"a", 1), Action::Spend)
                 }
-                2 => {
-                    self.subject.advance(Micros::new(self.random.u64(..=window / 2)));
-                    (check(&policies[0], b"a", 1), Action::Spend)
-                }
+                2 => self.subject.advance(Micros::new(self.random.u64(..=window / 2))),
+                _ => {}
+            }
+            let (one, action) = match turn {
+                0 => (self.some_check(&policies[0]), self.some_action()),
                 3..150 => {
                     let cost = of_any_size(&mut self.random, policies[0].limit());
                     (check(&policies[0], b"a", cost), Action::Peek)
                 }
                 _ => (check(&policies[0], b"a", 1), Action::Spend),
             };
-            let other = check(&policies[1], b"a", 1);
-            let checks = [one, other];
+            let checks = [one, check(&policies[1], b"a", 1)];
             let checks = if self.random.u8(..4) == 0 { &checks[..] } else { &checks[..1] };
             self.ask(step, checks, action).await;
             policies.reverse();

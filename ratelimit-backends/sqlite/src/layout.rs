@@ -14,7 +14,7 @@ pub(crate) struct Layout {
     /// The record, with those entries of its log that its row is to keep.
     pub(crate) record: Record,
     pub(crate) past: Past,
-    /// The segments before that are to be dropped.
+    /// Segments before this one are to be dropped.
     kept: u64,
     /// New segments, and their numbers.
     moved: Vec<(u64, Stored)>,

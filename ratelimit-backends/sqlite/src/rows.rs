@@ -85,9 +85,12 @@ impl<'a> Rows<'a> {
         let Some((id, past, state)) = found.optional()? else {
             return Ok(Row { slot: bytes, found: None, known: Known::Nothing });
         };
-        let segments = Segments { connection: self.connection, record: id };
-        let (past, known) = question.read(slot, segments, past.as_deref(), &state)?;
+        let (past, known) = question.read(slot, self.segments(id), past.as_deref(), &state)?;
         Ok(Row { slot: bytes, found: Some(Found { id, past }), known })
+    }
+
+    fn segments(&self, record: i64) -> Segments<'a> {
+        Segments { connection: self.connection, record }
     }
 
     fn save(&mut self, row: &Row<'_>, fate: &Fate) -> Result<(), Failure> {
@@ -107,7 +110,7 @@ impl<'a> Rows<'a> {
                     self.connection.prepare_cached(INSERT)?.execute(values)?;
                     (self.connection.last_insert_rowid(), Past::default())
                 };
-                layout.save(Segments { connection: self.connection, record }, before)?;
+                layout.save(self.segments(record), before)?;
                 self.walk.note(*expires, found.is_none());
             }
         }

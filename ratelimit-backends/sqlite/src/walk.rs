@@ -89,10 +89,10 @@ impl Walk {
 /// Drops what is expired of long logs, up to so many segments; gives the record that has some left.
 fn drop_logs(connection: &Connection, expired: [i64; 3]) -> Result<Option<i64>, Failure> {
     let mut select = connection.prepare_cached(LOGS)?;
-    let logs = select.query_map(expired, |row| Ok((row.get(0)?, row.get::<_, Vec<u8>>(1)?)))?;
+    let logs = select.query_map(expired, |row| Ok((row.get(0)?, row.get(1)?)))?;
     let mut left = SEGMENTS;
-    for log in logs.collect::<Result<Vec<(i64, _)>, _>>()? {
-        let (record, past) = (log.0, Past::decode(Some(&log.1)).unwrap_or_default());
+    for (record, past) in logs.collect::<Result<Vec<(i64, Vec<u8>)>, _>>()? {
+        let past = Past::decode(Some(&past)).unwrap_or_default();
         let segments = past.numbers();
         if left < segments.end - segments.start {
             let past = past.without_before(segments.start + left);

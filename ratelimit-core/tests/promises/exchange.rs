@@ -8,7 +8,7 @@ use ratelimit_core::{Action, Batch, Check, Detail, Key, Policy, Record, StateErr
 use crate::{
     rule::{self, Adaptive, Rule, one_of_each, share_of},
     subject::Subject,
-    trace::{history, shares, worn},
+    trace::{history, logged, shares, worn},
 };
 
 /// In the order of the table of `Slot::terms`: scripts read them by their places.
@@ -158,11 +158,7 @@ proptest! {
         } else {
             Rule::SlidingWindowLog { limit, window, entries_max: limit.min(6) }
         };
-        let (mut subject, mut now) = (Subject::new(&rule), 1_700_000_000_000_000);
-        for (gap, share) in charges {
-            now += 1 + share_of(window / 12, gap);
-            let _ = subject.spend(now, 1 + share_of(limit / 12, share));
-        }
+        let (mut subject, now) = logged(&rule, window / 12, limit / 12, &charges);
         let record = subject.record.take().expect("the first is admitted");
         let (now, cost) = (now + 1, 1 + share_of(subject.limit() - 1, share));
         let burst = burst(&subject, &record, now);

@@ -6,7 +6,7 @@ use ratelimit_core::{Action, Decision, Record, Segment, StateError};
 use crate::{
     rule::{self, Adaptive, Rule, share_of},
     subject::{Subject, at, retry_after},
-    trace::{history, shares, worn},
+    trace::{history, logged, shares, worn},
 };
 
 #[test]
@@ -107,11 +107,7 @@ proptest! {
         } else {
             Rule::SlidingWindowLog { limit, window, entries_max: limit.min(20) }
         };
-        let (mut subject, mut now) = (Subject::new(&rule), 1_700_000_000_000_000);
-        for (gap, share) in charges {
-            now += 1 + share_of(window / 20, gap);
-            let _ = subject.spend(now, 1 + share_of(limit / 12, share));
-        }
+        let (mut subject, now) = logged(&rule, window / 20, limit / 12, &charges);
         let mut rest = subject.record.take().expect("the first is admitted");
         let (now, cost) = (now + 1, 1 + share_of(subject.limit() - 1, share));
         let mut log = rest.take_log().expect("it has a log");

@@ -163,5 +163,16 @@ pub(crate) fn worn(rule: &Rule, history: &(u64, Vec<Step>)) -> (Subject, u64) {
     (subject, now)
 }
 
+/// A key with a log of charges, given as shares of the longest gap and of the highest cost; and when
+/// the last of them was.
+pub(crate) fn logged(rule: &Rule, gap: u64, cost: u64, charges: &[(u64, u64)]) -> (Subject, u64) {
+    let (mut subject, mut now) = (Subject::new(rule), 1_700_000_000_000_000);
+    for charge in charges {
+        now += 1 + share_of(gap, charge.0);
+        let _ = subject.spend(now, 1 + share_of(cost, charge.1));
+    }
+    (subject, now)
+}
+
 /// Histories end so early that every wait still ends within representable time.
 const LATEST: u64 = Timestamp::MAX.as_micros() - 3 * WINDOW_MAX.as_micros();
