@@ -12,20 +12,26 @@
 //! large one (of more than 2 000 keys) may refuse them while up to a sixteenth of its keys is idle.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod clock;
 mod memory;
-mod place;
-mod several;
-mod shards;
-mod stored;
+mod shard_locks;
 mod table;
 
-mod due;
+mod shards;
+
+#[cfg(feature = "dashmap")]
+mod dashmap;
+mod mutexes;
+
+mod slot;
+mod stored;
+
+mod clock;
+mod expiry;
 mod sync;
 
 #[cfg(all(test, ratelimit_loom))]
-mod model;
+mod models;
 
 #[cfg(feature = "dashmap")]
-pub use crate::shards::Dashmap;
-pub use crate::{clock::SwiftClock, memory::Memory, shards::Mutexes};
+pub use crate::dashmap::Dashmap;
+pub use crate::{clock::SwiftClock, memory::Memory, mutexes::Mutexes};

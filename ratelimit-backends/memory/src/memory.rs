@@ -8,12 +8,13 @@ use ratelimit_core::{
 };
 
 #[cfg(feature = "dashmap")]
-use crate::shards::Dashmap;
+use crate::dashmap::Dashmap;
 use crate::{
     clock::SwiftClock,
-    place::Place,
-    several::{Few, Several},
-    shards::{Mutexes, Shards},
+    mutexes::Mutexes,
+    shard_locks::{Few, Several},
+    shards::Shards,
+    slot::Place,
     stored::Stored,
     table::{Locked, Table},
 };

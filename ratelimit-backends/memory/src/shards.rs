@@ -4,15 +4,7 @@
 //! there may be, when a shard is swept, and what becomes of them is the
 //! [`Table`](crate::table::Table)'s, over either kind.
 
-#[cfg(feature = "dashmap")]
-mod dashmap;
-mod mutexes;
-
-#[cfg(feature = "dashmap")]
-pub use self::dashmap::Dashmap;
-pub use self::mutexes::Mutexes;
-
-use crate::{place::Place, stored::Stored};
+use crate::{slot::Place, stored::Stored};
 
 /// The shards of a table.
 pub(crate) trait Shards: Send + Sync {

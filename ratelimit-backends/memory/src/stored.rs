@@ -5,7 +5,7 @@ use ratelimit_core::{
     Timestamp, apply,
 };
 
-use crate::place::{Place, StoredId};
+use crate::slot::{Place, StoredId};
 
 /// A record at its place.
 pub(crate) enum Stored {

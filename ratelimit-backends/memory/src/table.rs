@@ -11,9 +11,9 @@ use std::sync::atomic::Ordering;
 use ratelimit_core::{Key, Policy, Record, Timestamp};
 
 use crate::{
-    due::Due,
-    place::{Hashers, Place},
+    expiry::Due,
     shards::{Records, Shards},
+    slot::{Hashers, Place},
     stored::Stored,
     sync::{AtomicU64, AtomicUsize},
 };

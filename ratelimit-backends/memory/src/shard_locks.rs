@@ -7,8 +7,8 @@ use smallvec::SmallVec;
 
 use crate::{
     memory::full,
-    place::Place,
     shards::Shards,
+    slot::Place,
     stored::Stored,
     table::{Locked, Table},
 };

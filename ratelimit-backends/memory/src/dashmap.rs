@@ -3,8 +3,11 @@
 use dashmap::{DashMap, RwLockWriteGuard, SharedValue};
 use hashbrown_of_dashmap::raw::RawTable;
 
-use super::{Records, Shards};
-use crate::{place::Place, stored::Stored};
+use crate::{
+    shards::{Records, Shards},
+    slot::Place,
+    stored::Stored,
+};
 
 /// Keeps records in the shards of a [dashmap](https://docs.rs/dashmap).
 #[expect(missing_debug_implementations, reason = "nobody holds one but a `Memory`")]

@@ -2,9 +2,9 @@
 
 use hashbrown::HashTable;
 
-use super::{Records, Shards};
 use crate::{
-    place::Place,
+    shards::{Records, Shards},
+    slot::Place,
     stored::Stored,
     sync::{self, Mutex, MutexGuard},
 };
