@@ -5,7 +5,7 @@ use hashbrown_of_dashmap::raw::RawTable;
 
 use crate::{
     shards::{Records, Shards},
-    slot::Place,
+    slot::HashedSlot,
     stored::Stored,
 };
 
@@ -39,13 +39,13 @@ impl Shards for Dashmap {
 
 impl Records for RwLockWriteGuard<'_, RawTable<((), SharedValue<Stored>)>> {
     #[inline(always)]
-    fn get(&mut self, place: &Place<'_>) -> Option<&mut Stored> {
-        let found = self.get_mut(place.hash, |(_, stored)| stored.get().is_at(place));
+    fn get(&mut self, slot: &HashedSlot<'_>) -> Option<&mut Stored> {
+        let found = self.get_mut(slot.hash, |(_, stored)| stored.get().is_at(slot));
         found.map(|(_, stored)| stored.get_mut())
     }
 
-    fn take(&mut self, place: &Place<'_>) -> Option<Stored> {
-        let taken = self.remove_entry(place.hash, |(_, stored)| stored.get().is_at(place));
+    fn take(&mut self, slot: &HashedSlot<'_>) -> Option<Stored> {
+        let taken = self.remove_entry(slot.hash, |(_, stored)| stored.get().is_at(slot));
         taken.map(|(_, stored)| stored.into_inner())
     }
 

@@ -1,4 +1,4 @@
-//! When a sweep of a shard is worth its while.
+//! The time at which a sweep of a shard is worth its cost.
 //!
 //! A sweep looks at every record of a shard, so it should free a fair share of them. It is due
 //! when one record in [`SHARE`] of those that the last sweep kept has expired, or one of the
@@ -12,32 +12,32 @@ use ratelimit_core::Timestamp;
 
 use crate::sync::{AtomicU64, AtomicUsize};
 
-/// When a shard is to be swept. Written under the shard's lock, read without.
+/// The time of a shard's next sweep. Written under the shard's lock, read without.
 ///
 /// Relaxed throughout, and written without locked instructions, each of which would wait for the
-/// memory of the record that was just stored: who reads an older time sweeps a little later, or
-/// looks in vain.
-pub(crate) struct Due {
+/// memory of the record that was just stored. A thread that reads an older time sweeps a little
+/// later, or finds nothing to drop.
+pub(crate) struct Expiry {
     at: AtomicU64,
-    /// Records stored since the last sweep, and when the first of them expires.
+    /// Records stored since the last sweep, and the time at which the first of them expires.
     new: AtomicUsize,
     new_expires: AtomicU64,
 }
 
-impl Due {
-    /// Of a shard without records.
+impl Expiry {
+    /// The expiry of a shard without records.
     pub(crate) fn never() -> Self {
         let [at, new_expires] = [AtomicU64::new(u64::MAX), AtomicU64::new(u64::MAX)];
         Self { at, new: AtomicUsize::new(0), new_expires }
     }
 
-    /// Whether a sweep is worth its while.
-    pub(crate) fn has_come(&self, now: Timestamp) -> bool {
+    /// Returns true once a sweep is worth its cost.
+    pub(crate) fn is_due(&self, now: Timestamp) -> bool {
         self.at.load(Ordering::Relaxed) <= now.as_micros()
     }
 
-    /// Notes a new record, in a shard of so many.
-    pub(crate) fn stored(&self, expires: Timestamp, records: usize) {
+    /// Records that a record was stored, in a shard that now has `records`.
+    pub(crate) fn record_stored(&self, expires: Timestamp, records: usize) {
         let new = 1 + self.new.load(Ordering::Relaxed);
         let first = expires.as_micros().min(self.new_expires.load(Ordering::Relaxed));
         self.new.store(new, Ordering::Relaxed);
@@ -47,8 +47,8 @@ impl Due {
         }
     }
 
-    /// Notes that a sweep has kept the records that expire then.
-    pub(crate) fn swept(&self, expire: &mut [Timestamp]) {
+    /// Records that a sweep has kept records that expire at these times.
+    pub(crate) fn record_sweep(&self, expire: &mut [Timestamp]) {
         let share = expire.len() / SHARE;
         let at = match expire.get(share) {
             None => u64::MAX,
@@ -72,40 +72,40 @@ mod tests {
 
     #[test]
     fn few_records_are_swept_when_the_first_expires() {
-        let due = Due::never();
-        assert!(!due.has_come(Timestamp::MAX));
-        due.stored(at(30), 1);
-        due.stored(at(20), 2);
-        assert!(!due.has_come(at(19)) && due.has_come(at(20)));
-        due.swept(&mut [at(50), at(40)]);
-        assert!(!due.has_come(at(39)) && due.has_come(at(40)));
+        let expiry = Expiry::never();
+        assert!(!expiry.is_due(Timestamp::MAX));
+        expiry.record_stored(at(30), 1);
+        expiry.record_stored(at(20), 2);
+        assert!(!expiry.is_due(at(19)) && expiry.is_due(at(20)));
+        expiry.record_sweep(&mut [at(50), at(40)]);
+        assert!(!expiry.is_due(at(39)) && expiry.is_due(at(40)));
     }
 
     #[test]
     fn many_records_are_swept_when_a_share_of_them_has_expired() {
-        let due = Due::never();
+        let expiry = Expiry::never();
         let mut expire: Vec<_> = (0..320).rev().map(at).collect();
-        due.swept(&mut expire);
-        assert!(!due.has_come(at(9)) && due.has_come(at(10)));
+        expiry.record_sweep(&mut expire);
+        assert!(!expiry.is_due(at(9)) && expiry.is_due(at(10)));
     }
 
     #[test]
     fn new_records_count_once_they_are_a_share() {
-        let due = Due::never();
-        due.swept(&mut [at(1_000); 320]);
+        let expiry = Expiry::never();
+        expiry.record_sweep(&mut [at(1_000); 320]);
         for stored in 1..=10 {
-            due.stored(at(5), 320 + stored);
-            assert!(!due.has_come(at(999)), "{stored}");
+            expiry.record_stored(at(5), 320 + stored);
+            assert!(!expiry.is_due(at(999)), "{stored}");
         }
-        due.stored(at(6), 331);
-        assert!(due.has_come(at(5)));
+        expiry.record_stored(at(6), 331);
+        assert!(expiry.is_due(at(5)));
     }
 
     #[test]
     fn an_empty_shard_is_never_swept() {
-        let due = Due::never();
-        due.stored(at(1), 1);
-        due.swept(&mut []);
-        assert!(!due.has_come(Timestamp::MAX));
+        let expiry = Expiry::never();
+        expiry.record_stored(at(1), 1);
+        expiry.record_sweep(&mut []);
+        assert!(!expiry.is_due(Timestamp::MAX));
     }
 }

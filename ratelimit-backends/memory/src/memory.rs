@@ -2,7 +2,7 @@
 
 use std::{fmt, num::NonZeroUsize, sync::Arc};
 
-use ratelimit_backend::{Backend, BackendError, Clock, ErrorKind, Names, Reply, SyncBackend};
+use ratelimit_backend::{Backend, BackendError, Clock, Names, Reply, SyncBackend};
 use ratelimit_core::{
     Action, Batch, Check, Decision, Decisions, Record, SmallRecord, Spent, Timestamp, apply,
 };
@@ -12,9 +12,9 @@ use crate::dashmap::Dashmap;
 use crate::{
     clock::SwiftClock,
     mutexes::Mutexes,
-    shard_locks::{Few, Several},
+    shard_locks::{Few, ShardLocks},
     shards::Shards,
-    slot::Place,
+    slot::HashedSlot,
     stored::Stored,
     table::{Locked, Table},
 };
@@ -36,12 +36,12 @@ impl Memory {
     /// A store of at most a million keys.
     #[must_use]
     pub fn new() -> Self {
-        Self::bounded(KEYS_MAX)
+        Self::with_capacity(KEYS_MAX)
     }
 
     /// A store of at most `keys_max` keys.
     #[must_use]
-    pub fn bounded(keys_max: NonZeroUsize) -> Self {
+    pub fn with_capacity(keys_max: NonZeroUsize) -> Self {
         Self::with_clock(SwiftClock::new(), keys_max)
     }
 }
@@ -59,7 +59,7 @@ impl<C: Clock> Memory<C, Dashmap> {
     /// The same in the shards of a [dashmap](https://docs.rs/dashmap) instead of mutexes. It makes
     /// the same decisions.
     #[must_use]
-    pub fn on_dashmap(clock: C, keys_max: NonZeroUsize) -> Self {
+    pub fn with_dashmap(clock: C, keys_max: NonZeroUsize) -> Self {
         Self::over(clock, keys_max)
     }
 }
@@ -88,7 +88,7 @@ impl<C: Clock, S: Shards> Memory<C, S> {
     #[cfg(all(test, ratelimit_loom))]
     pub(crate) fn shard_of(&self, policy: &ratelimit_core::Policy, key: &str) -> usize {
         let table = &self.0.table;
-        table.shard_of(&table.place(policy, ratelimit_core::Key::new(key).ok()))
+        table.shard_of(&table.slot(policy, ratelimit_core::Key::new(key).ok()))
     }
 
     /// Spends on a key: at once where it is known, and its policy has not changed.
@@ -98,17 +98,17 @@ impl<C: Clock, S: Shards> Memory<C, S> {
     #[inline(always)]
     fn spend(&self, check: &Check<'_>) -> Result<Decisions, BackendError> {
         let Inner { table, clock, .. } = &*self.0;
-        let place = table.place(check.policy(), Some(check.key()));
-        let mut shard = table.lock(table.shard_of(&place));
+        let slot = table.slot(check.policy(), Some(check.key()));
+        let mut shard = table.lock(table.shard_of(&slot));
         let now = clock.now()?;
-        if let Some(Stored::Small { record, .. }) = shard.get(&place)
+        if let Some(Stored::Small { record, .. }) = shard.get(&slot)
             && let Some(spent) = record.spend(check, now)
         {
             // What is left to work out needs no lock.
             drop(shard);
             return Ok(spent.decision().into());
         }
-        Ok(self.spend_otherwise(shard, place, *check, now)?.into())
+        Ok(self.spend_otherwise(shard, slot, *check, now)?.into())
     }
 
     /// Spends on a key that is new, has a log, or whose policy has changed or feeds a shared sensor.
@@ -117,13 +117,13 @@ impl<C: Clock, S: Shards> Memory<C, S> {
     fn spend_otherwise(
         &self,
         mut shard: Locked<'_, S>,
-        place: Place<'_>,
+        slot: HashedSlot<'_>,
         check: Check<'_>,
         now: Timestamp,
     ) -> Result<Decision, BackendError> {
-        let decided = match shard.get(&place) {
+        let decided = match shard.get(&slot) {
             Some(stored) => stored.spend_large(&check, now),
-            None => self.begin(&mut shard, &place, &check, now)?,
+            None => self.begin(&mut shard, &slot, &check, now)?,
         };
         if let Some(decision) = decided {
             return Ok(decision);
@@ -133,20 +133,20 @@ impl<C: Clock, S: Shards> Memory<C, S> {
             drop(shard);
             return Ok(self.apply_any(batch, Action::Spend)?[0]);
         }
-        Ok(self.one(shard, &place, batch, Action::Spend, now)?[0])
+        Ok(self.one(shard, &slot, batch, Action::Spend, now)?[0])
     }
 
     /// Spends on a key that is new, if its state is going to be small.
     fn begin(
         &self,
         shard: &mut Locked<'_, S>,
-        place: &Place<'_>,
+        slot: &HashedSlot<'_>,
         check: &Check<'_>,
         now: Timestamp,
     ) -> Result<Option<Decision>, BackendError> {
         let Some((spent, record)) = SmallRecord::begin(check, now) else { return Ok(None) };
         if let Some(record) = record {
-            self.insert(shard, place, record.into(), now)?;
+            self.insert(shard, slot, record.into(), now)?;
         }
         Ok(Some(spent.decision()))
     }
@@ -155,18 +155,18 @@ impl<C: Clock, S: Shards> Memory<C, S> {
     fn one(
         &self,
         mut shard: Locked<'_, S>,
-        place: &Place<'_>,
+        slot: &HashedSlot<'_>,
         batch: Batch<'_>,
         action: Action,
         now: Timestamp,
     ) -> Result<Decisions, BackendError> {
-        let Some(stored) = shard.get(place) else {
+        let Some(stored) = shard.get(slot) else {
             let mut record = [None];
             let decisions = apply(batch, action, &mut record, now)?;
             if let [Some(record)] = record
                 && action != Action::Peek
             {
-                self.insert(&mut shard, place, record, now)?;
+                self.insert(&mut shard, slot, record, now)?;
             }
             return Ok(decisions);
         };
@@ -175,22 +175,22 @@ impl<C: Clock, S: Shards> Memory<C, S> {
         }
         let decisions = stored.apply(batch, action, now)?;
         if stored.is_forgotten() {
-            shard.remove(place);
+            shard.remove(slot);
         }
         Ok(decisions)
     }
 
-    /// Stores a record at a `place` that has none, if there is room.
+    /// Stores a record at a `slot` that has none, if there is room.
     fn insert(
         &self,
         shard: &mut Locked<'_, S>,
-        place: &Place<'_>,
+        slot: &HashedSlot<'_>,
         record: Record,
         now: Timestamp,
     ) -> Result<(), BackendError> {
         let held = std::slice::from_mut(&mut *shard);
-        self.0.table.reserve(1, held, now).map_err(|_| full())?;
-        shard.insert(place, record, now);
+        self.0.table.reserve(1, held, now)?;
+        shard.insert(slot, record, now);
         Ok(())
     }
 
@@ -203,9 +203,9 @@ impl<C: Clock, S: Shards> Memory<C, S> {
         let mut all = Few::new();
         // What is locked is dropped where it lies: it is too large to be moved for that.
         let is_spent = {
-            let mut several = Several::none(table);
-            several.lock(checks.iter().map(Check::slot));
-            several.spend(checks, clock.now()?, &mut all)
+            let mut locks = ShardLocks::none(table);
+            locks.lock(checks.iter().map(Check::slot));
+            locks.spend(checks, clock.now()?, &mut all)
         };
         if !is_spent {
             return self.apply_any(batch, Action::Spend);
@@ -218,15 +218,15 @@ impl<C: Clock, S: Shards> Memory<C, S> {
     #[inline(never)]
     fn apply_any(&self, batch: Batch<'_>, action: Action) -> Result<Decisions, BackendError> {
         let Inner { table, clock, .. } = &*self.0;
-        let mut several = Several::none(table);
-        several.lock(batch.slots());
+        let mut locks = ShardLocks::none(table);
+        locks.lock(batch.slots());
         let now = clock.now()?;
-        if let Some((place, shard)) = several.only() {
-            return self.one(shard, &place, batch, action, now);
+        if let Some((slot, shard)) = locks.only() {
+            return self.one(shard, &slot, batch, action, now);
         }
         match action {
-            Action::Peek => several.peek(batch, now),
-            _ => several.apply(batch, action, now),
+            Action::Peek => locks.peek(batch, now),
+            _ => locks.apply(batch, action, now),
         }
     }
 }
@@ -284,10 +284,6 @@ impl Default for Memory {
     fn default() -> Self {
         Self::new()
     }
-}
-
-pub(crate) const fn full() -> BackendError {
-    BackendError::not_applied(ErrorKind::Capacity)
 }
 
 /// A million short keys of a bucket take some 80 MB.

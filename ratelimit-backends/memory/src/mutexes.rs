@@ -4,7 +4,7 @@ use hashbrown::HashTable;
 
 use crate::{
     shards::{Records, Shards},
-    slot::Place,
+    slot::HashedSlot,
     stored::Stored,
     sync::{self, Mutex, MutexGuard},
 };
@@ -41,12 +41,12 @@ impl Shards for Mutexes {
 
 impl Records for MutexGuard<'_, HashTable<Stored>> {
     #[inline(always)]
-    fn get(&mut self, place: &Place<'_>) -> Option<&mut Stored> {
-        self.find_mut(place.hash, |stored| stored.is_at(place))
+    fn get(&mut self, slot: &HashedSlot<'_>) -> Option<&mut Stored> {
+        self.find_mut(slot.hash, |stored| stored.is_at(slot))
     }
 
-    fn take(&mut self, place: &Place<'_>) -> Option<Stored> {
-        let entry = self.find_entry(place.hash, |stored| stored.is_at(place)).ok()?;
+    fn take(&mut self, slot: &HashedSlot<'_>) -> Option<Stored> {
+        let entry = self.find_entry(slot.hash, |stored| stored.is_at(slot)).ok()?;
         Some(entry.remove().0)
     }
 

@@ -1,22 +1,21 @@
-//! Several records as one: each of their shards is locked once, in ascending order, so that two
-//! batches never wait for each other.
+//! The shards of a batch, locked: each once, in ascending order, so that two batches never wait
+//! for each other.
 
 use ratelimit_backend::BackendError;
 use ratelimit_core::{Action, Batch, Check, Decisions, Slot, SmallRecord, Spent, Timestamp, apply};
 use smallvec::SmallVec;
 
 use crate::{
-    memory::full,
     shards::Shards,
-    slot::Place,
+    slot::HashedSlot,
     stored::Stored,
     table::{Locked, Table},
 };
 
-/// The places of a batch, in order, and their shards, locked.
-pub(crate) struct Several<'a, S: Shards> {
+/// The slots of a batch, in order, and their shards, locked.
+pub(crate) struct ShardLocks<'a, S: Shards> {
     table: &'a Table<S>,
-    places: Few<Place<'a>>,
+    slots: Few<HashedSlot<'a>>,
     /// The numbers of the shards, in ascending order, each once.
     shards: Few<usize>,
     locked: Few<Locked<'a, S>>,
@@ -25,10 +24,10 @@ pub(crate) struct Several<'a, S: Shards> {
 /// As many as need no allocation.
 pub(crate) type Few<T> = SmallVec<[T; 16]>;
 
-impl<'a, S: Shards> Several<'a, S> {
-    /// Of no batch yet: nothing is locked.
+impl<'a, S: Shards> ShardLocks<'a, S> {
+    /// No locks yet.
     pub(crate) fn none(table: &'a Table<S>) -> Self {
-        Self { table, places: Few::new(), shards: Few::new(), locked: Few::new() }
+        Self { table, slots: Few::new(), shards: Few::new(), locked: Few::new() }
     }
 
     /// Locks the shards of `slots`; to be called once. What is locked is filled in where it lies,
@@ -36,9 +35,9 @@ impl<'a, S: Shards> Several<'a, S> {
     #[inline(always)]
     pub(crate) fn lock(&mut self, slots: impl Iterator<Item = Slot<'a>>) {
         for slot in slots {
-            let place = self.table.place(slot.policy, slot.key);
-            self.shards.push(self.table.shard_of(&place));
-            self.places.push(place);
+            let slot = self.table.slot(slot.policy, slot.key);
+            self.shards.push(self.table.shard_of(&slot));
+            self.slots.push(slot);
         }
         self.shards.sort_unstable();
         self.shards.dedup();
@@ -47,10 +46,10 @@ impl<'a, S: Shards> Several<'a, S> {
         }
     }
 
-    /// The place and its shard, if there is only one.
-    pub(crate) fn only(&mut self) -> Option<(Place<'a>, Locked<'a, S>)> {
-        match self.places[..] {
-            [place] => Some((place, self.locked.pop()?)),
+    /// The slot and its locked shard, if the batch has one slot.
+    pub(crate) fn only(&mut self) -> Option<(HashedSlot<'a>, Locked<'a, S>)> {
+        match self.slots[..] {
+            [slot] => Some((slot, self.locked.pop()?)),
             _ => None,
         }
     }
@@ -93,62 +92,61 @@ impl<'a, S: Shards> Several<'a, S> {
         }
     }
 
-    /// The record at one of the places, if it is small.
+    /// The record at one of the slots, if it is small.
     #[inline(always)]
     fn small(&mut self, index: usize) -> Option<&mut SmallRecord> {
-        // Borrowed field by field, so that the place is not copied.
-        let place = &self.places[index];
-        let at = position(&self.shards, self.table.shard_of(place));
-        match self.locked[at].get(place) {
+        // Borrowed field by field, so that the slot is not copied.
+        let slot = &self.slots[index];
+        let at = position(&self.shards, self.table.shard_of(slot));
+        match self.locked[at].get(slot) {
             Some(Stored::Small { record, .. }) => Some(record),
             _ => None,
         }
     }
 
-    /// Tells what would become of a batch of which these are the places.
+    /// Peeks for the batch whose shards these are.
     pub(crate) fn peek(
         &mut self,
         batch: Batch<'_>,
         now: Timestamp,
     ) -> Result<Decisions, BackendError> {
-        let places = self.places.clone();
-        let copy = |place: Place<'_>| self.shard_of(&place).get(&place)?.to_record();
-        let mut records: Vec<_> = places.into_iter().map(copy).collect();
+        let slots = self.slots.clone();
+        let copy = |slot: HashedSlot<'_>| self.shard_of(&slot).get(&slot)?.to_record();
+        let mut records: Vec<_> = slots.into_iter().map(copy).collect();
         Ok(apply(batch, Action::Peek, &mut records, now)?)
     }
 
-    /// Applies an action that changes something to a batch of which these are the places.
+    /// Applies an action that changes something to the batch whose shards these are.
     pub(crate) fn apply(
         &mut self,
         batch: Batch<'_>,
         action: Action,
         now: Timestamp,
     ) -> Result<Decisions, BackendError> {
-        let places = self.places.clone();
+        let slots = self.slots.clone();
         // Taken before room is made: so a sweep passes over them.
-        let mut records: Vec<_> =
-            places.iter().map(|place| self.shard_of(place).take(place)).collect();
+        let mut records: Vec<_> = slots.iter().map(|slot| self.shard_of(slot).take(slot)).collect();
         let known = records.iter().flatten().count();
-        let new = if action.makes_known() { places.len() - known } else { 0 };
+        let new = if action.makes_known() { slots.len() - known } else { 0 };
         let decisions = match self.table.reserve(new, &mut self.locked, now) {
-            Err(_) => Err(full()),
+            Err(full) => Err(full.into()),
             Ok(()) => {
                 let decisions = apply(batch, action, &mut records, now);
                 self.table.release(known + new - records.iter().flatten().count());
                 decisions.map_err(BackendError::from)
             }
         };
-        for (place, record) in places.iter().zip(records) {
+        for (slot, record) in slots.iter().zip(records) {
             if let Some(record) = record {
-                self.shard_of(place).insert(place, record, now);
+                self.shard_of(slot).insert(slot, record, now);
             }
         }
         decisions
     }
 
     #[inline(always)]
-    fn shard_of(&mut self, place: &Place<'_>) -> &mut Locked<'a, S> {
-        let at = position(&self.shards, self.table.shard_of(place));
+    fn shard_of(&mut self, slot: &HashedSlot<'_>) -> &mut Locked<'a, S> {
+        let at = position(&self.shards, self.table.shard_of(slot));
         &mut self.locked[at]
     }
 }

@@ -1,10 +1,9 @@
-//! Where records lie: shards, each a hash table behind a lock. There are two kinds.
+//! Shards, each a hash table behind a lock: the traits that both kinds implement.
 //!
-//! This is all that the kinds differ in, and what loom does not see of dashmap's. How many records
-//! there may be, when a shard is swept, and what becomes of them is the
-//! [`Table`](crate::table::Table)'s, over either kind.
+//! This is all that the kinds differ in, and the part of dashmap that loom does not see. The
+//! [`Table`](crate::table::Table) over them bounds the number of records and sweeps.
 
-use crate::{slot::Place, stored::Stored};
+use crate::{slot::HashedSlot, stored::Stored};
 
 /// The shards of a table.
 pub(crate) trait Shards: Send + Sync {
@@ -13,10 +12,10 @@ pub(crate) trait Shards: Send + Sync {
     where
         Self: 'a;
 
-    /// So many shards, or a few more.
+    /// Makes `count` shards, or a few more.
     fn new(count: usize) -> Self;
 
-    /// How many there are.
+    /// The number of shards.
     fn count(&self) -> usize;
 
     /// Locks a shard.
@@ -28,23 +27,22 @@ pub(crate) trait Shards: Send + Sync {
 
 /// The records of a shard.
 pub(crate) trait Records {
-    fn get(&mut self, place: &Place<'_>) -> Option<&mut Stored>;
+    fn get(&mut self, slot: &HashedSlot<'_>) -> Option<&mut Stored>;
 
-    fn take(&mut self, place: &Place<'_>) -> Option<Stored>;
+    fn take(&mut self, slot: &HashedSlot<'_>) -> Option<Stored>;
 
-    /// Adds a record that is not there. If the hash table has to grow, it asks for the hashes of
-    /// the others.
+    /// Adds a record that is not there. A hash table that grows calls `rehash` for the others.
     fn insert(&mut self, hash: u64, stored: Stored, rehash: impl Fn(&Stored) -> u64);
 
-    /// Takes the records out that `is_kept` says.
+    /// Takes all records out, and returns those that `is_kept` approves of.
     fn drain(&mut self, is_kept: impl FnMut(&Stored) -> bool) -> Vec<Stored>;
 
-    /// Becomes a hash table with room for so many; without records.
+    /// Becomes an empty hash table with this capacity.
     fn start_anew(&mut self, capacity: usize);
 
     fn count(&self) -> usize;
 
-    /// Records that there is room for before the hash table grows.
+    /// The number of records that fit before the hash table grows.
     fn capacity(&self) -> usize;
 
     fn buckets(&self) -> usize;

@@ -1,4 +1,4 @@
-//! Where a record is in the table: the name of its policy and its key, and the hash of both.
+//! The slot of a record in the table: the name of its policy and its key, and the hash of both.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
@@ -6,25 +6,25 @@ use ratelimit_core::{Key, Policy};
 
 use crate::sync::TableSeed;
 
-/// The place of a record that somebody is looking for.
+/// A slot to look up.
 #[derive(Clone, Copy)]
-pub(crate) struct Place<'a> {
+pub(crate) struct HashedSlot<'a> {
     pub(crate) hash: u64,
     pub(crate) policy: &'a Policy,
-    pub(crate) id: Id,
+    pub(crate) id: SlotKey,
 }
 
-/// Which of a policy's records.
+/// The key of a slot: it tells apart the records of one policy.
 ///
 /// A key of up to [`INLINE_MAX`] bytes is kept as it is; a longer one as its digest under two
 /// keyed hashes whose keys nobody outside can know. Padded with zeros, and told apart by the last
 /// byte: how long the key is, [`DIGEST`], or [`SENSOR`].
 #[derive(Clone, Copy, Eq, PartialEq)]
-pub(crate) struct Id(u64, u64, u64);
+pub(crate) struct SlotKey(u64, u64, u64);
 
 /// The same in 23 bytes, which need no alignment.
 #[derive(Clone, Copy)]
-pub(crate) struct StoredId([u8; INLINE_MAX + 1]);
+pub(crate) struct StoredKey([u8; INLINE_MAX + 1]);
 
 /// The longest key that is kept as it is.
 const INLINE_MAX: usize = 22;
@@ -34,11 +34,11 @@ const DIGEST: u8 = 0xfe;
 /// The load sensor that all keys of the policy share.
 const SENSOR: u8 = 0xff;
 
-/// What turns keys into places; seeded at random.
+/// The hash functions that turn keys into slots, seeded at random.
 ///
 /// The hash folds a key's three words and its policy's name, two at a time: each pair is mixed with
-/// a secret, multiplied to 128 bits, and the halves are combined. Who does not know the secrets,
-/// which are drawn anew for each table, cannot tell which keys will meet; and he never sees a hash.
+/// a secret, multiplied to 128 bits, and the halves are combined. The secrets are drawn anew for each
+/// table, and no hash is ever shown: so nobody outside can tell which keys will collide.
 #[derive(Debug, Default)]
 pub(crate) struct Hashers {
     table: TableSeed,
@@ -46,20 +46,20 @@ pub(crate) struct Hashers {
 }
 
 impl Hashers {
-    /// The place of a key, or of the sensor that all keys of the policy share.
+    /// The slot of a key, or of the sensor that all keys of the policy share.
     #[inline(always)]
-    pub(crate) fn place<'a>(&self, policy: &'a Policy, key: Option<Key<'_>>) -> Place<'a> {
+    pub(crate) fn slot<'a>(&self, policy: &'a Policy, key: Option<Key<'_>>) -> HashedSlot<'a> {
         let id = match key.map(Key::as_bytes) {
-            Some(key) if key.len() <= INLINE_MAX => Id::inline(key),
-            Some(key) => Id::of(self.digest(key).into(), 0, DIGEST),
-            None => Id::of([0; 2], 0, SENSOR),
+            Some(key) if key.len() <= INLINE_MAX => SlotKey::inline(key),
+            Some(key) => SlotKey::of(self.digest(key).into(), 0, DIGEST),
+            None => SlotKey::of([0; 2], 0, SENSOR),
         };
-        Place { hash: self.hash(policy, id), policy, id }
+        HashedSlot { hash: self.hash(policy, id), policy, id }
     }
 
     #[inline(always)]
-    pub(crate) fn hash(&self, policy: &Policy, id: Id) -> u64 {
-        let Id(first, second, third) = id;
+    pub(crate) fn hash(&self, policy: &Policy, id: SlotKey) -> u64 {
+        let SlotKey(first, second, third) = id;
         let mut hasher = self.table.build_hasher();
         hasher.write_u64(first);
         hasher.write_u64(second);
@@ -68,17 +68,16 @@ impl Hashers {
         hasher.finish()
     }
 
-    /// A pair, which comes back in registers: what is in memory would be waited for, even by those
-    /// that need no digest.
+    /// Returns a pair, which comes back in registers: keys that need no digest would wait for memory.
     #[cold]
     fn digest(&self, key: &[u8]) -> (u64, u64) {
         (self.digest[0].hash_one(key), self.digest[1].hash_one(key))
     }
 }
 
-impl Id {
-    /// Sixteen bytes, six more, and what they are. The last word begins with the last of the
-    /// sixteen once more: so a stored one is read as three words that overlap.
+impl SlotKey {
+    /// Packs sixteen bytes, six more, and their kind. The last word repeats the last of the sixteen,
+    /// so that a stored key is read as three words that overlap.
     #[inline(always)]
     fn of([first, second]: [u64; 2], rest: u64, kind: u8) -> Self {
         Self(first, second, second >> 56 | rest << 8 | u64::from(kind) << 56)
@@ -115,8 +114,8 @@ fn short(key: &[u8]) -> u64 {
     u64::from_le_bytes(bytes)
 }
 
-impl From<Id> for StoredId {
-    fn from(Id(first, second, third): Id) -> Self {
+impl From<SlotKey> for StoredKey {
+    fn from(SlotKey(first, second, third): SlotKey) -> Self {
         let mut bytes = [0; INLINE_MAX + 1];
         let words = [(0, first), (8, second), (15, third)];
         words.into_iter().for_each(|(at, word)| {
@@ -126,9 +125,9 @@ impl From<Id> for StoredId {
     }
 }
 
-impl From<&StoredId> for Id {
+impl From<&StoredKey> for SlotKey {
     #[inline(always)]
-    fn from(StoredId(bytes): &StoredId) -> Self {
+    fn from(StoredKey(bytes): &StoredKey) -> Self {
         Self(word(bytes, 0), word(bytes, 8), word(bytes, 15))
     }
 }
@@ -138,12 +137,12 @@ fn word(bytes: &[u8; INLINE_MAX + 1], at: usize) -> u64 {
     bytes[at..].first_chunk().map_or(0, |word| u64::from_le_bytes(*word))
 }
 
-impl Place<'_> {
-    /// Whether a record of `policy` at `id` is at this place.
+impl HashedSlot<'_> {
+    /// Returns true if a record of `policy` under `id` is at this slot.
     #[inline(always)]
-    pub(crate) fn is(&self, policy: &Policy, id: &StoredId) -> bool {
+    pub(crate) fn is(&self, policy: &Policy, id: &StoredKey) -> bool {
         // Word by word: a comparison of the whole would go through memory.
-        let (Id(a, b, c), Id(d, e, f)) = (self.id, id.into());
+        let (SlotKey(a, b, c), SlotKey(d, e, f)) = (self.id, id.into());
         ((a ^ d) | (b ^ e) | (c ^ f)) == 0 && self.policy.shares_name(policy)
     }
 }
@@ -174,13 +173,13 @@ mod tests {
                 keys.push(key);
             }
         }
-        let mut places = HashMap::new();
+        let mut slots = HashMap::new();
         for key in keys {
-            let place = hashers.place(&policy, Some(Key::new(&key).unwrap()));
-            assert!(place.is(&policy, &place.id.into()), "{key:?} is not itself");
-            let Id(first, second, third) = place.id;
-            let other = places.insert([first, second, third], key.clone());
-            assert_eq!(other, None, "{key:?} has the place of another");
+            let slot = hashers.slot(&policy, Some(Key::new(&key).unwrap()));
+            assert!(slot.is(&policy, &slot.id.into()), "{key:?} is not itself");
+            let SlotKey(first, second, third) = slot.id;
+            let other = slots.insert([first, second, third], key.clone());
+            assert_eq!(other, None, "{key:?} has the slot of another");
         }
     }
 
@@ -189,10 +188,10 @@ mod tests {
         let hashers = Hashers::default();
         let [one, same, other] = ["one", "one", "other"].map(policy);
         let key = || Some(Key::new("key").unwrap());
-        let place = hashers.place(&one, key());
-        assert!(place.is(&same, &place.id.into()) && !place.is(&other, &place.id.into()));
-        assert_eq!(place.hash, hashers.place(&same, key()).hash);
-        assert!(!place.is(&one, &hashers.place(&one, None).id.into()));
+        let slot = hashers.slot(&one, key());
+        assert!(slot.is(&same, &slot.id.into()) && !slot.is(&other, &slot.id.into()));
+        assert_eq!(slot.hash, hashers.slot(&same, key()).hash);
+        assert!(!slot.is(&one, &hashers.slot(&one, None).id.into()));
     }
 
     /// An attacker who has found many keys that meet in one table has found nothing about another.
@@ -203,14 +202,14 @@ mod tests {
         let [known, other] = [(); 2].map(|()| Hashers::default());
         let policy = policy("name");
         let hash = |hashers: &Hashers, number: u64| {
-            hashers.place(&policy, Key::new(&number.to_le_bytes()).ok()).hash
+            hashers.slot(&policy, Key::new(&number.to_le_bytes()).ok()).hash
         };
         for shift in [0, 16, 54] {
             let part = |hashers, number| (hash(hashers, number) >> shift) % SHARDS;
             let collide = (0..1_000_000).filter(|&number| part(&known, number) == 7);
             let mut met = HashMap::<_, u32>::new();
             collide.for_each(|number| *met.entry(part(&other, number)).or_default() += 1);
-            assert!(500 < met.len(), "{} places", met.len());
+            assert!(500 < met.len(), "{} slots", met.len());
             assert!(met.values().all(|&keys| keys < 12), "{:?}", met.values().max());
         }
     }

@@ -1,22 +1,22 @@
-//! What the table holds for one key: a place and a record, in 56 bytes.
+//! The table's entry for one key: a slot and a record, in 56 bytes.
 
 use ratelimit_core::{
     Action, Batch, Check, Decision, Decisions, Micros, Policy, Record, SmallRecord, StateError,
     Timestamp, apply,
 };
 
-use crate::slot::{Place, StoredId};
+use crate::slot::{HashedSlot, StoredKey};
 
-/// A record at its place.
+/// A record at its slot.
 pub(crate) enum Stored {
     /// The record of a bucket, a window or a counter.
-    Small { id: StoredId, record: SmallRecord },
+    Small { id: StoredKey, record: SmallRecord },
     /// Any other; none while a step is about to forget it. The policy is there for its name.
-    Large { id: StoredId, policy: Policy, record: Box<Option<Record>> },
+    Large { id: StoredKey, policy: Policy, record: Box<Option<Record>> },
 }
 
 impl Stored {
-    pub(crate) fn new(id: StoredId, record: Record) -> Self {
+    pub(crate) fn new(id: StoredKey, record: Record) -> Self {
         match SmallRecord::try_from(record) {
             Ok(record) => Self::Small { id, record },
             Err(record) => {
@@ -26,13 +26,13 @@ impl Stored {
     }
 
     #[inline(always)]
-    pub(crate) const fn id(&self) -> &StoredId {
+    pub(crate) const fn id(&self) -> &StoredKey {
         match self {
             Self::Small { id, .. } | Self::Large { id, .. } => id,
         }
     }
 
-    /// A policy of the name that is part of the place.
+    /// A policy of the name that is part of the slot.
     #[inline(always)]
     pub(crate) const fn policy(&self) -> &Policy {
         match self {
@@ -42,8 +42,8 @@ impl Stored {
     }
 
     #[inline(always)]
-    pub(crate) fn is_at(&self, place: &Place<'_>) -> bool {
-        place.is(self.policy(), self.id())
+    pub(crate) fn is_at(&self, slot: &HashedSlot<'_>) -> bool {
+        slot.is(self.policy(), self.id())
     }
 
     /// Spends on a log or an adaptive hybrid where it lies, if nothing has changed around it.

@@ -3,29 +3,30 @@
 //! A shard is one lock and one hash table. The number of shards follows the bound, so that a
 //! shard stays small enough to be swept as a whole under its lock, and is well filled when the
 //! table is full. A sweep drops the records that are as good as new. It happens where a shard
-//! would otherwise grow, and where the table is full; but only when it is [`Due`], so that it
+//! would otherwise grow, and where the table is full; but only when [`Expiry`] says that it is due, so that it
 //! frees a share of what it looks at.
 
 use std::sync::atomic::Ordering;
 
+use ratelimit_backend::{BackendError, ErrorKind};
 use ratelimit_core::{Key, Policy, Record, Timestamp};
 
 use crate::{
-    expiry::Due,
+    expiry::Expiry,
     shards::{Records, Shards},
-    slot::{Hashers, Place},
+    slot::{HashedSlot, Hashers},
     stored::Stored,
     sync::{AtomicU64, AtomicUsize},
 };
 
-/// Records by place, at most `records_max` of them.
+/// Records by slot, at most `records_max` of them.
 pub(crate) struct Table<S> {
     shards: S,
-    /// When each of them is to be swept.
-    due: Box<[Due]>,
+    /// The time of each shard's next sweep.
+    expiries: Box<[Expiry]>,
     hashers: Hashers,
     records_max: usize,
-    /// Records stored, and places reserved for such. Never above `records_max`.
+    /// Records stored, and room reserved for more. Never above `records_max`.
     records: AtomicUsize,
     /// The shard that the next sweep of a full table begins with.
     next_sweep: AtomicUsize,
@@ -43,6 +44,12 @@ pub(crate) struct Locked<'a, S: Shards + 'a> {
 #[derive(Debug)]
 pub(crate) struct Full;
 
+impl From<Full> for BackendError {
+    fn from(_: Full) -> Self {
+        Self::not_applied(ErrorKind::Capacity)
+    }
+}
+
 impl<S> Table<S> {
     pub(crate) fn records(&self) -> usize {
         self.records.load(Ordering::Relaxed)
@@ -59,7 +66,7 @@ impl<S: Shards> Table<S> {
     pub(crate) fn new(records_max: usize) -> Self {
         let shards = S::new(records_max.div_ceil(SHARD_RECORDS).clamp(SHARDS_MIN, SHARDS_MAX));
         Self {
-            due: (0..shards.count()).map(|_| Due::never()).collect(),
+            expiries: (0..shards.count()).map(|_| Expiry::never()).collect(),
             shards,
             hashers: Hashers::default(),
             records_max,
@@ -70,15 +77,15 @@ impl<S: Shards> Table<S> {
     }
 
     #[inline(always)]
-    pub(crate) fn place<'a>(&self, policy: &'a Policy, key: Option<Key<'_>>) -> Place<'a> {
-        self.hashers.place(policy, key)
+    pub(crate) fn slot<'a>(&self, policy: &'a Policy, key: Option<Key<'_>>) -> HashedSlot<'a> {
+        self.hashers.slot(policy, key)
     }
 
-    /// The number of the shard that holds `place`. The hash table goes by the lowest and the
+    /// The number of the shard that holds `slot`. The hash table goes by the lowest and the
     /// highest bits of a hash, so this takes those between.
     #[inline]
-    pub(crate) fn shard_of(&self, place: &Place<'_>) -> usize {
-        let bits = (place.hash >> 16) & u64::from(u32::MAX);
+    pub(crate) fn shard_of(&self, slot: &HashedSlot<'_>) -> usize {
+        let bits = (slot.hash >> 16) & u64::from(u32::MAX);
         ((bits * self.shards.count() as u64) >> 32) as usize
     }
 
@@ -139,46 +146,46 @@ impl<S: Shards> Table<S> {
         self.records.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_ok()
     }
 
-    /// The next shard, round and round, that is to be swept.
+    /// The next shard whose sweep is due, round and round.
     fn next_due(&self, now: Timestamp) -> Option<usize> {
         let shards = self.shards.count();
         (0..shards)
             .map(|_| self.next_sweep.fetch_add(1, Ordering::Relaxed) % shards)
-            .find(|&index| self.due[index].has_come(now))
+            .find(|&index| self.expiries[index].is_due(now))
     }
 }
 
 impl<'a, S: Shards> Locked<'a, S> {
-    /// When the shard is to be swept.
-    fn due(&self) -> &'a Due {
-        &self.table.due[self.index]
+    /// The time of the shard's next sweep.
+    fn expiry(&self) -> &'a Expiry {
+        &self.table.expiries[self.index]
     }
 
-    /// The record at `place`.
+    /// The record at `slot`.
     #[inline(always)]
-    pub(crate) fn get(&mut self, place: &Place<'_>) -> Option<&mut Stored> {
-        self.records.get(place)
+    pub(crate) fn get(&mut self, slot: &HashedSlot<'_>) -> Option<&mut Stored> {
+        self.records.get(slot)
     }
 
-    /// Takes the record at `place` out; its room stays reserved.
-    pub(crate) fn take(&mut self, place: &Place<'_>) -> Option<Record> {
-        self.records.take(place)?.into_record()
+    /// Takes the record at `slot` out; its room stays reserved.
+    pub(crate) fn take(&mut self, slot: &HashedSlot<'_>) -> Option<Record> {
+        self.records.take(slot)?.into_record()
     }
 
-    /// Stores a record at a `place` that has none. Room for it has been reserved.
-    pub(crate) fn insert(&mut self, place: &Place<'_>, record: Record, now: Timestamp) {
+    /// Stores a record at a `slot` that has none. Room for it has been reserved.
+    pub(crate) fn insert(&mut self, slot: &HashedSlot<'_>, record: Record, now: Timestamp) {
         if self.records.count() == self.records.capacity() {
             self.make_room(now);
         }
-        let stored = Stored::new(place.id.into(), record);
+        let stored = Stored::new(slot.id.into(), record);
         let expires = stored.expires(now);
-        self.records.insert(place.hash, stored, |stored| self.table.hash(stored));
-        self.due().stored(expires, self.records.count());
+        self.records.insert(slot.hash, stored, |stored| self.table.hash(stored));
+        self.expiry().record_stored(expires, self.records.count());
     }
 
-    /// Forgets the record at `place`, and gives its room back.
-    pub(crate) fn remove(&mut self, place: &Place<'_>) {
-        if self.records.take(place).is_some() {
+    /// Forgets the record at `slot`, and gives its room back.
+    pub(crate) fn remove(&mut self, slot: &HashedSlot<'_>) {
+        if self.records.take(slot).is_some() {
             self.table.release(1);
         }
     }
@@ -197,7 +204,7 @@ impl<'a, S: Shards> Locked<'a, S> {
 
     /// Drops the records that are as good as new, if that is worth its while.
     fn sweep(&mut self, now: Timestamp) {
-        if !self.due().has_come(now) {
+        if !self.expiry().is_due(now) {
             return;
         }
         let before = self.records.count();
@@ -210,7 +217,7 @@ impl<'a, S: Shards> Locked<'a, S> {
             now < expires
         };
         let live = self.records.drain(is_live);
-        self.due().swept(&mut kept);
+        self.expiry().record_sweep(&mut kept);
         self.table.release(before - live.len());
         self.fill(live);
     }

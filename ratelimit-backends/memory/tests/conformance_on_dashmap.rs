@@ -10,6 +10,6 @@ use ratelimit_servers::effort;
 const KEYS_MAX: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
 
 suite!(
-    async |clock| Memory::on_dashmap(clock, KEYS_MAX),
+    async |clock| Memory::with_dashmap(clock, KEYS_MAX),
     Effort::new().with_checks_per_task(10_000).with_trace_steps(effort(100_000, 20_000))
 );

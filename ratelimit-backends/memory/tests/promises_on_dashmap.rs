@@ -23,5 +23,5 @@ mod threads;
 type Memory<C> = ratelimit_memory::Memory<C, Dashmap>;
 
 fn store<C: Clock>(clock: C, keys_max: NonZeroUsize) -> Memory<C> {
-    Memory::on_dashmap(clock, keys_max)
+    Memory::with_dashmap(clock, keys_max)
 }

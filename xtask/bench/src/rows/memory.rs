@@ -79,7 +79,7 @@ fn default_clocks(bench: &mut Bench<'_>, work: Work) -> Result<()> {
     if !bench.wants(&name) {
         return Ok(());
     }
-    let store = Memory::bounded(subject::ROOM);
+    let store = Memory::with_capacity(subject::ROOM);
     let ours = Limiter::new(store, "bench", work.outcome.bucket())?;
     let theirs = subject::governor_as_installed(work.outcome)?;
     race(bench, work, &Title { name: &name, beside, mark: Mark::Ratio(0.8) }, &ours, &theirs);

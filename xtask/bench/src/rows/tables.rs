@@ -26,7 +26,7 @@ fn on_dashmap(bench: &mut Bench<'_>, keys: Keys, threads: usize) -> Result<()> {
         return Ok(());
     }
     let clock = SharedClock::new().0;
-    let store = Memory::on_dashmap(clock.clone(), subject::ROOM);
+    let store = Memory::with_dashmap(clock.clone(), subject::ROOM);
     let dashmap = Limiter::new(store, "bench", Outcome::Allowed.bucket())?;
     let mutexes = subject::ours(clock, Outcome::Allowed.bucket())?;
     let asked = &keys.asked(bench.effort(if keys == Keys::Zipf { 1 << 22 } else { 1 << 18 }));
