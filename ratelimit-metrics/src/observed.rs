@@ -118,8 +118,8 @@ impl<B: Backend, R: Recorder> Backend for Observed<B, R> {
         self.0.backend.accepts(policy)
     }
 
-    fn comebacks(&self) -> u64 {
-        self.0.backend.comebacks()
+    fn recoveries(&self) -> u64 {
+        self.0.backend.recoveries()
     }
 }
 

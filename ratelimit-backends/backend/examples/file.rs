@@ -42,7 +42,7 @@ impl<P: AsRef<Path>> Folder<P> {
         for swap in swaps {
             match swap.change {
                 Change::Keep => {}
-                Change::Put { bytes, .. } => drop(table.insert(swap.key.into(), bytes.into())),
+                Change::Put { value, .. } => drop(table.insert(swap.key.into(), value.into())),
                 Change::Remove => drop(table.remove(swap.key)),
             }
         }

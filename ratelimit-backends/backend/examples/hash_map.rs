@@ -27,7 +27,7 @@ impl Store for Map {
         for swap in swaps {
             match swap.change {
                 Change::Keep => {}
-                Change::Put { bytes, .. } => drop(map.insert(swap.key.into(), bytes.into())),
+                Change::Put { value, .. } => drop(map.insert(swap.key.into(), value.into())),
                 Change::Remove => drop(map.remove(swap.key)),
             }
         }

@@ -1,4 +1,4 @@
-//! Clocks: a store in one process takes the monotonic one, a store that others share the wall's.
+//! Clocks: monotonic for a store in one process, the wall clock for a store that others share.
 
 use std::{
     fmt,
@@ -13,7 +13,7 @@ use ratelimit_core::{Micros, Timestamp};
 
 use crate::{BackendError, ErrorKind};
 
-/// Says what time it is.
+/// A source of the current time.
 pub trait Clock: fmt::Debug + Send + Sync {
     /// The time since the Unix epoch.
     ///
@@ -23,9 +23,15 @@ pub trait Clock: fmt::Debug + Send + Sync {
     fn now(&self) -> Result<Timestamp, BackendError>;
 }
 
+impl<C: Clock + ?Sized> Clock for &C {
+    fn now(&self) -> Result<Timestamp, BackendError> {
+        (**self).now()
+    }
+}
+
 /// Time that never steps back: [`Instant`], set to the wall clock once, when it is made.
 ///
-/// It means nothing outside of its process, and on most systems stands still while the machine
+/// Its times mean nothing in another process. On most systems it stands still while the machine
 /// sleeps.
 #[derive(Clone, Copy, Debug)]
 pub struct MonotonicClock {
@@ -34,7 +40,7 @@ pub struct MonotonicClock {
 }
 
 impl MonotonicClock {
-    /// A clock that is right now, and goes on evenly from here.
+    /// A clock that starts at the wall clock's time, and goes on evenly.
     #[must_use]
     pub fn new() -> Self {
         Self { anchor: Instant::now(), at_anchor: wall_time() }
@@ -53,7 +59,7 @@ impl Clock for MonotonicClock {
     }
 }
 
-/// The system's wall clock, which all processes of a host share, and which may be set.
+/// The system's wall clock: all processes of a host share it, and it may be set.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct WallClock;
@@ -72,7 +78,7 @@ impl Clock for WallClock {
     }
 }
 
-/// A clock that stands until it is set, for tests. Its clones are the same clock.
+/// A clock for tests: it stands still until it is set. Clones are the same clock.
 #[derive(Clone, Debug)]
 pub struct ManualClock(Arc<AtomicU64>);
 
@@ -107,7 +113,7 @@ impl Clock for ManualClock {
     }
 }
 
-/// Why a clock has no answer.
+/// The cause of a clock's error.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("time is before 1970 or after 2255")]
 struct ClockOutOfRange;

@@ -1,25 +1,29 @@
-//! What a store of rate-limit state has to be: one method that applies an action atomically.
+//! The trait of a store of rate-limit state: it applies actions to its records, atomically.
 //!
-//! A [`Backend`] never decides. It fetches the records of a batch, hands them to
-//! [`ratelimit_core::apply`] while nobody else can touch them, and stores what follows. Whatever
-//! can compare and swap bytes makes a backend as well: a [`Store`] is two methods, and a
-//! [`StoreBackend`] does the rest.
+//! A [`Backend`] never decides. It fetches the records of a batch, passes them to
+//! [`ratelimit_core::apply`] while nobody else can touch them, and stores what follows. There is a
+//! shorter way for anything that compares and swaps bytes: implement [`Store`], two methods, and
+//! wrap it in a [`StoreBackend`].
 //!
 //! This crate holds the traits, their errors, the clocks and the register of names; it does no
 //! I/O itself.
 
 mod backend;
+mod reply;
+
+mod store;
+pub mod transact;
+
 mod clock;
 mod error;
 mod names;
-mod store;
-mod store_backend;
 
 pub use crate::{
-    backend::{Backend, Reply, SyncBackend},
+    backend::{Backend, SyncBackend},
     clock::{Clock, ManualClock, MonotonicClock, WallClock},
     error::{BackendError, Effect, ErrorKind},
     names::{Claim, Names},
-    store::{Change, Store, Swap, Versioned},
-    store_backend::StoreBackend,
+    reply::Reply,
+    store::{Store, StoreBackend, Swap, Versioned},
+    transact::Change,
 };

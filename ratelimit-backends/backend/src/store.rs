@@ -1,12 +1,16 @@
-//! The shorter way to a [`Backend`](crate::Backend): two methods over keys and bytes.
+//! The shorter way to a [`Backend`]: two methods over keys and bytes, and an adapter.
+
+use std::{fmt, iter};
 
 use async_trait::async_trait;
-use ratelimit_core::Micros;
+use ratelimit_core::{Action, Batch, Decisions, Record, Slot, Timestamp};
 
-use crate::BackendError;
+use crate::{
+    Backend, BackendError, Change, Clock, Names, Reply, WallClock,
+    transact::{CompareAndSwap, Entry, transact},
+};
 
-/// Keeps bytes under keys, and swaps them; [`StoreBackend`](crate::StoreBackend) makes a full
-/// backend of it.
+/// Keeps bytes under keys, and swaps them; [`StoreBackend`] makes a full backend of it.
 ///
 /// Keys are any bytes, at most [`Key::BYTES_MAX`](ratelimit_core::Key::BYTES_MAX) and 65 of them,
 /// to be compared as bytes. Values mean nothing to a store.
@@ -41,12 +45,12 @@ pub trait Store: Send + Sync {
     /// When the store gives no answer.
     async fn load(&self, key: &[u8]) -> Result<Option<Versioned<Self::Version>>, BackendError>;
 
-    /// Makes all of `swaps` if every entry is still the one that was loaded, else none of them;
-    /// says which.
+    /// Makes all of `swaps` if every entry is still the one that was loaded; else makes none of
+    /// them, and returns false.
     ///
     /// This is one indivisible step, also between processes where they share the store. Most
-    /// often there is one swap; a batch has several, each of another key, and what is to be kept
-    /// counts among what is compared.
+    /// often there is one swap; a batch has several, each of another key. Entries to keep are
+    /// compared as well.
     ///
     /// Dropping the future before it is ready leaves all of the swaps, or none.
     ///
@@ -70,7 +74,7 @@ pub struct Versioned<V> {
     pub version: V,
 }
 
-/// What is to become of one key's entry, if it is still what it was.
+/// A change of one key's entry, to be made if the entry is still the one that was loaded.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Swap<'a, V> {
@@ -78,24 +82,136 @@ pub struct Swap<'a, V> {
     pub key: &'a [u8],
     /// The version that was loaded; `None` if there was no entry.
     pub loaded: Option<&'a V>,
-    /// What to do.
-    pub change: Change<'a>,
+    /// The change; its `ttl` is never zero.
+    pub change: Change<&'a [u8]>,
 }
 
-/// What to do with an entry.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(clippy::exhaustive_enums, reason = "complete by nature")]
-pub enum Change<'a> {
-    /// Leave it as it is.
-    Keep,
-    /// Store it, whether there was one or not.
-    Put {
-        /// What to store.
-        bytes: &'a [u8],
-        /// The time after which nobody will miss it; never zero. A store may forget the entry
-        /// then, rounding up, and never earlier; one that keeps entries for longer only grows.
-        ttl: Micros,
-    },
-    /// Remove it.
-    Remove,
+/// A full backend over a [`Store`].
+///
+/// It loads the records of a batch, applies the action, and swaps what has changed, all of it or
+/// nothing. Where another caller was faster it starts over, a bounded number of times; then it gives
+/// up with [`ErrorKind::Overloaded`](crate::ErrorKind::Overloaded), and nothing was charged. A decision that changes nothing
+/// writes nothing, and a record that is as good as new is removed.
+///
+/// A policy's record is stored under its name, a colon and the key; its shared load sensor under
+/// its name and a number sign. Bytes that are no record are [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) and stay as
+/// they are until a reset removes them.
+pub struct StoreBackend<S, C = WallClock> {
+    store: S,
+    clock: C,
+    names: Names,
+}
+
+impl<S: Store> StoreBackend<S> {
+    /// A backend over `store` that goes by the wall clock, as stores that others share must.
+    #[must_use]
+    pub fn new(store: S) -> Self {
+        Self::with_clock(store, WallClock::new())
+    }
+}
+
+impl<S: Store, C: Clock> StoreBackend<S, C> {
+    /// A backend over `store` that goes by `clock`.
+    #[must_use]
+    pub fn with_clock(store: S, clock: C) -> Self {
+        Self { store, clock, names: Names::default() }
+    }
+
+    /// The store.
+    #[must_use]
+    pub const fn get_ref(&self) -> &S {
+        &self.store
+    }
+
+    /// The store.
+    #[must_use]
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.store
+    }
+
+    /// Gives the store back.
+    #[must_use]
+    pub fn into_inner(self) -> S {
+        self.store
+    }
+
+    async fn run(&self, batch: Batch<'_>, action: Action) -> Result<Decisions, BackendError> {
+        let keys = batch.slots().map(stored_key).collect();
+        let mut entries = Entries { backend: self, batch, action, keys, loaded: Vec::new() };
+        transact(batch, action, &mut entries).await
+    }
+}
+
+/// Shows the clock, and nothing of the store, which may show keys.
+impl<S, C: fmt::Debug> fmt::Debug for StoreBackend<S, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreBackend").field("clock", &self.clock).finish_non_exhaustive()
+    }
+}
+
+impl<S: Store, C: Clock> Backend for StoreBackend<S, C> {
+    fn apply<'a>(&'a self, batch: Batch<'a>, action: Action) -> Reply<'a> {
+        Reply::waiting(self.run(batch, action))
+    }
+
+    fn names(&self) -> &Names {
+        &self.names
+    }
+}
+
+/// The entries of one batch, as they were loaded last.
+struct Entries<'a, S: Store, C> {
+    backend: &'a StoreBackend<S, C>,
+    batch: Batch<'a>,
+    action: Action,
+    keys: Vec<Vec<u8>>,
+    loaded: Vec<Option<Versioned<S::Version>>>,
+}
+
+impl<S: Store, C: Clock> CompareAndSwap for Entries<'_, S, C> {
+    async fn load(&mut self) -> Result<(Vec<Entry>, Timestamp), BackendError> {
+        self.loaded.clear();
+        for key in &self.keys {
+            self.loaded.push(self.backend.store.load(key).await?);
+        }
+        let now = self.backend.clock.now()?;
+        let entry = |(slot, loaded): (Slot<'_>, &Option<Versioned<_>>)| {
+            let decode = |loaded: &Versioned<_>| Record::decode(&loaded.bytes, slot.policy);
+            Entry::new(self.action, loaded.as_ref().map(decode))
+        };
+        let entries = self.batch.slots().zip(&self.loaded).map(entry).collect::<Result<_, _>>()?;
+        Ok((entries, now))
+    }
+
+    async fn swap(&mut self, changes: Vec<Change<Record>>) -> Result<bool, BackendError> {
+        let changes: Vec<_> = iter::zip(changes, &self.loaded).map(encode).collect();
+        // One load saw one moment. What several loads saw is sure only if nothing has changed since.
+        if let [] | [Change::Keep] = changes[..] {
+            return Ok(true);
+        }
+        let mut swaps = Vec::with_capacity(changes.len());
+        for ((key, loaded), change) in iter::zip(&self.keys, &self.loaded).zip(&changes) {
+            let change = change.as_ref().map(Vec::as_slice);
+            swaps.push(Swap { key, loaded: loaded.as_ref().map(|old| &old.version), change });
+        }
+        self.backend.store.compare_and_swap(&swaps).await
+    }
+}
+
+/// A record that is as good as new is removed.
+fn encode<V>((change, loaded): (Change<Record>, &Option<Versioned<V>>)) -> Change<Vec<u8>> {
+    match change {
+        Change::Put { ttl, .. } if ttl.is_zero() && loaded.is_some() => Change::Remove,
+        Change::Put { ttl, .. } if ttl.is_zero() => Change::Keep,
+        change => change.map(|record| record.encode()),
+    }
+}
+
+/// Neither sign is in the alphabet of names, so no two slots share a key, whatever theirs is.
+fn stored_key(slot: Slot<'_>) -> Vec<u8> {
+    let name = slot.policy.name().as_bytes();
+    match slot.key {
+        Some(key) => [name, b":", key.as_bytes()].concat(),
+        None => [name, b"#"].concat(),
+    }
 }

@@ -155,8 +155,8 @@ impl Store for Diary {
             assert_eq!(swap.loaded, pages.entries.get(swap.key), "nobody else is here");
             match swap.change {
                 Change::Keep => {}
-                Change::Put { bytes, ttl } => {
-                    pages.entries.insert(swap.key.to_vec(), bytes.to_vec());
+                Change::Put { value, ttl } => {
+                    pages.entries.insert(swap.key.to_vec(), value.to_vec());
                     pages.written.push(Some(ttl));
                 }
                 Change::Remove => {

@@ -52,8 +52,8 @@ impl Store for Forgetful {
         for swap in swaps {
             match swap.change {
                 Change::Keep => {}
-                Change::Put { bytes, ttl } => {
-                    entries.insert(swap.key.into(), (bytes.into(), now + ttl));
+                Change::Put { value, ttl } => {
+                    entries.insert(swap.key.into(), (value.into(), now + ttl));
                 }
                 Change::Remove => drop(entries.remove(swap.key)),
             }

@@ -198,7 +198,7 @@ impl Backend for Redis {
         }
     }
 
-    fn comebacks(&self) -> u64 {
+    fn recoveries(&self) -> u64 {
         self.server.comebacks.count()
     }
 }

@@ -21,7 +21,7 @@ use crate::circuit::{Circuit, CircuitState, Health, Leave};
 /// `Unavailable`, and nothing was charged. After a pause one call goes through as a probe; if the
 /// store answers, the circuit closes, else the next pause is twice as long, from 100 ms up to 5 s,
 /// each shortened by a random part of up to a half. A store that can tell when it may have come
-/// back ([`Backend::comebacks`]) ends the pause by that, however long it would be.
+/// back ([`Backend::recoveries`]) ends the pause by that, however long it would be.
 ///
 /// A denial is an answer, and so is a refusal that the store itself has made (`ReadOnly`, `Auth`,
 /// `Full`, `Corrupt`, `Incompatible`, `Capacity`): they end the row, and close the circuit. Errors
@@ -118,8 +118,8 @@ impl<B, C> Breaker<B, C> {
 
 impl<B: Backend, C: Clock> Breaker<B, C> {
     fn admit(&self) -> Result<Call<'_, C>, BackendError> {
-        let comebacks = self.inner.comebacks();
-        let leave = self.circuit().admit(comebacks, || self.clock.now().ok());
+        let recoveries = self.inner.recoveries();
+        let leave = self.circuit().admit(recoveries, || self.clock.now().ok());
         let leave = leave.ok_or_else(|| {
             BackendError::not_applied(ErrorKind::Unavailable).with_source(CircuitOpen)
         })?;

@@ -46,11 +46,11 @@ enum Phase {
     Closed {
         failures: u32,
     },
-    /// Until the pause is over, or the store's comebacks are no longer these.
+    /// Until the pause is over, or the store's recoveries are no longer these.
     Open {
         since: Timestamp,
         pause: Micros,
-        comebacks: u64,
+        recoveries: u64,
     },
     Probing {
         since: Timestamp,
@@ -62,7 +62,7 @@ enum Phase {
 pub(crate) struct Leave {
     epoch: u64,
     /// The store's before it is asked, so that one while it fails to answer is not missed.
-    comebacks: u64,
+    recoveries: u64,
     pub(crate) is_probe: bool,
 }
 
@@ -107,12 +107,12 @@ impl Circuit {
     /// the lesser evil.
     pub(crate) fn admit(
         &mut self,
-        comebacks: u64,
+        recoveries: u64,
         now: impl FnOnce() -> Option<Timestamp>,
     ) -> Option<Leave> {
         let (since, pause) = match self.phase {
-            Phase::Closed { .. } => return Some(self.leave(comebacks, false)),
-            Phase::Open { since, comebacks: known, .. } if known != comebacks => {
+            Phase::Closed { .. } => return Some(self.leave(recoveries, false)),
+            Phase::Open { since, recoveries: known, .. } if known != recoveries => {
                 (since, Micros::ZERO)
             }
             Phase::Open { since, pause, .. } => (since, pause),
@@ -126,7 +126,7 @@ impl Circuit {
             return None;
         }
         self.enter(Phase::Probing { since: now.unwrap_or_default() });
-        Some(self.leave(comebacks, true))
+        Some(self.leave(recoveries, true))
     }
 
     /// Takes note of what came of asking.
@@ -161,20 +161,20 @@ impl Circuit {
         if let Phase::Probing { since } = self.phase
             && leave.epoch == self.epoch
         {
-            let Leave { comebacks, .. } = leave;
-            self.enter(Phase::Open { since, pause: Micros::ZERO, comebacks });
+            let Leave { recoveries, .. } = leave;
+            self.enter(Phase::Open { since, pause: Micros::ZERO, recoveries });
         }
     }
 
-    const fn leave(&self, comebacks: u64, is_probe: bool) -> Leave {
-        Leave { epoch: self.epoch, comebacks, is_probe }
+    const fn leave(&self, recoveries: u64, is_probe: bool) -> Leave {
+        Leave { epoch: self.epoch, recoveries, is_probe }
     }
 
-    fn open(&mut self, Leave { comebacks, .. }: Leave, now: Option<Timestamp>) {
+    fn open(&mut self, Leave { recoveries, .. }: Leave, now: Option<Timestamp>) {
         let pause = self.pause();
         self.pauses = self.pauses.saturating_add(1);
         self.opened = self.opened.saturating_add(1);
-        self.enter(Phase::Open { since: now.unwrap_or_default(), pause, comebacks });
+        self.enter(Phase::Open { since: now.unwrap_or_default(), pause, recoveries });
     }
 
     const fn enter(&mut self, phase: Phase) {

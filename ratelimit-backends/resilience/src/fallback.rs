@@ -165,8 +165,8 @@ impl<B: Backend, C: Clock> Backend for Fallback<B, C> {
         }
     }
 
-    fn comebacks(&self) -> u64 {
-        self.inner.comebacks()
+    fn recoveries(&self) -> u64 {
+        self.inner.recoveries()
     }
 }
 

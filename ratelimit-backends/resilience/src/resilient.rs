@@ -69,7 +69,7 @@ impl<B: Backend, C: Clock + Clone> Resilient<B, C> {
     }
 
     /// How long the store is left alone, at first and at most; by default 100 ms and 5 s. One that
-    /// cannot tell ([`Backend::comebacks`]) may be back for the longest pause before anybody
+    /// cannot tell ([`Backend::recoveries`]) may be back for the longest pause before anybody
     /// notices.
     #[must_use]
     pub fn with_pauses(mut self, first: Duration, longest: Duration) -> Self {
@@ -110,7 +110,7 @@ impl<B: Backend, C: Clock> Backend for Resilient<B, C> {
         self.0.accepts(policy)
     }
 
-    fn comebacks(&self) -> u64 {
-        self.0.comebacks()
+    fn recoveries(&self) -> u64 {
+        self.0.recoveries()
     }
 }

@@ -34,8 +34,8 @@ macro_rules! delegate {
             self.inner.accepts(policy)
         }
 
-        fn comebacks(&self) -> u64 {
-            self.inner.comebacks()
+        fn recoveries(&self) -> u64 {
+            self.inner.recoveries()
         }
     };
 }

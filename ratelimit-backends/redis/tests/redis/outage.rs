@@ -24,10 +24,10 @@ async fn while_a_server_is_gone_every_check_fails_at_once_and_then_none_does() {
             assert_eq!(scene.fails().await.0, ErrorKind::Unavailable);
         }
         println!("{:?} for all checks", begun.elapsed());
-        let before = scene.redis.comebacks();
+        let before = scene.redis.recoveries();
         scene.server.restart();
         assert_eq!(scene.recover().await.remaining, scene.policy.limit() - 1);
-        assert!(before < scene.redis.comebacks(), "whoever left it alone is told");
+        assert!(before < scene.redis.recoveries(), "whoever left it alone is told");
     }
 }
 

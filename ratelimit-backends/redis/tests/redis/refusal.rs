@@ -16,10 +16,10 @@ use crate::{
 async fn a_server_that_wants_replicas_and_has_none_is_unavailable() {
     let Some(scene) = Scene::new().await else { return };
     scene.server.cli(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
-    let before = scene.redis.comebacks();
+    let before = scene.redis.recoveries();
     refuses(&scene, ErrorKind::Unavailable).await;
-    assert_eq!(scene.redis.comebacks(), before);
-    assert!(poll(|| scene.redis.comebacks() == before + 1), "that need not hold for ever");
+    assert_eq!(scene.redis.recoveries(), before);
+    assert!(poll(|| scene.redis.recoveries() == before + 1), "that need not hold for ever");
     scene.server.cli(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
     assert_eq!(scene.recover().await.remaining, scene.policy.limit() - 1);
 }

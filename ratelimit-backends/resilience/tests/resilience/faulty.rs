@@ -35,7 +35,7 @@ struct Script {
     cues: Mutex<VecDeque<Cue>>,
     otherwise: Mutex<Cue>,
     asked: AtomicU64,
-    comebacks: AtomicU64,
+    recoveries: AtomicU64,
     gate: Semaphore,
 }
 
@@ -64,7 +64,7 @@ impl Faulty {
             cues: Mutex::default(),
             otherwise: Mutex::new(Cue::Answer),
             asked: AtomicU64::new(0),
-            comebacks: AtomicU64::new(0),
+            recoveries: AtomicU64::new(0),
             gate: Semaphore::new(0),
         };
         Self { memory: memory(clock, keys_max), script: Arc::new(script) }
@@ -81,7 +81,7 @@ impl Faulty {
 
     /// Tells that it may have come back.
     pub(crate) fn come_back(&self) {
-        self.script.comebacks.fetch_add(1, Ordering::SeqCst);
+        self.script.recoveries.fetch_add(1, Ordering::SeqCst);
     }
 
     pub(crate) fn let_one_through(&self) {
@@ -140,8 +140,8 @@ impl Backend for Faulty {
         self.memory.names()
     }
 
-    fn comebacks(&self) -> u64 {
-        self.script.comebacks.load(Ordering::SeqCst)
+    fn recoveries(&self) -> u64 {
+        self.script.recoveries.load(Ordering::SeqCst)
     }
 }
 
