@@ -4,7 +4,7 @@ use std::{borrow::Cow, future::Future, sync::Arc, time::Duration};
 
 use ratelimit_backend::{Backend, BackendError, Claim, ErrorKind};
 use ratelimit_core::{
-    Action, Algorithm, Batch, Check, ConfigError, Decision, Decisions, Key, Micros, Policy,
+    Action, Algorithm, Batch, Check, ConfigError, Decision, Key, Micros, Policy, store::Decisions,
 };
 
 use crate::{Error, InTier, Policies, Tier, asking::Asking, line::Lines};
@@ -137,7 +137,7 @@ impl<B: Backend, P: Policies> AsyncLimiter<B, P> {
         key: &(impl AsRef<[u8]> + ?Sized),
         cost: u64,
     ) -> Result<Decision, Error> {
-        self.apply(key.as_ref(), cost, Action::Charge).await
+        self.apply(key.as_ref(), cost, Action::Penalize).await
     }
 
     /// Denies every request of `key` until `length` has passed, at most

@@ -1,6 +1,6 @@
 //! Why a limiter made no decision. A denial is not among the reasons: that is an answer.
 
-use ratelimit_core::{CostError, KeyError};
+use ratelimit_core::{CostError, KeyTooLong};
 
 use crate::BackendError;
 
@@ -12,7 +12,7 @@ use crate::BackendError;
 pub enum Error {
     /// The key is refused.
     #[error(transparent)]
-    Key(#[from] KeyError),
+    Key(#[from] KeyTooLong),
     /// The cost can never be admitted.
     #[error(transparent)]
     Cost(#[from] CostError),

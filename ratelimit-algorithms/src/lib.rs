@@ -127,8 +127,8 @@ pub use ratelimit_backend::{
     SyncBackend, WallClock,
 };
 pub use ratelimit_core::{
-    Algorithm, CarryOver, ConfigError, CostError, Decision, Detail, Fraction, KeyError, Layer,
-    Micros, Outcome, Policy, Receipt, Source, Timestamp, WINDOW_MAX, adaptive::Scope,
+    AdaptiveLayer, Algorithm, CarryOver, ConfigError, CostError, Decision, Detail, Fraction,
+    KeyTooLong, Micros, Outcome, Policy, Receipt, Source, Timestamp, WINDOW_MAX, adaptive::Scope,
     fixed_window::Align,
 };
 #[cfg(feature = "macros")]

@@ -100,7 +100,7 @@ impl<B: SyncBackend, P: Policies> Limiter<B, P> {
         key: &(impl AsRef<[u8]> + ?Sized),
         cost: u64,
     ) -> Result<Decision, Error> {
-        self.apply(key.as_ref(), cost, Action::Charge)
+        self.apply(key.as_ref(), cost, Action::Penalize)
     }
 
     /// Denies every request of `key` until `length` has passed, at most

@@ -3,7 +3,7 @@
 use std::{cmp::Reverse, fmt, mem::take};
 
 use ratelimit_backend::{Backend, BackendError, ErrorKind, SyncBackend};
-use ratelimit_core::{Action, Batch, Check, Decision, Decisions, Micros, Policy};
+use ratelimit_core::{Action, Batch, Check, Decision, Micros, Policy, store::Decisions};
 use smallvec::SmallVec;
 
 use crate::{AsyncLimiter, Error, Limiter, Policies, Question};

@@ -245,14 +245,14 @@ impl TryFrom<LeakyBucket> for Algorithm {
 /// A burst that follows the load; see [`adaptive`].
 #[must_use]
 #[derive(Clone, Copy, Debug)]
-pub struct Adaptive(adaptive::Settings);
+pub struct Adaptive(adaptive::Parameters);
 
 per!(Adaptive);
 
 impl Adaptive {
     /// `limit` permits per `window` at the base rate.
     pub const fn per(limit: u64, window: Duration) -> Self {
-        Self(adaptive::Settings::new(limit, window))
+        Self(adaptive::Parameters::new(limit, window))
     }
 
     /// The burst of a quiet key, as a multiple of `limit`; by default 2.

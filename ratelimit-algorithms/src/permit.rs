@@ -274,7 +274,7 @@ pub(crate) fn settlement(
     match actual.cmp(&cost) {
         Ordering::Equal => None,
         Ordering::Less => (before == now).then_some((cost - actual, Action::Refund)),
-        Ordering::Greater => Some(((actual - cost).min(now.limit()), Action::Charge)),
+        Ordering::Greater => Some(((actual - cost).min(now.limit()), Action::Penalize)),
     }
 }
 

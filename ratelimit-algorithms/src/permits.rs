@@ -225,7 +225,7 @@ impl Part<'_> {
 }
 
 /// Charged first: if the rest fails, too little was given back, and not too much.
-const SETTLING: [Action; 2] = [Action::Charge, Action::Refund];
+const SETTLING: [Action; 2] = [Action::Penalize, Action::Refund];
 
 fn batch<'a>(checks: &'a [Check<'a>]) -> Batch<'a> {
     Batch::new(checks).expect("each part is about another state")

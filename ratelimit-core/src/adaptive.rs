@@ -12,7 +12,7 @@ use alloc::boxed::Box;
 use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
-    ConfigError, Cost, Detail, Layer, Micros, Outcome, Receipt, Timestamp,
+    AdaptiveLayer, ConfigError, Cost, Detail, Micros, Outcome, Receipt, Timestamp,
     arithmetic::Arithmetic,
     decision::Standing,
     load::Load,
@@ -28,7 +28,7 @@ use crate::{
 /// cannot honour.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
-pub struct Settings {
+pub struct Parameters {
     /// Permits per window at the base rate.
     pub limit: u64,
     /// The length over which the guard holds, and in which the bucket refills.
@@ -60,7 +60,7 @@ pub enum Scope {
     Shared,
 }
 
-impl Settings {
+impl Parameters {
     /// `limit` permits per `window`, and the defaults.
     #[must_use]
     pub const fn new(limit: u64, window: Duration) -> Self {
@@ -108,14 +108,14 @@ impl Quota {
     /// If a number is zero, not finite, or out of its range: `limit · burst_multiplier` from 1 to
     /// [`ENTRIES_MAX`], windows to [`WINDOW_MAX`](crate::WINDOW_MAX), thresholds from 0 to 1 000
     /// with the low one below the high one, `penalty` from 0 to 1.
-    pub fn new(settings: &Settings) -> Result<Self, ConfigError> {
-        let window = number::window("window", settings.window)?;
-        let adaptive_window = number::window("adaptive_window", settings.adaptive_window)?;
-        let load = Load::new(settings, window, adaptive_window)?;
+    pub fn new(parameters: &Parameters) -> Result<Self, ConfigError> {
+        let window = number::window("window", parameters.window)?;
+        let adaptive_window = number::window("adaptive_window", parameters.adaptive_window)?;
+        let load = Load::new(parameters, window, adaptive_window)?;
         let whole = number::at_most(ENTRIES_MAX, "limit * burst_multiplier", load.whole())?;
         let (tick, ticks) = Tick::fit(window, whole);
         let sub_window = SubWindow::of(adaptive_window);
-        Ok(Self { window, load, sub_window, tick, ticks, scope: settings.scope })
+        Ok(Self { window, load, sub_window, tick, ticks, scope: parameters.scope })
     }
 
     /// Whose requests the sensor counts.
@@ -329,9 +329,9 @@ impl Arithmetic for Quota {
             reset_after: as_new - now,
             detail: Detail::Adaptive {
                 layer: if burst.saturating_sub(used) <= tokens {
-                    Layer::SlidingWindow
+                    AdaptiveLayer::SlidingWindow
                 } else {
-                    Layer::TokenBucket
+                    AdaptiveLayer::TokenBucket
                 },
                 effective_burst: burst,
                 used,

@@ -7,11 +7,12 @@ use alloc::vec::Vec;
 use core::ops::Deref;
 
 use crate::{
-    Action, Batch, Check, Decision, Outcome, Policy, Record, StateError, Timestamp,
+    Action, Batch, Check, Decision, Outcome, Policy, StateError, Timestamp,
     block::Block,
     decision::Standing,
     meter::{self, Meter},
     sensor::Sensor,
+    store::Record,
 };
 
 /// Applies `action` to `records`, which holds one place for each of [`Batch::slots`], in order.
@@ -173,7 +174,7 @@ impl<'a> Entry<'a> {
     fn open(check: &'a Check<'a>, action: Action, record: Option<Record>, now: Timestamp) -> Self {
         let policy = check.policy();
         let mut record = record.filter(|_| action != Action::Reset);
-        let begins_anew = matches!(action, Action::Refund | Action::Charge | Action::Block(_));
+        let begins_anew = matches!(action, Action::Refund | Action::Penalize | Action::Block(_));
         let is_expired = |record: &mut Record| {
             record.rewind(now);
             begins_anew && record.lifetime(now).is_zero()
@@ -197,7 +198,7 @@ impl<'a> Entry<'a> {
                     block.outcome(now, self.meter.outcome(block.until, self.check.cost()))
                 }
             },
-            Action::Refund | Action::Reset | Action::Charge | Action::Block(_) => Outcome::ALLOW,
+            Action::Refund | Action::Reset | Action::Penalize | Action::Block(_) => Outcome::ALLOW,
         }
     }
 
@@ -206,7 +207,7 @@ impl<'a> Entry<'a> {
         match action {
             Action::Peek | Action::Reset => {}
             Action::Spend => self.meter.charge(now, cost),
-            Action::Charge => {
+            Action::Penalize => {
                 if let Some(cost) = cost.at_most(self.meter.standing(now).remaining) {
                     self.meter.charge(now, cost);
                 }
@@ -245,7 +246,7 @@ impl<'a> Entry<'a> {
     /// reset makes it unknown.
     fn close(self, action: Action, now: Timestamp) -> Option<Record> {
         let Self { check, meter, block, under, expired } = self;
-        let spends = matches!(action, Action::Spend | Action::Charge);
+        let spends = matches!(action, Action::Spend | Action::Penalize);
         let becomes_known = || block.is_some() || spends && !meter.lifetime(now).is_zero();
         match under.or_else(|| becomes_known().then(|| check.policy().clone())) {
             Some(under) => Some(Record { under, state: meter.close().with_block(block) }),

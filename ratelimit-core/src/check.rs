@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::{fmt, num::NonZeroU64};
 
-use crate::{CostError, Decision, Detail, KeyError, Micros, Policy, Timestamp};
+use crate::{CostError, Decision, Detail, KeyTooLong, Micros, Policy, Timestamp};
 
 /// Permits that one request spends: one or more, and no more than its policy can admit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -47,10 +47,10 @@ impl<'a> Key<'a> {
     /// # Errors
     ///
     /// If there are more than [`Key::BYTES_MAX`] of them.
-    pub fn new<B: AsRef<[u8]> + ?Sized>(bytes: &'a B) -> Result<Self, KeyError> {
+    pub fn new<B: AsRef<[u8]> + ?Sized>(bytes: &'a B) -> Result<Self, KeyTooLong> {
         let bytes = bytes.as_ref();
         if Self::BYTES_MAX < bytes.len() {
-            return Err(KeyError::TooLong { max: Self::BYTES_MAX });
+            return Err(KeyTooLong { max: Self::BYTES_MAX });
         }
         Ok(Self(bytes))
     }
@@ -194,8 +194,8 @@ pub enum Action {
     Refund,
     /// Forget the keys' states: they are as good as new.
     Reset,
-    /// Charge without asking: as much of each cost as fits.
-    Charge,
+    /// Charge without deciding: as much of each cost as fits.
+    Penalize,
     /// Deny every request until so much time has passed, at most
     /// [`WINDOW_MAX`](crate::WINDOW_MAX); a block that
     /// lasts longer stays. Only a reset ends it earlier.
@@ -206,7 +206,7 @@ impl Action {
     /// Whether it may make a key known that the store knows nothing of.
     #[must_use]
     pub const fn makes_known(self) -> bool {
-        matches!(self, Self::Spend | Self::Charge | Self::Block(_))
+        matches!(self, Self::Spend | Self::Penalize | Self::Block(_))
     }
 }
 

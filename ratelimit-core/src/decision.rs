@@ -141,7 +141,7 @@ pub enum Detail {
     /// Of an adaptive hybrid.
     Adaptive {
         /// The layer that denied, or, of a request that was admitted, the one with less room.
-        layer: Layer,
+        layer: AdaptiveLayer,
         /// Permits that either layer holds at the present load.
         effective_burst: u64,
         /// Permits spent within the last window, as the guard sees it.
@@ -158,7 +158,7 @@ pub enum Detail {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[expect(clippy::exhaustive_enums, reason = "complete by nature")]
 #[repr(u64)]
-pub enum Layer {
+pub enum AdaptiveLayer {
     /// The sliding window that guards the bucket.
     SlidingWindow,
     /// The token bucket behind it.

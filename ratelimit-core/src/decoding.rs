@@ -7,7 +7,7 @@ use alloc::boxed::Box;
 use core::time::Duration;
 
 use crate::{
-    Algorithm, Policy, Record, Segment, StateError, Timestamp, WINDOW_MAX, adaptive,
+    Algorithm, Policy, StateError, Timestamp, WINDOW_MAX, adaptive,
     block::Block,
     bucket::Bucket,
     encoding::{
@@ -21,6 +21,7 @@ use crate::{
     rate::Level,
     sensor::Sensor,
     sliding_window_counter, sliding_window_log,
+    store::{LogSegment, Record},
     time::EXACT_MAX,
     token_bucket,
 };
@@ -55,7 +56,7 @@ impl Record {
     }
 }
 
-impl Segment {
+impl LogSegment {
     /// Reads what [`encode`](Self::encode) wrote.
     ///
     /// # Errors
@@ -170,18 +171,18 @@ impl Reader<'_> {
     fn adaptive_quota(&mut self) -> Option<adaptive::Quota> {
         let [limit, window, adaptive_window, multiplier, high, low, penalty, scope] =
             self.numbers()?;
-        let mut settings = adaptive::Settings::new(limit, Duration::from_micros(window));
-        settings.adaptive_window = Duration::from_micros(adaptive_window);
-        settings.burst_multiplier = number::from_parts_per_million(multiplier);
-        settings.high_load_threshold = number::from_parts_per_million(high);
-        settings.low_load_threshold = number::from_parts_per_million(low);
-        settings.penalty = number::from_parts_per_million(penalty);
-        settings.scope = match scope {
+        let mut parameters = adaptive::Parameters::new(limit, Duration::from_micros(window));
+        parameters.adaptive_window = Duration::from_micros(adaptive_window);
+        parameters.burst_multiplier = number::from_parts_per_million(multiplier);
+        parameters.high_load_threshold = number::from_parts_per_million(high);
+        parameters.low_load_threshold = number::from_parts_per_million(low);
+        parameters.penalty = number::from_parts_per_million(penalty);
+        parameters.scope = match scope {
             0 => adaptive::Scope::PerKey,
             1 => adaptive::Scope::Shared,
             _ => return None,
         };
-        adaptive::Quota::new(&settings).ok()
+        adaptive::Quota::new(&parameters).ok()
     }
 
     const fn is_empty(&self) -> bool {

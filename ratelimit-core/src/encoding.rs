@@ -10,8 +10,14 @@ use alloc::vec::Vec;
 use core::{mem, time::Duration};
 
 use crate::{
-    Algorithm, Micros, Record, Segment, Timestamp, block::Blocked, load::Numbers, log::Log,
-    meter::State, rate::Level, sensor::Sensor,
+    Algorithm, Micros, Timestamp,
+    block::Blocked,
+    load::Numbers,
+    log::Log,
+    meter::State,
+    rate::Level,
+    sensor::Sensor,
+    store::{LogSegment, Record},
 };
 
 /// The version of the encoding that this library writes, and the only one it reads.
@@ -49,7 +55,7 @@ impl Record {
     }
 }
 
-impl Segment {
+impl LogSegment {
     /// The bytes to store.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {

@@ -155,26 +155,21 @@ impl fmt::Display for CostError {
 
 impl Error for CostError {}
 
-/// A key that is refused before it is looked at.
+/// A key longer than the longest one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum KeyError {
-    /// A key longer than the longest one.
-    TooLong {
-        /// The greatest length in bytes.
-        max: usize,
-    },
+#[expect(clippy::exhaustive_structs, reason = "complete by nature")]
+pub struct KeyTooLong {
+    /// The greatest length in bytes.
+    pub max: usize,
 }
 
-impl fmt::Display for KeyError {
+impl fmt::Display for KeyTooLong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooLong { max } => write!(f, "key is longer than {max} bytes"),
-        }
+        write!(f, "key is longer than {} bytes", self.max)
     }
 }
 
-impl Error for KeyError {}
+impl Error for KeyTooLong {}
 
 /// A stored state that cannot be used. It is left as it is; an explicit reset repairs it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -1,6 +1,6 @@
 //! For a store that steps elsewhere: records, and policies, as plain numbers.
 //!
-//! Most stores hand their records to [`apply`](crate::apply) and keep what it leaves. One that
+//! Most stores hand their records to [`apply`](crate::store::apply) and keep what it leaves. One that
 //! runs the step where the records are, as a script inside a database does, restates the
 //! arithmetic there, and needs three things for it:
 //!
@@ -8,19 +8,20 @@
 //!   equal numbers, so a script compares it whole, and steps only where it is the policy's own;
 //! - the **words** of a state: its numbers, which follow the header;
 //! - the **terms** of a policy: what its numbers come to, so that the script multiplies and
-//!   divides as [`apply`](crate::apply) does, and never derives anything.
+//!   divides as [`apply`](crate::store::apply) does, and never derives anything.
 //!
 //! All of them are integers that doubles hold exactly. The script says what it found, whether all
 //! checks were admitted, and at what time; given the same records and the same time,
-//! [`apply`](crate::apply) then tells the decisions. So a decision is worked out in one place,
+//! [`apply`](crate::store::apply) then tells the decisions. So a decision is worked out in one place,
 //! and a script that disagrees with it is found out at once. Of a log the script need not show
 //! all: see [`Record::hiding`].
 
 use alloc::vec::Vec;
 
 use crate::{
-    Algorithm, Policy, Record, Slot, StateError,
+    Algorithm, Policy, StateError,
     encoding::{self, SENSOR},
+    store::{Record, Slot},
     time::EXACT_MAX,
 };
 
@@ -99,11 +100,11 @@ impl Record {
 
     /// The same record with a log that holds so many entries more than it shows.
     ///
-    /// To tell the decision about a log, [`apply`](crate::apply) needs the total of its live
+    /// To tell the decision about a log, [`apply`](crate::store::apply) needs the total of its live
     /// entries, their number, and three of them: the oldest; the one that has to leave for the
     /// request to fit, or that a refund is taken off last; and the newest. A log of these three,
     /// where the oldest also costs what is not shown before the second, and the newest what is not
-    /// shown after it, says the same as the whole. The records that [`apply`](crate::apply) leaves
+    /// shown after it, says the same as the whole. The records that [`apply`](crate::store::apply) leaves
     /// are then to be thrown away.
     #[must_use]
     pub fn hiding(mut self, entries: usize) -> Self {

@@ -1,16 +1,16 @@
-//! A log, or an adaptive hybrid, stepped where it lies: what [`apply`](crate::apply) does for one
+//! A log, or an adaptive hybrid, stepped where it lies: what [`apply`](crate::store::apply) does for one
 //! check of a known key under the policy it was written under, without taking the record apart.
 
 use crate::{
-    Algorithm, Check, Cost, Decision, Outcome, Record, Timestamp, arithmetic::Arithmetic,
-    meter::State,
+    Algorithm, Check, Cost, Decision, Outcome, Timestamp, arithmetic::Arithmetic, meter::State,
+    store::Record,
 };
 
 impl Record {
-    /// Spends as [`apply`](crate::apply) does, if the record was written under this very policy,
-    /// has a state too large for a [`SmallRecord`](crate::SmallRecord), and needs no other record.
+    /// Spends as [`apply`](crate::store::apply) does, if the record was written under this very policy,
+    /// has a state too large for a [`SmallRecord`](crate::store::SmallRecord), and needs no other record.
     ///
-    /// `None` says that nothing has changed, and that it is for [`apply`](crate::apply) to decide.
+    /// `None` says that nothing has changed, and that it is for [`apply`](crate::store::apply) to decide.
     #[inline(never)]
     pub fn spend(&mut self, check: &Check<'_>, now: Timestamp) -> Option<Decision> {
         let (policy, cost) = (check.policy(), check.cost());

@@ -1,6 +1,6 @@
 //! Six rate-limiting algorithms as pure functions over plain data.
 //!
-//! A [`Policy`] is an algorithm with its numbers under a name. [`apply`] takes the records of one
+//! A [`Policy`] is an algorithm with its numbers under a name. [`store::apply`] takes the records of one
 //! or several checks, the time, and gives back the records to store and a [`Decision`] for each.
 //! It computes in exact integers, so that the same questions get the same answers on every store.
 //!
@@ -9,7 +9,7 @@
 //!
 //! ```
 //! use core::time::Duration;
-//! use ratelimit_core::{Action, Batch, Check, Key, Policy, Timestamp, apply, token_bucket};
+//! use ratelimit_core::{Action, Batch, Check, Key, Policy, Timestamp, token_bucket, store::apply};
 //!
 //! # fn main() -> Result<(), Box<dyn core::error::Error>> {
 //! let quota = token_bucket::Quota::new(2, 1, Duration::from_secs(1))?;
@@ -36,6 +36,7 @@ pub mod fixed_window;
 pub mod leaky_bucket;
 pub mod sliding_window_counter;
 pub mod sliding_window_log;
+pub mod store;
 pub mod token_bucket;
 
 mod apply;
@@ -62,15 +63,11 @@ mod tick;
 mod time;
 
 pub use crate::{
-    apply::{Decisions, apply},
-    check::{Action, Batch, Check, Cost, Key, Receipt, Slot},
-    decision::{Decision, Detail, Fraction, Layer, Outcome, Source},
-    encoding::VERSION,
-    error::{ConfigError, CostError, KeyError, StateError},
-    meter::{Algorithm, Record},
+    check::{Action, Batch, Check, Cost, Key, Receipt},
+    decision::{AdaptiveLayer, Decision, Detail, Fraction, Outcome, Source},
+    error::{ConfigError, CostError, KeyTooLong, StateError},
+    meter::Algorithm,
     number::{LIMIT_MAX, WINDOW_MAX, WINDOW_MIN},
     policy::{CarryOver, Policy},
-    segment::Segment,
-    small::{SmallRecord, Spent},
     time::{Micros, Timestamp},
 };

@@ -8,7 +8,7 @@ use core::num::NonZeroU64;
 
 use crate::{
     ConfigError,
-    adaptive::Settings,
+    adaptive::Parameters,
     number::{self, MILLION, PRODUCT_MAX},
 };
 
@@ -27,7 +27,7 @@ pub(crate) struct Load {
     divisor: NonZeroU64,
 }
 
-/// The settings, fractions in parts per million and lengths in microseconds.
+/// The parameters, fractions in parts per million and lengths in microseconds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Numbers {
     pub(crate) limit: NonZeroU64,
@@ -41,28 +41,28 @@ pub(crate) struct Numbers {
 
 impl Load {
     pub(crate) fn new(
-        settings: &Settings,
+        parameters: &Parameters,
         window: NonZeroU64,
         adaptive_window: NonZeroU64,
     ) -> Result<Self, ConfigError> {
-        let limit = number::limit("limit", settings.limit)?;
+        let limit = number::limit("limit", parameters.limit)?;
         let fraction = number::parts_per_million;
-        if settings.burst_multiplier.is_finite() && settings.burst_multiplier <= 0.0 {
+        if parameters.burst_multiplier.is_finite() && parameters.burst_multiplier <= 0.0 {
             return Err(ConfigError::NotPositive { field: "burst_multiplier" });
         }
         let multiplier =
-            fraction("burst_multiplier", settings.burst_multiplier, 0.0, MULTIPLE_MAX)?;
+            fraction("burst_multiplier", parameters.burst_multiplier, 0.0, MULTIPLE_MAX)?;
         if multiplier == 0 {
             return Err(ConfigError::NotPositive { field: "burst_multiplier" });
         }
         let high =
-            fraction("high_load_threshold", settings.high_load_threshold, 0.0, MULTIPLE_MAX)?;
-        let low = fraction("low_load_threshold", settings.low_load_threshold, 0.0, MULTIPLE_MAX)?;
+            fraction("high_load_threshold", parameters.high_load_threshold, 0.0, MULTIPLE_MAX)?;
+        let low = fraction("low_load_threshold", parameters.low_load_threshold, 0.0, MULTIPLE_MAX)?;
         if high <= low {
-            let high = settings.high_load_threshold;
+            let high = parameters.high_load_threshold;
             return Err(ConfigError::OutOfRange { field: "low_load_threshold", low: 0.0, high });
         }
-        let penalty = fraction("penalty", settings.penalty, 0.0, 1.0)?;
+        let penalty = fraction("penalty", parameters.penalty, 0.0, 1.0)?;
         Self::of(Numbers { limit, window, adaptive_window, multiplier, high, low, penalty })
             .ok_or(ConfigError::Unrepresentable { field: "adaptive_window" })
     }

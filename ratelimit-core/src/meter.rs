@@ -7,14 +7,16 @@
 use alloc::boxed::Box;
 
 use crate::{
-    CarryOver, Cost, Micros, Outcome, Policy, Receipt, Slot, StateError, Timestamp,
+    CarryOver, Cost, Micros, Outcome, Policy, Receipt, StateError, Timestamp,
     adaptive::{self, Scope},
     arithmetic::Arithmetic,
     block::Blocked,
     decision::Standing,
     fixed_window, leaky_bucket,
     sensor::Sensor,
-    sliding_window_counter, sliding_window_log, token_bucket,
+    sliding_window_counter, sliding_window_log,
+    store::Slot,
+    token_bucket,
 };
 
 /// What a store keeps for one key: a state, and the policy it was written under.

@@ -1,19 +1,19 @@
 //! For a store that keeps a long log in pieces: its entries, apart from their record.
 //!
 //! A log may have a million entries, of which a decision needs few. A store can keep most of them
-//! in [`Segment`]s, and give [`apply`](crate::apply) a record whose log shows some of these, and
-//! has one entry [in the place](Segment::merged) of all between them, see
+//! in [`LogSegment`]s, and give [`apply`](crate::store::apply) a record whose log shows some of these, and
+//! has one entry [in the place](LogSegment::merged) of all between them, see
 //! [`Record::hiding`]. When these entries were made is then known by its bounds only, and that is
 //! enough as long as the decision is the same at both: the later an entry was made, the later does
 //! a denied request fit, and nothing else depends on it.
 
-use crate::{Algorithm, Micros, Record, StateError, Timestamp, log::Log, meter::State};
+use crate::{Algorithm, Micros, StateError, Timestamp, log::Log, meter::State, store::Record};
 
 /// Entries of a log that follow one another, oldest first.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Segment(pub(crate) Log);
+pub struct LogSegment(pub(crate) Log);
 
-impl Segment {
+impl LogSegment {
     /// One entry in the place of many that cost as much.
     ///
     /// # Errors
@@ -62,8 +62,8 @@ impl Segment {
 
 impl Record {
     /// Leaves the record with an empty log, and gives its entries; `None` if its state has no log.
-    pub fn take_log(&mut self) -> Option<Segment> {
-        self.log_mut().map(core::mem::take).map(Segment)
+    pub fn take_log(&mut self) -> Option<LogSegment> {
+        self.log_mut().map(core::mem::take).map(LogSegment)
     }
 
     /// The same record with a log of all those entries, in the place of its own.
@@ -73,7 +73,7 @@ impl Record {
     /// [`StateError::Corrupt`] unless they are in order, or if there is no log.
     pub fn with_log(
         mut self,
-        segments: impl IntoIterator<Item = Segment>,
+        segments: impl IntoIterator<Item = LogSegment>,
     ) -> Result<Self, StateError> {
         let entries = Log::join(segments.into_iter().map(|segment| segment.0));
         let (log, entries) = self.log_mut().zip(entries).ok_or(StateError::Corrupt)?;
@@ -83,7 +83,7 @@ impl Record {
 
     /// How many entries of a segment of its log no longer count at `now`.
     #[must_use]
-    pub fn expired(&self, segment: &Segment, now: Timestamp) -> usize {
+    pub fn expired(&self, segment: &LogSegment, now: Timestamp) -> usize {
         let window = match self.under.algorithm() {
             Algorithm::SlidingWindowLog(quota) => quota.window(),
             Algorithm::Adaptive(quota) => quota.window(),

@@ -2,20 +2,21 @@
 //!
 //! Most states are an instant and two numbers. A store that keeps many of them in memory, and
 //! is asked often, takes them out of their [`Record`]s, and steps them with
-//! [`SmallRecord::spend`]: what [`apply`](crate::apply) does for one check of a known key under the
-//! policy it was written under, and nothing else. Everything else is for [`apply`](crate::apply).
+//! [`SmallRecord::spend`]: what [`apply`](crate::store::apply) does for one check of a known key under the
+//! policy it was written under, and nothing else. Everything else is for [`apply`](crate::store::apply).
 //!
 //! Several that are asked as one are spent on in turn; where one denies, what the others have
 //! charged is [taken back](SmallRecord::take_back).
 
 use crate::{
-    Algorithm, Check, Cost, Decision, Micros, Outcome, Policy, Record, Timestamp,
+    Algorithm, Check, Cost, Decision, Micros, Outcome, Policy, Timestamp,
     arithmetic::{Arithmetic, Counted},
     bucket::Bucket,
     decision::Standing,
     fixed_window,
     meter::State,
     sliding_window_counter,
+    store::Record,
 };
 
 /// A record of a bucket, a window or a counter, in 32 bytes.
@@ -76,9 +77,9 @@ impl SmallRecord {
         )
     }
 
-    /// Spends as [`apply`](crate::apply) does, if the record was written under this very policy.
+    /// Spends as [`apply`](crate::store::apply) does, if the record was written under this very policy.
     ///
-    /// `None` says that nothing has changed, and that it is for [`apply`](crate::apply) to decide.
+    /// `None` says that nothing has changed, and that it is for [`apply`](crate::store::apply) to decide.
     #[inline(always)]
     pub fn spend<'a>(&mut self, check: &Check<'a>, now: Timestamp) -> Option<Spent<'a>> {
         let policy = check.policy();
@@ -96,7 +97,7 @@ impl SmallRecord {
         Some(Spent { policy, found, before, outcome, now })
     }
 
-    /// Spends on a key of which nothing is known, as [`apply`](crate::apply) does; and what is to be
+    /// Spends on a key of which nothing is known, as [`apply`](crate::store::apply) does; and what is to be
     /// stored, if anything is.
     ///
     /// `None` says that the state of such a policy is not small.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ratelimit_backend::{BackendError, ErrorKind};
-use ratelimit_core::{Action, Batch, Check, Decision, Decisions, Key, Policy};
+use ratelimit_core::{Action, Batch, Check, Decision, Key, Policy, store::Decisions};
 
 /// One check that was answered, or that failed.
 ///

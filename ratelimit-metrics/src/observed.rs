@@ -9,7 +9,7 @@ use std::{
 };
 
 use ratelimit_backend::{Backend, BackendError, Names, Reply, SyncBackend};
-use ratelimit_core::{Action, Batch, ConfigError, Decisions, Policy};
+use ratelimit_core::{Action, Batch, ConfigError, Policy, store::Decisions};
 
 use crate::{Recorder, counter::Counter, event, recorder::tell};
 

@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, sync::Arc};
 
 use ratelimit_backend::{Backend, BackendError, ManualClock, Names, Reply, SyncBackend};
-use ratelimit_core::{Action, Batch, Decisions};
+use ratelimit_core::{Action, Batch, store::Decisions};
 use ratelimit_memory::Memory;
 use ratelimit_metrics::{Event, Observed, Recorder, Statistics};
 

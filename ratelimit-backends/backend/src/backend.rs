@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ratelimit_core::{Action, Batch, ConfigError, Decisions, Policy};
+use ratelimit_core::{Action, Batch, ConfigError, Policy, store::Decisions};
 
 use crate::{BackendError, Names, Reply};
 

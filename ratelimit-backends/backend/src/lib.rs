@@ -1,7 +1,7 @@
 //! The trait of a store of rate-limit state: it applies actions to its records, atomically.
 //!
 //! A [`Backend`] never decides. It fetches the records of a batch, passes them to
-//! [`ratelimit_core::apply`] while nobody else can touch them, and stores what follows. There is a
+//! [`ratelimit_core::store::apply`] while nobody else can touch them, and stores what follows. There is a
 //! shorter way for anything that compares and swaps bytes: implement [`Store`], two methods, and
 //! wrap it in a [`StoreBackend`].
 //!

@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use ratelimit_core::Decisions;
+use ratelimit_core::store::Decisions;
 
 use crate::BackendError;
 

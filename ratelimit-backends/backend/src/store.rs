@@ -3,7 +3,10 @@
 use std::{fmt, iter};
 
 use async_trait::async_trait;
-use ratelimit_core::{Action, Batch, Decisions, Record, Slot, Timestamp};
+use ratelimit_core::{
+    Action, Batch, Timestamp,
+    store::{Decisions, Record, Slot},
+};
 
 use crate::{
     Backend, BackendError, Change, Clock, Names, Reply, WallClock,

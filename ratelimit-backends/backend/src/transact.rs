@@ -6,7 +6,10 @@
 
 use std::future::Future;
 
-use ratelimit_core::{Action, Batch, Decisions, Micros, Record, StateError, Timestamp, apply};
+use ratelimit_core::{
+    Action, Batch, Micros, StateError, Timestamp,
+    store::{Decisions, Record, apply},
+};
 
 use crate::{BackendError, ErrorKind};
 

@@ -51,7 +51,7 @@ async fn an_entry_lives_until_it_is_as_good_as_new() {
 #[tokio::test]
 async fn keys_are_stored_under_the_name_and_sensors_beside_them() {
     let (backend, _) = backend();
-    let mut settings = adaptive::Settings::new(10, Duration::from_secs(60));
+    let mut settings = adaptive::Parameters::new(10, Duration::from_secs(60));
     settings.scope = adaptive::Scope::Shared;
     let quota = adaptive::Quota::new(&settings).expect("good numbers");
     let policy = Policy::new("shared", quota).expect("a good name");

@@ -1,4 +1,4 @@
-//! Promises: a store answers as [`ratelimit_core::apply`] over a map does, field by field.
+//! Promises: a store answers as [`ratelimit_core::store::apply`] over a map does, field by field.
 #![expect(missing_docs, reason = "a promise is its name")]
 
 use ratelimit_core::{Action, Micros};

@@ -59,10 +59,10 @@ pub async fn a_charge_takes_what_fits_without_asking(subject: Subject) {
     let is_adaptive = |policy: &Policy| matches!(policy.algorithm(), Algorithm::Adaptive(_));
     for policy in rules::keys_apart(10).into_iter().filter(|policy| !is_adaptive(policy)) {
         let before = subject.peek(&policy, "key").await.remaining;
-        let charged = subject.ask(&policy, "key", 2, Action::Charge).await;
+        let charged = subject.ask(&policy, "key", 2, Action::Penalize).await;
         assert!(charged.is_allowed(), "{policy}: nobody asks: {charged:?}");
         assert_eq!(charged.remaining, before.saturating_sub(2), "{policy}");
-        let charged = subject.ask(&policy, "key", policy.limit(), Action::Charge).await;
+        let charged = subject.ask(&policy, "key", policy.limit(), Action::Penalize).await;
         assert!(charged.is_allowed(), "{policy}: what does not fit is forgiven: {charged:?}");
         assert_eq!(charged.remaining, 0, "{policy}");
         assert!(!subject.spend(&policy, "key", 1).await.is_allowed(), "{policy}");

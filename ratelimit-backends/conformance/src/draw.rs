@@ -75,7 +75,7 @@ pub(crate) fn leaky_bucket(random: &mut Rng) -> Algorithm {
 
 pub(crate) fn adaptive_hybrid(random: &mut Rng) -> Algorithm {
     loop {
-        let mut settings = adaptive::Settings::new(limit(random), window(random));
+        let mut settings = adaptive::Parameters::new(limit(random), window(random));
         if random.bool() {
             settings.adaptive_window = window(random);
         }
@@ -96,7 +96,7 @@ fn long_sliding_window_log(random: &mut Rng) -> Algorithm {
 }
 
 fn long_adaptive_hybrid(random: &mut Rng) -> Algorithm {
-    let mut settings = adaptive::Settings::new(random.u64(LONG / 8..=LONG / 2), LONG_WINDOW);
+    let mut settings = adaptive::Parameters::new(random.u64(LONG / 8..=LONG / 2), LONG_WINDOW);
     settings.burst_multiplier = pick(random, &[1.0, 2.5]);
     settings.scope = pick(random, &[adaptive::Scope::PerKey, adaptive::Scope::Shared]);
     adaptive::Quota::new(&settings).expect("in range").into()

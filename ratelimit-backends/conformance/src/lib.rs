@@ -1,7 +1,7 @@
 //! Every promise of a rate-limit store as a test, in one macro line.
 //!
 //! A store conforms if it keeps records as well as a map in one thread would: the answers are
-//! [`ratelimit_core::apply`]'s, whatever the calls, their order and their number at once. The
+//! [`ratelimit_core::store::apply`]'s, whatever the calls, their order and their number at once. The
 //! suite asks it all that, each promise in a test of its own, and compares field by field.
 //!
 //! ```

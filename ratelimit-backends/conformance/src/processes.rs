@@ -116,7 +116,7 @@ fn report(process: Child) -> Vec<u64> {
 
 /// One policy of each algorithm, of which nothing comes back while a test runs.
 fn policies(limit: u64) -> [Policy; 6] {
-    let mut adaptive = adaptive::Settings::new(limit, AGE);
+    let mut adaptive = adaptive::Parameters::new(limit, AGE);
     (adaptive.burst_multiplier, adaptive.penalty) = (1.0, 0.0);
     adaptive.adaptive_window = AGE;
     let align = fixed_window::Align::First;

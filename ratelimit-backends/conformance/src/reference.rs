@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 
 use ratelimit_backend::BackendError;
-use ratelimit_core::{Action, Batch, Decision, Record, Slot, Timestamp, apply};
+use ratelimit_core::{
+    Action, Batch, Decision, Timestamp,
+    store::{Record, Slot, apply},
+};
 
 /// What stores are compared with: records in a map that never forgets.
 #[derive(Clone, Debug, Default)]

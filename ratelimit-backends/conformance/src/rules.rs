@@ -78,8 +78,8 @@ pub(crate) fn shared_sensors(limit: u64) -> Vec<Policy> {
 }
 
 /// Of so few requests that the load falls and rises within a trace.
-fn settings(limit: u64) -> adaptive::Settings {
-    let mut settings = adaptive::Settings::new(limit, SPAN);
+fn settings(limit: u64) -> adaptive::Parameters {
+    let mut settings = adaptive::Parameters::new(limit, SPAN);
     settings.adaptive_window = SPAN * 2;
     settings
 }

@@ -123,7 +123,7 @@ impl Trace {
             0..70 => Action::Spend,
             70..80 => Action::Peek,
             80..93 => Action::Refund,
-            93..96 => Action::Charge,
+            93..96 => Action::Penalize,
             96..98 => Action::Block(Micros::new(of_any_size(&mut self.random, 1 << 24))),
             _ => Action::Reset,
         }

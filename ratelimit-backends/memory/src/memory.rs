@@ -4,7 +4,8 @@ use std::{fmt, num::NonZeroUsize, sync::Arc};
 
 use ratelimit_backend::{Backend, BackendError, Clock, Names, Reply, SyncBackend};
 use ratelimit_core::{
-    Action, Batch, Check, Decision, Decisions, Record, SmallRecord, Spent, Timestamp, apply,
+    Action, Batch, Check, Decision, Timestamp,
+    store::{Decisions, Record, SmallRecord, Spent, apply},
 };
 
 #[cfg(feature = "dashmap")]

@@ -2,7 +2,10 @@
 //! for each other.
 
 use ratelimit_backend::BackendError;
-use ratelimit_core::{Action, Batch, Check, Decisions, Slot, SmallRecord, Spent, Timestamp, apply};
+use ratelimit_core::{
+    Action, Batch, Check, Timestamp,
+    store::{Decisions, Slot, SmallRecord, Spent, apply},
+};
 use smallvec::SmallVec;
 
 use crate::{

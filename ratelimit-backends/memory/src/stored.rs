@@ -1,8 +1,8 @@
 //! The table's entry for one key: a slot and a record, in 56 bytes.
 
 use ratelimit_core::{
-    Action, Batch, Check, Decision, Decisions, Micros, Policy, Record, SmallRecord, StateError,
-    Timestamp, apply,
+    Action, Batch, Check, Decision, Micros, Policy, StateError, Timestamp,
+    store::{Decisions, Record, SmallRecord, apply},
 };
 
 use crate::slot::{HashedSlot, StoredKey};

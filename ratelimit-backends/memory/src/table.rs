@@ -9,7 +9,7 @@
 use std::sync::atomic::Ordering;
 
 use ratelimit_backend::{BackendError, ErrorKind};
-use ratelimit_core::{Key, Policy, Record, Timestamp};
+use ratelimit_core::{Key, Policy, Timestamp, store::Record};
 
 use crate::{
     expiry::Expiry,

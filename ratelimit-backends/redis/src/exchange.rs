@@ -8,7 +8,10 @@ use std::iter;
 
 use fred::types::Value as Reply;
 use ratelimit_backend::{BackendError, ErrorKind};
-use ratelimit_core::{Action, Batch, Decisions, Record, StateError, Timestamp, apply};
+use ratelimit_core::{
+    Action, Batch, StateError, Timestamp,
+    store::{Decisions, Record, apply},
+};
 
 use crate::{
     redis::Turn,

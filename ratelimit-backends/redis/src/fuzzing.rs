@@ -70,7 +70,7 @@ fn policies() -> [Policy; 6] {
         sliding_window_counter::Quota::new(10, second).map(Into::into),
         token_bucket::Quota::new(10, 10, second).map(Into::into),
         leaky_bucket::Quota::new(10, 10, second).map(Into::into),
-        adaptive::Quota::new(&adaptive::Settings::new(10, second)).map(Into::into),
+        adaptive::Quota::new(&adaptive::Parameters::new(10, second)).map(Into::into),
     ];
     quotas.map(|quota| Policy::new("policy", quota.expect("in range")).expect("a good name"))
 }

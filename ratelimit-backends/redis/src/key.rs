@@ -11,7 +11,7 @@
 //! key, or all of a group. The text of a key is only ever seen as a digest, so it chooses no slot,
 //! matches no pattern, and cannot be read in the server.
 
-use ratelimit_core::{ConfigError, Slot};
+use ratelimit_core::{ConfigError, store::Slot};
 use sha2::{Digest, Sha256};
 
 /// How keys are named in one store or group.

@@ -10,7 +10,7 @@ use std::{
 use fred::types::Value as Reply;
 use ratelimit_backend::{Backend, BackendError, ErrorKind, Names};
 use ratelimit_core::{
-    Action, Algorithm, Batch, ConfigError, Decisions, Micros, Policy, adaptive::Scope,
+    Action, Algorithm, Batch, ConfigError, Micros, Policy, adaptive::Scope, store::Decisions,
 };
 
 use tokio::time::Instant;

@@ -5,7 +5,8 @@ use std::mem;
 use fred::{bytes::Bytes, types::Value as Reply};
 use ratelimit_backend::BackendError;
 use ratelimit_core::{
-    Action, Algorithm, Batch, Decision, Decisions, Record, Slot, Timestamp, apply,
+    Action, Algorithm, Batch, Decision, Timestamp,
+    store::{Decisions, Record, Slot, apply},
 };
 
 use crate::{lanes::Errand, redis::Turn, reply::nonsense, script, value};

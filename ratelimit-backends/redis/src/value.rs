@@ -12,7 +12,7 @@
 
 use std::{iter, mem};
 
-use ratelimit_core::{Policy, Record, StateError};
+use ratelimit_core::{Policy, StateError, store::Record};
 
 /// A record as bytes.
 pub(crate) struct Value {

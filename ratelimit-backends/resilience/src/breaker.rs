@@ -10,7 +10,7 @@ use std::{
 use ratelimit_backend::{
     Backend, BackendError, Clock, ErrorKind, MonotonicClock, Names, Reply, SyncBackend,
 };
-use ratelimit_core::{Action, Batch, ConfigError, Decisions, Micros, Policy};
+use ratelimit_core::{Action, Batch, ConfigError, Micros, Policy, store::Decisions};
 
 use crate::circuit::{Circuit, CircuitState, Health, Leave};
 

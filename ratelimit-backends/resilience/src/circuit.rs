@@ -11,7 +11,7 @@
 use std::num::NonZeroU32;
 
 use ratelimit_backend::{BackendError, ErrorKind};
-use ratelimit_core::{Decisions, Micros, Timestamp};
+use ratelimit_core::{Micros, Timestamp, store::Decisions};
 
 /// How a circuit stands.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]

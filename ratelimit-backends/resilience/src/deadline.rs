@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ratelimit_backend::{Backend, BackendError, ErrorKind, Names, Reply};
-use ratelimit_core::{Action, Batch, ConfigError, Decisions, Policy};
+use ratelimit_core::{Action, Batch, ConfigError, Policy, store::Decisions};
 use tokio::{runtime::Handle, time::timeout};
 
 /// Answers in the place of a store that takes too long. A clone has the same deadline.

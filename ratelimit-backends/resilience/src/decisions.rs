@@ -2,7 +2,8 @@
 
 use ratelimit_backend::BackendError;
 use ratelimit_core::{
-    Action, Batch, Check, Decision, Decisions, Micros, Outcome, Source, Timestamp, apply,
+    Action, Batch, Check, Decision, Micros, Outcome, Source, Timestamp,
+    store::{Decisions, apply},
 };
 
 /// What all answers are made of.

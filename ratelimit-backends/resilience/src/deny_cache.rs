@@ -14,8 +14,8 @@ use std::{
 
 use ratelimit_backend::{Backend, BackendError, Clock, MonotonicClock, Names, Reply, SyncBackend};
 use ratelimit_core::{
-    Action, Batch, Check, ConfigError, Cost, Decision, Decisions, Outcome, Policy, Source,
-    Timestamp,
+    Action, Batch, Check, ConfigError, Cost, Decision, Outcome, Policy, Source, Timestamp,
+    store::Decisions,
 };
 
 use crate::{

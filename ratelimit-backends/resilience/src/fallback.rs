@@ -8,7 +8,7 @@ use std::sync::{
 use ratelimit_backend::{
     Backend, BackendError, Clock, ErrorKind, MonotonicClock, Names, Reply, SyncBackend,
 };
-use ratelimit_core::{Action, Batch, ConfigError, Decisions, Policy, Source};
+use ratelimit_core::{Action, Batch, ConfigError, Policy, Source, store::Decisions};
 
 use crate::{
     Local,

@@ -8,8 +8,8 @@ use std::{
 
 use ratelimit_backend::{Backend, BackendError, Clock, MonotonicClock, Names, Reply, SyncBackend};
 use ratelimit_core::{
-    Action, Batch, Check, ConfigError, Decision, Decisions, Key, Outcome, Policy, Source,
-    Timestamp, WINDOW_MAX,
+    Action, Batch, Check, ConfigError, Decision, Key, Outcome, Policy, Source, Timestamp,
+    WINDOW_MAX, store::Decisions,
 };
 
 use crate::{
@@ -175,7 +175,7 @@ impl Verdict {
     const fn is_about(self, action: Action) -> bool {
         match action {
             Action::Spend | Action::Peek => true,
-            Action::Charge | Action::Refund => matches!(self, Self::Allow),
+            Action::Penalize | Action::Refund => matches!(self, Self::Allow),
             _ => false,
         }
     }

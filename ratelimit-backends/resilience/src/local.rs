@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use ratelimit_backend::SyncBackend;
 use ratelimit_core::{
-    Action, Algorithm, Batch, Check, ConfigError, CostError, Decisions, Policy, Source,
+    Action, Algorithm, Batch, Check, ConfigError, CostError, Policy, Source, store::Decisions,
 };
 
 use crate::decisions::{map, part};

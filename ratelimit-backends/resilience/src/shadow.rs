@@ -6,7 +6,9 @@ use std::sync::{
 };
 
 use ratelimit_backend::{Backend, BackendError, Names, Reply, SyncBackend};
-use ratelimit_core::{Action, Batch, Check, ConfigError, Decision, Decisions, Key, Policy, Source};
+use ratelimit_core::{
+    Action, Batch, Check, ConfigError, Decision, Key, Policy, Source, store::Decisions,
+};
 
 use crate::decisions::{ALLOW, Answer, fill, map, part};
 

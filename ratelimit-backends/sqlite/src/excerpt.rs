@@ -7,7 +7,10 @@
 
 use std::ops::Range;
 
-use ratelimit_core::{Micros, Record, Segment, StateError, Timestamp};
+use ratelimit_core::{
+    Micros, StateError, Timestamp,
+    store::{LogSegment, Record},
+};
 
 use crate::{
     error::Failure,
@@ -29,7 +32,7 @@ pub(crate) struct Excerpt<'a> {
 
 #[derive(Debug)]
 enum Part {
-    Shown(Segment),
+    Shown(LogSegment),
     Hidden(Hidden),
 }
 
@@ -165,7 +168,7 @@ impl<'a> Excerpt<'a> {
 
     /// Leaves of a log that [`record`](Self::record) has shown what the row is to keep, and tells of
     /// what is before that. A charge drops what has expired.
-    pub(crate) fn split_off_past(&self, log: &mut Segment, is_charged: bool) -> Past {
+    pub(crate) fn split_off_past(&self, log: &mut LogSegment, is_charged: bool) -> Past {
         let entries = |part: &Part| match part {
             Part::Shown(segment) => segment.len(),
             Part::Hidden(_) => 1,
@@ -182,14 +185,14 @@ impl Hidden {
         (self.numbers.end - self.numbers.start).saturating_mul(ENTRIES as u64)
     }
 
-    fn merged(&self, is_late: bool) -> Result<Segment, StateError> {
+    fn merged(&self, is_late: bool) -> Result<LogSegment, StateError> {
         let at = if is_late { self.latest } else { self.earliest };
-        Segment::merged(at, self.costs.end.wrapping_sub(self.costs.start))
+        LogSegment::merged(at, self.costs.end.wrapping_sub(self.costs.start))
     }
 }
 
 /// The first moment after the last entry.
-fn after(segment: &Segment) -> Result<Timestamp, StateError> {
+fn after(segment: &LogSegment) -> Result<Timestamp, StateError> {
     segment.newest().map(|newest| newest + MOMENT).ok_or(StateError::Corrupt)
 }
 

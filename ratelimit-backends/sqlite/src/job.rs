@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use ratelimit_backend::{BackendError, ErrorKind};
-use ratelimit_core::{Action, Batch, Check, Decisions, Key, Policy, Receipt};
+use ratelimit_core::{Action, Batch, Check, Key, Policy, Receipt, store::Decisions};
 
 use crate::{error::Failure, rows::Rows};
 

@@ -1,6 +1,6 @@
 //! Which entries of a log go where.
 
-use ratelimit_core::{Record, StateError};
+use ratelimit_core::{StateError, store::Record};
 
 use crate::{
     error::Failure,

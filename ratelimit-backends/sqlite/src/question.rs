@@ -1,7 +1,8 @@
 //! What is asked of records, and how much of them has to be known for it.
 
 use ratelimit_core::{
-    Action, Batch, Decision, Decisions, Record, Slot, StateError, Timestamp, apply,
+    Action, Batch, Decision, StateError, Timestamp,
+    store::{Decisions, Record, Slot, apply},
 };
 
 use crate::{

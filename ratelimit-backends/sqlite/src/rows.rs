@@ -1,7 +1,10 @@
 //! Records as rows, within one transaction.
 
 use ratelimit_backend::{BackendError, ErrorKind};
-use ratelimit_core::{Action, Batch, Decisions, Key, Slot, Timestamp};
+use ratelimit_core::{
+    Action, Batch, Key, Timestamp,
+    store::{Decisions, Slot},
+};
 use rusqlite::{Connection, OptionalExtension, params};
 use sha2::{Digest, Sha256};
 

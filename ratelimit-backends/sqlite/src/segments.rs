@@ -5,7 +5,10 @@
 
 use std::ops::Range;
 
-use ratelimit_core::{Record, Segment, StateError};
+use ratelimit_core::{
+    StateError,
+    store::{LogSegment, Record},
+};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::error::Failure;
@@ -20,7 +23,7 @@ pub(crate) struct Segments<'a> {
 /// A segment as it is stored.
 #[derive(Debug)]
 pub(crate) struct Stored {
-    pub(crate) entries: Segment,
+    pub(crate) entries: LogSegment,
     /// What all entries up to its last one cost; it wraps.
     pub(crate) cost: u64,
 }
@@ -43,7 +46,7 @@ impl Segments<'_> {
             Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?))
         });
         let (cost, entries) = found.optional()?.ok_or(StateError::Corrupt)?;
-        let entries = Segment::decode(&entries)?;
+        let entries = LogSegment::decode(&entries)?;
         if entries.len() == ENTRIES {
             Ok(Stored { entries, cost: cost.cast_unsigned() })
         } else {

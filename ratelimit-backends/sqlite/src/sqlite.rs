@@ -10,7 +10,7 @@ use std::{
 };
 
 use ratelimit_backend::{Backend, BackendError, ErrorKind, Names, Reply, SyncBackend};
-use ratelimit_core::{Action, Batch, Decisions};
+use ratelimit_core::{Action, Batch, store::Decisions};
 
 use crate::{
     Settings,

@@ -4,7 +4,8 @@ use core::num::NonZeroU64;
 use std::collections::BTreeSet;
 
 use ratelimit_core::{
-    Action, Batch, CarryOver, Check, Decision, Decisions, Fraction, Key, Micros, Timestamp, apply,
+    Action, Batch, CarryOver, Check, Decision, Fraction, Key, Micros, Timestamp,
+    store::{Decisions, apply},
 };
 
 use crate::{rule::one_of_each, subject::Subject};
@@ -15,7 +16,7 @@ const NOW: u64 = 1_700_000_000_000_000;
 fn only_what_makes_a_key_known_leaves_a_record_of_one_that_was_not() {
     let a_second = Micros::new(1_000_000);
     for rule in one_of_each() {
-        for action in [Action::Spend, Action::Charge, Action::Block(a_second)] {
+        for action in [Action::Spend, Action::Penalize, Action::Block(a_second)] {
             let mut subject = Subject::new(&rule);
             let _ = subject.act(action, NOW, 1);
             assert!(action.makes_known() && subject.record.is_some(), "{action:?} {rule:?}");

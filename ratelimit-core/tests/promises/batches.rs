@@ -2,8 +2,9 @@
 
 use proptest::prelude::*;
 use ratelimit_core::{
-    Action, Batch, Check, Decision, Detail, Key, Layer, Outcome, Policy, Record, StateError,
-    adaptive::Scope, apply,
+    Action, AdaptiveLayer, Batch, Check, Decision, Detail, Key, Outcome, Policy, StateError,
+    adaptive::Scope,
+    store::{Record, apply},
 };
 
 use crate::{
@@ -200,7 +201,7 @@ fn effective_burst(decision: &Decision) -> u64 {
     let Detail::Adaptive { layer, effective_burst, used, tokens, .. } = decision.detail else {
         unreachable!("the rule is adaptive")
     };
-    assert_eq!((layer, used, tokens), (Layer::SlidingWindow, 0, effective_burst));
+    assert_eq!((layer, used, tokens), (AdaptiveLayer::SlidingWindow, 0, effective_burst));
     effective_burst
 }
 

@@ -1,7 +1,7 @@
 //! A block denies until exactly its end, and leaves all else as it was.
 
 use proptest::prelude::*;
-use ratelimit_core::{Action, Record, WINDOW_MAX};
+use ratelimit_core::{Action, WINDOW_MAX, store::Record};
 
 use crate::{
     rule::{self, share_of},

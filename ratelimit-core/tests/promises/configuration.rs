@@ -3,9 +3,9 @@
 use core::time::Duration;
 
 use ratelimit_core::{
-    Algorithm, Check, ConfigError, CostError, Key, KeyError, LIMIT_MAX, Micros, Policy, StateError,
-    WINDOW_MAX, WINDOW_MIN,
-    adaptive::{self, Settings},
+    Algorithm, Check, ConfigError, CostError, Key, KeyTooLong, LIMIT_MAX, Micros, Policy,
+    StateError, WINDOW_MAX, WINDOW_MIN,
+    adaptive::{self, Parameters},
     fixed_window::{self, Align},
     leaky_bucket, sliding_window_counter,
     sliding_window_log::{self, ENTRIES_MAX},
@@ -38,8 +38,8 @@ fn leaky(capacity: u64, leak: u64, period: Duration) -> Built {
     leaky_bucket::Quota::new(capacity, leak, period).map(Into::into)
 }
 
-fn adaptive(change: impl FnOnce(&mut Settings)) -> Built {
-    let mut settings = Settings::new(10, SECOND);
+fn adaptive(change: impl FnOnce(&mut Parameters)) -> Built {
+    let mut settings = Parameters::new(10, SECOND);
     change(&mut settings);
     adaptive::Quota::new(&settings).map(Into::into)
 }
@@ -169,7 +169,7 @@ fn the_options_of_buckets_have_their_bounds() {
 // FAULTS 8, 9.
 #[test]
 fn fractions_are_finite_positive_and_within_their_range() {
-    type Set = fn(&mut Settings, f64);
+    type Set = fn(&mut Parameters, f64);
     let multiplier: Set = |settings, value| settings.burst_multiplier = value;
     let high: Set = |settings, value| settings.high_load_threshold = value;
     let low: Set = |settings, value| settings.low_load_threshold = value;
@@ -255,7 +255,7 @@ fn a_key_is_any_bytes_of_bounded_length() {
     let bytes = vec![0_u8; max + 1];
     assert!(Key::new(&bytes[..max]).is_ok());
     assert!(Key::new("").is_ok());
-    assert_eq!(Key::new(&bytes), Err(KeyError::TooLong { max }));
+    assert_eq!(Key::new(&bytes), Err(KeyTooLong { max }));
     assert_eq!(Micros::MAX, Micros::new(u64::MAX));
 }
 
@@ -280,7 +280,7 @@ fn errors_say_what_is_wrong_and_what_the_bound_is() {
     let cost = CostError::ExceedsLimit { cost: 9, max: 7 };
     assert_eq!(cost.to_string(), "cost 9 exceeds limit 7");
     assert_eq!(CostError::Zero.to_string(), "cost is 0");
-    assert_eq!(KeyError::TooLong { max: 7 }.to_string(), "key is longer than 7 bytes");
+    assert_eq!(KeyTooLong { max: 7 }.to_string(), "key is longer than 7 bytes");
     let found = StateError::Version { found: 2, want: 1 };
     assert_eq!(found.to_string(), "stored state has version 2, this library reads 1");
     let found = StateError::Algorithm { found: "token bucket", want: "fixed window" };

@@ -1,7 +1,10 @@
 //! Records survive as bytes; bytes that are no record are refused, and never lead anywhere.
 
 use proptest::prelude::*;
-use ratelimit_core::{Policy, Record, StateError, VERSION};
+use ratelimit_core::{
+    Policy, StateError,
+    store::{Record, VERSION},
+};
 
 use crate::{
     rule::{self, one_of_each, share_of},

@@ -3,7 +3,9 @@
 use std::mem::replace;
 
 use proptest::prelude::*;
-use ratelimit_core::{Action, Batch, Check, Detail, Key, Policy, Record, StateError, WINDOW_MAX};
+use ratelimit_core::{
+    Action, Batch, Check, Detail, Key, Policy, StateError, WINDOW_MAX, store::Record,
+};
 
 use crate::{
     rule::{self, Adaptive, Rule, one_of_each, share_of},

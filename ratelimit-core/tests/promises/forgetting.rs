@@ -60,7 +60,7 @@ proptest! {
         let (subject, now) = worn(&before, &history);
         let (old, new) = (subject.policy.clone(), after.policy());
         let mut subject = subject.under(new);
-        let _ = subject.act(Action::Charge, now, 1);
+        let _ = subject.act(Action::Penalize, now, 1);
         let then = now + subject.lifetime(now) + share_of(after.span(), later);
         let mut dropped = Subject { record: None, ..subject.clone() };
         prop_assert_eq!(dropped.spend(then, 1), subject.spend(then, 1));
@@ -93,5 +93,5 @@ proptest! {
 /// What makes a key known.
 fn begins() -> impl Strategy<Value = Action> {
     let block = (1..=1_u64 << 24).prop_map(|length| Action::Block(Micros::new(length)));
-    prop_oneof![Just(Action::Spend), Just(Action::Charge), block]
+    prop_oneof![Just(Action::Spend), Just(Action::Penalize), block]
 }

@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 use ratelimit_core::{
-    Action, Algorithm, Batch, Check, Decision, Key, Policy, Record, SmallRecord, Spent, apply,
+    Action, Algorithm, Batch, Check, Decision, Key, Policy,
+    store::{Record, SmallRecord, Spent, apply},
 };
 
 use crate::{

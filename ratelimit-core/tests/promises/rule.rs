@@ -72,7 +72,7 @@ impl Rule {
             }
             Self::Adaptive(numbers) => {
                 let fraction = |parts: u32| f64::from(parts) / 1e6;
-                let mut settings = adaptive::Settings::new(numbers.limit, micros(numbers.window));
+                let mut settings = adaptive::Parameters::new(numbers.limit, micros(numbers.window));
                 settings.burst_multiplier = fraction(numbers.multiplier);
                 settings.adaptive_window = micros(numbers.adaptive_window);
                 settings.high_load_threshold = fraction(numbers.high);

@@ -1,7 +1,10 @@
 //! Logs in pieces: together they say what the whole does, and with a part merged what its bounds are.
 
 use proptest::{prelude::*, sample::Index};
-use ratelimit_core::{Action, Decision, Record, Segment, StateError};
+use ratelimit_core::{
+    Action, Decision, StateError,
+    store::{LogSegment, Record},
+};
 
 use crate::{
     rule::{self, Adaptive, Rule, share_of},
@@ -13,7 +16,7 @@ use crate::{
 fn segments_are_refused_unless_they_are_in_order() {
     let rule = Rule::SlidingWindowLog { limit: 9, window: 10, entries_max: 9 };
     let record = log_of_two(&rule);
-    let entry = |micros| Segment::merged(at(micros), 1).expect("an entry");
+    let entry = |micros| LogSegment::merged(at(micros), 1).expect("an entry");
     let join = |times: &[u64]| {
         let segments = times.iter().copied().map(entry);
         record.clone().with_log(segments).map(|mut record| {
@@ -24,8 +27,8 @@ fn segments_are_refused_unless_they_are_in_order() {
     assert_eq!(join(&[]), Ok(Some((0, 0, None, None))));
     assert_eq!(join(&[5, 5]), Err(StateError::Corrupt));
     assert_eq!(join(&[6, 5]), Err(StateError::Corrupt));
-    assert_eq!(Segment::merged(at(5), 0), Err(StateError::Corrupt));
-    let all = Segment::merged(at(5), u64::MAX).expect("an entry");
+    assert_eq!(LogSegment::merged(at(5), 0), Err(StateError::Corrupt));
+    let all = LogSegment::merged(at(5), u64::MAX).expect("an entry");
     assert_eq!(record.clone().with_log([all, entry(6)]), Err(StateError::Corrupt));
 }
 
@@ -44,10 +47,10 @@ fn an_entry_counts_for_one_window() {
 
 #[test]
 fn bytes_that_are_more_or_less_than_a_segment_are_refused() {
-    let bytes = Segment::merged(at(5), 1).expect("an entry").encode();
-    assert!(Segment::decode(&bytes).is_ok());
-    assert_eq!(Segment::decode(&bytes[1..]), Err(StateError::Corrupt));
-    assert_eq!(Segment::decode(&[&bytes[..], &[0]].concat()), Err(StateError::Corrupt));
+    let bytes = LogSegment::merged(at(5), 1).expect("an entry").encode();
+    assert!(LogSegment::decode(&bytes).is_ok());
+    assert_eq!(LogSegment::decode(&bytes[1..]), Err(StateError::Corrupt));
+    assert_eq!(LogSegment::decode(&[&bytes[..], &[0]].concat()), Err(StateError::Corrupt));
 }
 
 /// A record whose log has entries of the times one and four.
@@ -88,7 +91,7 @@ proptest! {
         });
         prop_assert_eq!(sum, all);
         for segment in &mut segments {
-            *segment = Segment::decode(&segment.encode()).expect("what was encoded");
+            *segment = LogSegment::decode(&segment.encode()).expect("what was encoded");
         }
         let whole = rest.with_log(segments).map(|record| record.encode());
         prop_assert_eq!(whole, Ok(record.encode()));
@@ -115,18 +118,18 @@ proptest! {
         let mut middle = log.split_off_oldest(last.index(log.len().max(1)));
         let oldest = middle.split_off_oldest(first.index(middle.len().max(1)));
         let newest = log;
-        if [&oldest, &middle, &newest].into_iter().any(Segment::is_empty) {
+        if [&oldest, &middle, &newest].into_iter().any(LogSegment::is_empty) {
             return Ok(());
         }
-        let mut told = |middle: &Segment, hidden| {
-            let segments = [&oldest, middle, &newest].map(Segment::clone);
+        let mut told = |middle: &LogSegment, hidden| {
+            let segments = [&oldest, middle, &newest].map(LogSegment::clone);
             let record = rest.clone().with_log(segments);
             subject.record = Some(record.expect("in order").hiding(hidden));
             subject.act(Action::Peek, now, cost)
         };
         let whole = told(&middle, 0);
-        let merged = |segment: &Segment, step: fn(u64) -> u64, time| {
-            Segment::merged(at(step(time)), segment.cost()).expect("an entry")
+        let merged = |segment: &LogSegment, step: fn(u64) -> u64, time| {
+            LogSegment::merged(at(step(time)), segment.cost()).expect("an entry")
         };
         let after = oldest.newest().expect("not empty").as_micros();
         let before = newest.oldest().expect("not empty").as_micros();

@@ -134,7 +134,7 @@ proptest! {
         let (mut subject, now) = worn(&rule, &history);
         let cost = 1 + share_of(subject.limit() - 1, share);
         let (mut exact, before) = (subject.clone(), subject.peek(now, 1));
-        let charged = subject.act(ratelimit_core::Action::Charge, now, cost);
+        let charged = subject.act(ratelimit_core::Action::Penalize, now, cost);
         prop_assert!(charged.is_allowed());
         let fits = cost.min(before.remaining);
         if let (Detail::Adaptive { used: before, .. }, Detail::Adaptive { used: after, .. }) =

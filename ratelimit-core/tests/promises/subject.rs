@@ -1,8 +1,8 @@
 //! A key under test: the only place that calls [`apply`].
 
 use ratelimit_core::{
-    Action, Batch, Check, Decision, Key, Micros, Policy, Receipt, Record, StateError, Timestamp,
-    apply,
+    Action, Batch, Check, Decision, Key, Micros, Policy, Receipt, StateError, Timestamp,
+    store::{Record, apply},
 };
 
 use crate::rule::Rule;

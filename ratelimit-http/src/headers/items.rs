@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ratelimit_algorithms::{Algorithm, Decision, Detail, Fraction, Micros, Outcome, Policy};
-use ratelimit_core::{Action, Batch, Check, Key, Timestamp, apply};
+use ratelimit_core::{Action, Batch, Check, Key, Timestamp, store::apply};
 
 use super::{NUMBER_MAX, QuotaUnit};
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use ratelimit_backend::{Backend, BackendError, ErrorKind, Names, Reply, SyncBackend};
-use ratelimit_core::{Action, Batch, Decisions, Source};
+use ratelimit_core::{Action, Batch, Source, store::Decisions};
 use ratelimit_metrics::{Buffered, Event, Observed, Statistics, Verdict};
 
 use crate::support::{Failing, Run, decision, memory, policy, shared, size, tell, three};

@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 use ratelimit_algorithms::{Limiter, SyncBackend, TokenBucket};
 use ratelimit_backend::{Backend, BackendError, ErrorKind, ManualClock, Names, Reply};
 use ratelimit_core::{
-    Action, Batch, Check, Decision, Decisions, Key, Policy, Source, token_bucket,
+    Action, Batch, Check, Decision, Key, Policy, Source, store::Decisions, token_bucket,
 };
 use ratelimit_memory::Memory;
 use ratelimit_metrics::{Event, Recorder};

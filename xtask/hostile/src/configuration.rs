@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, str::FromStr};
 
 use ratelimit_algorithms::{Rule, TokenBucket};
-use ratelimit_core::{Action, Algorithm, Batch, Check, Key, Policy, Timestamp, apply};
+use ratelimit_core::{Action, Algorithm, Batch, Check, Key, Policy, Timestamp, store::apply};
 
 /// Takes the bytes for a limit in words, and for a file of limits in either format.
 pub fn configuration(data: &[u8]) {

@@ -1,6 +1,9 @@
 //! Bytes that are no state are refused, and those that are lead nowhere outside of the limit.
 
-use ratelimit_core::{Record, Segment, Timestamp};
+use ratelimit_core::{
+    Timestamp,
+    store::{LogSegment, Record},
+};
 
 use crate::{encoding::stays_within_the_limit, rule::one_of_each, subject::Subject};
 
@@ -10,8 +13,8 @@ pub fn state(data: &[u8]) {
     let Some((&[a, b, c], bytes)) = rest.split_first_chunk() else { return };
     let now = u64::from_be_bytes(time).min(Timestamp::MAX.as_micros());
     let share = u64::from(u32::from_be_bytes([0, a, b, c])).min(1_000_000);
-    if let Ok(segment) = Segment::decode(bytes) {
-        assert_eq!(Segment::decode(&segment.encode()), Ok(segment));
+    if let Ok(segment) = LogSegment::decode(bytes) {
+        assert_eq!(LogSegment::decode(&segment.encode()), Ok(segment));
     }
     for rule in one_of_each() {
         let subject = Subject::new(&rule);

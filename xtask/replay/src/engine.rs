@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use ratelimit_algorithms::{Backend, Clock, ManualClock};
 use ratelimit_backend::{Names, Reply};
 use ratelimit_conformance::Reference;
-use ratelimit_core::{Action, Batch, Decisions};
+use ratelimit_core::{Action, Batch, store::Decisions};
 use ratelimit_memory::Memory;
 use ratelimit_redis::{Redis, Settings as RedisSettings};
 use ratelimit_servers::Server;

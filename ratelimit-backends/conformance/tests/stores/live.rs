@@ -2,7 +2,10 @@
 
 use proptest::prelude::*;
 use ratelimit_algorithms::{AsyncLimiter, CarryOver, Clock, Live, Micros};
-use ratelimit_core::{Action, Batch, Check, Key, Record, apply};
+use ratelimit_core::{
+    Action, Batch, Check, Key,
+    store::{Record, apply},
+};
 
 use crate::{
     on::On,

@@ -11,7 +11,7 @@ use std::{
 use proptest::prelude::*;
 use ratelimit_algorithms::{AsyncLimiter, Backend, ConfigError, Micros, Names, Policy};
 use ratelimit_backend::Reply;
-use ratelimit_core::{Action, Batch, Check, Key, apply};
+use ratelimit_core::{Action, Batch, Check, Key, store::apply};
 use tokio::task::{JoinHandle, yield_now};
 
 use crate::{

@@ -57,7 +57,7 @@ fn changing() -> Vec<[Policy; 2]> {
             policy("b", sliding_window_log::Quota::new(limit, hour).expect("fits").into())
         }),
         pair(&|limit| {
-            let settings = adaptive::Settings::new(limit, hour);
+            let settings = adaptive::Parameters::new(limit, hour);
             policy("c", adaptive::Quota::new(&settings).expect("fits").into())
         }),
     ]

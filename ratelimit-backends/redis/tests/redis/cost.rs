@@ -30,7 +30,7 @@ async fn what_an_allowed_and_a_denied_decision_cost() {
         pair("window-counter", |limit| sliding_window_counter::Quota::new(limit, HOUR)),
         pair("window-log", |limit| sliding_window_log::Quota::new(limit, HOUR)),
         pair("adaptive", |limit| {
-            adaptive::Quota::new(&adaptive::Settings::new(limit.div_ceil(2), HOUR))
+            adaptive::Quota::new(&adaptive::Parameters::new(limit.div_ceil(2), HOUR))
         }),
     ] {
         let allowed = cost(&server, &redis, &allows, 20_000).await;

@@ -99,7 +99,7 @@ fn scripts() -> [(&'static str, &'static [&'static str], Algorithm); 6] {
     const SENSOR: &str = include_str!("../../src/lua/sensor.lua");
     let hour = Duration::from_secs(3_600);
     let align = fixed_window::Align::Epoch;
-    let adaptive = adaptive::Quota::new(&adaptive::Settings::new(10, hour));
+    let adaptive = adaptive::Quota::new(&adaptive::Parameters::new(10, hour));
     [
         (
             "fixed_window",

@@ -69,7 +69,7 @@ async fn no_key_is_without_a_time_to_live() {
 async fn a_time_to_live_of_ten_million_years_is_one_of_285() {
     let Some(server) = Server::start(&[]) else { return };
     let redis = connect(&server).await;
-    let mut settings = adaptive::Settings::new(400_000, 3_650 * 24 * HOUR);
+    let mut settings = adaptive::Parameters::new(400_000, 3_650 * 24 * HOUR);
     settings.burst_multiplier = 2.5;
     settings.adaptive_window = Duration::from_secs(38);
     settings.penalty = 1.0;
@@ -286,7 +286,7 @@ fn three() -> [Policy; 3] {
         policy("burst", token_bucket::Quota::new(10, 10, HOUR).expect("in range").into()),
         policy("daily", sliding_window_log::Quota::new(10, HOUR).expect("in range").into()),
         policy("load", {
-            let mut settings = adaptive::Settings::new(10, HOUR);
+            let mut settings = adaptive::Parameters::new(10, HOUR);
             settings.adaptive_window = HOUR;
             settings.penalty = 0.0;
             adaptive::Quota::new(&settings).expect("in range").into()

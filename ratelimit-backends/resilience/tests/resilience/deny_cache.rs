@@ -93,7 +93,7 @@ fn with_the_cache_the_same_is_admitted_as_without() {
                 0..80 => Action::Spend,
                 80..92 => Action::Peek,
                 92..95 => Action::Refund,
-                95..97 => Action::Charge,
+                95..97 => Action::Penalize,
                 97..98 => Action::Block(Micros::new(1 << random.u32(..24))),
                 _ => Action::Reset,
             };
@@ -136,7 +136,7 @@ fn other_keys_costs_and_numbers_are_asked() {
 fn whatever_else_is_done_about_a_key_ends_its_denial() {
     let policy = hourly("api", 2);
     let orders =
-        [Action::Refund, Action::Reset, Action::Charge, Action::Block(Micros::from_secs(1))];
+        [Action::Refund, Action::Reset, Action::Penalize, Action::Block(Micros::from_secs(1))];
     for action in orders {
         let rig = Rig::denied(&policy, "key");
         let _ = rig.ask(&policy, "another", 1, action);

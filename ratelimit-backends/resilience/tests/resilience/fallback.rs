@@ -187,7 +187,7 @@ fn state_that_cannot_be_read_and_a_broken_clock_are_passed_on() {
 fn what_is_to_be_done_is_an_error_where_it_was_not() {
     let policy = hourly("api", 10);
     let orders =
-        [Action::Refund, Action::Reset, Action::Charge, Action::Block(Micros::from_secs(1))];
+        [Action::Refund, Action::Reset, Action::Penalize, Action::Block(Micros::from_secs(1))];
     for action in orders {
         for on_failure in [OnFailure::Allow, local()] {
             let (fallback, store) = fallback(on_failure);
@@ -216,7 +216,7 @@ fn what_the_local_limit_cannot_decide_is_the_error_that_it_was() {
 
 #[test]
 fn a_shared_sensor_is_no_obstacle() {
-    let mut settings = adaptive::Settings::new(10, std::time::Duration::from_secs(60));
+    let mut settings = adaptive::Parameters::new(10, std::time::Duration::from_secs(60));
     settings.scope = adaptive::Scope::Shared;
     let quota = adaptive::Quota::new(&settings).expect("good numbers");
     let policy = ratelimit_core::Policy::new("shared", quota).expect("a good name");

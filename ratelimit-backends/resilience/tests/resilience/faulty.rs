@@ -16,8 +16,8 @@ use ratelimit_backend::{
     Backend, BackendError, Clock, ErrorKind, ManualClock, Names, Reply, SyncBackend,
 };
 use ratelimit_core::{
-    Action, Algorithm, Batch, Check, Decision, Decisions, Key, Policy, Timestamp, fixed_window,
-    token_bucket,
+    Action, Algorithm, Batch, Check, Decision, Key, Policy, Timestamp, fixed_window,
+    store::Decisions, token_bucket,
 };
 use ratelimit_memory::Memory;
 use tokio::sync::Semaphore;

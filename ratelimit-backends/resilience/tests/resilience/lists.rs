@@ -26,7 +26,7 @@ fn who_is_allowed_goes_on_without_end_and_the_store_is_not_asked() {
     let unseen = ask(&store, check(&policy, "key", 1), Action::Peek).expect("memory answers");
     lists.everywhere().allow("key");
     let asked = store.asked();
-    for action in [Action::Spend, Action::Peek, Action::Charge, Action::Refund] {
+    for action in [Action::Spend, Action::Peek, Action::Penalize, Action::Refund] {
         for _ in 0..20 {
             let mut found = ask(&lists, check(&policy, "key", 10), action).expect("it is decided");
             assert_eq!(found.source, Source::List);
@@ -56,7 +56,7 @@ fn whatever_else_is_done_about_a_listed_key_reaches_the_store() {
     let policy = hourly("api", 10);
     for (is_allowed, actions) in [
         (true, &[Action::Reset, Action::Block(Micros::from_secs(1))][..]),
-        (false, &[Action::Reset, Action::Block(Micros::ZERO), Action::Refund, Action::Charge]),
+        (false, &[Action::Reset, Action::Block(Micros::ZERO), Action::Refund, Action::Penalize]),
     ] {
         let (lists, store) = lists();
         let everywhere = lists.everywhere();

@@ -61,7 +61,7 @@ fn log(limit: u64) -> sliding_window_log::Quota {
 }
 
 fn hybrid(limit: u64) -> adaptive::Quota {
-    adaptive::Quota::new(&adaptive::Settings::new(limit, Duration::from_secs(limit))).unwrap()
+    adaptive::Quota::new(&adaptive::Parameters::new(limit, Duration::from_secs(limit))).unwrap()
 }
 
 /// What has left the window is gone for good, in the row of the record and in its segments.
