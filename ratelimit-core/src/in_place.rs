@@ -2,8 +2,8 @@
 //! check of a known key under the policy it was written under, without taking the record apart.
 
 use crate::{
-    Algorithm, Check, Cost, Decision, Outcome, Timestamp, arithmetic::Arithmetic, meter::State,
-    store::Record,
+    Algorithm, Check, Cost, Decision, Outcome, Timestamp, algorithm::definition::Arithmetic,
+    meter::State, store::Record,
 };
 
 impl Record {

@@ -31,43 +31,31 @@
 
 extern crate alloc;
 
-pub mod adaptive;
-pub mod fixed_window;
-pub mod leaky_bucket;
-pub mod sliding_window_counter;
-pub mod sliding_window_log;
 pub mod store;
-pub mod token_bucket;
 
-mod apply;
-mod arithmetic;
-mod block;
-mod bucket;
-mod check;
+mod algorithm;
 mod decision;
-mod decoding;
-mod encoding;
 mod error;
-mod exchange;
 mod in_place;
-mod load;
-mod log;
 mod meter;
 mod number;
 mod policy;
-mod rate;
-mod segment;
-mod sensor;
+mod request;
 mod small;
-mod tick;
+mod state;
+mod step;
 mod time;
 
 pub use crate::{
-    check::{Action, Batch, Check, Cost, Key, Receipt},
+    algorithm::{
+        adaptive, fixed_window, leaky_bucket, sliding_window_counter, sliding_window_log,
+        token_bucket,
+    },
     decision::{AdaptiveLayer, Decision, Detail, Fraction, Outcome, Source},
     error::{ConfigError, CostError, KeyTooLong, StateError},
     meter::Algorithm,
     number::{LIMIT_MAX, WINDOW_MAX, WINDOW_MIN},
     policy::{CarryOver, Policy},
+    request::{Action, Batch, Check, Cost, Key, Receipt},
     time::{Micros, Timestamp},
 };

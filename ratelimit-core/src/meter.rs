@@ -8,15 +8,17 @@ use alloc::boxed::Box;
 
 use crate::{
     CarryOver, Cost, Micros, Outcome, Policy, Receipt, StateError, Timestamp,
-    adaptive::{self, Scope},
-    arithmetic::Arithmetic,
-    block::Blocked,
+    algorithm::adaptive::{self, Scope},
+    algorithm::definition::Arithmetic,
+    algorithm::fixed_window,
+    algorithm::leaky_bucket,
+    algorithm::sliding_window_counter,
+    algorithm::sliding_window_log,
+    algorithm::token_bucket,
     decision::Standing,
-    fixed_window, leaky_bucket,
-    sensor::Sensor,
-    sliding_window_counter, sliding_window_log,
+    state::block::Blocked,
+    state::sensor::Sensor,
     store::Slot,
-    token_bucket,
 };
 
 /// What a store keeps for one key: a state, and the policy it was written under.

@@ -10,12 +10,12 @@
 
 use crate::{
     Algorithm, Check, Cost, Decision, Micros, Outcome, Policy, Timestamp,
-    arithmetic::{Arithmetic, Counted},
-    bucket::Bucket,
+    algorithm::definition::{Arithmetic, Counted},
+    algorithm::fixed_window,
+    algorithm::sliding_window_counter,
     decision::Standing,
-    fixed_window,
     meter::State,
-    sliding_window_counter,
+    state::level::Bucket,
     store::Record,
 };
 

@@ -9,7 +9,7 @@ use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
     ConfigError, Cost, Detail, Micros, Outcome, Receipt, Timestamp,
-    arithmetic::{Arithmetic, Counted},
+    algorithm::definition::{Arithmetic, Counted},
     decision::Standing,
     number,
 };

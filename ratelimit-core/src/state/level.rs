@@ -13,7 +13,7 @@
 //! the second off this one; so as long as nothing has come back, everything is given back, in
 //! whatever order charges are settled.
 
-use crate::{Micros, Receipt, Timestamp, rate::Rate, time::EXACT_MAX};
+use crate::{Micros, Receipt, Timestamp, number::rate::Rate, time::EXACT_MAX};
 
 /// A level, the instant up to which it is counted, and what was given back to it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -8,11 +8,11 @@ use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
     ConfigError, Cost, Detail, Micros, Outcome, Receipt, Timestamp,
-    arithmetic::{Arithmetic, Counted},
-    bucket::Bucket,
+    algorithm::definition::{Arithmetic, Counted},
     decision::Standing,
     number,
-    rate::Rate,
+    number::rate::Rate,
+    state::level::Bucket,
 };
 
 /// `capacity` tokens, refilled at a rate.

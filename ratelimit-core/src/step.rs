@@ -8,10 +8,10 @@ use core::ops::Deref;
 
 use crate::{
     Action, Batch, Check, Decision, Outcome, Policy, StateError, Timestamp,
-    block::Block,
     decision::Standing,
     meter::{self, Meter},
-    sensor::Sensor,
+    state::block::Block,
+    state::sensor::Sensor,
     store::Record,
 };
 

@@ -3,6 +3,9 @@
 //! Every product that a decision forms stays at or below [`PRODUCT_MAX`], so that a store that
 //! computes in doubles forms it exactly too.
 
+pub(crate) mod rate;
+pub(crate) mod tick;
+
 use core::{num::NonZeroU64, time::Duration};
 
 use crate::{ConfigError, Micros};

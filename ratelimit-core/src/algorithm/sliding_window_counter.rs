@@ -15,10 +15,10 @@ use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
     ConfigError, Cost, Detail, Fraction, Micros, Outcome, Receipt, Timestamp,
-    arithmetic::{Arithmetic, Counted},
+    algorithm::definition::{Arithmetic, Counted},
     decision::Standing,
+    number::tick::Tick,
     number::{self, PRODUCT_MAX},
-    tick::Tick,
 };
 
 /// An estimated `limit` permits per window.

@@ -7,7 +7,9 @@
 //! enough as long as the decision is the same at both: the later an entry was made, the later does
 //! a denied request fit, and nothing else depends on it.
 
-use crate::{Algorithm, Micros, StateError, Timestamp, log::Log, meter::State, store::Record};
+use crate::{
+    Algorithm, Micros, StateError, Timestamp, meter::State, state::entries::Log, store::Record,
+};
 
 /// Entries of a log that follow one another, oldest first.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

@@ -13,15 +13,15 @@ use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
     AdaptiveLayer, ConfigError, Cost, Detail, Micros, Outcome, Receipt, Timestamp,
-    arithmetic::Arithmetic,
+    algorithm::definition::Arithmetic,
+    algorithm::sliding_window_log::ENTRIES_MAX,
     decision::Standing,
-    load::Load,
-    log::Log,
     number,
-    rate::Level,
-    sensor::{KEPT, Sensor, SubWindow},
-    sliding_window_log::ENTRIES_MAX,
-    tick::Tick,
+    number::rate::Level,
+    number::tick::Tick,
+    state::entries::Log,
+    state::load::Load,
+    state::sensor::{KEPT, Sensor, SubWindow},
 };
 
 /// What an adaptive hybrid is made from. Every value is fine here; [`Quota::new`] refuses what it

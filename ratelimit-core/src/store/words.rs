@@ -20,7 +20,7 @@ use alloc::vec::Vec;
 
 use crate::{
     Algorithm, Policy, StateError,
-    encoding::{self, SENSOR},
+    store::encode::{self, SENSOR},
     store::{Record, Slot},
     time::EXACT_MAX,
 };
@@ -30,7 +30,7 @@ impl Slot<'_> {
     #[must_use]
     pub fn header(&self) -> Vec<u8> {
         let algorithm = self.policy.algorithm();
-        encoding::header(self.key.map_or(SENSOR, |_| encoding::kind(algorithm)), algorithm)
+        encode::header(self.key.map_or(SENSOR, |_| encode::kind(algorithm)), algorithm)
     }
 
     /// The numbers that the arithmetic works with.
@@ -66,7 +66,7 @@ impl Record {
     /// Version, algorithm and numbers: with the words, all of the record.
     #[must_use]
     pub fn header(&self) -> Vec<u8> {
-        encoding::header(self.kind(), self.under.algorithm())
+        encode::header(self.kind(), self.under.algorithm())
     }
 
     /// The numbers of the state.

@@ -8,7 +8,7 @@ use core::num::NonZeroU64;
 
 use crate::{
     ConfigError,
-    adaptive::Parameters,
+    algorithm::adaptive::Parameters,
     number::{self, MILLION, PRODUCT_MAX},
 };
 

@@ -7,23 +7,26 @@ use alloc::boxed::Box;
 use core::time::Duration;
 
 use crate::{
-    Algorithm, Policy, StateError, Timestamp, WINDOW_MAX, adaptive,
-    block::Block,
-    bucket::Bucket,
-    encoding::{
+    Algorithm, Policy, StateError, Timestamp, WINDOW_MAX,
+    algorithm::adaptive,
+    algorithm::fixed_window,
+    algorithm::leaky_bucket,
+    algorithm::sliding_window_counter,
+    algorithm::sliding_window_log,
+    algorithm::token_bucket,
+    meter::State,
+    number,
+    number::rate::Level,
+    state::block::Block,
+    state::entries::Log,
+    state::level::Bucket,
+    state::sensor::Sensor,
+    store::encode::{
         ADAPTIVE, BLOCKED, FIXED_WINDOW, LEAKY_BUCKET, SENSOR, SLIDING_WINDOW_COUNTER,
         SLIDING_WINDOW_LOG, TOKEN_BUCKET, VERSION,
     },
-    fixed_window, leaky_bucket,
-    log::Log,
-    meter::State,
-    number,
-    rate::Level,
-    sensor::Sensor,
-    sliding_window_counter, sliding_window_log,
     store::{LogSegment, Record},
     time::EXACT_MAX,
-    token_bucket,
 };
 
 impl Record {

@@ -7,8 +7,8 @@
 use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
-    ConfigError, Cost, Detail, Micros, Outcome, Receipt, Timestamp, arithmetic::Arithmetic,
-    decision::Standing, log::Log, number,
+    ConfigError, Cost, Detail, Micros, Outcome, Receipt, Timestamp,
+    algorithm::definition::Arithmetic, decision::Standing, number, state::entries::Log,
 };
 
 /// The most entries that a log may keep: a million, 16 MB a key.

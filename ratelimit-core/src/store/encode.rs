@@ -11,12 +11,12 @@ use core::{mem, time::Duration};
 
 use crate::{
     Algorithm, Micros, Timestamp,
-    block::Blocked,
-    load::Numbers,
-    log::Log,
     meter::State,
-    rate::Level,
-    sensor::Sensor,
+    number::rate::Level,
+    state::block::Blocked,
+    state::entries::Log,
+    state::load::Numbers,
+    state::sensor::Sensor,
     store::{LogSegment, Record},
 };
 
