@@ -122,7 +122,7 @@ fn lint() -> Result<(), String> {
 
 /// In a folder of its own, since the flag makes all crates anew.
 fn loom() -> Result<(), String> {
-    let models = ["test", "--package", "ratelimit-memory", "--lib", "model::"];
+    let models = ["test", "--package", "ratelimit-memory", "--lib", "models::"];
     let mut tests = cargo(&models);
     tests.args(["--target-dir", "target/loom"]).env("RUSTFLAGS", "--cfg ratelimit_loom");
     run(&mut tests)
