@@ -9,10 +9,10 @@ use std::{
 
 use ratelimit_core::{Action, Batch, Check, Policy};
 
-use crate::{Subject, rules, subject::check};
+use crate::{Subject, policies, store_under_test::check};
 
 pub async fn a_batch_is_charged_as_one(subject: Subject) {
-    let policies = rules::one_of_each(10);
+    let policies = policies::one_of_each(10);
     let checks = on_two_keys(&policies);
     let before = subject.apply(&checks, Action::Peek).await.expect("the store decides");
     let spent = subject.apply(&checks, Action::Spend).await.expect("the store decides");
@@ -27,7 +27,7 @@ pub async fn a_batch_is_charged_as_one(subject: Subject) {
 }
 
 pub async fn a_denied_batch_charges_nothing(subject: Subject) {
-    let policies = rules::one_of_each(10);
+    let policies = policies::one_of_each(10);
     let checks = on_two_keys(&policies);
     for full in &checks {
         let (policy, key) = (full.policy(), full.key().as_bytes());
@@ -43,10 +43,10 @@ pub async fn a_denied_batch_charges_nothing(subject: Subject) {
 
 pub async fn one_key_under_several_policies_is_several_states(subject: Subject) {
     let twins = ["one", "two"].map(|name| {
-        let algorithm = *rules::token_buckets(10)[0].algorithm();
+        let algorithm = *policies::token_buckets(10)[0].algorithm();
         Policy::new(name, algorithm).expect("the name is good")
     });
-    let policies = [rules::one_of_each(10), twins.to_vec()].concat();
+    let policies = [policies::one_of_each(10), twins.to_vec()].concat();
     for policy in &policies {
         let before = subject.peek(policy, "key").await;
         for other in policies.iter().filter(|other| other.name() != policy.name()) {
@@ -58,7 +58,7 @@ pub async fn one_key_under_several_policies_is_several_states(subject: Subject) 
 }
 
 pub async fn a_dropped_reply_leaves_one_whole_charge_or_none(subject: Subject) {
-    let policy = rules::fixed_windows(100).swap_remove(0);
+    let policy = policies::fixed_windows(100).swap_remove(0);
     let checks = [b"a", b"b", b"c"].map(|key| check(&policy, key, 1));
     let mut started = 0;
     for polls in 0..8 {

@@ -3,11 +3,11 @@
 
 use ratelimit_core::Policy;
 
-use crate::{Subject, rules};
+use crate::{Subject, policies};
 
 // FAULTS 77, 88, 90, 91, 92.
 pub async fn hostile_keys_are_keys_like_any(subject: Subject) {
-    let policy = rules::token_buckets(3).swap_remove(0);
+    let policy = policies::token_buckets(3).swap_remove(0);
     for key in hostile() {
         let shown = String::from_utf8_lossy(&key[..key.len().min(32)]);
         let (admitted, _) = subject.exhaust(&policy, &key).await;
@@ -17,7 +17,7 @@ pub async fn hostile_keys_are_keys_like_any(subject: Subject) {
 
 // FAULTS 77.
 pub async fn names_and_keys_do_not_run_into_each_other(subject: Subject) {
-    let quota = *rules::fixed_windows(1)[0].algorithm();
+    let quota = *policies::fixed_windows(1)[0].algorithm();
     for name in ["a", "a.b", "a.b.c", "a-b", "b", "a.b.1"] {
         let policy = Policy::new(name, quota).expect("the name is good");
         for key in ["", "b", ".b", "b.c", "c", ":", ":b", "b:c", "#", "-b", ".b.c", "1", ".1"] {

@@ -22,27 +22,27 @@
 //! there are its parts: the [`Reference`], policies of [each kind](one_of_each), and a test run
 //! [again] as another process.
 
-mod again;
 mod processes;
+mod subprocess;
 mod suite;
 
 mod agreement;
-mod answers;
 mod batches;
-mod changes;
 mod keys;
+mod live_change;
+mod one_key;
 mod races;
 
-mod draw;
+mod generators;
+mod policies;
 mod reference;
-mod rules;
-mod subject;
-mod trace;
+mod store_under_test;
+mod traces;
 
-pub use crate::{again::again, reference::Reference, rules::one_of_each, suite::Effort};
+pub use crate::{policies::one_of_each, reference::Reference, subprocess::again, suite::Effort};
 #[doc(hidden)]
 pub use crate::{
     processes::share,
-    subject::Subject,
+    store_under_test::Subject,
     suite::{keep, promise},
 };

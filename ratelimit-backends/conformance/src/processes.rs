@@ -13,7 +13,7 @@ use ratelimit_core::{
 };
 use tokio::runtime;
 
-use crate::{Effort, Subject, again, rules::policy};
+use crate::{Effort, Subject, again, policies::policy};
 
 /// Expands to a test of a store that several processes share.
 ///

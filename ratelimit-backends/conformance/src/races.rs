@@ -5,36 +5,36 @@ use std::future::Future;
 
 use ratelimit_core::{Action, Policy};
 
-use crate::{Subject, rules, subject::check};
+use crate::{Subject, policies, store_under_test::check};
 
 pub async fn tasks_at_once_spend_a_fixed_window_exactly(subject: Subject) {
-    spend_exactly(&subject, rules::fixed_windows).await;
+    spend_exactly(&subject, policies::fixed_windows).await;
 }
 
 pub async fn tasks_at_once_spend_a_sliding_window_log_exactly(subject: Subject) {
-    spend_exactly(&subject, rules::sliding_window_logs).await;
+    spend_exactly(&subject, policies::sliding_window_logs).await;
 }
 
 pub async fn tasks_at_once_spend_a_sliding_window_counter_exactly(subject: Subject) {
-    spend_exactly(&subject, rules::sliding_window_counters).await;
+    spend_exactly(&subject, policies::sliding_window_counters).await;
 }
 
 pub async fn tasks_at_once_spend_a_token_bucket_exactly(subject: Subject) {
-    spend_exactly(&subject, rules::token_buckets).await;
+    spend_exactly(&subject, policies::token_buckets).await;
 }
 
 pub async fn tasks_at_once_spend_a_leaky_bucket_exactly(subject: Subject) {
-    spend_exactly(&subject, rules::leaky_buckets).await;
+    spend_exactly(&subject, policies::leaky_buckets).await;
 }
 
 pub async fn tasks_at_once_spend_an_adaptive_hybrid_exactly(subject: Subject) {
-    spend_exactly(&subject, rules::adaptive_hybrids).await;
+    spend_exactly(&subject, policies::adaptive_hybrids).await;
 }
 
 /// Each task has a key of its own, and finds the load that all of them make.
 // FAULTS 205.
 pub async fn tasks_at_once_feed_a_shared_sensor_exactly(subject: Subject) {
-    let policy = rules::shared_sensors(TASKS).swap_remove(0);
+    let policy = policies::shared_sensors(TASKS).swap_remove(0);
     let spent = together(&subject, |task, subject| {
         let policy = policy.clone();
         async move { subject.spend(&policy, task.to_string(), 1).await }
@@ -54,7 +54,7 @@ pub async fn tasks_at_once_feed_a_shared_sensor_exactly(subject: Subject) {
 
 /// Batches over two of three keys, in all orders; a store that locks keys has to sort them.
 pub async fn batches_in_opposite_orders_neither_wait_nor_overspend(subject: Subject) {
-    let policy = rules::fixed_windows(limit(&subject)).swap_remove(0);
+    let policy = policies::fixed_windows(limit(&subject)).swap_remove(0);
     let keys: [&[u8]; 3] = [b"a", b"b", b"c"];
     let charges = together(&subject, |task, subject| {
         let policy = policy.clone();
@@ -82,7 +82,7 @@ pub async fn batches_in_opposite_orders_neither_wait_nor_overspend(subject: Subj
 }
 
 pub async fn refunds_at_once_lose_nothing(subject: Subject) {
-    let policy = rules::fixed_windows(TASKS / 2).swap_remove(0);
+    let policy = policies::fixed_windows(TASKS / 2).swap_remove(0);
     let work = together(&subject, |_, subject| {
         let policy = policy.clone();
         async move {
@@ -98,7 +98,7 @@ pub async fn refunds_at_once_lose_nothing(subject: Subject) {
 }
 
 pub async fn a_reset_amid_checks_grants_one_limit(subject: Subject) {
-    let policy = rules::token_buckets(10).swap_remove(0);
+    let policy = policies::token_buckets(10).swap_remove(0);
     let work = together(&subject, |task, subject| {
         let policy = policy.clone();
         async move {

@@ -153,7 +153,7 @@ promises! { $
         batches_decide_as_the_core
         long_logs_decide_as_the_core
         growing_stores_decide_as_the_core;
-    answers:
+    one_key:
         a_peek_changes_nothing
         a_denial_charges_nothing
         a_reset_makes_a_key_as_good_as_new
@@ -170,7 +170,7 @@ promises! { $
         one_key_under_several_policies_is_several_states
         a_dropped_reply_leaves_one_whole_charge_or_none
         an_empty_batch_has_no_decisions;
-    changes:
+    live_change:
         changed_numbers_are_read_as_is
         changed_numbers_are_read_in_proportion
         changed_numbers_start_anew

@@ -3,10 +3,10 @@
 
 use ratelimit_core::{Action, Algorithm, Micros, Policy, Receipt};
 
-use crate::{Subject, rules, subject::check};
+use crate::{Subject, policies, store_under_test::check};
 
 pub async fn a_peek_changes_nothing(subject: Subject) {
-    for policy in rules::one_of_each(10) {
+    for policy in policies::one_of_each(10) {
         subject.charge(&policy, "key", 2).await;
         let first = subject.peek(&policy, "key").await;
         for _ in 0..20 {
@@ -18,7 +18,7 @@ pub async fn a_peek_changes_nothing(subject: Subject) {
 }
 
 pub async fn a_denial_charges_nothing(subject: Subject) {
-    for policy in rules::one_of_each(10) {
+    for policy in policies::one_of_each(10) {
         let (_, denial) = subject.exhaust(&policy, "key").await;
         for _ in 0..20 {
             assert_eq!(subject.spend(&policy, "key", 1).await, denial, "{policy}");
@@ -27,7 +27,7 @@ pub async fn a_denial_charges_nothing(subject: Subject) {
 }
 
 pub async fn a_reset_makes_a_key_as_good_as_new(subject: Subject) {
-    for policy in rules::keys_apart(10) {
+    for policy in policies::keys_apart(10) {
         let first = subject.spend(&policy, "key", 1).await;
         subject.fill(&policy, "key").await;
         subject.reset(&policy, "key").await;
@@ -36,7 +36,7 @@ pub async fn a_reset_makes_a_key_as_good_as_new(subject: Subject) {
 }
 
 pub async fn a_refund_gives_back_no_more_than_was_charged(subject: Subject) {
-    for policy in rules::one_of_each(10) {
+    for policy in policies::one_of_each(10) {
         let nothing = subject.refund(&policy, "unknown", 3).await;
         assert_eq!(nothing, subject.peek(&policy, "unknown").await, "{policy}: never charged");
 
@@ -57,7 +57,7 @@ pub async fn a_refund_gives_back_no_more_than_was_charged(subject: Subject) {
 pub async fn a_charge_takes_what_fits_without_asking(subject: Subject) {
     // What remains of an adaptive hybrid is less than what fits: it is of requests, which add load.
     let is_adaptive = |policy: &Policy| matches!(policy.algorithm(), Algorithm::Adaptive(_));
-    for policy in rules::keys_apart(10).into_iter().filter(|policy| !is_adaptive(policy)) {
+    for policy in policies::keys_apart(10).into_iter().filter(|policy| !is_adaptive(policy)) {
         let before = subject.peek(&policy, "key").await.remaining;
         let charged = subject.ask(&policy, "key", 2, Action::Penalize).await;
         assert!(charged.is_allowed(), "{policy}: nobody asks: {charged:?}");
@@ -71,7 +71,7 @@ pub async fn a_charge_takes_what_fits_without_asking(subject: Subject) {
 
 pub async fn a_block_denies_until_it_is_over(subject: Subject) {
     let length = Micros::from_secs(90);
-    for policy in rules::keys_apart(10) {
+    for policy in policies::keys_apart(10) {
         let block = subject.ask(&policy, "key", 1, Action::Block(length)).await;
         assert!(block.is_allowed(), "{policy}: {block:?}");
         let end = subject.now() + length;
@@ -95,7 +95,7 @@ pub async fn a_block_denies_until_it_is_over(subject: Subject) {
 }
 
 pub async fn a_late_refund_of_a_charge_gives_back_nothing_of_others(subject: Subject) {
-    for policy in rules::keys_apart(10) {
+    for policy in policies::keys_apart(10) {
         let charge = subject.spend(&policy, "key", 3).await;
         assert!(charge.is_allowed(), "{policy}: {charge:?}");
         subject.advance(charge.reset_after);
@@ -110,7 +110,7 @@ pub async fn a_late_refund_of_a_charge_gives_back_nothing_of_others(subject: Sub
 
 // FAULTS 28, 29.
 pub async fn retry_after_is_neither_early_nor_late(subject: Subject) {
-    for policy in rules::one_of_each(10) {
+    for policy in policies::one_of_each(10) {
         for cost in 1..=policy.limit() {
             let key = cost.to_string();
             subject.fill(&policy, &key).await;
@@ -131,7 +131,7 @@ pub async fn retry_after_is_neither_early_nor_late(subject: Subject) {
 
 // FAULTS 32.
 pub async fn reset_after_is_neither_early_nor_late(subject: Subject) {
-    for policy in rules::one_of_each(10) {
+    for policy in policies::one_of_each(10) {
         let (_, denial) = subject.exhaust(&policy, "key").await;
         let then = subject.now() + denial.reset_after;
         subject.set(then - Micros::new(1));
@@ -146,7 +146,7 @@ pub async fn reset_after_is_neither_early_nor_late(subject: Subject) {
 }
 
 pub async fn a_clock_that_steps_back_grants_nothing(subject: Subject) {
-    for policy in rules::one_of_each(10) {
+    for policy in policies::one_of_each(10) {
         subject.fill(&policy, "key").await;
         for length in [1, 1_000_000, 1_000_000_000, 1_000_000_000_000] {
             subject.set(subject.now() - Micros::new(length));

@@ -4,7 +4,7 @@
 use ratelimit_backend::{Effect, ErrorKind};
 use ratelimit_core::{Action, CarryOver, ConfigError, Policy};
 
-use crate::{Subject, draw, rules, subject::check, trace::Trace};
+use crate::{Subject, generators, policies, store_under_test::check, traces::Trace};
 
 pub async fn changed_numbers_are_read_as_is(subject: Subject) {
     change_to_and_fro(&subject, CarryOver::AsIs).await;
@@ -19,7 +19,7 @@ pub async fn changed_numbers_start_anew(subject: Subject) {
 }
 
 pub async fn another_algorithm_is_incompatible_until_a_reset(subject: Subject) {
-    let policies = rules::one_of_each(10).into_iter().map(|policy| named("same", &policy));
+    let policies = policies::one_of_each(10).into_iter().map(|policy| named("same", &policy));
     let policies: Vec<_> = policies.collect();
     let bystander = named("bystander", &policies[0]);
     for (old, new) in pairs_of_other_algorithms(&policies) {
@@ -44,7 +44,7 @@ pub async fn another_algorithm_is_incompatible_until_a_reset(subject: Subject) {
 
 pub async fn another_algorithm_starts_anew_where_the_policy_says_so(subject: Subject) {
     let anew = |policy: Policy| named("same", &policy).with_carry_over(CarryOver::Reset);
-    let policies: Vec<_> = rules::keys_apart(10).into_iter().map(anew).collect();
+    let policies: Vec<_> = policies::keys_apart(10).into_iter().map(anew).collect();
     for (old, new) in pairs_of_other_algorithms(&policies) {
         subject.fill(old, "key").await;
         let fresh = subject.spend(new, "unknown", 1).await;
@@ -56,7 +56,7 @@ pub async fn another_algorithm_starts_anew_where_the_policy_says_so(subject: Sub
 
 pub async fn a_name_means_one_set_of_numbers(subject: Subject) {
     let names = subject.backend.names();
-    let [policy, other] = [10, 20].map(|limit| rules::fixed_windows(limit).swap_remove(0));
+    let [policy, other] = [10, 20].map(|limit| policies::fixed_windows(limit).swap_remove(0));
     let claim = names.claim(&policy).expect("the name is free");
     let again = names.claim(&policy).expect("the numbers are the same");
     assert!(matches!(names.claim(&other), Err(ConfigError::DuplicateName)));
@@ -65,7 +65,7 @@ pub async fn a_name_means_one_set_of_numbers(subject: Subject) {
 }
 
 async fn change_to_and_fro(subject: &Subject, carry_over: CarryOver) {
-    Trace::of(subject).through(&draw::ONE_OF_EACH, &[carry_over], 1).await;
+    Trace::of(subject).through(&generators::ONE_OF_EACH, &[carry_over], 1).await;
 }
 
 fn named(name: &str, policy: &Policy) -> Policy {

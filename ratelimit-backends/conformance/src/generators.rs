@@ -20,7 +20,7 @@ pub(crate) const ONE_OF_EACH: [Draw; 6] = [
     adaptive_hybrid,
 ];
 
-/// They have the same window, see [`Trace::along`](crate::trace::Trace::along).
+/// They have the same window, see [`Trace::along`](crate::traces::Trace::along).
 pub(crate) const LONG_LOGS: [Draw; 2] = [long_sliding_window_log, long_adaptive_hybrid];
 
 pub(crate) const ANY_CARRY_OVER: [CarryOver; 3] =

@@ -10,9 +10,9 @@ use ratelimit_core::{
 
 use crate::{
     Subject,
-    draw::{self, Draw, of_any_size, pick},
+    generators::{self, Draw, of_any_size, pick},
     reference::Reference,
-    subject::check,
+    store_under_test::check,
 };
 
 /// A store and the reference, asked the same.
@@ -47,7 +47,8 @@ impl Trace {
         let (mut often, mut seldom) = (Vec::new(), Vec::new());
         for step in 0..steps {
             if step % PHASE == 0 {
-                [often, seldom] = [(); 2].map(|()| draw::policies(&mut self.random, draws, rules));
+                [often, seldom] =
+                    [(); 2].map(|()| generators::policies(&mut self.random, draws, rules));
             }
             self.move_clock(share(start, step + 1, steps));
             // A batch has one set of numbers for a name.
@@ -62,13 +63,14 @@ impl Trace {
     /// and now and then about anything.
     pub(crate) async fn along(mut self, draws: &[Draw], rules: &[CarryOver]) {
         let steps = self.subject.effort.trace_steps.max(LONG_STEPS);
-        let window = Micros::from_duration_ceil(draw::LONG_WINDOW).as_micros();
+        let window = Micros::from_duration_ceil(generators::LONG_WINDOW).as_micros();
         let mut policies = Vec::new();
         for step in 0..steps {
             if step % LONG_PHASE == 0 {
-                policies = draw::policies(&mut self.random, draws, rules);
+                policies = generators::policies(&mut self.random, draws, rules);
             }
-            let longest = if (step / BURST).is_multiple_of(4) { 2 } else { window / draw::LONG };
+            let longest =
+                if (step / BURST).is_multiple_of(4) { 2 } else { window / generators::LONG };
             self.subject.advance(Micros::new(self.random.u64(..=longest)));
             let turn = self.random.u16(..400);
             match turn {
