@@ -9,14 +9,14 @@ use std::{
 
 use ratelimit_core::{Action, Batch, Check, Policy};
 
-use crate::{Subject, policies, store_under_test::check};
+use crate::{StoreUnderTest, policies, store_under_test::check};
 
-pub async fn a_batch_is_charged_as_one(subject: Subject) {
+pub async fn a_batch_is_charged_as_one(store: StoreUnderTest) {
     let policies = policies::one_of_each(10);
     let checks = on_two_keys(&policies);
-    let before = subject.apply(&checks, Action::Peek).await.expect("the store decides");
-    let spent = subject.apply(&checks, Action::Spend).await.expect("the store decides");
-    let after = subject.apply(&checks, Action::Peek).await.expect("the store decides");
+    let before = store.apply(&checks, Action::Peek).await.expect("the store decides");
+    let spent = store.apply(&checks, Action::Spend).await.expect("the store decides");
+    let after = store.apply(&checks, Action::Peek).await.expect("the store decides");
     assert_eq!(spent.len(), checks.len());
     for (index, check) in checks.iter().enumerate() {
         let policy = check.policy();
@@ -26,66 +26,66 @@ pub async fn a_batch_is_charged_as_one(subject: Subject) {
     }
 }
 
-pub async fn a_denied_batch_charges_nothing(subject: Subject) {
+pub async fn a_denied_batch_charges_nothing(store: StoreUnderTest) {
     let policies = policies::one_of_each(10);
     let checks = on_two_keys(&policies);
     for full in &checks {
         let (policy, key) = (full.policy(), full.key().as_bytes());
-        subject.fill(policy, key).await;
-        let before = subject.apply(&checks, Action::Peek).await.expect("the store decides");
-        let denied = subject.apply(&checks, Action::Spend).await.expect("the store decides");
+        store.fill(policy, key).await;
+        let before = store.apply(&checks, Action::Peek).await.expect("the store decides");
+        let denied = store.apply(&checks, Action::Spend).await.expect("the store decides");
         assert_eq!(denied, before, "{policy} is full: each is told as it stands");
-        let after = subject.apply(&checks, Action::Peek).await.expect("the store decides");
+        let after = store.apply(&checks, Action::Peek).await.expect("the store decides");
         assert_eq!(after, before, "{policy} is full: nothing was charged");
-        subject.reset(policy, key).await;
+        store.reset(policy, key).await;
     }
 }
 
-pub async fn one_key_under_several_policies_is_several_states(subject: Subject) {
+pub async fn one_key_under_several_policies_is_several_states(store: StoreUnderTest) {
     let twins = ["one", "two"].map(|name| {
         let algorithm = *policies::token_buckets(10)[0].algorithm();
         Policy::new(name, algorithm).expect("the name is good")
     });
     let policies = [policies::one_of_each(10), twins.to_vec()].concat();
     for policy in &policies {
-        let before = subject.peek(policy, "key").await;
+        let before = store.peek(policy, "key").await;
         for other in policies.iter().filter(|other| other.name() != policy.name()) {
-            subject.charge(other, "key", 1).await;
-            assert_eq!(subject.peek(policy, "key").await, before, "{policy}, {other}");
-            subject.reset(other, "key").await;
+            store.must_spend(other, "key", 1).await;
+            assert_eq!(store.peek(policy, "key").await, before, "{policy}, {other}");
+            store.reset(other, "key").await;
         }
     }
 }
 
-pub async fn a_dropped_reply_leaves_one_whole_charge_or_none(subject: Subject) {
+pub async fn a_dropped_reply_leaves_one_whole_charge_or_none(store: StoreUnderTest) {
     let policy = policies::fixed_windows(100).swap_remove(0);
     let checks = [b"a", b"b", b"c"].map(|key| check(&policy, key, 1));
     let mut started = 0;
     for polls in 0..8 {
         started += 1;
         let batch = Batch::new(&checks).expect("the keys differ");
-        let mut reply = subject.backend.apply(batch, Action::Spend);
+        let mut reply = store.backend.apply(batch, Action::Spend);
         for _ in 0..polls {
             if poll_once(&mut reply).await.is_ready() {
                 break;
             }
         }
         drop(reply);
-        let found = subject.apply(&checks, Action::Peek).await.expect("the store decides");
+        let found = store.apply(&checks, Action::Peek).await.expect("the store decides");
         let left = found[0].remaining;
         assert!(100 - started <= left, "polled {polls} times: {found:?}");
         assert!(found.iter().all(|decision| decision.remaining == left), "{found:?}");
     }
 }
 
-pub async fn an_empty_batch_has_no_decisions(subject: Subject) {
+pub async fn an_empty_batch_has_no_decisions(store: StoreUnderTest) {
     for action in [Action::Spend, Action::Peek, Action::Refund, Action::Reset] {
-        let decisions = subject.apply(&[], action).await;
+        let decisions = store.apply(&[], action).await;
         assert!(decisions.expect("the store decides").is_empty(), "{action:?}");
     }
 }
 
-/// Every policy with a key of its own and a cost of its own, and one that all of them share.
+/// Two checks of each policy: one of a cost of 2, and one of 1 on a key that all policies share.
 fn on_two_keys(policies: &[Policy]) -> Vec<Check<'_>> {
     let mine = |policy| [check(policy, b"mine", 2), check(policy, b"ours", 1)];
     policies.iter().flat_map(mine).collect()

@@ -1,4 +1,4 @@
-//! What traces are about: policies of numbers at random, the largest and the smallest among them.
+//! Generators of policies: random numbers, the largest and the smallest among them.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use ratelimit_core::{
     sliding_window_counter, sliding_window_log, token_bucket,
 };
 
-/// Draws the numbers of an algorithm.
-pub(crate) type Draw = fn(&mut Rng) -> Algorithm;
+/// Generates the numbers of an algorithm.
+pub(crate) type Generator = fn(&mut Rng) -> Algorithm;
 
-pub(crate) const ONE_OF_EACH: [Draw; 6] = [
+pub(crate) const ONE_OF_EACH: [Generator; 6] = [
     fixed_window,
     sliding_window_log,
     sliding_window_counter,
@@ -20,19 +20,23 @@ pub(crate) const ONE_OF_EACH: [Draw; 6] = [
     adaptive_hybrid,
 ];
 
-/// They have the same window, see [`Trace::along`](crate::traces::Trace::along).
-pub(crate) const LONG_LOGS: [Draw; 2] = [long_sliding_window_log, long_adaptive_hybrid];
+/// Logs of one window, see [`Trace::run_long_logs`](crate::traces::Trace::run_long_logs).
+pub(crate) const LONG_LOGS: [Generator; 2] = [long_sliding_window_log, long_adaptive_hybrid];
 
 pub(crate) const ANY_CARRY_OVER: [CarryOver; 3] =
     [CarryOver::AsIs, CarryOver::Proportional, CarryOver::Reset];
 
-/// A policy under a name for each of `draws`, by one of `rules`.
-pub(crate) fn policies(random: &mut Rng, draws: &[Draw], rules: &[CarryOver]) -> Vec<Policy> {
-    let policy = |(index, draw): (usize, &Draw)| {
-        let policy = Policy::new(&format!("policy-{index}"), draw(random));
+/// A policy under a name for each of `generators`, by one of `rules`.
+pub(crate) fn policies(
+    random: &mut Rng,
+    generators: &[Generator],
+    rules: &[CarryOver],
+) -> Vec<Policy> {
+    let policy = |(index, generate): (usize, &Generator)| {
+        let policy = Policy::new(&format!("policy-{index}"), generate(random));
         policy.expect("the name is good").with_carry_over(pick(random, rules))
     };
-    draws.iter().enumerate().map(policy).collect()
+    generators.iter().enumerate().map(policy).collect()
 }
 
 pub(crate) fn fixed_window(random: &mut Rng) -> Algorithm {
@@ -50,7 +54,7 @@ pub(crate) fn sliding_window_counter(random: &mut Rng) -> Algorithm {
     sliding_window_counter::Quota::new(limit(random), window(random)).expect("in range").into()
 }
 
-/// A bucket that would take too long to fill is drawn again.
+/// Generates again if a bucket would take too long to fill.
 pub(crate) fn token_bucket(random: &mut Rng) -> Algorithm {
     loop {
         let (capacity, refill) = (limit(random), limit(random));
@@ -75,15 +79,15 @@ pub(crate) fn leaky_bucket(random: &mut Rng) -> Algorithm {
 
 pub(crate) fn adaptive_hybrid(random: &mut Rng) -> Algorithm {
     loop {
-        let mut settings = adaptive::Parameters::new(limit(random), window(random));
+        let mut parameters = adaptive::Parameters::new(limit(random), window(random));
         if random.bool() {
-            settings.adaptive_window = window(random);
+            parameters.adaptive_window = window(random);
         }
-        settings.penalty = pick(random, &[0.0, 0.3, 0.5, 1.0]);
-        settings.burst_multiplier = pick(random, &[0.7, 1.0, 2.0, 2.5]);
-        settings.low_load_threshold = pick(random, &[0.0, 0.1, 0.4]);
-        settings.scope = pick(random, &[adaptive::Scope::PerKey, adaptive::Scope::Shared]);
-        if let Ok(quota) = adaptive::Quota::new(&settings) {
+        parameters.penalty = pick(random, &[0.0, 0.3, 0.5, 1.0]);
+        parameters.burst_multiplier = pick(random, &[0.7, 1.0, 2.0, 2.5]);
+        parameters.low_load_threshold = pick(random, &[0.0, 0.1, 0.4]);
+        parameters.scope = pick(random, &[adaptive::Scope::PerKey, adaptive::Scope::Shared]);
+        if let Ok(quota) = adaptive::Quota::new(&parameters) {
             return quota.into();
         }
     }
@@ -96,13 +100,13 @@ fn long_sliding_window_log(random: &mut Rng) -> Algorithm {
 }
 
 fn long_adaptive_hybrid(random: &mut Rng) -> Algorithm {
-    let mut settings = adaptive::Parameters::new(random.u64(LONG / 8..=LONG / 2), LONG_WINDOW);
-    settings.burst_multiplier = pick(random, &[1.0, 2.5]);
-    settings.scope = pick(random, &[adaptive::Scope::PerKey, adaptive::Scope::Shared]);
-    adaptive::Quota::new(&settings).expect("in range").into()
+    let mut parameters = adaptive::Parameters::new(random.u64(LONG / 8..=LONG / 2), LONG_WINDOW);
+    parameters.burst_multiplier = pick(random, &[1.0, 2.5]);
+    parameters.scope = pick(random, &[adaptive::Scope::PerKey, adaptive::Scope::Shared]);
+    adaptive::Quota::new(&parameters).expect("in range").into()
 }
 
-/// Most often small, so that it is reached.
+/// Returns a limit, most often a small one, so that it is reached.
 fn limit(random: &mut Rng) -> u64 {
     match random.u8(..4) {
         0 => of_any_size(random, LIMIT_MAX),
@@ -118,7 +122,7 @@ fn window(random: &mut Rng) -> Duration {
     })
 }
 
-/// From one up to `most`, every magnitude as likely as the next, and now and then `most` itself.
+/// Returns a number from one to `most`, all magnitudes equally likely, sometimes `most` itself.
 pub(crate) fn of_any_size(random: &mut Rng, most: u64) -> u64 {
     match random.u8(..20) {
         0 => most,
@@ -135,7 +139,7 @@ pub(crate) fn pick<T: Copy>(random: &mut Rng, from: &[T]) -> T {
 
 const ENTRIES_MAX: u64 = 500;
 
-/// The most entries of a log that is called long.
+/// The most entries of a long log.
 pub(crate) const LONG: u64 = 1_000;
 
 pub(crate) const LONG_WINDOW: Duration = Duration::from_secs(60);

@@ -1,34 +1,34 @@
-//! Promises about keys: any bytes are one, and no two are taken for each other.
+//! Promises about keys: any bytes are a key, and no two keys share state.
 #![expect(missing_docs, reason = "a promise is its name")]
 
 use ratelimit_core::Policy;
 
-use crate::{Subject, policies};
+use crate::{StoreUnderTest, policies};
 
 // FAULTS 77, 88, 90, 91, 92.
-pub async fn hostile_keys_are_keys_like_any(subject: Subject) {
+pub async fn hostile_keys_are_keys_like_any(store: StoreUnderTest) {
     let policy = policies::token_buckets(3).swap_remove(0);
     for key in hostile() {
         let shown = String::from_utf8_lossy(&key[..key.len().min(32)]);
-        let (admitted, _) = subject.exhaust(&policy, &key).await;
+        let (admitted, _) = store.exhaust(&policy, &key).await;
         assert_eq!(admitted, 3, "{shown:?} of {} bytes is no other key", key.len());
     }
 }
 
 // FAULTS 77.
-pub async fn names_and_keys_do_not_run_into_each_other(subject: Subject) {
+pub async fn names_and_keys_do_not_run_into_each_other(store: StoreUnderTest) {
     let quota = *policies::fixed_windows(1)[0].algorithm();
     for name in ["a", "a.b", "a.b.c", "a-b", "b", "a.b.1"] {
         let policy = Policy::new(name, quota).expect("the name is good");
         for key in ["", "b", ".b", "b.c", "c", ":", ":b", "b:c", "#", "-b", ".b.c", "1", ".1"] {
-            let decision = subject.spend(&policy, key, 1).await;
+            let decision = store.spend(&policy, key, 1).await;
             assert!(decision.is_allowed(), "{name:?} and {key:?}: {decision:?}");
-            assert!(!subject.spend(&policy, key, 1).await.is_allowed(), "{name:?} and {key:?}");
+            assert!(!store.spend(&policy, key, 1).await.is_allowed(), "{name:?} and {key:?}");
         }
     }
 }
 
-/// No two the same, though to some programs they are.
+/// Keys that differ, though some programs take them for each other.
 fn hostile() -> Vec<Vec<u8>> {
     let bytes: [&[u8]; 5] = [b"\xff", b"\xff\xfe", b"\xed\xa0\x80", b"\xc3", b"\x80"];
     // About the lengths at which stores begin to keep keys in another way, in pairs that differ

@@ -1,8 +1,8 @@
 //! Every promise of a rate-limit store as a test, in one macro line.
 //!
-//! A store conforms if it keeps records as well as a map in one thread would: the answers are
-//! [`ratelimit_core::store::apply`]'s, whatever the calls, their order and their number at once. The
-//! suite asks it all that, each promise in a test of its own, and compares field by field.
+//! A store conforms if it keeps records as well as a map in one thread would: its decisions are those
+//! of [`ratelimit_core::store::apply`], whatever the calls, their order and their number at once. Each
+//! promise has a test of its own, and decisions are compared field by field.
 //!
 //! ```
 //! // tests/conformance.rs: the whole file
@@ -17,32 +17,32 @@
 //! ratelimit_conformance::suite!(async |clock| MyStore::with_clock(clock));
 //! ```
 //!
-//! [`suite!`] says what the expression has to be, and lists the promises; [`processes!`] adds one
-//! that only stores can keep which several processes share. For tests of one's own
-//! there are its parts: the [`Reference`], policies of [each kind](one_of_each), and a test run
-//! [again] as another process.
+//! [`suite!`] describes the expression, and lists the promises; [`processes!`] adds one for stores
+//! that several processes share. Parts for tests of your own: the [`ReferenceStore`], policies of
+//! [each kind](one_of_each), and a test in a [`subprocess`].
 
 mod processes;
-mod subprocess;
 mod suite;
 
-mod agreement;
 mod batches;
 mod keys;
 mod live_change;
 mod one_key;
 mod races;
+mod traces;
 
+mod effort;
 mod generators;
 mod policies;
 mod reference;
 mod store_under_test;
-mod traces;
 
-pub use crate::{policies::one_of_each, reference::Reference, subprocess::again, suite::Effort};
+pub use crate::{
+    effort::Effort, policies::one_of_each, processes::subprocess, reference::ReferenceStore,
+};
 #[doc(hidden)]
 pub use crate::{
-    processes::share,
-    store_under_test::Subject,
-    suite::{keep, promise},
+    processes::run_processes,
+    store_under_test::StoreUnderTest,
+    suite::{promise, run},
 };

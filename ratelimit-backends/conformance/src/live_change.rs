@@ -1,61 +1,61 @@
-//! Promises about policies that change while the store remembers.
+//! Promises about policies that change while the store keeps their records.
 #![expect(missing_docs, reason = "a promise is its name")]
 
 use ratelimit_backend::{Effect, ErrorKind};
 use ratelimit_core::{Action, CarryOver, ConfigError, Policy};
 
-use crate::{Subject, generators, policies, store_under_test::check, traces::Trace};
+use crate::{StoreUnderTest, generators, policies, store_under_test::check, traces::Trace};
 
-pub async fn changed_numbers_are_read_as_is(subject: Subject) {
-    change_to_and_fro(&subject, CarryOver::AsIs).await;
+pub async fn changed_numbers_are_read_as_is(store: StoreUnderTest) {
+    change_to_and_fro(&store, CarryOver::AsIs).await;
 }
 
-pub async fn changed_numbers_are_read_in_proportion(subject: Subject) {
-    change_to_and_fro(&subject, CarryOver::Proportional).await;
+pub async fn changed_numbers_are_read_in_proportion(store: StoreUnderTest) {
+    change_to_and_fro(&store, CarryOver::Proportional).await;
 }
 
-pub async fn changed_numbers_start_anew(subject: Subject) {
-    change_to_and_fro(&subject, CarryOver::Reset).await;
+pub async fn changed_numbers_start_anew(store: StoreUnderTest) {
+    change_to_and_fro(&store, CarryOver::Reset).await;
 }
 
-pub async fn another_algorithm_is_incompatible_until_a_reset(subject: Subject) {
+pub async fn another_algorithm_is_incompatible_until_a_reset(store: StoreUnderTest) {
     let policies = policies::one_of_each(10).into_iter().map(|policy| named("same", &policy));
     let policies: Vec<_> = policies.collect();
     let bystander = named("bystander", &policies[0]);
     for (old, new) in pairs_of_other_algorithms(&policies) {
-        subject.charge(old, "key", 1).await;
-        let before = [subject.peek(old, "key").await, subject.peek(&bystander, "key").await];
+        store.must_spend(old, "key", 1).await;
+        let before = [store.peek(old, "key").await, store.peek(&bystander, "key").await];
 
         let batch = [check(&bystander, b"key", 1), check(new, b"key", 1)];
         for action in [Action::Spend, Action::Peek, Action::Refund] {
             for checks in [&batch[1..], &batch] {
-                let error = subject.apply(checks, action).await.expect_err("one is of the other");
+                let error = store.apply(checks, action).await.expect_err("one is of the other");
                 let what = (error.kind(), error.effect());
                 assert_eq!(what, (ErrorKind::Incompatible, Effect::NotApplied), "{old} to {new}");
             }
         }
-        let after = [subject.peek(old, "key").await, subject.peek(&bystander, "key").await];
+        let after = [store.peek(old, "key").await, store.peek(&bystander, "key").await];
         assert_eq!(after, before, "{old} to {new}: an error charges nothing");
 
-        subject.reset(new, "key").await;
-        assert_eq!(subject.peek(new, "key").await, subject.peek(new, "unknown").await, "{new}");
+        store.reset(new, "key").await;
+        assert_eq!(store.peek(new, "key").await, store.peek(new, "unknown").await, "{new}");
     }
 }
 
-pub async fn another_algorithm_starts_anew_where_the_policy_says_so(subject: Subject) {
+pub async fn another_algorithm_starts_anew_where_the_policy_says_so(store: StoreUnderTest) {
     let anew = |policy: Policy| named("same", &policy).with_carry_over(CarryOver::Reset);
     let policies: Vec<_> = policies::keys_apart(10).into_iter().map(anew).collect();
     for (old, new) in pairs_of_other_algorithms(&policies) {
-        subject.fill(old, "key").await;
-        let fresh = subject.spend(new, "unknown", 1).await;
-        assert_eq!(subject.spend(new, "key", 1).await, fresh, "{old} to {new}");
-        subject.reset(new, "key").await;
-        subject.reset(new, "unknown").await;
+        store.fill(old, "key").await;
+        let fresh = store.spend(new, "unknown", 1).await;
+        assert_eq!(store.spend(new, "key", 1).await, fresh, "{old} to {new}");
+        store.reset(new, "key").await;
+        store.reset(new, "unknown").await;
     }
 }
 
-pub async fn a_name_means_one_set_of_numbers(subject: Subject) {
-    let names = subject.backend.names();
+pub async fn a_name_means_one_set_of_numbers(store: StoreUnderTest) {
+    let names = store.backend.names();
     let [policy, other] = [10, 20].map(|limit| policies::fixed_windows(limit).swap_remove(0));
     let claim = names.claim(&policy).expect("the name is free");
     let again = names.claim(&policy).expect("the numbers are the same");
@@ -64,8 +64,8 @@ pub async fn a_name_means_one_set_of_numbers(subject: Subject) {
     names.claim(&other).expect("the name is free again");
 }
 
-async fn change_to_and_fro(subject: &Subject, carry_over: CarryOver) {
-    Trace::of(subject).through(&generators::ONE_OF_EACH, &[carry_over], 1).await;
+async fn change_to_and_fro(store: &StoreUnderTest, carry_over: CarryOver) {
+    Trace::new(store).run(&generators::ONE_OF_EACH, &[carry_over], 1).await;
 }
 
 fn named(name: &str, policy: &Policy) -> Policy {

@@ -1,6 +1,6 @@
-//! The policies that stores are asked about.
+//! The policies of the suite's named promises.
 //!
-//! They span a minute: a store that forgets by a clock of its own does not in the time of a test.
+//! They span a minute, so that a store with a clock of its own forgets nothing during a test.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use ratelimit_core::{
     leaky_bucket, sliding_window_counter, sliding_window_log, token_bucket,
 };
 
-/// How long it takes until what was spent no longer counts, or little longer.
+/// The time until spent permits no longer count, or little less.
 pub(crate) const SPAN: Duration = Duration::from_secs(60);
 
 /// One policy of each algorithm, and of each kind where there are several, of about `limit`
@@ -21,7 +21,7 @@ pub fn one_of_each(limit: u64) -> Vec<Policy> {
     [keys_apart(limit), shared_sensors(limit)].concat()
 }
 
-/// Those among [`one_of_each`] whose keys have nothing in common.
+/// The policies of [`one_of_each`] whose keys share no state.
 pub(crate) fn keys_apart(limit: u64) -> Vec<Policy> {
     [
         fixed_windows(limit),
@@ -68,20 +68,20 @@ pub(crate) fn leaky_buckets(limit: u64) -> Vec<Policy> {
 }
 
 pub(crate) fn adaptive_hybrids(limit: u64) -> Vec<Policy> {
-    vec![policy("adaptive", adaptive::Quota::new(&settings(limit)))]
+    vec![policy("adaptive", adaptive::Quota::new(&parameters(limit)))]
 }
 
 pub(crate) fn shared_sensors(limit: u64) -> Vec<Policy> {
-    let mut settings = settings(limit);
-    settings.scope = Scope::Shared;
-    vec![policy("adaptive.shared", adaptive::Quota::new(&settings))]
+    let mut parameters = parameters(limit);
+    parameters.scope = Scope::Shared;
+    vec![policy("adaptive.shared", adaptive::Quota::new(&parameters))]
 }
 
-/// Of so few requests that the load falls and rises within a trace.
-fn settings(limit: u64) -> adaptive::Parameters {
-    let mut settings = adaptive::Parameters::new(limit, SPAN);
-    settings.adaptive_window = SPAN * 2;
-    settings
+/// The numbers of a hybrid whose load falls and rises within a trace.
+fn parameters(limit: u64) -> adaptive::Parameters {
+    let mut parameters = adaptive::Parameters::new(limit, SPAN);
+    parameters.adaptive_window = SPAN * 2;
+    parameters
 }
 
 pub(crate) fn policy(name: &str, quota: Result<impl Into<Algorithm>, ConfigError>) -> Policy {

@@ -1,8 +1,8 @@
-//! What only a store can promise that several processes share: together they admit the limit.
+//! The promise of a store that several processes share: together they admit the limit.
 
 use std::{
     env,
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     time::Duration,
 };
 
@@ -13,16 +13,15 @@ use ratelimit_core::{
 };
 use tokio::runtime;
 
-use crate::{Effort, Subject, again, policies::policy};
+use crate::{Effort, StoreUnderTest, policies::policy};
 
 /// Expands to a test of a store that several processes share.
 ///
 /// Eight processes spend one key of each algorithm at once, and are admitted exactly the limit.
-/// They are the test itself, run again. The first argument is a function that makes the place to
-/// share: what keeps it there, and what tells the others where it is; `None` passes the test over.
-/// The second one is an async function that opens the store in that place, by its usual clock. A
-/// third one, which may be left out, is an [`Effort`](crate::Effort), of which it takes the checks
-/// that each process makes.
+/// They are the test itself, run again. The first argument is a function that starts what they
+/// share, and returns a guard for it and its address; `None` skips the test. The second argument is
+/// an async function that opens the store at that address, with its usual clock. The third one, which
+/// may be left out, is an [`Effort`](crate::Effort): it sets the checks that each process makes.
 ///
 /// ```
 /// # use ratelimit_backend::{Backend, Names, Reply};
@@ -52,36 +51,35 @@ macro_rules! processes {
         // FAULTS 165, 174.
         #[test]
         fn processes_at_once_spend_limits_exactly() {
-            $crate::share(::core::module_path!(), $make, $open, $effort);
+            $crate::run_processes(::core::module_path!(), $make, $open, $effort);
         }
     };
 }
 
-/// Runs the test in the module of that path again, several times at once; or, if this is such a
-/// run, spends.
+/// Runs the test in `module` again, in several processes at once; in one of these, spends.
 ///
 /// # Panics
 ///
 /// If the processes were not admitted the limit.
-pub fn share<G, B: Backend + 'static>(
+pub fn run_processes<G, B: Backend + 'static>(
     module: &str,
-    make: impl FnOnce() -> Option<(G, String)>,
+    start: impl FnOnce() -> Option<(G, String)>,
     open: impl AsyncFnOnce(String) -> B,
     effort: Effort,
 ) {
     let policies = policies(PROCESSES * effort.checks_per_task * 3 / 4);
-    if let Ok(place) = env::var(PLACE) {
+    if let Ok(address) = env::var(ADDRESS) {
         let runtime = runtime::Builder::new_multi_thread().enable_all().build();
         let admitted = runtime.expect("a runtime can be made").block_on(async {
-            // The clock of a subject is that of tests which fake it; this one has none to fake.
-            let subject = Subject::new(open(place).await, ManualClock::default(), effort);
-            spend(&subject, &policies).await
+            // Only tests that fake time look at this clock.
+            let store = StoreUnderTest::new(open(address).await, ManualClock::default(), effort);
+            spend(&store, &policies).await
         });
         println!("\n{ADMITTED}{}", admitted.join(" "));
         return;
     }
-    let Some((_keeper, place)) = make() else { return };
-    let processes: Vec<_> = (0..PROCESSES).map(|_| run(module, &place)).collect();
+    let Some((_guard, address)) = start() else { return };
+    let processes: Vec<_> = (0..PROCESSES).map(|_| spawn(module, &address)).collect();
     let admitted: Vec<_> = processes.into_iter().map(report).collect();
     for (index, policy) in policies.iter().enumerate() {
         let admitted: u64 = admitted.iter().map(|admitted| admitted[index]).sum();
@@ -89,21 +87,47 @@ pub fn share<G, B: Backend + 'static>(
     }
 }
 
-/// How many of its checks were admitted, for each policy.
-async fn spend(subject: &Subject, policies: &[Policy]) -> Vec<String> {
+/// Returns a command that runs one test of this test program in a process of its own.
+///
+/// `module` is the [`module_path!`] of the test, and `test` its name. Its output is passed on. The
+/// environment may tell the test that it runs in a subprocess, and what to do there.
+///
+/// ```
+/// # let _ =
+/// ratelimit_conformance::subprocess(module_path!(), "what_is_printed").env("IS_CHILD", "")
+/// # ;
+/// ```
+///
+/// # Panics
+///
+/// If the system does not know where this program is.
+#[must_use]
+pub fn subprocess(module: &str, test: &str) -> Command {
+    // The harness leaves the name of the crate out.
+    let path = match module.split_once("::") {
+        None => test.to_owned(),
+        Some((_, module)) => format!("{module}::{test}"),
+    };
+    let mut command = Command::new(env::current_exe().expect("a test is a program"));
+    command.args(["--exact", &path, "--nocapture", "--quiet"]);
+    command
+}
+
+/// Spends on each policy; returns the number of checks that were admitted, for each.
+async fn spend(store: &StoreUnderTest, policies: &[Policy]) -> Vec<String> {
     let mut admitted = vec![0_u64; policies.len()];
-    for _ in 0..subject.effort.checks_per_task {
+    for _ in 0..store.effort.checks_per_task {
         for (policy, admitted) in policies.iter().zip(&mut admitted) {
-            let decision = subject.spend(policy, "key", 1).await;
+            let decision = store.spend(policy, "key", 1).await;
             *admitted += u64::from(decision.is_allowed());
         }
     }
     admitted.iter().map(u64::to_string).collect()
 }
 
-fn run(module: &str, place: &str) -> Child {
-    let mut test = again(module, TEST);
-    test.env(PLACE, place).stdout(Stdio::piped()).spawn().expect("a test can be run again")
+fn spawn(module: &str, address: &str) -> Child {
+    let mut test = subprocess(module, TEST);
+    test.env(ADDRESS, address).stdout(Stdio::piped()).spawn().expect("a test can be run again")
 }
 
 fn report(process: Child) -> Vec<u64> {
@@ -114,7 +138,7 @@ fn report(process: Child) -> Vec<u64> {
     counts.map(|count| count.parse().expect("a count is a number")).collect()
 }
 
-/// One policy of each algorithm, of which nothing comes back while a test runs.
+/// One policy of each algorithm; no permit comes back while a test runs.
 fn policies(limit: u64) -> [Policy; 6] {
     let mut adaptive = adaptive::Parameters::new(limit, AGE);
     (adaptive.burst_multiplier, adaptive.penalty) = (1.0, 0.0);
@@ -131,8 +155,8 @@ fn policies(limit: u64) -> [Policy; 6] {
 }
 
 const PROCESSES: u64 = 8;
-/// As long as a window may be.
+/// The longest window.
 const AGE: Duration = Duration::from_secs(3_650 * 86_400);
 const TEST: &str = "processes_at_once_spend_limits_exactly";
-const PLACE: &str = "RATELIMIT_PLACE";
+const ADDRESS: &str = "RATELIMIT_ADDRESS";
 const ADMITTED: &str = "admitted ";

@@ -5,39 +5,39 @@ use std::future::Future;
 
 use ratelimit_core::{Action, Policy};
 
-use crate::{Subject, policies, store_under_test::check};
+use crate::{StoreUnderTest, policies, store_under_test::check};
 
-pub async fn tasks_at_once_spend_a_fixed_window_exactly(subject: Subject) {
-    spend_exactly(&subject, policies::fixed_windows).await;
+pub async fn tasks_at_once_spend_a_fixed_window_exactly(store: StoreUnderTest) {
+    spend_exactly(&store, policies::fixed_windows).await;
 }
 
-pub async fn tasks_at_once_spend_a_sliding_window_log_exactly(subject: Subject) {
-    spend_exactly(&subject, policies::sliding_window_logs).await;
+pub async fn tasks_at_once_spend_a_sliding_window_log_exactly(store: StoreUnderTest) {
+    spend_exactly(&store, policies::sliding_window_logs).await;
 }
 
-pub async fn tasks_at_once_spend_a_sliding_window_counter_exactly(subject: Subject) {
-    spend_exactly(&subject, policies::sliding_window_counters).await;
+pub async fn tasks_at_once_spend_a_sliding_window_counter_exactly(store: StoreUnderTest) {
+    spend_exactly(&store, policies::sliding_window_counters).await;
 }
 
-pub async fn tasks_at_once_spend_a_token_bucket_exactly(subject: Subject) {
-    spend_exactly(&subject, policies::token_buckets).await;
+pub async fn tasks_at_once_spend_a_token_bucket_exactly(store: StoreUnderTest) {
+    spend_exactly(&store, policies::token_buckets).await;
 }
 
-pub async fn tasks_at_once_spend_a_leaky_bucket_exactly(subject: Subject) {
-    spend_exactly(&subject, policies::leaky_buckets).await;
+pub async fn tasks_at_once_spend_a_leaky_bucket_exactly(store: StoreUnderTest) {
+    spend_exactly(&store, policies::leaky_buckets).await;
 }
 
-pub async fn tasks_at_once_spend_an_adaptive_hybrid_exactly(subject: Subject) {
-    spend_exactly(&subject, policies::adaptive_hybrids).await;
+pub async fn tasks_at_once_spend_an_adaptive_hybrid_exactly(store: StoreUnderTest) {
+    spend_exactly(&store, policies::adaptive_hybrids).await;
 }
 
-/// Each task has a key of its own, and finds the load that all of them make.
+/// Each task has a key of its own, and meets the load that all of them make.
 // FAULTS 205.
-pub async fn tasks_at_once_feed_a_shared_sensor_exactly(subject: Subject) {
+pub async fn tasks_at_once_feed_a_shared_sensor_exactly(store: StoreUnderTest) {
     let policy = policies::shared_sensors(TASKS).swap_remove(0);
-    let spent = together(&subject, |task, subject| {
+    let spent = together(&store, |task, store| {
         let policy = policy.clone();
-        async move { subject.spend(&policy, task.to_string(), 1).await }
+        async move { store.spend(&policy, task.to_string(), 1).await }
     });
     let mut bursts: Vec<_> = spent.await.into_iter().map(|spent| spent.detail).collect();
 
@@ -45,7 +45,7 @@ pub async fn tasks_at_once_feed_a_shared_sensor_exactly(subject: Subject) {
     let alone = alone(policy).expect("the name is good");
     let mut wanted = Vec::new();
     for task in 0..TASKS {
-        wanted.push(subject.spend(&alone, task.to_string(), 1).await.detail);
+        wanted.push(store.spend(&alone, task.to_string(), 1).await.detail);
     }
     bursts.sort_by_key(|detail| format!("{detail:?}"));
     wanted.sort_by_key(|detail| format!("{detail:?}"));
@@ -53,18 +53,18 @@ pub async fn tasks_at_once_feed_a_shared_sensor_exactly(subject: Subject) {
 }
 
 /// Batches over two of three keys, in all orders; a store that locks keys has to sort them.
-pub async fn batches_in_opposite_orders_neither_wait_nor_overspend(subject: Subject) {
-    let policy = policies::fixed_windows(limit(&subject)).swap_remove(0);
+pub async fn batches_in_opposite_orders_neither_wait_nor_overspend(store: StoreUnderTest) {
+    let policy = policies::fixed_windows(limit(&store)).swap_remove(0);
     let keys: [&[u8]; 3] = [b"a", b"b", b"c"];
-    let charges = together(&subject, |task, subject| {
+    let charges = together(&store, |task, store| {
         let policy = policy.clone();
-        let checks_per_task = subject.effort.checks_per_task;
+        let checks_per_task = store.effort.checks_per_task;
         async move {
             let mut charges = [0; 3];
             for turn in 0..checks_per_task {
                 let (first, second) = ORDERS[index(task + turn) % ORDERS.len()];
                 let checks = [first, second].map(|key| check(&policy, keys[key], 1));
-                let spent = subject.apply(&checks, Action::Spend).await;
+                let spent = store.apply(&checks, Action::Spend).await;
                 if spent.expect("the store decides").iter().all(|one| one.is_allowed()) {
                     charges[first] += 1;
                     charges[second] += 1;
@@ -76,63 +76,63 @@ pub async fn batches_in_opposite_orders_neither_wait_nor_overspend(subject: Subj
     let charges = charges.await;
     for (index, key) in keys.into_iter().enumerate() {
         let charged: u64 = charges.iter().map(|charges| charges[index]).sum();
-        let left = subject.peek(&policy, key).await.remaining;
+        let left = store.peek(&policy, key).await.remaining;
         assert_eq!(charged + left, policy.limit(), "each permit was charged once, or is left");
     }
 }
 
-pub async fn refunds_at_once_lose_nothing(subject: Subject) {
+pub async fn refunds_at_once_lose_nothing(store: StoreUnderTest) {
     let policy = policies::fixed_windows(TASKS / 2).swap_remove(0);
-    let work = together(&subject, |_, subject| {
+    let work = together(&store, |_, store| {
         let policy = policy.clone();
         async move {
-            for _ in 0..subject.effort.checks_per_task {
-                if subject.spend(&policy, "key", 1).await.is_allowed() {
-                    assert!(subject.refund(&policy, "key", 1).await.is_allowed());
+            for _ in 0..store.effort.checks_per_task {
+                if store.spend(&policy, "key", 1).await.is_allowed() {
+                    assert!(store.refund(&policy, "key", 1).await.is_allowed());
                 }
             }
         }
     });
     work.await;
-    assert_eq!(subject.peek(&policy, "key").await.remaining, policy.limit());
+    assert_eq!(store.peek(&policy, "key").await.remaining, policy.limit());
 }
 
-pub async fn a_reset_amid_checks_grants_one_limit(subject: Subject) {
+pub async fn a_reset_amid_checks_grants_one_limit(store: StoreUnderTest) {
     let policy = policies::token_buckets(10).swap_remove(0);
-    let work = together(&subject, |task, subject| {
+    let work = together(&store, |task, store| {
         let policy = policy.clone();
         async move {
             let mut admitted = 0;
-            for turn in 0..subject.effort.checks_per_task {
-                admitted += u64::from(subject.spend(&policy, "key", 1).await.is_allowed());
+            for turn in 0..store.effort.checks_per_task {
+                admitted += u64::from(store.spend(&policy, "key", 1).await.is_allowed());
                 if task == 0 && turn % 8 == 0 {
-                    subject.reset(&policy, "key").await;
+                    store.reset(&policy, "key").await;
                 }
             }
             admitted
         }
     });
     let admitted: u64 = work.await.into_iter().sum();
-    let resets = subject.effort.checks_per_task.div_ceil(8);
+    let resets = store.effort.checks_per_task.div_ceil(8);
     assert!(admitted <= policy.limit() * (resets + 1), "{admitted} in {resets} resets");
 }
 
-/// Each order of two of three keys.
+/// All ordered pairs of three keys.
 const ORDERS: [(usize, usize); 6] = [(0, 1), (1, 0), (1, 2), (2, 1), (2, 0), (0, 2)];
 
-/// Tasks that race. The same number at once is what an adapter promises to get through.
+/// Tasks that race: as many as the two-method adapter promises to get through at once.
 const TASKS: u64 = 64;
 
-/// As many tasks as ever, one key, frozen time: as many are admitted as one task alone would be.
-async fn spend_exactly(subject: &Subject, policies: impl Fn(u64) -> Vec<Policy>) {
-    for policy in policies(limit(subject)) {
-        let (wanted, _) = subject.exhaust(&policy, "alone").await;
-        let admitted = together(subject, |_, subject| {
+/// Many tasks, one key, frozen time: they are admitted as often as one task alone.
+async fn spend_exactly(store: &StoreUnderTest, policies: impl Fn(u64) -> Vec<Policy>) {
+    for policy in policies(limit(store)) {
+        let (wanted, _) = store.exhaust(&policy, "alone").await;
+        let admitted = together(store, |_, store| {
             let policy = policy.clone();
             async move {
                 let mut admitted = 0;
-                for _ in 0..subject.effort.checks_per_task {
-                    admitted += u64::from(subject.spend(&policy, "key", 1).await.is_allowed());
+                for _ in 0..store.effort.checks_per_task {
+                    admitted += u64::from(store.spend(&policy, "key", 1).await.is_allowed());
                 }
                 admitted
             }
@@ -142,17 +142,17 @@ async fn spend_exactly(subject: &Subject, policies: impl Fn(u64) -> Vec<Policy>)
     }
 }
 
-/// A fraction of all checks: some are to be denied, even where a limit is twice what it says.
-const fn limit(subject: &Subject) -> u64 {
-    (TASKS * subject.effort.checks_per_task).div_ceil(3)
+/// A third of all checks, so that some are denied even where a policy admits twice its limit.
+const fn limit(store: &StoreUnderTest) -> u64 {
+    (TASKS * store.effort.checks_per_task).div_ceil(3)
 }
 
-async fn together<T, F>(subject: &Subject, work: impl Fn(u64, Subject) -> F) -> Vec<T>
+async fn together<T, F>(store: &StoreUnderTest, work: impl Fn(u64, StoreUnderTest) -> F) -> Vec<T>
 where
     T: Send + 'static,
     F: Future<Output = T> + Send + 'static,
 {
-    let tasks = (0..TASKS).map(|task| tokio::spawn(work(task, subject.clone())));
+    let tasks = (0..TASKS).map(|task| tokio::spawn(work(task, store.clone())));
     let mut results = Vec::new();
     for task in tasks.collect::<Vec<_>>() {
         results.push(task.await.expect("the task does not panic"));

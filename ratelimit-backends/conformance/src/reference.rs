@@ -1,4 +1,4 @@
-//! What a store has to be as good as: records in a map, in one thread.
+//! The reference that stores are compared with: records in a map, in one thread.
 
 use std::collections::HashMap;
 
@@ -8,21 +8,21 @@ use ratelimit_core::{
     store::{Record, Slot, apply},
 };
 
-/// What stores are compared with: records in a map that never forgets.
+/// Records in a map that never forgets: the simplest store that is right.
 #[derive(Clone, Debug, Default)]
-pub struct Reference(HashMap<Place, Stored>);
+pub struct ReferenceStore(HashMap<SlotName, Stored>);
 
 /// The name of a policy, and a key or the policy's shared sensor.
-type Place = (String, Option<Vec<u8>>);
+type SlotName = (String, Option<Vec<u8>>);
 
 #[derive(Clone, Debug)]
 struct Stored {
     record: Record,
-    /// When a store may forget it.
+    /// The time from which a store may forget it.
     expires: Timestamp,
 }
 
-impl Reference {
+impl ReferenceStore {
     /// Applies `action` to `batch` as [`Backend::apply`](ratelimit_backend::Backend::apply) does.
     ///
     /// # Errors
@@ -34,20 +34,20 @@ impl Reference {
         action: Action,
         now: Timestamp,
     ) -> Result<Vec<Decision>, BackendError> {
-        let places: Vec<_> = batch.slots().map(place).collect();
-        let record = |place| self.0.get(place).map(|stored: &Stored| stored.record.clone());
-        let mut records: Vec<_> = places.iter().map(record).collect();
+        let names: Vec<_> = batch.slots().map(slot_name).collect();
+        let record = |name| self.0.get(name).map(|stored: &Stored| stored.record.clone());
+        let mut records: Vec<_> = names.iter().map(record).collect();
         let decisions = apply(batch, action, &mut records, now)?;
         if action != Action::Peek {
-            for (place, record) in places.into_iter().zip(records) {
-                self.put(place, record, now);
+            for (name, record) in names.into_iter().zip(records) {
+                self.put(name, record, now);
             }
         }
         Ok(decisions.to_vec())
     }
 
-    /// How far back a clock that says `now` may be set before a store misses what it was allowed
-    /// to forget.
+    /// The earliest time that a clock may step back to, from `now`, before a store misses what it
+    /// was allowed to forget.
     #[must_use]
     pub fn earliest(&self, now: Timestamp) -> Timestamp {
         let expired =
@@ -55,17 +55,17 @@ impl Reference {
         expired.max().unwrap_or(Timestamp::EPOCH)
     }
 
-    fn put(&mut self, place: Place, record: Option<Record>, now: Timestamp) {
+    fn put(&mut self, name: SlotName, record: Option<Record>, now: Timestamp) {
         match record {
-            None => drop(self.0.remove(&place)),
+            None => drop(self.0.remove(&name)),
             Some(record) => {
                 let expires = now + record.lifetime(now);
-                self.0.insert(place, Stored { record, expires });
+                self.0.insert(name, Stored { record, expires });
             }
         }
     }
 }
 
-fn place(slot: Slot<'_>) -> Place {
+fn slot_name(slot: Slot<'_>) -> SlotName {
     (slot.policy.name().to_owned(), slot.key.map(|key| key.as_bytes().to_owned()))
 }

@@ -10,42 +10,42 @@ use crate::Effort;
 /// A store under test. Clones are the same store.
 #[derive(Clone)]
 #[expect(missing_debug_implementations, reason = "only passed on by the macro")]
-pub struct Subject {
+pub struct StoreUnderTest {
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) effort: Effort,
     clock: ManualClock,
 }
 
-impl Subject {
+impl StoreUnderTest {
     pub(crate) fn new(backend: impl Backend + 'static, clock: ManualClock, effort: Effort) -> Self {
         Self { backend: Arc::new(backend), effort, clock }
     }
 
-    /// Applies `action`, as a caller does that is told to come back later.
+    /// Applies `action`, and tries again while the store is overloaded.
     pub(crate) async fn apply(
         &self,
         checks: &[Check<'_>],
         action: Action,
     ) -> Result<Vec<Decision>, BackendError> {
         let batch = Batch::new(checks).expect("no promise names a state twice");
-        for _ in 0..PATIENCE {
+        for _ in 0..ATTEMPTS_MAX {
             match self.backend.apply(batch, action).await {
-                Err(error) if is_to_come_back(&error) => tokio::task::yield_now().await,
-                answer => return Ok(answer?.to_vec()),
+                Err(error) if is_overloaded(&error) => tokio::task::yield_now().await,
+                result => return Ok(result?.to_vec()),
             }
         }
-        panic!("the store was overloaded {PATIENCE} times in a row")
+        panic!("the store was overloaded {ATTEMPTS_MAX} times in a row")
     }
 
-    pub(crate) async fn ask(
+    pub(crate) async fn apply_one(
         &self,
         policy: &Policy,
         key: impl AsRef<[u8]>,
         cost: u64,
         action: Action,
     ) -> Decision {
-        let answer = self.apply(&[check(policy, key.as_ref(), cost)], action).await;
-        let [decision] = *answer.expect("the store decides") else {
+        let decisions = self.apply(&[check(policy, key.as_ref(), cost)], action).await;
+        let [decision] = *decisions.expect("the store decides") else {
             panic!("one check has one decision")
         };
         decision
@@ -57,11 +57,11 @@ impl Subject {
         key: impl AsRef<[u8]>,
         cost: u64,
     ) -> Decision {
-        self.ask(policy, key, cost, Action::Spend).await
+        self.apply_one(policy, key, cost, Action::Spend).await
     }
 
-    /// Spends what is there to be spent.
-    pub(crate) async fn charge(&self, policy: &Policy, key: impl AsRef<[u8]>, cost: u64) {
+    /// Spends permits that the policy must admit.
+    pub(crate) async fn must_spend(&self, policy: &Policy, key: impl AsRef<[u8]>, cost: u64) {
         let decision = self.spend(policy, key, cost).await;
         assert!(decision.is_allowed(), "{policy} admits {cost} here: {decision:?}");
     }
@@ -72,17 +72,17 @@ impl Subject {
         key: impl AsRef<[u8]>,
         cost: u64,
     ) -> Decision {
-        self.ask(policy, key, cost, Action::Refund).await
+        self.apply_one(policy, key, cost, Action::Refund).await
     }
 
     pub(crate) async fn reset(&self, policy: &Policy, key: impl AsRef<[u8]>) {
-        let decision = self.ask(policy, key, 1, Action::Reset).await;
+        let decision = self.apply_one(policy, key, 1, Action::Reset).await;
         assert!(decision.is_allowed(), "{policy}: a reset is never denied: {decision:?}");
     }
 
-    /// How `key` stands.
+    /// The state of `key`.
     pub(crate) async fn peek(&self, policy: &Policy, key: impl AsRef<[u8]>) -> Decision {
-        self.ask(policy, key, 1, Action::Peek).await
+        self.apply_one(policy, key, 1, Action::Peek).await
     }
 
     /// Spends a permit at a time until one is denied; returns how many there were, and the denial.
@@ -121,10 +121,10 @@ pub(crate) fn check<'a>(policy: &'a Policy, key: &'a [u8], cost: u64) -> Check<'
     Check::new(policy, key, cost).expect("costs in tests are within the limit")
 }
 
-/// Whether the store had too much to do, and did nothing.
-fn is_to_come_back(error: &BackendError) -> bool {
+/// Returns true if the store had too much to do, and did nothing.
+fn is_overloaded(error: &BackendError) -> bool {
     error.kind() == ErrorKind::Overloaded && error.effect() == Effect::NotApplied
 }
 
-/// Far more than a store needs that lets somebody through each time.
-const PATIENCE: usize = 10_000;
+/// Far more than needed by a store that lets one caller through each time.
+const ATTEMPTS_MAX: usize = 10_000;

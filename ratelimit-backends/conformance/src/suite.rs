@@ -1,70 +1,27 @@
-//! The macro, how much it asks, and the one list of promises.
+//! The macro, and the one list of promises.
 
 use ratelimit_backend::{Backend, ManualClock};
 use ratelimit_core::Timestamp;
 use tokio::runtime;
 
-use crate::Subject;
+use crate::{Effort, StoreUnderTest};
 
-/// How much the suite asks of a store. The defaults take a store in memory a few seconds.
-#[must_use]
-#[derive(Clone, Copy, Debug)]
-pub struct Effort {
-    pub(crate) checks_per_task: u64,
-    pub(crate) trace_steps: u64,
-    pub(crate) keys: u64,
-    pub(crate) seed: u64,
-}
-
-impl Effort {
-    /// 64 tasks of 200 checks, traces of 500 steps, 10 000 keys.
-    pub const fn new() -> Self {
-        Self { checks_per_task: 200, trace_steps: 500, keys: 10_000, seed: 0 }
-    }
-
-    /// How many checks each of the 64 tasks makes that race for one limit.
-    pub const fn with_checks_per_task(self, checks_per_task: u64) -> Self {
-        Self { checks_per_task, ..self }
-    }
-
-    /// How many steps a random trace has.
-    pub const fn with_trace_steps(self, trace_steps: u64) -> Self {
-        Self { trace_steps, ..self }
-    }
-
-    /// How many keys the store sees in its growth.
-    pub const fn with_keys(self, keys: u64) -> Self {
-        Self { keys, ..self }
-    }
-
-    /// What the random traces are drawn from; the same seed draws the same traces.
-    pub const fn with_seed(self, seed: u64) -> Self {
-        Self { seed, ..self }
-    }
-}
-
-impl Default for Effort {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// Makes a store, and asks whether it keeps a promise.
+/// Makes a store, and runs the test of a promise on it.
 ///
 /// # Panics
 ///
-/// If it does not.
-pub fn keep<B: Backend + 'static>(
+/// If the store breaks the promise.
+pub fn run<B: Backend + 'static>(
     make: impl AsyncFnOnce(ManualClock) -> B,
     effort: Effort,
-    promise: impl AsyncFnOnce(Subject),
+    promise: impl AsyncFnOnce(StoreUnderTest),
 ) {
     let mut runtime = runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(WORKERS).enable_all().build();
     runtime.expect("a runtime can be made").block_on(async {
         let clock = ManualClock::new(START);
         let backend = make(clock.clone()).await;
-        promise(Subject::new(backend, clock, effort)).await;
+        promise(StoreUnderTest::new(backend, clock, effort)).await;
     });
 }
 
@@ -118,9 +75,9 @@ macro_rules! promises {
         /// is called once in each test, within a runtime that ends with it.
         ///
         /// The clock often stands while a test runs. A store that also forgets by a clock which
-        /// does not has to keep things for some seconds more when it is tested. That it
-        /// may answer [`Overloaded`](ratelimit_backend::ErrorKind::Overloaded), and nothing was
-        /// charged, is understood: it is asked again.
+        /// does not has to keep things for some seconds more when it is tested. A store may
+        /// return [`Overloaded`](ratelimit_backend::ErrorKind::Overloaded) if nothing was charged:
+        /// the suite tries again.
         ///
         /// # The promises
         ///
@@ -134,7 +91,7 @@ macro_rules! promises {
                 $($(
                     #[test]
                     fn $name() {
-                        $d crate::keep($d make, $d effort, $d crate::promise::$name);
+                        $d crate::run($d make, $d effort, $d crate::promise::$name);
                     }
                 )*)*
             };
@@ -143,7 +100,7 @@ macro_rules! promises {
 }
 
 promises! { $
-    agreement:
+    traces:
         fixed_windows_decide_as_the_core
         sliding_window_logs_decide_as_the_core
         sliding_window_counters_decide_as_the_core

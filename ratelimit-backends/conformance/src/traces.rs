@@ -1,4 +1,6 @@
-//! Random traces, asked of the store and of the reference alike.
+//! Promises: on random traces a store decides as [`ratelimit_core::store::apply`] over a map does,
+//! field by field.
+#![expect(missing_docs, reason = "a promise is its name")]
 
 use std::collections::VecDeque;
 
@@ -9,81 +11,148 @@ use ratelimit_core::{
 };
 
 use crate::{
-    Subject,
-    generators::{self, Draw, of_any_size, pick},
-    reference::Reference,
+    StoreUnderTest,
+    generators::{self, Generator, of_any_size, pick},
+    policies,
+    reference::ReferenceStore,
     store_under_test::check,
 };
 
-/// A store and the reference, asked the same.
+// FAULTS 2, 38, 166.
+pub async fn fixed_windows_decide_as_the_core(store: StoreUnderTest) {
+    agree(&store, generators::fixed_window).await;
+}
+
+// FAULTS 2, 38, 166.
+pub async fn sliding_window_logs_decide_as_the_core(store: StoreUnderTest) {
+    agree(&store, generators::sliding_window_log).await;
+}
+
+// FAULTS 2, 38, 166.
+pub async fn sliding_window_counters_decide_as_the_core(store: StoreUnderTest) {
+    agree(&store, generators::sliding_window_counter).await;
+}
+
+// FAULTS 2, 38, 166.
+pub async fn token_buckets_decide_as_the_core(store: StoreUnderTest) {
+    agree(&store, generators::token_bucket).await;
+}
+
+// FAULTS 2, 38, 166.
+pub async fn leaky_buckets_decide_as_the_core(store: StoreUnderTest) {
+    agree(&store, generators::leaky_bucket).await;
+}
+
+// FAULTS 2, 38, 166.
+pub async fn adaptive_hybrids_decide_as_the_core(store: StoreUnderTest) {
+    agree(&store, generators::adaptive_hybrid).await;
+}
+
+// FAULTS 166.
+pub async fn batches_decide_as_the_core(store: StoreUnderTest) {
+    Trace::new(&store).run(&generators::ONE_OF_EACH, &generators::ANY_CARRY_OVER, 5).await;
+}
+
+/// Logs of hundreds of entries: a store may read and write a part of one.
+// FAULTS 2, 38, 166.
+pub async fn long_logs_decide_as_the_core(store: StoreUnderTest) {
+    Trace::new(&store).run_long_logs(&generators::LONG_LOGS, &generators::ANY_CARRY_OVER).await;
+}
+
+async fn agree(store: &StoreUnderTest, generator: Generator) {
+    Trace::new(store).run(&[generator], &generators::ANY_CARRY_OVER, 1).await;
+}
+
+/// Many keys. Some have expired whenever new ones come, and all of them in the end.
+pub async fn growing_stores_decide_as_the_core(store: StoreUnderTest) {
+    let policies = policies::one_of_each(10);
+    let mut reference = ReferenceStore::default();
+    let step = Micros::new(3 * Micros::from_duration_ceil(policies::SPAN).as_micros());
+    let step = Micros::new(step.as_micros() / store.effort.keys.max(1));
+    for round in 0..2 {
+        for index in 0..store.effort.keys {
+            let policy = &policies[usize::try_from(index).expect("an index") % policies.len()];
+            let key = index.to_string();
+            let found = store.spend(policy, &key, 1).await;
+
+            let check = check(policy, key.as_bytes(), 1);
+            let batch = Batch::one(&check);
+            let wanted = reference.apply(batch, Action::Spend, store.now());
+            assert_eq!(wanted.as_deref().ok(), Some(&[found][..]), "round {round}, key {index}");
+            store.advance(step);
+        }
+    }
+}
+
+/// A store and the reference, on the same trace.
 pub(crate) struct Trace {
-    subject: Subject,
-    reference: Reference,
+    store: StoreUnderTest,
+    reference: ReferenceStore,
     random: Rng,
-    /// What the last step was told, to come back at the very moment.
+    /// The decision of the last step: its times are used to hit the very moment.
     last: Option<Decision>,
-    /// Of some charge, or of none at all: stores have to agree about odd receipts, too.
+    /// A receipt of some charge, or of no charge at all: stores must agree on odd receipts, too.
     receipt: Option<Receipt>,
-    /// The last steps, to be shown when one goes wrong.
+    /// The last steps, shown when one goes wrong.
     history: VecDeque<String>,
 }
 
 impl Trace {
-    pub(crate) fn of(subject: &Subject) -> Self {
+    pub(crate) fn new(store: &StoreUnderTest) -> Self {
         Self {
-            subject: subject.clone(),
-            reference: Reference::default(),
-            random: Rng::with_seed(subject.effort.seed),
+            store: store.clone(),
+            reference: ReferenceStore::default(),
+            random: Rng::with_seed(store.effort.seed),
             last: None,
             receipt: None,
             history: VecDeque::new(),
         }
     }
 
-    /// Asks about up to `most` policies as one: there is a name for each of `draws`, and other
-    /// numbers come under it all the while, by one of `rules`.
-    pub(crate) async fn through(mut self, draws: &[Draw], rules: &[CarryOver], most: usize) {
-        let (start, steps) = (self.subject.now(), self.subject.effort.trace_steps);
+    /// Runs batches of up to `most` checks. Each generator has a name of its own, under which its numbers
+    /// change all the time, by one of the carry-over `rules`.
+    pub(crate) async fn run(mut self, generators: &[Generator], rules: &[CarryOver], most: usize) {
+        let (start, steps) = (self.store.now(), self.store.effort.trace_steps);
         let (mut often, mut seldom) = (Vec::new(), Vec::new());
         for step in 0..steps {
             if step % PHASE == 0 {
                 [often, seldom] =
-                    [(); 2].map(|()| generators::policies(&mut self.random, draws, rules));
+                    [(); 2].map(|()| generators::policies(&mut self.random, generators, rules));
             }
             self.move_clock(share(start, step + 1, steps));
             // A batch has one set of numbers for a name.
             let policies = if self.random.u8(..13) == 0 { &seldom } else { &often };
-            let checks = self.some_checks(policies, most);
-            let action = self.some_action();
-            self.ask(step, &checks, action).await;
+            let checks = self.random_checks(policies, most);
+            let action = self.random_action();
+            self.compare(step, &checks, action).await;
         }
     }
 
-    /// Asks about one key of two policies by turns, so that logs grow long, and longer than a window;
-    /// and now and then about anything.
-    pub(crate) async fn along(mut self, draws: &[Draw], rules: &[CarryOver]) {
-        let steps = self.subject.effort.trace_steps.max(LONG_STEPS);
+    /// Runs checks of one key under two policies by turns, so that logs grow long, longer than a
+    /// window; and now and then any other action.
+    pub(crate) async fn run_long_logs(mut self, generators: &[Generator], rules: &[CarryOver]) {
+        let steps = self.store.effort.trace_steps.max(LONG_STEPS);
         let window = Micros::from_duration_ceil(generators::LONG_WINDOW).as_micros();
         let mut policies = Vec::new();
         for step in 0..steps {
             if step % LONG_PHASE == 0 {
-                policies = generators::policies(&mut self.random, draws, rules);
+                policies = generators::policies(&mut self.random, generators, rules);
             }
             let longest =
                 if (step / BURST).is_multiple_of(4) { 2 } else { window / generators::LONG };
-            self.subject.advance(Micros::new(self.random.u64(..=longest)));
+            self.store.advance(Micros::new(self.random.u64(..=longest)));
             let turn = self.random.u16(..400);
             match turn {
                 1 => {
-                    let now = self.subject.now();
+                    let now = self.store.now();
                     let then = now - Micros::new(of_any_size(&mut self.random, window));
-                    self.subject.set(then.max(self.reference.earliest(now)));
+                    self.store.set(then.max(self.reference.earliest(now)));
                 }
-                2 => self.subject.advance(Micros::new(self.random.u64(..=window / 2))),
+                2 => self.store.advance(Micros::new(self.random.u64(..=window / 2))),
                 _ => {}
             }
             let (one, action) = match turn {
-                0 => (self.some_check(&policies[0]), self.some_action()),
+                0 => (self.random_check(&policies[0]), self.random_action()),
                 3..150 => {
                     let cost = of_any_size(&mut self.random, policies[0].limit());
                     (check(&policies[0], b"a", cost), Action::Peek)
@@ -92,16 +161,16 @@ impl Trace {
             };
             let checks = [one, check(&policies[1], b"a", 1)];
             let checks = if self.random.u8(..4) == 0 { &checks[..] } else { &checks[..1] };
-            self.ask(step, checks, action).await;
+            self.compare(step, checks, action).await;
             policies.reverse();
         }
     }
 
-    fn some_checks<'a>(&mut self, policies: &'a [Policy], most: usize) -> Vec<Check<'a>> {
+    fn random_checks<'a>(&mut self, policies: &'a [Policy], most: usize) -> Vec<Check<'a>> {
         let mut checks: Vec<Check<'_>> = Vec::new();
         for _ in 0..self.random.usize(1..=most) {
             let index = self.random.usize(..policies.len());
-            let check = self.some_check(&policies[index]);
+            let check = self.random_check(&policies[index]);
             if checks.iter().all(|known| !known.is_about(&check)) {
                 checks.push(check);
             }
@@ -109,7 +178,7 @@ impl Trace {
         checks
     }
 
-    fn some_check<'a>(&mut self, policy: &'a Policy) -> Check<'a> {
+    fn random_check<'a>(&mut self, policy: &'a Policy) -> Check<'a> {
         let key = pick::<&[u8]>(&mut self.random, &[b"a", b"b", b"{c}"]);
         let cost = match self.random.u8(..10) {
             0..6 => 1,
@@ -120,7 +189,7 @@ impl Trace {
         check(policy, key, cost).with_receipt(receipt)
     }
 
-    fn some_action(&mut self) -> Action {
+    fn random_action(&mut self) -> Action {
         match self.random.u16(..400) {
             0..70 => Action::Spend,
             70..80 => Action::Peek,
@@ -135,7 +204,7 @@ impl Trace {
     /// beyond `end`, nor before a moment at which the store may have forgotten what was as good as
     /// new.
     fn move_clock(&mut self, end: Timestamp) {
-        let now = self.subject.now();
+        let now = self.store.now();
         let promised = self.promised().as_micros();
         let random = &mut self.random;
         let then = match random.u8(..16) {
@@ -150,7 +219,7 @@ impl Trace {
             14 => now - Micros::new(of_any_size(random, 1 << 20)),
             _ => now - Micros::new(of_any_size(random, 1 << 27)),
         };
-        self.subject.set(then.min(end).max(self.reference.earliest(now)));
+        self.store.set(then.min(end).max(self.reference.earliest(now)));
     }
 
     fn promised(&self) -> Micros {
@@ -158,12 +227,12 @@ impl Trace {
         if last.is_allowed() { last.reset_after } else { last.retry_after() }
     }
 
-    /// Asks both at this moment, and compares every field.
-    async fn ask(&mut self, step: u64, checks: &[Check<'_>], action: Action) {
-        let now = self.subject.now();
+    /// Applies the action to both, and compares every field.
+    async fn compare(&mut self, step: u64, checks: &[Check<'_>], action: Action) {
+        let now = self.store.now();
         let batch = Batch::new(checks).expect("no promise names a state twice");
         let wanted = self.reference.apply(batch, action, now);
-        let found = self.subject.apply(checks, action).await;
+        let found = self.store.apply(checks, action).await;
         self.last = wanted.as_ref().ok().and_then(|decisions| decisions.last().copied());
         if self.random.u8(..4) == 0 {
             let charge = self.last.as_ref().zip(checks.last());
@@ -180,8 +249,8 @@ impl Trace {
     }
 }
 
-/// The time up to the latest that there is, spread over all steps: what the first ones leave, a
-/// later one may leap over.
+/// The latest time for a step. All time is spread over the steps; a later step may use up what earlier
+/// ones have left.
 fn share(start: Timestamp, step: u64, steps: u64) -> Timestamp {
     start + Micros::new((Timestamp::MAX - start).as_micros() / steps * step)
 }

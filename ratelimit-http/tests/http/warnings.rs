@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use axum::{Router, body::Body, routing::get};
 use http::Request;
 use ratelimit_algorithms::{Backend, FixedWindow, Limiter, Policies};
-use ratelimit_conformance::again;
+use ratelimit_conformance::subprocess;
 use ratelimit_http::{
     ApiKey, ClientIp, ClientIpBuilder, KeyFn, MethodName, PeerAddr, RateLimitLayer, Warning,
 };
@@ -170,7 +170,7 @@ fn who_has_set_up_nothing_is_told_on_standard_error() {
         return;
     }
     let name = "who_has_set_up_nothing_is_told_on_standard_error";
-    let child = again(module_path!(), name).env(CHILD, "").output().expect("it runs again");
+    let child = subprocess(module_path!(), name).env(CHILD, "").output().expect("it runs again");
     let said = String::from_utf8_lossy(&child.stderr);
     let lines: Vec<_> = said.lines().filter(|line| line.starts_with("ratelimit-http: ")).collect();
     assert_eq!(lines.len(), 1, "{said}");

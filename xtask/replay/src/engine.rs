@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use ratelimit_algorithms::{Backend, Clock, ManualClock};
 use ratelimit_backend::{Names, Reply};
-use ratelimit_conformance::Reference;
+use ratelimit_conformance::ReferenceStore;
 use ratelimit_core::{Action, Batch, store::Decisions};
 use ratelimit_memory::Memory;
 use ratelimit_redis::{Redis, Settings as RedisSettings};
@@ -81,7 +81,7 @@ impl RedisServer {
 /// The pure core over a map.
 struct Core {
     clock: ManualClock,
-    records: Mutex<Reference>,
+    records: Mutex<ReferenceStore>,
     names: Names,
 }
 

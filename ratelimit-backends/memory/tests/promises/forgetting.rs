@@ -3,7 +3,7 @@
 
 use fastrand::Rng;
 use ratelimit_backend::Clock;
-use ratelimit_conformance::{Reference, one_of_each};
+use ratelimit_conformance::{ReferenceStore, one_of_each};
 use ratelimit_core::{Action, Batch, Check, Micros, Policy};
 
 use crate::asking::{ask_all, check, is_refused, memory};
@@ -24,7 +24,7 @@ fn batches_find_nothing_forgotten() {
 /// Asks a store that has room for a few keys about more, up to `most` of them as one.
 fn compare_with_little_room(policies: &[Policy], most: u64) {
     let (memory, clock) = memory(ROOM);
-    let mut reference = Reference::default();
+    let mut reference = ReferenceStore::default();
     let mut random = Rng::with_seed(most);
     let (mut answered, mut refused) = (0_u32, 0_u32);
     for step in 0..STEPS {

@@ -15,7 +15,7 @@ use std::{
 use crate::Memory;
 use fastrand::Rng;
 use ratelimit_backend::{Clock, ManualClock};
-use ratelimit_conformance::{Reference, one_of_each};
+use ratelimit_conformance::{ReferenceStore, one_of_each};
 use ratelimit_core::{Action, Batch, Decision, Micros, Policy, Timestamp};
 
 use crate::asking::{ask_all, check, memory};
@@ -27,7 +27,7 @@ fn three_threads_see_what_one_could_have_seen() {
         for policy in one_of_each(3) {
             let policies = [policy];
             let (start, mut calls) = record(&policies, round);
-            let order = linearize(&mut calls, start, &Reference::default(), &policies);
+            let order = linearize(&mut calls, start, &ReferenceStore::default(), &policies);
             assert!(order, "round {round}: no order explains {calls:#?}");
         }
     }
@@ -112,7 +112,7 @@ fn make(
 fn linearize(
     calls: &mut Vec<Call>,
     now: Timestamp,
-    reference: &Reference,
+    reference: &ReferenceStore,
     policies: &[Policy],
 ) -> bool {
     let Some(first_end) = calls.iter().map(|call| call.ended).min() else { return true };

@@ -2,7 +2,7 @@
 
 use std::{net::TcpListener, path::Path, process::Stdio};
 
-use ratelimit_conformance::again;
+use ratelimit_conformance::subprocess;
 use ratelimit_servers::Server;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tempfile::TempDir;
@@ -54,7 +54,7 @@ async fn outcome(url: &str) -> String {
 
 fn run(url: &str, trusted: &Path) -> String {
     let name = "an_encrypted_server_is_trusted_by_its_certificate_or_not_spoken_to";
-    let mut command = again(module_path!(), name);
+    let mut command = subprocess(module_path!(), name);
     command.env(URL, url).env("SSL_CERT_FILE", trusted);
     let output = command.stderr(Stdio::inherit()).output().expect("it runs once more");
     let output = String::from_utf8_lossy(&output.stdout);

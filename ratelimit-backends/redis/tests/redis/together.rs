@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use ratelimit_backend::{BackendError, Clock, Effect, ErrorKind};
-use ratelimit_conformance::{Reference, one_of_each};
+use ratelimit_conformance::{ReferenceStore, one_of_each};
 use ratelimit_core::{Action, Batch, Decision, Micros, Policy, sliding_window_log, token_bucket};
 use ratelimit_redis::Redis;
 use ratelimit_servers::{Cluster, Server, effort};
@@ -21,7 +21,7 @@ use crate::{
 async fn checks_that_share_a_command_are_decided_as_the_core_does_one_by_one() {
     let Some(server) = Server::start(&[]) else { return };
     let (redis, clock) = connect_with_clock(&server).await;
-    let (mut random, mut core) = (Rng::with_seed(166), Reference::default());
+    let (mut random, mut core) = (Rng::with_seed(166), ReferenceStore::default());
     let policies = one_of_each(50);
     load_scripts(&redis, &policies).await;
     server.cli(&["FLUSHALL"]);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ratelimit_backend::{Clock as _, ManualClock, SyncBackend as _};
-use ratelimit_conformance::Reference;
+use ratelimit_conformance::ReferenceStore;
 use ratelimit_core::{
     Action, Algorithm, Batch, Check, Key, Micros, Policy, Timestamp, adaptive, sliding_window_log,
 };
@@ -16,7 +16,7 @@ struct Both {
     _folder: Folder,
     clock: ManualClock,
     store: Sqlite,
-    reference: Reference,
+    reference: ReferenceStore,
     policy: Policy,
 }
 
@@ -27,7 +27,7 @@ impl Both {
         let (folder, clock) = (Folder::new(), ManualClock::new(Timestamp::EPOCH));
         let store = folder.settings().with_clock(clock.clone()).open().unwrap();
         let policy = Policy::new("log", algorithm.into()).unwrap();
-        Self { _folder: folder, clock, store, reference: Reference::default(), policy }
+        Self { _folder: folder, clock, store, reference: ReferenceStore::default(), policy }
     }
 
     #[track_caller]

@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use ratelimit_conformance::again;
+use ratelimit_conformance::subprocess;
 use ratelimit_sqlite::{Settings, Synchronous};
 use rusqlite::Connection;
 
@@ -16,7 +16,7 @@ use crate::subject::{A_MINUTE, limiter};
 
 /// A command that runs `role` on `file` in another process. What it prints is its report.
 pub(crate) fn child(role: &str, file: &Path) -> Command {
-    let mut command = again(module_path!(), "plays_its_role");
+    let mut command = subprocess(module_path!(), "plays_its_role");
     command.env("RATELIMIT_CHILD", role).env("RATELIMIT_FILE", file);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     command
