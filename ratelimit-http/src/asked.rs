@@ -5,8 +5,8 @@ use ratelimit_algorithms::{AsyncLimiter, Backend, Limits, Policies, Policy, Ques
 
 use crate::{
     AsyncKeyFn, KeyError, Rejection, RequestKey,
-    async_key::{find, find_now},
     inspect::Marks,
+    key::{find, find_now},
     rule::{Cost, Rule},
 };
 

@@ -111,33 +111,21 @@ mod body;
 mod future;
 mod headers;
 
-mod advice;
+mod key;
+
 mod outgoing;
 
-mod api_key;
-mod async_key;
-mod client_ip;
-mod error;
-mod key;
-mod key_fn;
-mod parts;
-mod peer;
-
 pub use crate::{
-    advice::{Advice, AdvisedLimit},
-    api_key::ApiKey,
-    async_key::{AsyncKeyFn, Awaited, Finding},
     body::ResponseBody,
-    client_ip::{ClientIp, ClientIpBuilder, ClientIpError},
-    error::KeyError,
     future::ResponseFuture,
     headers::{HeaderFormat, QuotaUnit},
-    key::RequestKey,
-    key_fn::{And, KeyFn, Or},
+    key::{
+        And, ApiKey, AsyncKeyFn, Awaited, ClientIp, ClientIpBuilder, ClientIpError, Extension,
+        Finding, KeyError, KeyFn, MethodName, Or, Peer, PeerAddr, RequestKey, TargetHost,
+        UnixSocket,
+    },
     layer::RateLimitLayer,
-    outgoing::{Outgoing, OutgoingError, OutgoingLayer},
-    parts::{Extension, MethodName, TargetHost},
-    peer::{Peer, PeerAddr, UnixSocket},
+    outgoing::{Advice, AdvisedLimit, Outgoing, OutgoingError, OutgoingLayer},
     rejection::Rejection,
     service::RateLimit,
     settle::cost_header,
@@ -145,7 +133,7 @@ pub use crate::{
 };
 
 #[cfg(feature = "axum")]
-pub use crate::parts::MatchedRoute;
+pub use crate::key::MatchedRoute;
 
 /// The README's examples are tests.
 #[cfg(doctest)]

@@ -68,7 +68,7 @@ const MUTATED: [(&str, &[&str]); 3] = [
     ("ratelimit-memory", &["due.rs", "table.rs"]),
     (
         "ratelimit-http",
-        &["**/client_ip/*.rs", "api_key.rs", "async_key.rs", "key.rs", "key_fn.rs", "peer.rs"],
+        &["**/client_ip/*.rs", "api_key.rs", "async_key_fn.rs", "request_key.rs", "key_fn.rs", "peer.rs"],
     ),
 ];
 

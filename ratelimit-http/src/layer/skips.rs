@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::request::Parts;
 
 use super::RateLimitLayer;
-use crate::{ClientIp, ClientIpError, client_ip::network};
+use crate::{ClientIp, ClientIpError, key::network};
 
 impl<B: Clone, K: Clone, P: Clone> RateLimitLayer<B, K, P> {
     /// Passes on, uncounted, the requests that `skip` picks by their heads; also those that an

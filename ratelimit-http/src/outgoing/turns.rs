@@ -9,7 +9,7 @@ use std::{
 use http::{HeaderMap, StatusCode, request::Parts};
 use ratelimit_algorithms::{AsyncLimiter, Backend, Policies, Timer};
 
-use super::{OutgoingError, held::Held};
+use super::{OutgoingError, cooldowns::Held};
 use crate::{Advice, KeyFn, RequestKey};
 
 #[derive(Clone)]

@@ -1,9 +1,9 @@
 //! What a server has said of its limits, for its clients.
 
 mod dates;
-mod field;
-mod items;
+mod lists;
 mod numbers;
+mod structured_field;
 
 use std::time::{Duration, SystemTime};
 
@@ -66,7 +66,7 @@ impl Advice {
     /// more than 10^9 is seconds since 1970, which some servers say.
     #[must_use]
     pub fn read(headers: &HeaderMap, now: SystemTime) -> Self {
-        let mut limits = items::read(headers);
+        let mut limits = lists::read(headers);
         limits.extend(numbers::draft_6(headers));
         limits.extend(numbers::x_rate_limit(headers, now));
         Self { retry_after: dates::retry_after(headers, now), limits }

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName};
 
 use super::{
     AdvisedLimit,
-    field::{self, Bare, Item},
+    structured_field::{self, Bare, Item},
 };
 use crate::headers::items::{LIMIT, POLICY};
 
@@ -32,7 +32,7 @@ pub(super) fn read(headers: &HeaderMap) -> Vec<AdvisedLimit> {
 fn list(headers: &HeaderMap, name: &HeaderName) -> Vec<Item> {
     let lines = headers.get_all(name).iter();
     let lines: Vec<&[u8]> = lines.map(|line| line.as_bytes()).collect();
-    let mut items = field::list(&lines.join(&b", "[..])).unwrap_or_default();
+    let mut items = structured_field::list(&lines.join(&b", "[..])).unwrap_or_default();
     items.truncate(LIMITS_MAX);
     items
 }

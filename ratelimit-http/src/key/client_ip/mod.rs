@@ -21,7 +21,7 @@ pub use self::builder::{ClientIpBuilder, ClientIpError};
 use self::{forwarded::RightSplit, node::Node};
 use crate::{
     KeyError, KeyFn, RequestKey, Warning,
-    peer::{Origin, origin},
+    key::peer::{Origin, origin},
 };
 
 /// Counts requests by the IP address of the client: the peer's, unless it is a trusted proxy.
