@@ -121,7 +121,7 @@ pub use crate::{
     headers::{HeaderFormat, QuotaUnit},
     key::{
         And, ApiKey, AsyncKeyFn, Awaited, ClientIp, ClientIpBuilder, ClientIpError, Extension,
-        Finding, KeyError, KeyFn, MethodName, Or, Peer, PeerAddr, RequestKey, TargetHost,
+        FoundKey, KeyError, KeyFn, MethodName, Or, Peer, PeerAddr, RequestKey, TargetHost,
         UnixSocket,
     },
     layer::RateLimitLayer,

@@ -66,10 +66,7 @@ pub(crate) fn mutants(arguments: &[String]) -> Result<(), String> {
 const MUTATED: [(&str, &[&str]); 3] = [
     ("ratelimit-core", &["ratelimit-core/src/*.rs"]),
     ("ratelimit-memory", &["due.rs", "table.rs"]),
-    (
-        "ratelimit-http",
-        &["**/client_ip/*.rs", "api_key.rs", "async_key_fn.rs", "request_key.rs", "key_fn.rs", "peer.rs"],
-    ),
+    ("ratelimit-http", &["**/key/*.rs"]),
 ];
 
 /// Whose code is built in, and under which licences: `deny.toml` says what may be.

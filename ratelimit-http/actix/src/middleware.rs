@@ -53,7 +53,7 @@ impl<B, K, P> RateLimit<B, K, P> {
     /// #[derive(Clone)]
     /// struct User { id: u64 }
     ///
-    /// let client = Extension::of(|user: &User| user.id).or(PeerAddr);
+    /// let client = Extension::new(|user: &User| user.id).or(PeerAddr);
     /// let limit = RateLimit::new(RateLimitLayer::new(limiter, client)).tell(|request, told| {
     ///     if let Some(user) = request.extensions().get::<User>() {
     ///         told.insert(user.clone());

@@ -1,4 +1,4 @@
-//! The credential that a request carries, of which only a digest leaves this file.
+//! Keys that are credentials, of which only a digest leaves this file.
 
 use std::{fmt, sync::LazyLock};
 
@@ -9,12 +9,15 @@ use http::{
     request::Parts,
 };
 
-use crate::{KeyError, KeyFn, RequestKey};
+use super::{
+    key_fn::{KeyError, KeyFn},
+    request_key::RequestKey,
+};
 
-/// Counts requests by the credential they carry, whether it is a good one or not.
+/// Counts requests by the credential they carry, valid or not.
 ///
-/// Credentials are compared byte by byte, and kept as 128 bits of a keyed hash: who can read the
-/// store learns nothing about them. The same credential is the same key in whichever header.
+/// Credentials are compared byte by byte, and kept as 128 bits of a keyed hash: a reader of the
+/// store learns nothing about them. The same credential is the same key in every header.
 ///
 /// A client that makes up a new credential for each request has a new budget with each. So either
 /// refuse unknown ones in a layer outside of this one, or limit by [`PeerAddr`](crate::PeerAddr)
@@ -33,9 +36,9 @@ enum Place {
 }
 
 impl ApiKey {
-    /// The whole value of the header `name`. An empty one counts as none.
+    /// Reads the whole value of the header `name`. An empty value counts as none.
     ///
-    /// For a name that is not known in advance there is `ApiKey::from(header_name)`.
+    /// A name that is not known in advance goes into `ApiKey::from(header_name)`.
     ///
     /// # Panics
     ///
@@ -45,7 +48,7 @@ impl ApiKey {
         HeaderName::from_bytes(name.as_bytes()).expect("name should be a header name").into()
     }
 
-    /// The token in `Authorization: Bearer <token>`. Another scheme counts as none.
+    /// Reads the token in `Authorization: Bearer <token>`. Another scheme counts as none.
     ///
     /// # Panics
     ///
@@ -55,8 +58,8 @@ impl ApiKey {
         Self { place: Place::Bearer, pepper: *PEPPER }
     }
 
-    /// The value of the cookie `name`, in whichever `Cookie` line it is. An empty one counts as
-    /// none, and names differ by case.
+    /// Reads the value of the cookie `name`, in any `Cookie` line. An empty value counts as none,
+    /// and names are case-sensitive.
     ///
     /// # Panics
     ///
@@ -66,8 +69,8 @@ impl ApiKey {
         Self { place: Place::Cookie(name), pepper: *PEPPER }
     }
 
-    /// Hashes with this secret, of at least 16 random bytes, in place of one that is random with
-    /// each start of the process. Processes that share a store should share it.
+    /// Hashes with this secret, of at least 16 random bytes, instead of one that is random with
+    /// each start of the process. Processes that share a store have to share it.
     #[must_use]
     pub fn pepper(self, secret: impl AsRef<[u8]>) -> Self {
         let pepper = blake3::derive_key("ratelimit-http 1 pepper of API keys", secret.as_ref());
@@ -75,14 +78,14 @@ impl ApiKey {
     }
 }
 
-/// The whole value of this header. Panics if the operating system has no random bytes.
+/// Reads the whole value of this header. Panics if the operating system has no random bytes.
 impl From<HeaderName> for ApiKey {
     fn from(name: HeaderName) -> Self {
         Self { place: Place::Header(name), pepper: *PEPPER }
     }
 }
 
-/// One for the process, so that two layers on one limiter agree about a client.
+/// One for the process, so that two layers on one limiter give a client the same key.
 static PEPPER: LazyLock<[u8; KEY_LEN]> = LazyLock::new(|| {
     let mut pepper = [0; KEY_LEN];
     getrandom::fill(&mut pepper).expect("the operating system should have random bytes");
@@ -98,7 +101,7 @@ impl KeyFn for ApiKey {
     }
 }
 
-/// Shows where the credential is found, and no secret.
+/// Shows the place of the credential, and no secret.
 impl fmt::Debug for ApiKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ApiKey").field("place", &self.place).finish_non_exhaustive()
@@ -132,7 +135,7 @@ fn cookie<'a>(headers: &'a HeaderMap, name: &[u8]) -> Result<&'a [u8], KeyError>
     single(pairs.filter_map(|pair| pair.trim_ascii().strip_prefix(name)?.strip_prefix(b"=")))
 }
 
-/// What follows `Bearer`, in any case, and its spaces; empty where nothing does.
+/// The text after `Bearer` (in any case) and spaces; empty if there is none.
 fn token(authorization: &[u8]) -> &[u8] {
     match authorization.split_at_checked(BEARER.len()) {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case(BEARER) => {

@@ -1,45 +1,40 @@
-//! Keys that take time to find: a session that is looked up, a token that somebody else knows.
+//! Keys that take time to find: a session that is looked up, a token that another service knows.
 
 use std::{
-    future::{Future, poll_fn, ready},
+    fmt,
+    future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
-    task::Poll,
+    task::{Context, Poll},
     time::Duration,
 };
 
 use http::request::Parts;
 use ratelimit_algorithms::Timer;
 
-use crate::{KeyError, KeyFn, RequestKey, Warning};
-
-/// A key to be awaited.
-pub type Finding<'a> = Pin<Box<dyn Future<Output = Result<RequestKey, KeyError>> + Send + 'a>>;
+use super::{
+    key_fn::{KeyError, KeyFn},
+    request_key::RequestKey,
+};
+use crate::Warning;
 
 /// Finds the key that a request counts against, and may take time for it.
 ///
-/// Every [`KeyFn`] is one that takes none; [`Awaited`] makes one of a function.
+/// Every [`KeyFn`] is one that takes none; [`Awaited`] makes one of an async function.
 pub trait AsyncKeyFn: Send + Sync {
-    /// The key of the request with this head; `None` if it has to be [awaited](Self::find).
-    fn find_now(&self, request: &Parts) -> Option<Result<RequestKey, KeyError>>;
+    /// Returns the key of the request with this head, or a future of it.
+    fn find<'a>(&'a self, request: &'a Parts) -> FoundKey<'a>;
 
-    /// The key of the request with this head.
-    fn find<'a>(&'a self, request: &'a Parts) -> Finding<'a>;
-
-    /// Tells `warn` what looks wrong about how keys are found, also in the light of this request.
-    /// A layer asks this about its first requests.
+    /// Passes to `warn` any sign, in the setup or in this request, that keys are found wrongly.
+    /// A layer calls this for its first requests.
     fn inspect(&self, request: &Parts, warn: &mut dyn FnMut(Warning)) {
         let _ = (request, warn);
     }
 }
 
 impl<K: KeyFn> AsyncKeyFn for K {
-    fn find_now(&self, request: &Parts) -> Option<Result<RequestKey, KeyError>> {
-        Some(self.key(request))
-    }
-
-    fn find<'a>(&'a self, request: &'a Parts) -> Finding<'a> {
-        Box::pin(ready(self.key(request)))
+    fn find<'a>(&'a self, request: &'a Parts) -> FoundKey<'a> {
+        FoundKey::ready(self.key(request))
     }
 
     fn inspect(&self, request: &Parts, warn: &mut dyn FnMut(Warning)) {
@@ -47,7 +42,59 @@ impl<K: KeyFn> AsyncKeyFn for K {
     }
 }
 
-/// A function that takes time to find a key, and how much of it at most.
+/// The key of a request: a future that is often ready from the start, and then allocates nothing.
+#[must_use = "futures do nothing unless they are awaited"]
+pub struct FoundKey<'a>(State<'a>);
+
+enum State<'a> {
+    Ready(Option<Found>),
+    Waiting(Pin<Box<dyn Future<Output = Found> + Send + 'a>>),
+}
+
+type Found = Result<RequestKey, KeyError>;
+
+impl<'a> FoundKey<'a> {
+    /// A key that is known already.
+    pub const fn ready(found: Result<RequestKey, KeyError>) -> Self {
+        Self(State::Ready(Some(found)))
+    }
+
+    /// A key that takes time to find.
+    pub fn waiting(found: impl Future<Output = Result<RequestKey, KeyError>> + Send + 'a) -> Self {
+        Self(State::Waiting(Box::pin(found)))
+    }
+
+    /// The key, if it was known from the start; `None` if it has to be awaited.
+    #[must_use]
+    pub fn into_ready(self) -> Option<Result<RequestKey, KeyError>> {
+        match self.0 {
+            State::Ready(found) => found,
+            State::Waiting(_) => None,
+        }
+    }
+}
+
+impl Future for FoundKey<'_> {
+    type Output = Result<RequestKey, KeyError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            State::Ready(found) => found.take().map_or(Poll::Pending, Poll::Ready),
+            State::Waiting(found) => found.as_mut().poll(context),
+        }
+    }
+}
+
+impl fmt::Debug for FoundKey<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            State::Ready(_) => "FoundKey(ready)",
+            State::Waiting(_) => "FoundKey(waiting)",
+        })
+    }
+}
+
+/// An async function that finds a key, and a timeout for it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -59,13 +106,13 @@ impl<K: KeyFn> AsyncKeyFn for K {
 ///
 /// # use ratelimit_algorithms::Timer;
 /// # fn layer(timer: impl Timer + Clone + 'static) -> Result<(), Box<dyn std::error::Error>> {
-/// /// Asks whoever knows; that takes time.
+/// /// Looks a session up; that takes time.
 /// async fn user_of(session: String) -> Result<u64, KeyError> {
 ///     # let _ = session;
 ///     Ok(42)
 /// }
 ///
-/// let user = Awaited::within(Duration::from_millis(200), timer, |request: &Parts| {
+/// let user = Awaited::with_timeout(Duration::from_millis(200), timer, |request: &Parts| {
 ///     let session = request.headers.get("x-session").and_then(|value| value.to_str().ok());
 ///     let session = session.map(str::to_owned);
 ///     async move { user_of(session.ok_or(KeyError::Missing)?).await }
@@ -76,28 +123,29 @@ impl<K: KeyFn> AsyncKeyFn for K {
 /// # }
 /// ```
 ///
-/// The future is dropped when its time is up, and the request answered with 503
-/// ([`KeyError::TimedOut`]); a panic in it is one request's. Where nothing has been found, another
-/// key function can be asked within. It runs before anything is known about a request, so it is to
-/// be cheap to fail: whoever sends made up sessions should not keep what knows them busy.
+/// At the timeout the future is dropped, and the request answered with 503
+/// ([`KeyError::TimedOut`]). A panic in the future fails one request only. The function may call
+/// another key function as its fallback.
+///
+/// It runs before anything is known about a request, so a failure should be cheap: clients that
+/// send made-up sessions should not keep a database busy.
 #[derive(Clone, Debug)]
 pub struct Awaited<F, T> {
     find: F,
     timer: T,
-    longest: Duration,
+    timeout: Duration,
 }
 
 impl<F, T: Timer> Awaited<F, T> {
-    /// What `find` makes of a request's head within `longest`, by `timer` (with the feature
-    /// `tokio`, `ratelimit_algorithms::TokioTimer`). What it needs of the head it
-    /// takes with it, since the future is its own.
-    pub const fn within<K, R>(longest: Duration, timer: T, find: F) -> Self
+    /// Finds a key with `find` within `timeout`, measured by `timer` (with the feature `tokio`,
+    /// `ratelimit_algorithms::TokioTimer`). The future owns what it needs of the request's head.
+    pub const fn with_timeout<K, R>(timeout: Duration, timer: T, find: F) -> Self
     where
         F: Fn(&Parts) -> R + Send + Sync,
         R: Future<Output = Result<K, KeyError>> + Send,
         K: Into<RequestKey>,
     {
-        Self { find, timer, longest }
+        Self { find, timer, timeout }
     }
 }
 
@@ -108,14 +156,10 @@ where
     K: Into<RequestKey>,
     T: Timer,
 {
-    fn find_now(&self, _: &Parts) -> Option<Result<RequestKey, KeyError>> {
-        None
-    }
-
-    fn find<'a>(&'a self, request: &'a Parts) -> Finding<'a> {
-        Box::pin(async move {
-            // A deadline so far away that it cannot be told is none.
-            let deadline = self.timer.now().checked_add(self.longest);
+    fn find<'a>(&'a self, request: &'a Parts) -> FoundKey<'a> {
+        FoundKey::waiting(async move {
+            // A deadline that overflows means no deadline.
+            let deadline = self.timer.now().checked_add(self.timeout);
             let mut found = pin!((self.find)(request));
             let mut end = pin!(async {
                 match deadline {
@@ -132,25 +176,27 @@ where
     }
 }
 
-/// A key function is the application's, and its panics are not the connection's.
-pub(crate) fn find_now(
-    key: &(impl AsyncKeyFn + ?Sized),
-    request: &Parts,
-) -> Option<Result<RequestKey, KeyError>> {
-    catch_unwind(AssertUnwindSafe(|| key.find_now(request))).unwrap_or_else(|_| Some(panicked()))
-}
-
-/// As [`find_now`], of a key that has to be awaited.
+/// Finds the key of a request; a panic in the key function is an error of this request only.
+/// Ready at the first poll unless the key function waits.
 pub(crate) async fn find(
     key: &(impl AsyncKeyFn + ?Sized),
     request: &Parts,
 ) -> Result<RequestKey, KeyError> {
-    let mut finding = None;
+    let mut found = None;
     poll_fn(|context| {
-        let poll = || finding.get_or_insert_with(|| key.find(request)).as_mut().poll(context);
+        let poll = || Pin::new(found.get_or_insert_with(|| key.find(request))).poll(context);
         catch_unwind(AssertUnwindSafe(poll)).unwrap_or_else(|_| Poll::Ready(panicked()))
     })
     .await
+}
+
+/// Like [`find`]; `None` if the key has to be awaited.
+pub(crate) fn find_now(
+    key: &(impl AsyncKeyFn + ?Sized),
+    request: &Parts,
+) -> Option<Result<RequestKey, KeyError>> {
+    let find = || key.find(request).into_ready();
+    catch_unwind(AssertUnwindSafe(find)).unwrap_or_else(|_| Some(panicked()))
 }
 
 fn panicked() -> Result<RequestKey, KeyError> {

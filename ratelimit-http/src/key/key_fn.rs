@@ -1,17 +1,20 @@
-//! From a request to the key it counts against.
+//! Key functions: from a request's head to the key that it counts against.
 
-use http::request::Parts;
+use std::error::Error;
 
-use crate::{KeyError, RequestKey, Warning};
+use http::{StatusCode, request::Parts};
+
+use super::request_key::RequestKey;
+use crate::Warning;
 
 /// Finds the key that a request counts against.
 ///
 /// Functions of a request's head are key functions, and so is a text: one key for all requests.
-/// [`or`](KeyFn::or) and [`and`](KeyFn::and) make new ones of any two.
+/// [`or`](KeyFn::or) and [`and`](KeyFn::and) combine any two.
 ///
-/// It runs on every request, before anything else is known about it: it should be quick, and
-/// should not believe what a client can make up at will. Whoever sends a new key with each request
-/// has a new budget with each. One that has to wait for an answer is an
+/// A key function runs on every request, before anything else is known about it. So it should be
+/// quick, and should not trust what a client can make up: a client that sends a new key with each
+/// request has a new budget with each. A key that takes time to find is the matter of an
 /// [`AsyncKeyFn`](crate::AsyncKeyFn).
 ///
 /// ```
@@ -35,23 +38,22 @@ use crate::{KeyError, RequestKey, Warning};
 /// # Ok::<(), KeyError>(())
 /// ```
 pub trait KeyFn: Send + Sync {
-    /// The key of the request with this head.
+    /// Returns the key of the request with this head.
     ///
     /// # Errors
     ///
     /// If there is none; the request is then answered with the error's status.
     fn key(&self, request: &Parts) -> Result<RequestKey, KeyError>;
 
-    /// Tells `warn` what looks wrong about how keys are found, also in the light of this request.
-    /// A layer asks this about its first requests.
+    /// Passes to `warn` any sign, in the setup or in this request, that keys are found wrongly.
+    /// A layer calls this for its first requests.
     fn inspect(&self, request: &Parts, warn: &mut dyn FnMut(Warning)) {
         let _ = (request, warn);
     }
 
-    /// This key; `fallback`'s where the client names none ([`KeyError::Missing`]).
+    /// Uses `fallback` where the client names no key ([`KeyError::Missing`]).
     ///
-    /// Any other error stands: a client that says something wrong is not a client that says
-    /// nothing.
+    /// Any other error stands: a malformed credential is not a missing one.
     fn or<F: KeyFn>(self, fallback: F) -> Or<Self, F>
     where
         Self: Sized,
@@ -59,7 +61,7 @@ pub trait KeyFn: Send + Sync {
         Or { first: self, fallback }
     }
 
-    /// This key and `other`'s, as one.
+    /// Joins this key and `other`'s into one.
     fn and<F: KeyFn>(self, other: F) -> And<Self, F>
     where
         Self: Sized,
@@ -86,7 +88,7 @@ impl KeyFn for &'static str {
 }
 
 /// One key, or another where the client names none; made by [`KeyFn::or`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Or<A, B> {
     first: A,
     fallback: B,
@@ -96,7 +98,7 @@ impl<A: KeyFn, B: KeyFn> KeyFn for Or<A, B> {
     fn key(&self, request: &Parts) -> Result<RequestKey, KeyError> {
         match self.first.key(request) {
             Err(KeyError::Missing) => self.fallback.key(request),
-            known => known,
+            found => found,
         }
     }
 
@@ -107,7 +109,7 @@ impl<A: KeyFn, B: KeyFn> KeyFn for Or<A, B> {
 }
 
 /// Two keys as one; made by [`KeyFn::and`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct And<A, B> {
     first: A,
     other: B,
@@ -121,5 +123,45 @@ impl<A: KeyFn, B: KeyFn> KeyFn for And<A, B> {
     fn inspect(&self, request: &Parts, warn: &mut dyn FnMut(Warning)) {
         self.first.inspect(request, warn);
         self.other.inspect(request, warn);
+    }
+}
+
+/// A request has no key. No limiter was asked, and nothing was charged.
+///
+/// The text contains no key.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// The client does not identify itself; [`KeyFn::or`] tries another key function.
+    #[error("request names no client")]
+    Missing,
+    /// The client identifies itself twice.
+    #[error("request names its client more than once")]
+    Duplicate,
+    /// The client identifies itself in a way that cannot be read.
+    #[error("request names its client in a way that makes no sense")]
+    Malformed,
+    /// The server does not say where the request comes from: see [`PeerAddr`](crate::PeerAddr).
+    #[error("request carries no peer address")]
+    NoPeer,
+    /// The key function exceeded its timeout.
+    #[error("key function took too long")]
+    TimedOut,
+    /// The key function failed for a reason of its own.
+    #[error("key function failed")]
+    Failed(#[source] Box<dyn Error + Send + Sync>),
+}
+
+impl KeyError {
+    /// 400 for a mistake of the client, 500 for one of the server, 503 if a retry may help.
+    ///
+    /// Never 401: that has to come with a challenge, and a limiter has none.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        match self {
+            Self::Missing | Self::Duplicate | Self::Malformed => StatusCode::BAD_REQUEST,
+            Self::TimedOut => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoPeer | Self::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
     }
 }

@@ -1,13 +1,16 @@
-//! Keys that are parts of a request: its method, its route, what other layers have put into it.
+//! Keys that are parts of a request: its method, its host, its route, its extensions.
 
 use std::{any::type_name, fmt, marker::PhantomData};
 
 use http::request::Parts;
 
-use crate::{KeyError, KeyFn, RequestKey};
+use super::{
+    key_fn::{KeyError, KeyFn},
+    request_key::RequestKey,
+};
 
-/// The method of a request; all methods that HTTP does not know are one, since a client can make
-/// up as many as it likes.
+/// Counts requests by their method. All methods that HTTP does not define count as one, since a
+/// client can make up as many as it likes.
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "it has no settings")]
 pub struct MethodName;
@@ -23,9 +26,9 @@ impl KeyFn for MethodName {
 const METHODS: [&str; 9] =
     ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
 
-/// The host that an outgoing request is for, with its port if that is said.
+/// Counts outgoing requests by the host of their URI, with its port if there is one.
 ///
-/// Of requests that come in a client would choose it, and so its own key.
+/// Not for incoming requests: a client could choose its own key.
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "it has no settings")]
 pub struct TargetHost;
@@ -41,12 +44,10 @@ impl KeyFn for TargetHost {
     }
 }
 
-/// The route that axum has matched, as it was written (`/users/{id}`), whatever a client has put
-/// in its gaps.
+/// Counts requests by the route that axum has matched, as it was written (`/users/{id}`).
 ///
-/// Requests that match none have no key ([`KeyError::Missing`]): give them one with
-/// [`or`](KeyFn::or), or put the layer where axum has matched, with `Router::route_layer` or on the
-/// route.
+/// A request that matches no route has no key ([`KeyError::Missing`]). Give it one with
+/// [`or`](KeyFn::or), or add the layer with `Router::route_layer` or on the route.
 #[cfg(feature = "axum")]
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "it has no settings")]
@@ -60,8 +61,8 @@ impl KeyFn for MatchedRoute {
     }
 }
 
-/// A part of what another layer has put into the request's extensions: above all, the user that
-/// an authentication layer has found.
+/// Counts requests by a part of one of their extensions: above all, by the user that an
+/// authentication layer has found.
 ///
 /// ```
 /// use ratelimit_http::{Extension, KeyFn, PeerAddr};
@@ -69,23 +70,23 @@ impl KeyFn for MatchedRoute {
 /// # #[derive(Clone)]
 /// struct User { id: u64 }
 ///
-/// let client = Extension::of(|user: &User| user.id).or(PeerAddr);
+/// let client = Extension::new(|user: &User| user.id).or(PeerAddr);
 /// # let mut request = http::Request::new(()).into_parts().0;
 /// # request.extensions.insert(User { id: 7 });
 /// # assert_eq!(client.key(&request)?, 7.into());
 /// # Ok::<(), ratelimit_http::KeyError>(())
 /// ```
 ///
-/// Where there is none the request has no key ([`KeyError::Missing`]). The layer that finds the
-/// user has to be outside of the limiter's.
+/// A request without this extension has no key ([`KeyError::Missing`]). The authentication layer
+/// has to be outside of the limiter's.
 pub struct Extension<T, F> {
     part: F,
     of: PhantomData<fn(&T)>,
 }
 
 impl<T, F> Extension<T, F> {
-    /// What `part` takes of a `T`.
-    pub const fn of<K>(part: F) -> Self
+    /// Takes the key out of a `T` with `part`.
+    pub const fn new<K>(part: F) -> Self
     where
         F: Fn(&T) -> K,
         K: Into<RequestKey>,

@@ -1,4 +1,4 @@
-//! The keys whose requests wait because a server has asked for it.
+//! Cooldowns: the keys whose servers have asked to wait.
 
 use std::{
     collections::HashMap,
@@ -6,50 +6,50 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::RequestKey;
+use crate::key::RequestKey;
 
-/// Until when each of them waits.
+/// The end of each key's cooldown.
 #[derive(Debug, Default)]
-pub(super) struct Held(Mutex<HashMap<RequestKey, Instant>>);
+pub(super) struct Cooldowns(Mutex<HashMap<RequestKey, Instant>>);
 
-impl Held {
-    /// Lets requests of `key` wait for so long, or as long as they have to already.
-    pub(super) fn hold(&self, key: &RequestKey, length: Duration, now: Instant) {
-        let Some(until) = now.checked_add(length.min(HOLD_MAX)) else { return };
-        let mut held = self.lock();
-        if let Some(known) = held.get_mut(key) {
+impl Cooldowns {
+    /// Starts a cooldown of `key`; one that ends later stays.
+    pub(super) fn start(&self, key: &RequestKey, length: Duration, now: Instant) {
+        let Some(until) = now.checked_add(length.min(COOLDOWN_MAX)) else { return };
+        let mut ends = self.lock();
+        if let Some(known) = ends.get_mut(key) {
             *known = until.max(*known);
             return;
         }
-        if KEYS_MAX <= held.len() {
-            held.retain(|_, until| now < *until);
+        if KEYS_MAX <= ends.len() {
+            ends.retain(|_, until| now < *until);
         }
-        if held.len() < KEYS_MAX {
-            held.insert(key.clone(), until);
+        if ends.len() < KEYS_MAX {
+            ends.insert(key.clone(), until);
         }
     }
 
-    /// Until when requests of `key` wait, if that is later than `now`.
-    pub(super) fn until(&self, key: &RequestKey, now: Instant) -> Option<Instant> {
-        let mut held = self.lock();
-        let until = *held.get(key)?;
+    /// Returns the end of the key's cooldown, if it is after `now`.
+    pub(super) fn end(&self, key: &RequestKey, now: Instant) -> Option<Instant> {
+        let mut ends = self.lock();
+        let until = *ends.get(key)?;
         if now < until {
             return Some(until);
         }
-        held.remove(key);
+        ends.remove(key);
         None
     }
 
-    /// A poisoned lock is as good as any: no entry is ever half written.
+    /// Ignores poison: no entry is ever half written.
     fn lock(&self) -> MutexGuard<'_, HashMap<RequestKey, Instant>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The longest that a server is obeyed: a mistake of its should not last for ever.
-const HOLD_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// The longest cooldown: a server's mistake should not last forever.
+const COOLDOWN_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// More servers than these that all want to be left alone are not remembered.
+/// The most cooldowns that are kept.
 const KEYS_MAX: usize = 10_000;
 
 #[cfg(test)]
@@ -57,26 +57,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_held_as_long_as_the_longest_that_was_asked_for() {
-        let (held, now, key) = (Held::default(), Instant::now(), RequestKey::from("a"));
+    fn a_key_cools_down_for_the_longest_time_that_was_asked_for() {
+        let (cooldowns, now, key) = (Cooldowns::default(), Instant::now(), RequestKey::from("a"));
         let after = |seconds| now + Duration::from_secs(seconds);
-        held.hold(&key, Duration::from_secs(9), now);
-        held.hold(&key, Duration::from_secs(3), now);
-        assert_eq!(held.until(&key, after(8)), Some(after(9)));
-        assert_eq!(held.until(&RequestKey::from("b"), now), None);
-        assert_eq!(held.until(&key, after(9)), None);
-        assert!(held.lock().is_empty(), "nothing is left behind");
+        cooldowns.start(&key, Duration::from_secs(9), now);
+        cooldowns.start(&key, Duration::from_secs(3), now);
+        assert_eq!(cooldowns.end(&key, after(8)), Some(after(9)));
+        assert_eq!(cooldowns.end(&RequestKey::from("b"), now), None);
+        assert_eq!(cooldowns.end(&key, after(9)), None);
+        assert!(cooldowns.lock().is_empty(), "nothing is left behind");
     }
 
     #[test]
-    fn no_server_is_obeyed_for_ever_and_not_any_number_of_them() {
-        let (held, now) = (Held::default(), Instant::now());
+    fn cooldowns_are_limited_in_length_and_number() {
+        let (cooldowns, now) = (Cooldowns::default(), Instant::now());
         for number in 0..=KEYS_MAX as u64 {
-            held.hold(&number.into(), Duration::MAX, now);
+            cooldowns.start(&number.into(), Duration::MAX, now);
         }
-        assert_eq!(held.until(&0.into(), now), Some(now + HOLD_MAX));
-        assert_eq!(held.lock().len(), KEYS_MAX);
-        held.hold(&RequestKey::from("new"), HOLD_MAX, now + HOLD_MAX);
-        assert_eq!(held.lock().len(), 1, "those that are past make room");
+        assert_eq!(cooldowns.end(&0.into(), now), Some(now + COOLDOWN_MAX));
+        assert_eq!(cooldowns.lock().len(), KEYS_MAX);
+        cooldowns.start(&RequestKey::from("new"), COOLDOWN_MAX, now + COOLDOWN_MAX);
+        assert_eq!(cooldowns.lock().len(), 1, "cooldowns that are over make room");
     }
 }

@@ -1,15 +1,14 @@
-//! For a client: its requests wait for their turn, and as long as servers ask them to.
+//! Outgoing requests: they wait for permits, and as long as servers ask them to.
 
 mod advice;
 mod cooldowns;
-mod error;
 mod layer;
 mod service;
-mod turns;
+mod throttle;
 
 pub use self::{
     advice::{Advice, AdvisedLimit},
-    error::OutgoingError,
     layer::OutgoingLayer,
     service::Outgoing,
+    throttle::OutgoingError,
 };

@@ -1,4 +1,4 @@
-//! The client that waits for its turn.
+//! The tower service: a client whose requests wait.
 
 use std::{
     fmt,
@@ -12,19 +12,19 @@ use http::{Request, Response};
 use ratelimit_algorithms::{Backend, Policies, Policy, Timer};
 use tower_service::Service;
 
-use super::{OutgoingError, turns::Turns};
-use crate::KeyFn;
+use super::throttle::{OutgoingError, Throttle};
+use crate::key::KeyFn;
 
-/// A client whose requests wait for their turn; made by an
+/// A client whose requests wait for permits and cooldowns; made by an
 /// [`OutgoingLayer`](crate::OutgoingLayer).
 pub struct Outgoing<S, B, K, T, P = Policy> {
     inner: S,
-    turns: Arc<Turns<B, K, T, P>>,
+    throttle: Arc<Throttle<B, K, T, P>>,
 }
 
 impl<S, B, K, T, P> Outgoing<S, B, K, T, P> {
-    pub(super) const fn new(inner: S, turns: Arc<Turns<B, K, T, P>>) -> Self {
-        Self { inner, turns }
+    pub(super) const fn new(inner: S, throttle: Arc<Throttle<B, K, T, P>>) -> Self {
+        Self { inner, throttle }
     }
 
     accessors!();
@@ -50,15 +50,15 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let (mut client, turns) = (self.inner.clone(), Arc::clone(&self.turns));
+        let (mut client, throttle) = (self.inner.clone(), Arc::clone(&self.throttle));
         Box::pin(async move {
             let (parts, body) = request.into_parts();
-            let key = turns.wait(&parts).await?;
+            let key = throttle.wait(&parts).await?;
             let request = Request::from_parts(parts, body);
             let failed = OutgoingError::Service;
             poll_fn(|context| client.poll_ready(context)).await.map_err(failed)?;
             let response = client.call(request).await.map_err(failed)?;
-            turns.heed(&key, response.status(), response.headers());
+            throttle.observe(&key, response.status(), response.headers());
             Ok(response)
         })
     }
@@ -66,13 +66,13 @@ where
 
 impl<S: Clone, B, K, T, P> Clone for Outgoing<S, B, K, T, P> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), turns: Arc::clone(&self.turns) }
+        Self { inner: self.inner.clone(), throttle: Arc::clone(&self.throttle) }
     }
 }
 
 impl<S: fmt::Debug, B: Backend, K, T, P: Policies> fmt::Debug for Outgoing<S, B, K, T, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { inner, turns } = self;
-        f.debug_struct("Outgoing").field("inner", inner).field("turns", turns).finish()
+        let Self { inner, throttle } = self;
+        f.debug_struct("Outgoing").field("inner", inner).field("throttle", throttle).finish()
     }
 }

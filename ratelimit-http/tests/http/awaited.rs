@@ -59,7 +59,7 @@ fn session(request: &Parts) -> Option<String> {
 
 macro_rules! users {
     ($bell:expr) => {
-        Awaited::within(SECOND, $bell, |request: &Parts| user_of(session(request)))
+        Awaited::with_timeout(SECOND, $bell, |request: &Parts| user_of(session(request)))
     };
 }
 
@@ -92,7 +92,7 @@ async fn a_key_that_fails_or_panics_while_it_is_awaited_harms_one_request() {
         assert_eq!(status(&app, with_key(unlucky)).await, 500, "{unlucky}");
     }
     assert_eq!(status(&app, with_key("s1")).await, 200);
-    let at_once = Awaited::within(SECOND, Bell::Silent, |_: &Parts| {
+    let at_once = Awaited::with_timeout(SECOND, Bell::Silent, |_: &Parts| {
         if true {
             panic!("unlucky")
         }
@@ -123,7 +123,7 @@ async fn a_key_can_be_awaited_beside_one_that_is_there_and_on_a_store_that_is_aw
 #[tokio::test]
 async fn another_key_can_be_asked_within() {
     let known = ApiKey::header("x-api-key");
-    let client = Awaited::within(SECOND, Bell::Silent, move |request: &Parts| {
+    let client = Awaited::with_timeout(SECOND, Bell::Silent, move |request: &Parts| {
         let fallback = known.key(request).or(Ok("nobody".into()));
         let session = session(request);
         async move {

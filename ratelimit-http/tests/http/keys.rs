@@ -121,7 +121,7 @@ fn a_key_function_shows_where_it_looks_and_no_secret() {
 
 #[test]
 fn a_key_that_takes_no_time_is_known_at_once() {
-    assert!(AsyncKeyFn::find_now(&PeerAddr, &at("192.0.2.1:1234")).is_some());
+    assert!(AsyncKeyFn::find(&PeerAddr, &at("192.0.2.1:1234")).into_ready().is_some());
 }
 
 // FAULTS 84.
@@ -227,7 +227,7 @@ fn what_another_layer_has_found_can_be_a_key() {
     #[derive(Clone)]
     struct User(u64);
 
-    let user = Extension::of(|user: &User| RequestKey::from("user").and(user.0));
+    let user = Extension::new(|user: &User| RequestKey::from("user").and(user.0));
     assert!(matches!(user.key(&head(Request::get("/"))), Err(KeyError::Missing)));
     let known = head(Request::get("/").extension(User(7)));
     assert_eq!(key(&user, &known), RequestKey::from("user").and(7));

@@ -19,8 +19,8 @@ struct User(u64);
 async fn keys_can_be_made_of_what_actix_web_knows() {
     #[derive(Clone)]
     struct Pattern(String);
-    let key = Extension::of(|Pattern(pattern): &Pattern| pattern.clone())
-        .and(Extension::of(|User(id): &User| *id));
+    let key = Extension::new(|Pattern(pattern): &Pattern| pattern.clone())
+        .and(Extension::new(|User(id): &User| *id));
     let limit = RateLimit::new(RateLimitLayer::new(limiter(store(), "api", 1), key))
         .tell(|request, told| {
             told.insert(Pattern(request.match_pattern().unwrap()));
@@ -63,7 +63,7 @@ async fn a_unix_socket_is_one_if_the_layer_is_told() {
 
 #[actix_web::test]
 async fn a_layer_inside_is_told_what_one_outside_was_told() {
-    let of_user = Extension::of(|User(id): &User| *id);
+    let of_user = Extension::new(|User(id): &User| *id);
     let outside = RateLimit::new(RateLimitLayer::new(limiter(store(), "outside", 2), "everyone"))
         .tell(|_, told| {
             told.insert(User(7));

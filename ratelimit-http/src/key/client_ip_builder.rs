@@ -1,12 +1,17 @@
-//! How a client behind proxies is found: checked as a whole, so that nothing is ambiguous.
+//! The description of the proxies in front of a server: checked as a whole, so that nothing in it
+//! is ambiguous.
 
 use http::{HeaderName, header::FORWARDED};
 use ipnet::{IpNet, Ipv4Net};
 
-use super::{ClientIp, IPV6_PREFIX, Source, Trust};
+use super::{
+    client_ip::{ClientIp, Source, Trust},
+    request_key::{IPV6_PREFIX, canonical},
+};
 
-/// One header, and whom to believe what it says; made by [`ClientIp::builder`].
-#[derive(Clone, Debug, Default)]
+/// A header that names the client, and the proxies that are trusted to set it; made by
+/// [`ClientIp::builder`].
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct ClientIpBuilder {
     sources: Vec<Named>,
@@ -17,25 +22,33 @@ pub struct ClientIpBuilder {
     ipv6_prefix: Option<u8>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 enum Named {
     List,
     Forwarded,
     Single(String),
 }
 
+impl ClientIp {
+    /// Describes a client behind proxies.
+    pub fn builder() -> ClientIpBuilder {
+        ClientIpBuilder::default()
+    }
+}
+
 impl ClientIpBuilder {
-    /// Proxies append to `X-Forwarded-For`.
+    /// Reads `X-Forwarded-For`, to which proxies append.
     pub fn x_forwarded_for(self) -> Self {
         self.source(Named::List)
     }
 
-    /// Proxies append to `Forwarded` (RFC 7239).
+    /// Reads `Forwarded` (RFC 7239), to which proxies append.
     pub fn forwarded(self) -> Self {
         self.source(Named::Forwarded)
     }
 
-    /// The nearest proxy sets this header, to one address: `cf-connecting-ip`, `x-real-ip`.
+    /// Reads this header, which the nearest proxy sets to one address: `cf-connecting-ip`,
+    /// `x-real-ip`.
     pub fn single(self, name: &str) -> Self {
         self.source(Named::Single(name.to_owned()))
     }
@@ -45,7 +58,7 @@ impl ClientIpBuilder {
         self
     }
 
-    /// The addresses and networks (`10.0.0.0/8`) of the proxies.
+    /// Trusts the proxies at these addresses and in these networks (`10.0.0.0/8`).
     pub fn trusted_proxies<N: Into<String>>(
         mut self,
         networks: impl IntoIterator<Item = N>,
@@ -54,22 +67,24 @@ impl ClientIpBuilder {
         self
     }
 
-    /// The peer is trusted where the server listens on a [`UnixSocket`](crate::UnixSocket).
+    /// Trusts the peer on a [`UnixSocket`](crate::UnixSocket).
     pub const fn trusted_unix_socket(mut self) -> Self {
         self.unix_socket = true;
         self
     }
 
-    /// So many proxies stand before the server, whatever their addresses, the peer among them.
+    /// Trusts this number of proxies in front of the server, the peer among them, whatever their
+    /// addresses.
     ///
-    /// Who can reach the server, or one of the proxies, past the others, can choose its address.
+    /// A client that can reach the server, or one of the proxies, past the others can choose its
+    /// address.
     pub const fn trusted_hops(mut self, hops: usize) -> Self {
         self.hops = Some(hops);
         self
     }
 
-    /// Believes everybody: any client can choose its address. For tests, and for servers that
-    /// nobody but clients with good manners can reach.
+    /// Trusts everybody: any client can choose its address. For tests, and for servers that only
+    /// trusted clients can reach.
     pub const fn dangerously_trust_everybody(mut self) -> Self {
         self.everybody = true;
         self
@@ -77,7 +92,7 @@ impl ClientIpBuilder {
 
     /// Counts IPv6 addresses as one that agree in this many bits, 32 to 128; 64 by default.
     ///
-    /// Who has a /48 has 65 536 of the default's clients. A second limit stops that:
+    /// The owner of a /48 counts as 65 536 clients by default. A second limit stops that:
     ///
     /// ```
     /// # use ratelimit_algorithms::{Limiter, TokenBucket};
@@ -97,11 +112,11 @@ impl ClientIpBuilder {
         self
     }
 
-    /// The client, as described.
+    /// Checks the description.
     ///
     /// # Errors
     ///
-    /// If something is missing, wrong, or said in two ways.
+    /// If a part of it is missing, wrong, or given twice.
     pub fn build(self) -> Result<ClientIp, ClientIpError> {
         let ipv6_prefix = self.ipv6_prefix.unwrap_or(IPV6_PREFIX);
         if !(32..=128).contains(&ipv6_prefix) {
@@ -144,7 +159,7 @@ impl ClientIpBuilder {
     }
 }
 
-/// The header of a single address, which is none of the lists.
+/// The header with this name, unless it is one of the lists.
 fn single(name: &str) -> Result<Source, ClientIpError> {
     let name = HeaderName::from_bytes(name.as_bytes());
     let name = name.map_err(|_| ClientIpError::BadHeader)?;
@@ -154,7 +169,7 @@ fn single(name: &str) -> Result<Source, ClientIpError> {
     Ok(Source::Single(name))
 }
 
-/// A network of which no bit is set that it does not fix, or an address alone.
+/// Parses a network without bits beyond its prefix, or a lone address.
 pub(crate) fn network(text: &str) -> Result<IpNet, ClientIpError> {
     let bad = || ClientIpError::BadNetwork { text: text.to_owned() };
     let network = match text.parse::<IpNet>() {
@@ -171,10 +186,10 @@ pub(crate) fn network(text: &str) -> Result<IpNet, ClientIpError> {
     Ok(network)
 }
 
-/// Addresses are compared as IPv4 where they are, so networks are as well. (One that is IPv4 has no
-/// 96 bits.)
+/// The IPv4 network that an IPv6 network of translated addresses stands for, since addresses are
+/// compared in that form. (An IPv4 network has no 96 bits.)
 fn as_ipv4(network: IpNet) -> IpNet {
-    match (super::address::canonical(network.addr()), network.prefix_len().checked_sub(96)) {
+    match (canonical(network.addr()), network.prefix_len().checked_sub(96)) {
         (std::net::IpAddr::V4(address), Some(bits)) => {
             Ipv4Net::new(address, bits).map_or(network, IpNet::from)
         }
@@ -182,36 +197,36 @@ fn as_ipv4(network: IpNet) -> IpNet {
     }
 }
 
-/// Why a client cannot be found like this.
+/// A description of the client that is incomplete, wrong or ambiguous.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientIpError {
-    /// More than one header, or more than one way to say whom to believe.
+    /// More than one header, or more than one kind of trust.
     #[error("client address is to be found in more than one way")]
     Ambiguous,
-    /// This is no network: not an address and a number of bits, or bits are set beyond that.
+    /// Not a network: not an address and a number of bits, or bits are set beyond that number.
     #[error("not a network: {text:?}")]
     BadNetwork {
-        /// What was said.
+        /// The text.
         text: String,
     },
-    /// A network of everybody; to trust everybody has a name of its own,
+    /// A network of all addresses. Trust in everybody has a method of its own,
     /// [`dangerously_trust_everybody`](ClientIpBuilder::dangerously_trust_everybody).
     #[error("network contains every address")]
     TrustsEverybody,
     /// An IPv6 prefix below 32 or above 128 bits.
     #[error("prefix of {bits} bits is not between 32 and 128")]
     BadPrefix {
-        /// What was said.
+        /// The number of bits.
         bits: u8,
     },
     /// Not the name of a header that holds one address.
     #[error("not the name of a header with a single address")]
     BadHeader,
-    /// A header without anybody to believe it.
+    /// A header without proxies that are trusted to set it.
     #[error("no proxy is trusted to set the header")]
     NoProxies,
-    /// Somebody to believe without a header.
+    /// Trusted proxies without a header.
     #[error("proxies are trusted, but no header is named")]
     NoHeader,
 }
