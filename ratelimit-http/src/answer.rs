@@ -6,8 +6,8 @@ use ratelimit_algorithms::{Backend, Policies};
 
 use crate::{
     Rejection,
+    admission::Standing,
     headers::{self, Lines},
-    judge::Standing,
     problem,
     rule::{Answers, Rule},
 };
@@ -23,7 +23,7 @@ impl<B: Backend, K, P: Policies> Rule<B, K, P> {
         let mut response = match &self.answers {
             Answers::Custom(respond) => respond(rejection, request),
             #[cfg(feature = "grpc")]
-            Answers::Grpc => crate::grpc::response(rejection),
+            Answers::Grpc => crate::response::grpc::response(rejection),
             Answers::Problems => problem::response(rejection, &self.violated(standing)),
         };
         if let Some(seconds) = rejection.retry_after_secs() {

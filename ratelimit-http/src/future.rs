@@ -16,8 +16,8 @@ use tower_service::Service;
 
 use crate::{
     AsyncKeyFn, ResponseBody,
+    admission::{Admission, Verdict},
     headers::Headers,
-    judge::{Admission, Verdict},
     rule::Rule,
     settle::{Settling, settle},
 };

@@ -95,17 +95,15 @@ mod accessors;
 mod layer;
 mod service;
 
+mod admission;
 mod answer;
 mod asked;
-#[cfg(feature = "grpc")]
-mod grpc;
+mod diagnostics;
 mod inspect;
-mod judge;
 mod problem;
-mod rejection;
+mod response;
 mod rule;
 mod settle;
-mod warning;
 
 mod body;
 mod future;
@@ -117,6 +115,7 @@ mod outgoing;
 
 pub use crate::{
     body::ResponseBody,
+    diagnostics::Warning,
     future::ResponseFuture,
     headers::{HeaderFormat, QuotaUnit},
     key::{
@@ -126,10 +125,9 @@ pub use crate::{
     },
     layer::RateLimitLayer,
     outgoing::{Advice, AdvisedLimit, Outgoing, OutgoingError, OutgoingLayer},
-    rejection::Rejection,
+    response::Rejection,
     service::RateLimit,
     settle::cost_header,
-    warning::Warning,
 };
 
 #[cfg(feature = "axum")]

@@ -7,7 +7,7 @@ use http::{Response, request::Parts};
 use ratelimit_algorithms::{AsyncLimiter, Backend, Policies, Question};
 
 use crate::{
-    AsyncKeyFn, Rejection, RequestKey, headers::Headers, settle::Settlement, warning::SelfCheck,
+    AsyncKeyFn, Rejection, RequestKey, diagnostics::SelfCheck, headers::Headers, settle::Settlement,
 };
 
 #[derive(Clone)]

@@ -6,7 +6,7 @@ use ratelimit_algorithms::{Decision, Policy};
 
 use super::{
     QuotaUnit,
-    items::{Item, Items},
+    draft::{Item, Items},
 };
 
 /// The items of the policy that a limit had from the start, and of those that it has had since.

@@ -1,9 +1,9 @@
 //! What a response tells of the limit: one file for each form that there is.
 
-pub(crate) mod budget;
-pub(crate) mod items;
+pub(crate) mod draft;
 mod known;
-mod partition;
+mod partition_key;
+pub(crate) mod x_ratelimit;
 
 use http::{
     HeaderMap, HeaderValue,
@@ -11,8 +11,8 @@ use http::{
 };
 use ratelimit_algorithms::Policy;
 
-use self::{budget::Budget, items::Item, known::Known, partition::Partitions};
-use crate::{RequestKey, judge::Standing};
+use self::{draft::Item, known::Known, partition_key::Partitions, x_ratelimit::Budget};
+use crate::{RequestKey, admission::Standing};
 
 /// The headers that tell of a limit.
 ///
@@ -134,8 +134,8 @@ impl Headers {
         let Lines { budget: Some(budget), items } = lines else { return };
         for format in &self.formats {
             match format {
-                HeaderFormat::XRateLimit => budget.mark(headers, budget::X_RATE_LIMIT),
-                HeaderFormat::Draft6 => budget.mark(headers, budget::DRAFT_6),
+                HeaderFormat::XRateLimit => budget.mark(headers, x_ratelimit::X_RATE_LIMIT),
+                HeaderFormat::Draft6 => budget.mark(headers, x_ratelimit::DRAFT_6),
                 HeaderFormat::Draft10 => items.iter().for_each(|item| item.mark(headers)),
             }
         }

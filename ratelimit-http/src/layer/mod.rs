@@ -1,7 +1,7 @@
 //! The layer: what an application puts around its routes.
 
-mod answers;
 mod charges;
+mod responses;
 mod settling;
 mod skips;
 mod warnings;
@@ -14,9 +14,9 @@ use tower_layer::Layer;
 
 use crate::{
     AsyncKeyFn, RateLimit, Rejection,
+    diagnostics::SelfCheck,
     headers::Headers,
     rule::{Answers, Cost, Rule},
-    warning::SelfCheck,
 };
 
 /// Puts a limiter in front of services. Clones, and the services they make, share its budgets.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::RateLimitLayer;
-use crate::{Warning, warning::SelfCheck};
+use crate::{Warning, diagnostics::SelfCheck};
 
 impl<B: Clone, K: Clone, P: Clone> RateLimitLayer<B, K, P> {
     /// Tells `hear` of what looks wrong about how this layer is set up, in place of the log.

@@ -8,7 +8,7 @@ use super::{
     AdvisedLimit,
     structured_field::{self, Bare, Item},
 };
-use crate::headers::items::{LIMIT, POLICY};
+use crate::headers::draft::{LIMIT, POLICY};
 
 /// The limits that either list tells of, each once.
 pub(super) fn read(headers: &HeaderMap) -> Vec<AdvisedLimit> {

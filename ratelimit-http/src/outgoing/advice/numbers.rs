@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::AdvisedLimit;
-use crate::headers::budget::{DRAFT_6, Names, X_RATE_LIMIT};
+use crate::headers::x_ratelimit::{DRAFT_6, Names, X_RATE_LIMIT};
 
 /// Seconds from now.
 pub(super) fn draft_6(headers: &HeaderMap) -> Option<AdvisedLimit> {

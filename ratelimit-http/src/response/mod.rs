@@ -1,5 +1,8 @@
 //! Why a request did not reach the service, and what its client is told.
 
+#[cfg(feature = "grpc")]
+pub(crate) mod grpc;
+
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use ratelimit_algorithms::{CostError, Decision, Error};
