@@ -1,20 +1,20 @@
-//! The ways to the service within, which every service around one has.
+//! Access to the inner service, the same for every service around one.
 
 macro_rules! accessors {
     () => {
-        /// The service within.
+        /// Borrows the inner service.
         #[must_use]
         pub const fn get_ref(&self) -> &S {
             &self.inner
         }
 
-        /// The service within.
+        /// Borrows the inner service mutably.
         #[must_use]
         pub const fn get_mut(&mut self) -> &mut S {
             &mut self.inner
         }
 
-        /// Gives the service within back.
+        /// Returns the inner service.
         #[must_use]
         pub fn into_inner(self) -> S {
             self.inner

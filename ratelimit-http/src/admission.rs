@@ -1,172 +1,369 @@
-//! From a request to the verdict about it: what the limits say to it.
+//! Admission: from a request to its keys and its cost, and to the decision of its limits.
+//!
+//! [`Pipeline::admit`] goes as far as it can at once. Only if a key or the store has to be awaited,
+//! the rest of the way becomes a future in a box.
 
-use std::{
-    ops::ControlFlow::{self, Break, Continue},
-    sync::Arc,
-};
+use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use http::{Response, request::Parts};
-use ratelimit_algorithms::{Answer, Backend, Decision, Error, Policies, Policy, Question};
+use ratelimit_algorithms::{
+    Answer, AsyncLimiter, Backend, Decision, Error, Limits, Policies, Policy, Question,
+};
 use smallvec::SmallVec;
 
 use crate::{
-    AsyncKeyFn, KeyError, Rejection, Warning,
-    asked::Asked,
-    headers::Lines,
-    rule::Rule,
-    settle::{Reservation, Reserved},
+    AsyncKeyFn, KeyError, Rejection, RequestKey, Warning,
+    diagnostics::{Charged, Diagnostics, InspectedLimit},
+    headers::{Headers, LimitDecisions, PreparedHeaders},
+    key::{find, find_now},
+    response::Responder,
+    settle::{Reservation, Reserved, Settlement},
 };
 
-/// What becomes of a request: it goes on, or is answered in place of the service.
-pub(crate) type Verdict = ControlFlow<Response<Bytes>, Admission>;
+/// Everything that a layer was told: limits, keys, costs, and what responses say.
+#[derive(Clone)]
+pub(crate) struct Pipeline<B, K, P> {
+    pub(crate) limiter: AsyncLimiter<B, P>,
+    /// Picks the limiter that stands in for the first one, where that depends on the request.
+    pub(crate) tier: Option<Arc<ChooseTier<B, P>>>,
+    pub(crate) key: K,
+    pub(crate) cost: Cost,
+    /// How the first limit is charged the cost that only the response tells.
+    pub(crate) settlement: Option<Settlement>,
+    /// The limits that are checked together with the first one.
+    pub(crate) more: Vec<AdditionalLimit<B>>,
+    pub(crate) skips: Vec<Arc<Skip>>,
+    pub(crate) headers: Headers,
+    pub(crate) responder: Responder,
+    /// Shared by all clones of a layer.
+    pub(crate) diagnostics: Arc<Diagnostics>,
+}
 
-/// What is to be done about the response of a request that goes on; nothing, where it is not
-/// counted.
+/// One more limit that a request has to pass.
+pub(crate) struct AdditionalLimit<B> {
+    pub(crate) limiter: Arc<dyn AnyLimiter<B>>,
+    pub(crate) key: Arc<dyn AsyncKeyFn>,
+    pub(crate) cost: u64,
+}
+
+/// A limiter, whatever its policies.
+pub(crate) trait AnyLimiter<B>: Send + Sync {
+    fn name(&self) -> &str;
+
+    fn question<'a>(&'a self, key: &'a RequestKey, cost: u64) -> Question<'a, B>;
+}
+
+#[derive(Clone)]
+pub(crate) enum Cost {
+    Fixed(u64),
+    Of(Arc<CostFn>),
+}
+
+pub(crate) type ChooseTier<B, P> =
+    dyn Fn(&AsyncLimiter<B, P>, &Parts) -> AsyncLimiter<B, P> + Send + Sync;
+pub(crate) type CostFn = dyn Fn(&Parts) -> Option<u64> + Send + Sync;
+pub(crate) type Skip = dyn Fn(&Parts) -> bool + Send + Sync;
+
+/// The end of admission: the request goes on to the service, or is answered in its place.
+pub(crate) enum Admission {
+    Admit(Parts, Admitted),
+    Reject(Response<Bytes>),
+}
+
+/// What an admitted request leaves to be done when it has its response; nothing, if it was skipped.
 #[derive(Default)]
-pub(crate) struct Admission {
-    pub(crate) lines: Lines,
+pub(crate) struct Admitted {
+    pub(crate) headers: PreparedHeaders,
     pub(crate) reservation: Option<Box<dyn Reservation>>,
 }
 
-/// What has to be awaited before there is a verdict. Nothing has been asked of the store yet.
-pub(crate) enum Awaits<B, P> {
-    Keys,
-    Store(Asked<B, P>),
+/// A value, or the future that will give it.
+pub(crate) enum MaybeReady<T> {
+    Ready(T),
+    Waiting(Waiting<T>),
 }
 
-/// How the keys of a request stand, in the order of their limits.
-pub(crate) struct Standing {
-    pub(crate) each: SmallVec<[Decision; 1]>,
-    bound: usize,
-    /// The policies that have decided; none where they are those that are known anyway.
-    policies: Vec<Policy>,
+pub(crate) type Waiting<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// The keys of a request, in the order of its limits.
+type Keys = SmallVec<[RequestKey; 1]>;
+
+/// The arguments of a request's checks.
+struct CheckArgs<B, P> {
+    /// Stands in for the first limiter.
+    limiter: Option<AsyncLimiter<B, P>>,
+    cost: u64,
+    keys: Keys,
+    /// Left in the request if it is admitted.
+    charged: Option<Charged>,
 }
 
-impl Standing {
-    /// The limit that bound.
-    pub(crate) fn bound(&self) -> &Decision {
-        &self.each[self.bound]
-    }
-
-    /// The policy by which this limit has decided, unless it is the one that is known.
-    pub(crate) fn policy(&self, limit: usize) -> Option<&Policy> {
-        self.policies.get(limit)
-    }
-}
-
-impl<B, K, P> Rule<B, K, P>
+impl<B, K, P> Pipeline<B, K, P>
 where
     B: Backend + Clone + 'static,
-    K: AsyncKeyFn,
+    K: AsyncKeyFn + 'static,
     P: Policies + Clone + 'static,
 {
-    /// The verdict, if nothing has to be awaited for it.
-    pub(crate) fn judge_now(&self, request: &mut Parts) -> Result<Verdict, Awaits<B, P>> {
-        if self.skips(request) {
-            return Ok(Continue(Admission::default()));
+    /// Decides whether a request goes on.
+    pub(crate) fn admit(self: &Arc<Self>, request: Parts) -> MaybeReady<Admission> {
+        if self.skips.iter().any(|skip| skip(&request)) {
+            return MaybeReady::Ready(Admission::Admit(request, Admitted::default()));
         }
-        let keys = self.keys_now(request).ok_or(Awaits::Keys)?.map_err(Rejection::from);
-        match keys.and_then(|keys| self.asked(keys, request)) {
-            Ok(asked) => match self.ask_now(&asked) {
-                Some(answer) => Ok(self.verdict(asked, answer, request)),
-                None => Err(Awaits::Store(asked)),
-            },
-            Err(rejection) => Ok(self.reject(&rejection, request)),
-        }
-    }
-
-    /// The verdict, and the request's head again.
-    pub(crate) async fn judge(
-        self: Arc<Self>,
-        awaits: Awaits<B, P>,
-        mut request: Parts,
-    ) -> (Verdict, Parts) {
-        let asked = match awaits {
-            Awaits::Store(asked) => Ok(asked),
-            Awaits::Keys => match self.keys(&request).await {
-                Ok(keys) => self.asked(keys, &request),
-                Err(error) => Err(error.into()),
-            },
-        };
-        let verdict = match asked {
-            Ok(asked) => {
-                let answer = self.ask(&asked).await;
-                self.verdict(asked, answer, &mut request)
+        let mut keys = Keys::new();
+        match self.find_ready(&request, &mut keys) {
+            Some(found) => self.decide(found.map(|()| keys), request),
+            None => {
+                let this = Arc::clone(self);
+                MaybeReady::waiting(async move {
+                    let found = this.find(&request, &mut keys).await;
+                    this.decide(found.map(|()| keys), request).get().await
+                })
             }
-            Err(rejection) => self.reject(&rejection, &request),
+        }
+    }
+
+    /// Adds keys until all are there; `None` if the next one has to be awaited.
+    fn find_ready(&self, request: &Parts, keys: &mut Keys) -> Option<Result<(), KeyError>> {
+        while keys.len() <= self.more.len() {
+            match find_now(self.key_fn(keys.len()), request)? {
+                Ok(key) => keys.push(key),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        Some(Ok(()))
+    }
+
+    async fn find(&self, request: &Parts, keys: &mut Keys) -> Result<(), KeyError> {
+        loop {
+            match self.find_ready(request, keys) {
+                Some(found) => return found,
+                None => keys.push(find(self.key_fn(keys.len()), request).await?),
+            }
+        }
+    }
+
+    fn key_fn(&self, limit: usize) -> &dyn AsyncKeyFn {
+        match limit.checked_sub(1) {
+            None => &self.key,
+            Some(more) => &*self.more[more].key,
+        }
+    }
+
+    fn decide(
+        self: &Arc<Self>,
+        keys: Result<Keys, KeyError>,
+        request: Parts,
+    ) -> MaybeReady<Admission> {
+        let args = keys.map_err(Rejection::from).and_then(|keys| self.args(keys, &request));
+        let args = match args {
+            Ok(args) => args,
+            Err(rejection) => return MaybeReady::Ready(self.reject(&rejection, &request)),
         };
-        (verdict, request)
+        match self.check_if_ready(&args) {
+            Some(decisions) => MaybeReady::Ready(self.conclude(args, decisions, request)),
+            None => {
+                let this = Arc::clone(self);
+                MaybeReady::waiting(async move {
+                    let decisions = this.check(&args).await;
+                    this.conclude(args, decisions, request)
+                })
+            }
+        }
     }
 
-    fn skips(&self, request: &Parts) -> bool {
-        self.skips.iter().any(|skip| skip(request))
+    fn args(&self, keys: Keys, request: &Parts) -> Result<CheckArgs<B, P>, Rejection> {
+        let cost = match &self.cost {
+            Cost::Fixed(cost) => *cost,
+            Cost::Of(cost) => cost(request).ok_or(Rejection::Cost)?,
+        };
+        let limiter = self.tier.as_ref().map(|choose| choose(&self.limiter, request));
+        let charged = self.inspect(request, &keys);
+        Ok(CheckArgs { limiter, cost, keys, charged })
     }
 
-    fn ask_now(&self, asked: &Asked<B, P>) -> Option<Result<Standing, Error>> {
-        let first = self.first(asked);
+    fn check_if_ready(&self, args: &CheckArgs<B, P>) -> Option<Result<LimitDecisions, Error>> {
+        let first = self.first(args);
         if self.more.is_empty() {
             let decision = first.check_now()?;
             return Some(decision.map(|decision| self.alone(decision, &first)));
         }
-        let (limits, policies) = self.limits(first, asked);
+        let (limits, policies) = self.limits(first, args);
         limits.check_now().map(|answer| answer.map(|answer| together(&answer, policies)))
     }
 
-    async fn ask(&self, asked: &Asked<B, P>) -> Result<Standing, Error> {
-        let first = self.first(asked);
+    async fn check(&self, args: &CheckArgs<B, P>) -> Result<LimitDecisions, Error> {
+        let first = self.first(args);
         if self.more.is_empty() {
             return first.check().await.map(|decision| self.alone(decision, &first));
         }
-        let (limits, policies) = self.limits(first, asked);
+        let (limits, policies) = self.limits(first, args);
         limits.check().await.map(|answer| together(&answer, policies))
     }
 
-    fn alone(&self, decision: Decision, question: &Question<'_, B>) -> Standing {
-        let policies = self.deciding(std::iter::once(question.policy()));
-        Standing { each: SmallVec::from_buf([decision]), bound: 0, policies }
+    fn first<'a>(&'a self, args: &'a CheckArgs<B, P>) -> Question<'a, B> {
+        args.limiter.as_ref().unwrap_or(&self.limiter).question(&args.keys[0], args.cost)
     }
 
-    fn reject(&self, rejection: &Rejection, request: &Parts) -> Verdict {
-        if matches!(rejection, Rejection::Key(KeyError::NoPeer)) {
-            self.check.warn(&Warning::NoPeer);
-        }
-        Break(self.answer(rejection, None, &Lines::default(), request))
+    /// All limits, and the policies by which they decide.
+    fn limits<'a>(
+        &'a self,
+        first: Question<'a, B>,
+        args: &'a CheckArgs<B, P>,
+    ) -> (Limits<'a, AsyncLimiter<B>>, Vec<Policy>) {
+        let more = self.more.iter().zip(&args.keys[1..]);
+        let more = more.map(|(limit, key)| limit.limiter.question(key, limit.cost));
+        let questions: Vec<_> = std::iter::once(first).chain(more).collect();
+        let policies = self.policies(questions.iter().map(Question::policy));
+        let mut questions = questions.into_iter();
+        let first = Limits::from(questions.next().expect("there is a first"));
+        (questions.fold(first, Limits::and_question), policies)
     }
 
-    fn verdict(
+    /// The policies that decide, unless nobody has to be told.
+    fn policies<'a>(&self, policies: impl Iterator<Item = &'a Policy> + Clone) -> Vec<Policy> {
+        let is_needed = self.settlement.is_some() || !self.headers.cover(policies.clone());
+        if is_needed { policies.cloned().collect() } else { Vec::new() }
+    }
+
+    fn alone(&self, decision: Decision, question: &Question<'_, B>) -> LimitDecisions {
+        let policies = self.policies(std::iter::once(question.policy()));
+        LimitDecisions { each: SmallVec::from_buf([decision]), bound: 0, policies }
+    }
+
+    /// Turns decisions into what they mean for the request.
+    fn conclude(
         &self,
-        mut asked: Asked<B, P>,
-        answer: Result<Standing, Error>,
-        request: &mut Parts,
-    ) -> Verdict {
-        let standing = match answer {
-            Ok(standing) => standing,
-            Err(error) => return self.reject(&error.into(), request),
+        mut args: CheckArgs<B, P>,
+        decisions: Result<LimitDecisions, Error>,
+        mut request: Parts,
+    ) -> Admission {
+        let decisions = match decisions {
+            Ok(decisions) => decisions,
+            Err(error) => return self.reject(&error.into(), &request),
         };
-        let lines = self.headers.lines(&standing, asked.keys.iter());
-        if !standing.each.iter().all(Decision::is_allowed) {
-            let rejection = Rejection::Deny(*standing.bound());
-            return Break(self.answer(&rejection, Some(&standing), &lines, request));
+        let headers = self.headers.prepare(&decisions, &args.keys);
+        if !decisions.is_allowed() {
+            let rejection = Rejection::Deny(*decisions.bound());
+            let violated = || self.violated(&decisions);
+            let mut response = self.responder.respond(&rejection, violated, &request);
+            self.headers.write(response.headers_mut(), &headers);
+            return Admission::Reject(response);
         }
-        request.extensions.insert(*standing.bound());
-        if let Some(marks) = asked.marks.take() {
-            marks.leave(&mut request.extensions);
+        request.extensions.insert(*decisions.bound());
+        if let Some(charged) = args.charged.take() {
+            charged.leave_in(&mut request.extensions);
         }
-        Continue(Admission { lines, reservation: self.reservation(asked, &standing) })
+        let reservation = self.reservation(args, &decisions);
+        Admission::Admit(request, Admitted { headers, reservation })
     }
 
-    fn reservation(&self, asked: Asked<B, P>, standing: &Standing) -> Option<Box<dyn Reservation>> {
+    fn reservation(
+        &self,
+        args: CheckArgs<B, P>,
+        decisions: &LimitDecisions,
+    ) -> Option<Box<dyn Reservation>> {
         let settlement = self.settlement.clone()?;
-        let Asked { limiter, cost, keys, .. } = asked;
+        let CheckArgs { limiter, cost, mut keys, .. } = args;
         let limiter = limiter.unwrap_or_else(|| self.limiter.clone());
-        let policy = standing.policies.first()?.clone();
-        let (key, decision) = (keys.first, standing.each[0]);
+        let policy = decisions.policies.first()?.clone();
+        let (key, decision) = (keys.swap_remove(0), decisions.each[0]);
         Some(Box::new(Reserved { settlement, limiter, policy, key, cost, decision }))
+    }
+
+    /// Rejects a request that no limit has decided about.
+    fn reject(&self, rejection: &Rejection, request: &Parts) -> Admission {
+        if matches!(rejection, Rejection::Key(KeyError::NoPeer)) {
+            self.diagnostics.warn(&Warning::NoPeer);
+        }
+        let violated = || vec![self.limiter.name()];
+        Admission::Reject(self.responder.respond(rejection, violated, request))
+    }
+
+    /// The names of the limits that denied.
+    fn violated(&self, decisions: &LimitDecisions) -> Vec<&str> {
+        let each = self.names().zip(&decisions.each);
+        each.filter(|(_, decision)| !decision.is_allowed()).map(|(name, _)| name).collect()
+    }
+
+    /// Warns of what looks wrong, if this request is to be looked at.
+    fn inspect(&self, request: &Parts, keys: &[RequestKey]) -> Option<Charged> {
+        if !self.diagnostics.is_due() {
+            return None;
+        }
+        for index in 0..keys.len() {
+            let warn = &mut |warning| self.diagnostics.warn(&warning);
+            self.key_fn(index).inspect(request, warn);
+        }
+        let limits: Vec<_> = self
+            .names()
+            .zip(keys)
+            .enumerate()
+            .map(|(index, (limiter, key))| {
+                let cost = self.fixed_cost(index, key);
+                InspectedLimit { limiter, key: key.as_ref(), cost }
+            })
+            .collect();
+        Some(self.diagnostics.inspect(request, self.limiter.backend().names(), &limits))
+    }
+
+    /// The cost of every request and the limit; `None` if requests, or their tiers, differ.
+    fn fixed_cost(&self, limit: usize, key: &RequestKey) -> Option<(u64, u64)> {
+        match (limit.checked_sub(1), &self.cost, &self.tier) {
+            (None, Cost::Fixed(cost), None) => Some((*cost, self.limiter.policy(key).limit())),
+            (None, ..) => None,
+            (Some(more), ..) => {
+                let AdditionalLimit { limiter, cost, .. } = &self.more[more];
+                Some((*cost, limiter.question(key, *cost).policy().limit()))
+            }
+        }
     }
 }
 
-fn together(answer: &Answer, policies: Vec<Policy>) -> Standing {
-    let (each, bound) = (answer.each().into(), answer.bound());
-    Standing { each, bound, policies }
+impl<B: Backend, K, P: Policies> Pipeline<B, K, P> {
+    /// The names of the limits, in their order.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let more = self.more.iter().map(|more| more.limiter.name());
+        std::iter::once(self.limiter.name()).chain(more)
+    }
+}
+
+fn together(answer: &Answer, policies: Vec<Policy>) -> LimitDecisions {
+    LimitDecisions { each: answer.each().into(), bound: answer.bound(), policies }
+}
+
+impl<T> MaybeReady<T> {
+    fn waiting(future: impl Future<Output = T> + Send + 'static) -> Self {
+        Self::Waiting(Box::pin(future))
+    }
+
+    async fn get(self) -> T {
+        match self {
+            Self::Ready(value) => value,
+            Self::Waiting(future) => future.await,
+        }
+    }
+}
+
+impl<B: Backend, P: Policies> AnyLimiter<B> for AsyncLimiter<B, P> {
+    fn name(&self) -> &str {
+        self.name()
+    }
+
+    fn question<'a>(&'a self, key: &'a RequestKey, cost: u64) -> Question<'a, B> {
+        self.question(key, cost)
+    }
+}
+
+impl<B> Clone for AdditionalLimit<B> {
+    fn clone(&self) -> Self {
+        Self { limiter: Arc::clone(&self.limiter), key: Arc::clone(&self.key), cost: self.cost }
+    }
+}
+
+impl<B: Backend, K, P: Policies> fmt::Debug for Pipeline<B, K, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let limits: Vec<_> = self.names().collect();
+        f.debug_struct("Pipeline").field("limits", &limits).finish_non_exhaustive()
+    }
 }

@@ -1,4 +1,4 @@
-//! The body of a response: the service's own, or that of an answer given in its place.
+//! The body of a response: the service's own, or that of a rejection.
 
 use std::{
     pin::Pin,
@@ -10,7 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 pin_project! {
-    /// The body of a response: the service's own, or that of an answer given in its place.
+    /// The body of a response: the service's own, or that of a rejection.
     ///
     /// An enum, not a conversion into the service's type, because many bodies (boxed ones above
     /// all) are not made from bytes. The service's body passes through as it is.
@@ -26,7 +26,7 @@ pin_project! {
     #[project = Project]
     enum Source<B> {
         Service { #[pin] body: B },
-        Answer { body: Bytes },
+        Rejection { body: Bytes },
     }
 }
 
@@ -35,12 +35,12 @@ impl<B> ResponseBody<B> {
         Self { source: Source::Service { body } }
     }
 
-    pub(crate) const fn answer(body: Bytes) -> Self {
-        Self { source: Source::Answer { body } }
+    pub(crate) const fn rejection(body: Bytes) -> Self {
+        Self { source: Source::Rejection { body } }
     }
 
-    /// The service's body; or the whole of an answer's, as the error. For adapters to frameworks
-    /// that have another kind of body.
+    /// The service's body; or the whole body of a rejection, as the error. For adapters to
+    /// frameworks that have another kind of body.
     ///
     /// # Errors
     ///
@@ -48,7 +48,7 @@ impl<B> ResponseBody<B> {
     pub fn into_inner(self) -> Result<B, Bytes> {
         match self.source {
             Source::Service { body } => Ok(body),
-            Source::Answer { body } => Err(body),
+            Source::Rejection { body } => Err(body),
         }
     }
 }
@@ -63,8 +63,8 @@ impl<B: Body<Data: From<Bytes>>> Body for ResponseBody<B> {
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         match self.project().source.project() {
             Project::Service { body } => body.poll_frame(context),
-            Project::Answer { body } if body.is_empty() => Poll::Ready(None),
-            Project::Answer { body } => {
+            Project::Rejection { body } if body.is_empty() => Poll::Ready(None),
+            Project::Rejection { body } => {
                 Poll::Ready(Some(Ok(Frame::data(std::mem::take(body).into()))))
             }
         }
@@ -73,14 +73,14 @@ impl<B: Body<Data: From<Bytes>>> Body for ResponseBody<B> {
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Service { body } => body.is_end_stream(),
-            Source::Answer { body } => body.is_empty(),
+            Source::Rejection { body } => body.is_empty(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Service { body } => body.size_hint(),
-            Source::Answer { body } => SizeHint::with_exact(body.len() as u64),
+            Source::Rejection { body } => SizeHint::with_exact(body.len() as u64),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What looks wrong about how a layer is set up, said once.
+//! Warnings about how a layer is set up, each given once.
 
 use std::{
     fmt,
@@ -7,6 +7,9 @@ use std::{
         atomic::{AtomicU8, AtomicU32, Ordering},
     },
 };
+
+use http::{Extensions, request::Parts};
+use ratelimit_algorithms::Names;
 
 /// Something that looks wrong about how a layer is set up: see
 /// [`on_warning`](crate::RateLimitLayer::on_warning). Its text is a sentence that says what to do.
@@ -77,47 +80,94 @@ impl Warning {
 }
 
 /// Looks at a layer's first requests, and warns of each thing once.
-pub(crate) struct SelfCheck {
-    /// How many requests are yet to be looked at. Two at once may count as one.
-    left: AtomicU32,
-    /// What has been warned of.
-    said: AtomicU8,
-    hear: Option<Arc<Hear>>,
+pub(crate) struct Diagnostics {
+    /// Requests yet to be looked at. Two at once may count as one.
+    requests_left: AtomicU32,
+    /// The bits of the warnings that were given.
+    given: AtomicU8,
+    listener: Option<Arc<Listener>>,
 }
 
-pub(crate) type Hear = dyn Fn(&Warning) + Send + Sync;
+pub(crate) type Listener = dyn Fn(&Warning) + Send + Sync;
 
 /// Enough to have seen one of each kind; after these, a request costs the look at a number.
 const REQUESTS: u32 = 1_000;
 
-impl SelfCheck {
-    pub(crate) fn new(hear: Option<Arc<Hear>>) -> Self {
-        Self { left: REQUESTS.into(), said: AtomicU8::new(0), hear }
+/// One of the limits that a request is about to be checked against.
+pub(crate) struct InspectedLimit<'a> {
+    pub(crate) limiter: &'a str,
+    pub(crate) key: &'a [u8],
+    /// The cost of every request, and the most that is ever admitted; `None` if requests differ.
+    pub(crate) cost: Option<(u64, u64)>,
+}
+
+/// In a request's extensions: the limiters that charge it, for layers further inside.
+#[derive(Clone, Default)]
+pub(crate) struct Charged(Vec<ChargedKey>);
+
+#[derive(Clone)]
+struct ChargedKey {
+    store: Names,
+    limiter: Box<str>,
+    key: Box<[u8]>,
+}
+
+impl Diagnostics {
+    pub(crate) fn new(listener: Option<Arc<Listener>>) -> Self {
+        Self { requests_left: REQUESTS.into(), given: AtomicU8::new(0), listener }
     }
 
-    /// Whether the next request is looked at.
+    /// Tells whether the next request is looked at.
     pub(crate) fn is_due(&self) -> bool {
-        let left = self.left.load(Ordering::Relaxed);
+        let left = self.requests_left.load(Ordering::Relaxed);
         if let Some(left) = left.checked_sub(1) {
-            self.left.store(left, Ordering::Relaxed);
+            self.requests_left.store(left, Ordering::Relaxed);
         }
         left != 0
     }
 
+    /// Warns of costs beyond their limit, and of limiters that `request` has passed already. The
+    /// limits are all on the store with these names.
+    pub(crate) fn inspect(
+        &self,
+        request: &Parts,
+        store: &Names,
+        limits: &[InspectedLimit<'_>],
+    ) -> Charged {
+        for limit in limits {
+            if let Some((cost, most)) = limit.cost.filter(|(cost, most)| most < cost) {
+                let limiter = limit.limiter.to_owned();
+                self.warn(&Warning::UnreachableCost { limiter, cost, limit: most });
+            }
+        }
+        let charged = limits.iter().map(|limit| ChargedKey {
+            store: store.clone(),
+            limiter: limit.limiter.into(),
+            key: limit.key.into(),
+        });
+        let charged: Vec<_> = charged.collect();
+        if let Some(earlier) = request.extensions.get::<Charged>() {
+            for key in charged.iter().filter(|key| earlier.contains(key)) {
+                self.warn(&Warning::AppliedTwice { limiter: key.limiter.to_string() });
+            }
+        }
+        Charged(charged)
+    }
+
     pub(crate) fn warn(&self, warning: &Warning) {
         let bit = warning.bit();
-        if self.said.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
-            match &self.hear {
-                Some(hear) => hear(warning),
-                None => say(warning),
+        if self.given.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
+            match &self.listener {
+                Some(listener) => listener(warning),
+                None => log(warning),
             }
         }
     }
 }
 
-/// To the log, if there is one that listens, and else to standard error: whoever has set up a
-/// layer wrongly has most likely not set up anything to be told so either.
-fn say(warning: &Warning) {
+/// Writes to the log if it has a subscriber, and else to standard error: a layer that is set up
+/// wrongly is most likely part of an application without either.
+fn log(warning: &Warning) {
     #[cfg(feature = "tracing")]
     if tracing::dispatcher::has_been_set() {
         return tracing::warn!(target: "ratelimit", "{warning}");
@@ -127,8 +177,22 @@ fn say(warning: &Warning) {
     let _ = writeln!(std::io::stderr(), "ratelimit-http: {warning}");
 }
 
-impl fmt::Debug for SelfCheck {
+impl Charged {
+    /// Adds these limiters to those that the request tells of already.
+    pub(crate) fn leave_in(self, extensions: &mut Extensions) {
+        extensions.get_or_insert_default::<Self>().0.extend(self.0);
+    }
+
+    fn contains(&self, other: &ChargedKey) -> bool {
+        let is_same = |known: &ChargedKey| {
+            known.store.is(&other.store) && known.limiter == other.limiter && known.key == other.key
+        };
+        self.0.iter().any(is_same)
+    }
+}
+
+impl fmt::Debug for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SelfCheck({} requests left)", self.left.load(Ordering::Relaxed))
+        write!(f, "Diagnostics({} requests left)", self.requests_left.load(Ordering::Relaxed))
     }
 }

@@ -1,8 +1,8 @@
 //! Rate limiting for HTTP services: a tower layer, key functions and headers.
 //!
-//! A [`RateLimitLayer`] asks a limiter about each request, under the key that a [`KeyFn`] finds in
-//! it. What is admitted goes on to the service, and its response tells how much is left; the rest
-//! is answered here. It works on any service of `http` requests: axum, hyper, tonic.
+//! A [`RateLimitLayer`] checks each request with a limiter, under the key that a [`KeyFn`] finds in
+//! it. Admitted requests go on to the service, and their responses tell how much is left; the layer
+//! itself responds to the others. It works on any service of `http` requests: axum, hyper, tonic.
 //!
 //! ```
 //! # use axum::{Router, body::Body, http::Request, routing::get};
@@ -27,39 +27,38 @@
 //! # }
 //! ```
 //!
-//! # What is counted
+//! # Counted requests
 //!
-//! Every request that reaches the layer and is not [skipped](RateLimitLayer::skip), once, by its
-//! head alone; the body is not read. So a `HEAD` costs what a `GET` does, a WebSocket is charged
-//! when it is opened and never again, and a preflight `OPTIONS` is charged unless a CORS layer
-//! outside of this one answers it. With axum, `Router::layer` also covers requests that match no
-//! route, and `Router::route_layer` does not. Who is denied is not asked for the body it has
-//! announced (`Expect: 100-continue`), and a request whose connection ends before its response, by
-//! a `GOAWAY` or otherwise, stays charged.
+//! Every request that reaches the layer and is not [skipped](RateLimitLayer::skip) counts once, by
+//! its head alone; the layer does not read bodies. So a `HEAD` costs as much as a `GET`, a WebSocket
+//! is charged when it is opened and never again, and a preflight `OPTIONS` is charged unless a CORS
+//! layer outside of this one answers it. With axum, `Router::layer` also covers requests that match
+//! no route, and `Router::route_layer` does not. A denied client is not asked for the body that it
+//! has announced (`Expect: 100-continue`). A request whose connection ends before its response, by a
+//! `GOAWAY` or otherwise, stays charged.
 //!
-//! A cost that is known afterwards only is reserved before and
-//! [settled](RateLimitLayer::settle_by) by the response.
+//! If only the response tells the cost of a request, reserve it before and
+//! [settle](RateLimitLayer::settle_by) it by the response.
 //!
-//! # Where requests come from
+//! # Addresses of clients
 //!
-//! Servers know the peer, and the layer is told of it in the request's extensions:
+//! Servers know the address of the peer, and the layer finds it in the request's extensions:
 //!
-//! | | by |
+//! | server | set by |
 //! |---|---|
 //! | axum | `into_make_service_with_connect_info::<SocketAddr>()`, with the feature `axum` |
-//! | hyper | a [`Peer`] that is inserted by who accepts the connection: example `hyper` |
-//! | tonic | a [`Peer`] that is made of its `TcpConnectInfo`: example `tonic` |
-//! | actix-web | nothing: `ratelimit-actix` says it |
-//! | a Unix socket | [`UnixSocket`], by who listens on it |
+//! | hyper | the code that accepts connections inserts a [`Peer`]: example `hyper` |
+//! | tonic | a layer makes a [`Peer`] of its `TcpConnectInfo`: example `tonic` |
+//! | actix-web | `ratelimit-actix` does it |
+//! | a Unix socket | the code that listens on it inserts a [`UnixSocket`] |
 //!
-//! A request that comes from nowhere has no address, and neither has one from a Unix socket, unless
-//! a proxy there is [trusted](ClientIpBuilder::trusted_unix_socket) and names the client. They are
-//! not counted together under a name that all of them share: where the key is an address, the
-//! answer is 500, and nothing is charged.
+//! A request without a peer has no address, and neither has one from a Unix socket, unless a proxy
+//! there is [trusted](ClientIpBuilder::trusted_unix_socket) and names the client. Such requests do
+//! not share one key: if the key is an address, they get 500, and nothing is charged.
 //!
-//! # What is answered
+//! # Responses to rejected requests
 //!
-//! | | status | body | `Retry-After` |
+//! | reason | status | body | `Retry-After` |
 //! |---|---|---|---|
 //! | denied | 429 | `{"error":"rate limit exceeded"}` | whole seconds, at least 1 |
 //! | a cost beyond the limit | 429 | the same | none: no wait would help |
@@ -69,24 +68,24 @@
 //! | a store that did not answer | 503 | `{"error":"service unavailable"}` | 1 |
 //!
 //! [`RateLimitLayer::problem_details`] and [`RateLimitLayer::respond_with`] change status and body.
-//! Denied and admitted alike say `X-RateLimit-Limit`, `X-RateLimit-Remaining` and
-//! `X-RateLimit-Reset` (seconds from now, rounded up), or what [`RateLimitLayer::headers`] asks for.
-//! Where the response has these already, from the application or another layer, the set with the
-//! fewest remaining stands, and of two alike the one that resets later: never two sets. The lists
-//! of draft 10 get one more item, unless they have one of the same name. Nothing that is sent holds
-//! a key or an error's text, nor a digest, but where
-//! [`partition_keys`](RateLimitLayer::partition_keys) asks for one.
+//! All responses carry `X-RateLimit-Limit`, `X-RateLimit-Remaining` and `X-RateLimit-Reset` (seconds
+//! from now, rounded up), or the headers that [`RateLimitLayer::headers`] lists. If a response has
+//! them already, from the application or another layer, the set with the fewest remaining stands; of
+//! two alike, the one that resets later. There are never two sets. The lists of draft 10 get one
+//! more item, unless they have one of the same name. No response contains a key or the text of an
+//! error, and none contains a digest unless [`partition_keys`](RateLimitLayer::partition_keys) is
+//! set.
 //!
-//! # What is not limited
+//! # Requests without a limit
 //!
-//! What a [`skip`](RateLimitLayer::skip) picks, and the networks of
-//! [`skip_networks`](RateLimitLayer::skip_networks). A limit that is only watched, and one that is
-//! enforced for some, are matters of the store: `Shadow` of `ratelimit-resilience`, around it.
+//! [`skip`](RateLimitLayer::skip) and [`skip_networks`](RateLimitLayer::skip_networks) pick requests
+//! that are not limited. To watch a limit before it is enforced, or to enforce it for a share of the
+//! keys, put `Shadow` of `ratelimit-resilience` around the store.
 //!
-//! # Of outgoing requests
+//! # Outgoing requests
 //!
-//! An [`OutgoingLayer`] is for a client: its requests wait for their turn, and as long as servers
-//! ask them to. What servers say is [`Advice`], which is read from any form of these headers.
+//! An [`OutgoingLayer`] is for a client: its requests wait for their turn, and for as long as
+//! servers ask. [`Advice`] reads the headers of servers, in any of these forms.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[macro_use]
@@ -96,18 +95,13 @@ mod layer;
 mod service;
 
 mod admission;
-mod answer;
-mod asked;
-mod diagnostics;
-mod inspect;
-mod problem;
 mod response;
-mod rule;
 mod settle;
 
 mod body;
-mod future;
 mod headers;
+
+mod diagnostics;
 
 mod key;
 
@@ -116,7 +110,6 @@ mod outgoing;
 pub use crate::{
     body::ResponseBody,
     diagnostics::Warning,
-    future::ResponseFuture,
     headers::{HeaderFormat, QuotaUnit},
     key::{
         And, ApiKey, AsyncKeyFn, Awaited, ClientIp, ClientIpBuilder, ClientIpError, Extension,
@@ -126,7 +119,7 @@ pub use crate::{
     layer::RateLimitLayer,
     outgoing::{Advice, AdvisedLimit, Outgoing, OutgoingError, OutgoingLayer},
     response::Rejection,
-    service::RateLimit,
+    service::{RateLimitService, ResponseFuture},
     settle::cost_header,
 };
 

@@ -1,37 +1,70 @@
-//! The service that a layer makes.
+//! The service that a layer makes, and the future of its responses.
 
 use std::{
     fmt,
+    future::Future,
+    pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use http::{Request, Response};
+use pin_project_lite::pin_project;
 use ratelimit_algorithms::{Backend, Policies, Policy};
 use tower_service::Service;
 
-use crate::{AsyncKeyFn, ResponseBody, ResponseFuture, rule::Rule};
+use crate::{
+    AsyncKeyFn, ResponseBody,
+    admission::{Admission, Admitted, MaybeReady, Pipeline, Waiting},
+    settle::{Settling, settle},
+};
 
 /// A service behind a limiter; made by a [`RateLimitLayer`](crate::RateLimitLayer).
 ///
-/// It is ready when the inner service is, and hands the request to the very instance that said so.
-/// That instance waits for the decision, with whatever it has reserved, and is dropped when the
-/// request is denied. Dropping the response future before there is a decision leaves one whole
-/// charge or none, none if it was never polled, and the inner service is not called.
-pub struct RateLimit<S, B, K, P = Policy> {
+/// It is ready when the inner service is, and hands the request to the instance that said so. That
+/// instance waits for the decision, with everything it has reserved, and is dropped when the request
+/// is denied. Dropping the response future before there is a decision leaves one whole charge or
+/// none (none if it was never polled), and the inner service is not called.
+pub struct RateLimitService<S, B, K, P = Policy> {
     inner: S,
-    rule: Arc<Rule<B, K, P>>,
+    pipeline: Arc<Pipeline<B, K, P>>,
 }
 
-impl<S, B, K, P> RateLimit<S, B, K, P> {
-    pub(crate) const fn new(inner: S, rule: Arc<Rule<B, K, P>>) -> Self {
-        Self { inner, rule }
+pin_project! {
+    /// The response of a [`RateLimitService`].
+    ///
+    /// Nothing is charged before it is first polled.
+    #[must_use = "futures do nothing unless they are awaited"]
+    pub struct ResponseFuture<S, B, K, Body, P = Policy>
+    where
+        S: Service<Request<Body>>,
+    {
+        #[pin]
+        stage: Stage<S, S::Future, S::Response, Body>,
+        admitted: Admitted,
+        pipeline: Arc<Pipeline<B, K, P>>,
+    }
+}
+
+pin_project! {
+    #[project = Project]
+    enum Stage<S, F, R, Body> {
+        New { request: Option<(Request<Body>, S)> },
+        Admit { admission: Waiting<Admission>, rest: Option<(Body, S)> },
+        Call { #[pin] response: F },
+        Settle { settling: Settling, response: Option<R> },
+    }
+}
+
+impl<S, B, K, P> RateLimitService<S, B, K, P> {
+    pub(crate) const fn new(inner: S, pipeline: Arc<Pipeline<B, K, P>>) -> Self {
+        Self { inner, pipeline }
     }
 
     accessors!();
 }
 
-impl<S, B, K, P, Body, Inner> Service<Request<Body>> for RateLimit<S, B, K, P>
+impl<S, B, K, P, Body, Inner> Service<Request<Body>> for RateLimitService<S, B, K, P>
 where
     S: Service<Request<Body>, Response = Response<Inner>> + Clone,
     B: Backend + Clone + 'static,
@@ -49,19 +82,110 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let fresh = self.inner.clone();
         let ready = std::mem::replace(&mut self.inner, fresh);
-        ResponseFuture::new(Arc::clone(&self.rule), request, ready)
+        ResponseFuture {
+            stage: Stage::New { request: Some((request, ready)) },
+            admitted: Admitted::default(),
+            pipeline: Arc::clone(&self.pipeline),
+        }
     }
 }
 
-impl<S: Clone, B, K, P> Clone for RateLimit<S, B, K, P> {
+impl<S, B, K, Body, P, Inner> Future for ResponseFuture<S, B, K, Body, P>
+where
+    S: Service<Request<Body>, Response = Response<Inner>>,
+    B: Backend + Clone + 'static,
+    K: AsyncKeyFn + 'static,
+    P: Policies + Clone + 'static,
+{
+    type Output = Result<Response<ResponseBody<Inner>>, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let (mut stage, pipeline) = (this.stage, this.pipeline);
+        loop {
+            let (admission, body, mut service) = match stage.as_mut().project() {
+                Project::New { request } => {
+                    let (request, service) = request.take().expect("a first poll comes once");
+                    let (head, body) = request.into_parts();
+                    match pipeline.admit(head) {
+                        MaybeReady::Ready(admission) => (admission, body, service),
+                        MaybeReady::Waiting(admission) => {
+                            stage.set(Stage::Admit { admission, rest: Some((body, service)) });
+                            continue;
+                        }
+                    }
+                }
+                Project::Admit { admission, rest } => {
+                    let admission = ready!(admission.as_mut().poll(context));
+                    let (body, service) = rest.take().expect("a request is admitted once");
+                    (admission, body, service)
+                }
+                Project::Call { response } => {
+                    let response = ready!(response.poll(context))?;
+                    let (settling, response) = this.admitted.finish(pipeline, response);
+                    let Some(settling) = settling else {
+                        return Poll::Ready(Ok(response.map(ResponseBody::service)));
+                    };
+                    stage.set(Stage::Settle { settling, response: Some(response) });
+                    continue;
+                }
+                Project::Settle { settling, response } => {
+                    ready!(settling.as_mut().poll(context));
+                    let response = response.take().expect("there is one response");
+                    return Poll::Ready(Ok(response.map(ResponseBody::service)));
+                }
+            };
+            match admission {
+                Admission::Admit(head, admitted) => {
+                    *this.admitted = admitted;
+                    let response = service.call(Request::from_parts(head, body));
+                    stage.set(Stage::Call { response });
+                }
+                Admission::Reject(response) => {
+                    return Poll::Ready(Ok(response.map(ResponseBody::rejection)));
+                }
+            }
+        }
+    }
+}
+
+impl Admitted {
+    /// Writes the headers of the service's response, and begins to settle its cost.
+    fn finish<B, K, P, Inner>(
+        &mut self,
+        pipeline: &Pipeline<B, K, P>,
+        mut response: Response<Inner>,
+    ) -> (Option<Settling>, Response<Inner>) {
+        let mut settling = None;
+        if let Some(reservation) = self.reservation.take() {
+            (settling, response) = settle(reservation, response);
+        }
+        pipeline.headers.write(response.headers_mut(), &self.headers);
+        (settling, response)
+    }
+}
+
+impl<S: Clone, B, K, P> Clone for RateLimitService<S, B, K, P> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), rule: Arc::clone(&self.rule) }
+        Self { inner: self.inner.clone(), pipeline: Arc::clone(&self.pipeline) }
     }
 }
 
-impl<S: fmt::Debug, B: Backend, K, P: Policies> fmt::Debug for RateLimit<S, B, K, P> {
+impl<S: fmt::Debug, B: Backend, K, P: Policies> fmt::Debug for RateLimitService<S, B, K, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { inner, rule } = self;
-        f.debug_struct("RateLimit").field("inner", inner).field("rule", rule).finish()
+        let Self { inner, pipeline } = self;
+        let mut shown = f.debug_struct("RateLimitService");
+        shown.field("inner", inner).field("pipeline", pipeline).finish()
+    }
+}
+
+impl<S: Service<Request<Body>>, B, K, Body, P> fmt::Debug for ResponseFuture<S, B, K, Body, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.stage {
+            Stage::New { .. } => "ResponseFuture(new)",
+            Stage::Admit { .. } => "ResponseFuture(waiting for the decision)",
+            Stage::Call { .. } => "ResponseFuture(waiting for the service)",
+            Stage::Settle { .. } => "ResponseFuture(settling)",
+        })
     }
 }

@@ -1,4 +1,4 @@
-//! What a request has cost in the end, as its response tells.
+//! Settling: charging a request the cost that its response tells.
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
@@ -7,28 +7,32 @@ use ratelimit_algorithms::{AsyncLimiter, Backend, Decision, Permit, Policies, Po
 
 use crate::RequestKey;
 
-/// How what was charged for a request is made to be what it has cost.
+/// The way from the charge for a request to its cost.
 #[derive(Clone)]
 pub(crate) struct Settlement {
-    /// `None`: as much as was charged.
+    /// Finds the cost in a response; `None` leaves the charge as it is.
     pub(crate) cost: Arc<CostOf>,
-    /// Whether a request without a response has cost nothing.
+    /// Makes a request without a response free.
     pub(crate) refunds_unanswered: bool,
+}
+
+impl Default for Settlement {
+    fn default() -> Self {
+        Self { cost: Arc::new(|_| None), refunds_unanswered: false }
+    }
 }
 
 pub(crate) type CostOf = dyn Fn(&Parts) -> Option<u64> + Send + Sync;
 
-/// What a request was charged and has yet to be settled.
-///
-/// Settled or dropped, it is so once: it can be neither of them twice, nor both.
+/// A charge that has yet to be settled: once, by a response or by its drop.
 pub(crate) trait Reservation: Send {
-    /// Makes the request have cost what its response says; `None` where there is nothing to do.
+    /// Charges the cost that the response tells; `None` if there is nothing to do.
     fn settle(self: Box<Self>, response: &Parts) -> Option<Settling>;
 }
 
 pub(crate) type Settling = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// What was charged by `limiter`.
+/// A charge by `limiter`.
 pub(crate) struct Reserved<B: Backend, P: Policies> {
     pub(crate) settlement: Settlement,
     pub(crate) limiter: AsyncLimiter<B, P>,
@@ -47,19 +51,19 @@ impl<B: Backend, P: Policies> Reserved<B, P> {
 
 impl<B: Backend + 'static, P: Policies + 'static> Reservation for Reserved<B, P> {
     fn settle(mut self: Box<Self>, response: &Parts) -> Option<Settling> {
-        // From here on it stays spent, whatever happens to the response.
+        // From here on the charge stays, whatever happens to the response.
         self.settlement.refunds_unanswered = false;
         let cost = (self.settlement.cost)(response).filter(|cost| *cost != self.cost)?;
         Some(Box::pin(async move {
             if let Some(permit) = self.permit() {
-                // The client has its answer, whatever the store says; what failed stays charged.
+                // The client gets its response whatever the store says; the charge then stays.
                 let _ = permit.settle(cost).await;
             }
         }))
     }
 }
 
-/// The handler panicked or failed, or the client has gone away.
+/// Runs when the handler panics or fails, or when the client disconnects.
 impl<B: Backend, P: Policies> Drop for Reserved<B, P> {
     fn drop(&mut self) {
         if self.settlement.refunds_unanswered {
@@ -68,12 +72,13 @@ impl<B: Backend, P: Policies> Drop for Reserved<B, P> {
     }
 }
 
-/// The number in a header of the response, for
-/// [`settle_by`](crate::RateLimitLayer::settle_by); `None` where it is not there once, or is none.
+/// Reads a request's cost from a header of its response, for
+/// [`settle_by`](crate::RateLimitLayer::settle_by); `None` unless the header is there once and is a
+/// number.
 ///
 /// # Panics
 ///
-/// If `name` is no header name.
+/// If `name` is not a header name.
 pub fn cost_header(name: &'static str) -> impl Fn(&Parts) -> Option<u64> + Send + Sync {
     let name = HeaderName::from_bytes(name.as_bytes()).expect("name should be a header name");
     move |response| {
@@ -84,7 +89,7 @@ pub fn cost_header(name: &'static str) -> impl Fn(&Parts) -> Option<u64> + Send 
     }
 }
 
-/// What becomes of a response's reservation, and the response itself.
+/// Begins to settle a reservation by this response.
 pub(crate) fn settle<Body>(
     reservation: Box<dyn Reservation>,
     response: Response<Body>,

@@ -91,7 +91,7 @@ where
 /// A service behind a limiter; made by a [`RateLimit`].
 pub struct RateLimitMiddleware<S, B, K, P = Policy> {
     service: Rc<S>,
-    limited: ratelimit_http::RateLimit<Handler<S>, B, K, P>,
+    limited: ratelimit_http::RateLimitService<Handler<S>, B, K, P>,
     tells: Vec<Rc<Tell>>,
 }
 

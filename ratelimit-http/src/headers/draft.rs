@@ -1,26 +1,106 @@
-//! `RateLimit-Policy` and `RateLimit` of draft 10: lists with an item for each policy.
+//! `RateLimit-Policy` and `RateLimit` of draft 10: lists with an item for each limit.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ratelimit_algorithms::{Algorithm, Decision, Detail, Fraction, Micros, Outcome, Policy};
 use ratelimit_core::{Action, Batch, Check, Key, Timestamp, store::apply};
 
-use super::{NUMBER_MAX, QuotaUnit};
+use super::number::NUMBER_MAX;
 
 pub(crate) const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 pub(crate) const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
-/// What is said of one policy.
-#[derive(Clone, Debug)]
-pub(super) struct Items {
-    /// The name as a string of RFC 9651. Of its characters none needs an escape.
-    name: Arc<str>,
-    policy: HeaderValue,
+/// The unit of a limit's permits, as draft 10 tells it to clients.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum QuotaUnit {
+    /// Requests, the unit of a limit that names none.
+    Requests,
+    /// Bytes sent and received.
+    ContentBytes,
+    /// Requests in flight.
+    ConcurrentRequests,
 }
 
-impl Items {
-    pub(super) fn new(policy: &Policy, unit: Option<QuotaUnit>) -> Self {
+/// The fixed parts of one limit's items, for the policy that it began with and for those that it
+/// has had since.
+#[derive(Clone, Debug)]
+pub(super) struct PolicyItems {
+    first: Policy,
+    unit: Option<QuotaUnit>,
+    item: PolicyItem,
+    others: Arc<RwLock<Vec<(Policy, PolicyItem)>>>,
+}
+
+/// The fixed parts of one policy's items.
+#[derive(Clone, Debug)]
+struct PolicyItem {
+    /// The name as a string of RFC 9651; none of its characters needs an escape.
+    name: Arc<str>,
+    value: HeaderValue,
+}
+
+/// An item of each of the two lists.
+pub(super) struct LimitItems {
+    name: Arc<str>,
+    policy: HeaderValue,
+    limit: HeaderValue,
+}
+
+impl PolicyItems {
+    pub(super) fn new(first: &Policy) -> Self {
+        let item = PolicyItem::new(first, None);
+        Self { first: first.clone(), unit: None, item, others: Arc::default() }
+    }
+
+    pub(super) fn set_unit(&mut self, unit: QuotaUnit) {
+        self.unit = Some(unit);
+        self.item = PolicyItem::new(&self.first, self.unit);
+        self.others = Arc::default();
+    }
+
+    /// Tells whether the limit began with this policy.
+    pub(super) fn began_with(&self, policy: &Policy) -> bool {
+        self.first.is(policy)
+    }
+
+    /// The items that tell of a decision by `policy` (the first one, if none is given) about the
+    /// client named `partition` (in base64).
+    pub(super) fn items(
+        &self,
+        decision: &Decision,
+        policy: Option<&Policy>,
+        partition: Option<&str>,
+    ) -> LimitItems {
+        match policy.filter(|policy| !self.began_with(policy)) {
+            Some(policy) => self.item_of(policy).items(decision, partition),
+            None => self.item.items(decision, partition),
+        }
+    }
+
+    fn item_of(&self, policy: &Policy) -> PolicyItem {
+        // A poisoned lock is as good as any: nothing is ever half changed.
+        let others = self.others.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, item)) = others.iter().find(|(known, _)| known.is(policy)) {
+            return item.clone();
+        }
+        drop(others);
+        let item = PolicyItem::new(policy, self.unit);
+        let mut others = self.others.write().unwrap_or_else(PoisonError::into_inner);
+        if others.len() == OTHERS_MAX {
+            others.clear();
+        }
+        others.push((policy.clone(), item.clone()));
+        item
+    }
+}
+
+/// More than the tiers of most applications; past updates of a limit are among them.
+const OTHERS_MAX: usize = 64;
+
+impl PolicyItem {
+    fn new(policy: &Policy, unit: Option<QuotaUnit>) -> Self {
         let name = format!("\"{}\"", policy.name());
         let mut item = format!("{name};q={}", policy.limit().min(NUMBER_MAX));
         if let Some(window) = window(policy).filter(|window| Micros::from_secs(1) <= *window) {
@@ -29,36 +109,38 @@ impl Items {
         if let Some(unit) = unit {
             item.push_str(&format!(";qu=\"{}\"", unit.name()));
         }
-        Self { name: name.into(), policy: header(&item) }
+        Self { name: name.into(), value: value(&item) }
     }
 
-    /// What there is to say of a decision about whoever is called `partition` (in base64).
-    pub(super) fn item(&self, decision: &Decision, partition: Option<&str>) -> Item {
+    fn items(&self, decision: &Decision, partition: Option<&str>) -> LimitItems {
         let mut limit = format!("{};r={}", self.name, decision.remaining.min(NUMBER_MAX));
         let until_more = until_more(decision);
         if !until_more.is_zero() {
             limit.push_str(&format!(";t={}", until_more.as_secs_ceil().min(NUMBER_MAX)));
         }
-        let mut policy = self.policy.clone();
+        let mut policy = self.value.clone();
         if let Some(partition) = partition {
             let partition = format!(";pk=:{partition}:");
-            policy = header(&[policy.to_str().unwrap_or_default(), &partition].concat());
+            policy = value(&[policy.to_str().unwrap_or_default(), &partition].concat());
             limit.push_str(&partition);
         }
-        Item { name: Arc::clone(&self.name), policy, limit: header(&limit) }
+        LimitItems { name: Arc::clone(&self.name), policy, limit: value(&limit) }
     }
 }
 
-/// An item of each list.
-pub(super) struct Item {
-    name: Arc<str>,
-    policy: HeaderValue,
-    limit: HeaderValue,
+impl QuotaUnit {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::ContentBytes => "content-bytes",
+            Self::ConcurrentRequests => "concurrent-requests",
+        }
+    }
 }
 
-impl Item {
-    /// Adds it to the lists, unless they tell of a policy of this name already.
-    pub(super) fn mark(&self, headers: &mut HeaderMap) {
+impl LimitItems {
+    /// Adds the items to the lists, unless they tell of a policy of this name already.
+    pub(super) fn write(&self, headers: &mut HeaderMap) {
         if headers.get_all(&LIMIT).iter().any(|line| self.is_in(line)) {
             return;
         }
@@ -71,7 +153,7 @@ impl Item {
     }
 }
 
-fn header(text: &str) -> HeaderValue {
+fn value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).expect("names and numbers are visible characters")
 }
 

@@ -1,4 +1,4 @@
-//! What clients are called where draft 10 tells them apart: digests, of which nobody learns a key.
+//! Names of clients in draft 10 (`pk`): keyed digests, which tell nothing about a key.
 
 use std::fmt;
 
@@ -7,11 +7,11 @@ use blake3::KEY_LEN;
 
 use crate::RequestKey;
 
-/// The secret by which keys are made names.
+/// The secret that turns keys into names.
 #[derive(Clone)]
-pub(super) struct Partitions([u8; KEY_LEN]);
+pub(super) struct PartitionKeys([u8; KEY_LEN]);
 
-impl Partitions {
+impl PartitionKeys {
     pub(super) fn new(secret: &[u8]) -> Self {
         Self(blake3::derive_key("ratelimit-http 1 partition keys in headers", secret))
     }
@@ -24,8 +24,8 @@ impl Partitions {
 }
 
 /// Shows no secret.
-impl fmt::Debug for Partitions {
+impl fmt::Debug for PartitionKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Partitions")
+        f.write_str("PartitionKeys")
     }
 }

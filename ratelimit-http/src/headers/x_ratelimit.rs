@@ -1,9 +1,9 @@
-//! Three headers of a number each: what `X-RateLimit-*` and draft 6 have in common.
+//! `X-RateLimit-*`, and the same three numbers under the names of draft 6.
 
 use http::{HeaderMap, HeaderName, header::Entry};
 use ratelimit_algorithms::Decision;
 
-use super::number;
+use super::number::number;
 
 /// The names of the headers for limit, remaining and reset.
 pub(crate) type Names = [HeaderName; 3];
@@ -20,22 +20,22 @@ pub(crate) const DRAFT_6: Names = [
     HeaderName::from_static("ratelimit-reset"),
 ];
 
-/// What the three headers say together.
-pub(super) struct Budget {
+/// The values of the three headers.
+pub(super) struct LimitFields {
     limit: u64,
     remaining: u64,
     /// Seconds from now.
     reset: u64,
 }
 
-impl Budget {
-    pub(super) const fn of(decision: &Decision) -> Self {
+impl LimitFields {
+    pub(super) const fn new(decision: &Decision) -> Self {
         let Decision { limit, remaining, reset_after, .. } = *decision;
         Self { limit, remaining, reset: reset_after.as_secs_ceil() }
     }
 
-    /// Says it, unless `headers` tell of a stricter limit already.
-    pub(super) fn mark(&self, headers: &mut HeaderMap, [limit, remaining, reset]: Names) {
+    /// Writes the three headers, unless `headers` tell of a stricter limit already.
+    pub(super) fn write(&self, headers: &mut HeaderMap, [limit, remaining, reset]: Names) {
         let is_first = match headers.entry(&limit) {
             Entry::Vacant(entry) => {
                 entry.insert(number(self.limit));
@@ -54,7 +54,7 @@ impl Budget {
         headers.insert(reset, number(self.reset));
     }
 
-    /// `None` unless each of the three is there, once, and a number.
+    /// Reads the three headers; `None` unless each is there once and is a number.
     fn read(headers: &HeaderMap, [limit, remaining, reset]: [&HeaderName; 3]) -> Option<Self> {
         let read = |name: &HeaderName| {
             let mut values = headers.get_all(name).iter();

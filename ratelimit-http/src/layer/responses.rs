@@ -1,16 +1,16 @@
-//! What clients are told.
+//! Options about responses: their headers, rejections, and the cost that they tell.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Response, request::Parts};
+use http::{Response, request, response};
 
 use super::RateLimitLayer;
-use crate::{HeaderFormat, QuotaUnit, Rejection, rule::Answers};
+use crate::{HeaderFormat, QuotaUnit, Rejection, response::Responder};
 
 impl<B: Clone, K: Clone, P: Clone> RateLimitLayer<B, K, P> {
-    /// Tells of the limit in these headers, in place of [`HeaderFormat::XRateLimit`]; in none if
-    /// there are none.
+    /// Writes the limit into these headers, in place of [`HeaderFormat::XRateLimit`]; an empty list
+    /// writes none.
     ///
     /// ```
     /// # use ratelimit_algorithms::{FixedWindow, Limiter};
@@ -24,51 +24,52 @@ impl<B: Clone, K: Clone, P: Clone> RateLimitLayer<B, K, P> {
     /// # }
     /// ```
     pub fn headers(mut self, formats: impl IntoIterator<Item = HeaderFormat>) -> Self {
-        self.rule_mut().headers.set(formats);
+        self.pipeline_mut().headers.set_formats(formats);
         self
     }
 
-    /// Says what the permits of a limit are (`qu` of draft 10): of the one that was
-    /// [added](Self::also) last, of the first if none was.
+    /// Tells clients the unit of a limit's permits (`qu` of draft 10): of the limit that was
+    /// [added](Self::also) last, or of the first.
     pub fn quota_unit(mut self, unit: QuotaUnit) -> Self {
-        self.rule_mut().headers.count(unit);
+        self.pipeline_mut().headers.set_unit(unit);
         self
     }
 
-    /// Calls clients by a name (`pk` of draft 10), so that one with several keys, or several with
-    /// one, can tell which limit was spent.
+    /// Tells clients a name of their key (`pk` of draft 10), so that a client with several keys, or
+    /// several clients with one, can see which limit was spent.
     ///
-    /// The name is 128 bits of a hash that is keyed by `secret`, of at least 16 random bytes: who
-    /// sees it learns nothing about the key, and it is another one than what stores hold.
-    /// Processes that share a store should share the secret.
+    /// The name is 128 bits of a hash that is keyed by `secret`, of at least 16 random bytes. It
+    /// tells nothing about the key, and differs from the digests in stores. Processes that share a
+    /// store should share the secret.
     pub fn partition_keys(mut self, secret: impl AsRef<[u8]>) -> Self {
-        self.rule_mut().headers.partition(secret.as_ref());
+        self.pipeline_mut().headers.set_partition_secret(secret.as_ref());
         self
     }
 
-    /// Answers with problem details (RFC 9457): of type `quota-exceeded`, with the names
-    /// of the limiters that denied as its `violated-policies`, to who is denied; of type `temporary-reduced-capacity` where
-    /// the store does not answer.
+    /// Responds to rejected requests with problem details (RFC 9457).
+    ///
+    /// Denied requests get the type `quota-exceeded`, with the names of the limiters that denied as
+    /// `violated-policies`; if the store does not answer, requests get `temporary-reduced-capacity`.
     pub fn problem_details(mut self) -> Self {
-        self.rule_mut().answers = Answers::Problems;
+        self.pipeline_mut().responder = Responder::Problem;
         self
     }
 
-    /// Answers as gRPC wants it: with a status in the headers, `RESOURCE_EXHAUSTED` for who is
-    /// denied, and a `google.rpc.RetryInfo` in its details that says when to come back.
+    /// Responds to rejected requests with a gRPC status in the headers: `RESOURCE_EXHAUSTED` if they
+    /// are denied, with the time to come back in its details (`google.rpc.RetryInfo`).
     ///
     /// For tonic, the layer goes into `Server::builder().layer(…)`.
     #[cfg(feature = "grpc")]
     pub fn grpc(mut self) -> Self {
-        self.rule_mut().answers = Answers::Grpc;
+        self.pipeline_mut().responder = Responder::Grpc;
         self
     }
 
-    /// Answers requests that are not to reach the service with what `respond` makes of the reason
-    /// and the request's head; by default with [`Rejection::to_response`].
+    /// Responds to rejected requests with the response that `respond` makes of the reason and of the
+    /// request's head; by default with [`Rejection::to_response`].
     ///
-    /// `Retry-After` is added where the answer has none, `Content-Length` in any case, and
-    /// `X-RateLimit-*` as to any response; for a `HEAD` the body is left out.
+    /// The layer adds `Retry-After` unless it is there already, `Content-Length` in any case, and
+    /// `X-RateLimit-*` as to any response. The response to a `HEAD` loses its body.
     ///
     /// ```
     /// # use ratelimit_algorithms::{FixedWindow, Limiter};
@@ -86,9 +87,80 @@ impl<B: Clone, K: Clone, P: Clone> RateLimitLayer<B, K, P> {
     /// ```
     pub fn respond_with<F>(mut self, respond: F) -> Self
     where
-        F: Fn(&Rejection, &Parts) -> Response<Bytes> + Send + Sync + 'static,
+        F: Fn(&Rejection, &request::Parts) -> Response<Bytes> + Send + Sync + 'static,
     {
-        self.rule_mut().answers = Answers::Custom(Arc::new(respond));
+        self.pipeline_mut().responder = Responder::Custom(Arc::new(respond));
+        self
+    }
+
+    /// Settles a request by the cost that `cost` finds in the head of its response: gives back the
+    /// permits that were charged in excess, or charges the missing ones as far as the key has them.
+    /// With `None` the request has cost what was charged.
+    ///
+    /// The charge before, by [`cost`](Self::cost) or [`cost_by`](Self::cost_by), is a reservation:
+    /// nobody else spends these permits while the service works on the request. So it should be
+    /// about the usual cost. Headers show the key with the reservation, and the response waits for
+    /// the store. Limits that were added with [`also`](Self::also) keep their own costs.
+    ///
+    /// By a header that the service sets:
+    ///
+    /// ```
+    /// use ratelimit_http::cost_header;
+    ///
+    /// # use ratelimit_algorithms::{FixedWindow, Limiter};
+    /// # use ratelimit_http::{PeerAddr, RateLimitLayer};
+    /// # use ratelimit_memory::Memory;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let limiter = Limiter::new(Memory::new(), "tokens", FixedWindow::per_hour(100_000))?;
+    /// let layer = RateLimitLayer::new(limiter, PeerAddr)
+    ///     .cost(1_000)
+    ///     .settle_by(cost_header("x-tokens-used"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// By the status: only failed logins are charged.
+    ///
+    /// ```
+    /// # use ratelimit_algorithms::{FixedWindow, Limiter};
+    /// # use ratelimit_http::{PeerAddr, RateLimitLayer};
+    /// # use ratelimit_memory::Memory;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let limiter = Limiter::new(Memory::new(), "logins", FixedWindow::per_hour(5))?;
+    /// let layer = RateLimitLayer::new(limiter, PeerAddr)
+    ///     .settle_by(|response| response.status.is_success().then_some(0));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Without a response
+    ///
+    /// A request whose handler panics or fails, or whose client disconnects first, has cost its
+    /// reservation, on every store: the service has worked on it, and a client that disconnects
+    /// early should not get that for free. [`refund_unanswered`](Self::refund_unanswered) makes such
+    /// requests free. The reservation also stays charged if the store fails to settle it.
+    ///
+    /// # With a layer that retries
+    ///
+    /// If the retry layer is inside of this one, all its attempts are one request: charged once, and
+    /// settled by the last response. If it is outside, each attempt is charged and settled by
+    /// itself.
+    pub fn settle_by<F>(mut self, cost: F) -> Self
+    where
+        F: Fn(&response::Parts) -> Option<u64> + Send + Sync + 'static,
+    {
+        self.pipeline_mut().settlement.get_or_insert_default().cost = Arc::new(cost);
+        self
+    }
+
+    /// Refunds requests that get no response: whose handler panics or fails, or whose client
+    /// disconnects.
+    ///
+    /// This works on stores that answer at once, such as memory. On others the charge stays, since
+    /// a drop cannot await them. A client that keeps disconnecting uses the service for free, so
+    /// this is for handlers that do nothing expensive before they respond.
+    pub fn refund_unanswered(mut self) -> Self {
+        self.pipeline_mut().settlement.get_or_insert_default().refunds_unanswered = true;
         self
     }
 }

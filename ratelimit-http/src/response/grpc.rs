@@ -1,22 +1,21 @@
-//! Answers that gRPC clients understand: a status, and in its details when to come back.
+//! Responses for gRPC clients: a status, and in its details the time to come back.
 //!
-//! The details are three small messages of Google's (`Status`, `Any`, `RetryInfo`), written here by
-//! hand: a code generator and its runtime would be a hundred times what they are.
+//! The details are three small messages of Google's (`Status`, `Any`, `RetryInfo`), written by hand:
+//! a code generator and its runtime would be a hundred times their size.
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use ratelimit_algorithms::Micros;
 
-use crate::Rejection;
-
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 
-/// A response of headers alone, which is what a call that fails at once gets.
-pub(crate) fn response(rejection: &Rejection) -> Response<Bytes> {
-    let (code, message) = match rejection.status() {
+/// The counterpart of an HTTP status: a response of headers alone, as for any call that fails at
+/// once.
+pub(super) fn response(status: StatusCode, retry_delay: Option<Micros>) -> Response<Bytes> {
+    let (code, message) = match status {
         StatusCode::TOO_MANY_REQUESTS => (RESOURCE_EXHAUSTED, "rate limit exceeded"),
         StatusCode::SERVICE_UNAVAILABLE => (UNAVAILABLE, "service unavailable"),
         StatusCode::BAD_REQUEST => (INVALID_ARGUMENT, "bad request"),
@@ -27,30 +26,22 @@ pub(crate) fn response(rejection: &Rejection) -> Response<Bytes> {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert(STATUS, u64::from(code).into());
     headers.insert(MESSAGE, HeaderValue::from_static(message));
-    if let Some(delay) = retry_delay(rejection) {
-        let details = STANDARD_NO_PAD.encode(status(code, message, delay));
+    if let Some(delay) = retry_delay {
+        let details = STANDARD_NO_PAD.encode(details(code, message, delay));
         let details = HeaderValue::from_str(&details).expect("base64 is visible characters");
         headers.insert(DETAILS, details);
     }
     response
 }
 
-// Of the codes of gRPC.
+// Status codes of gRPC.
 const INVALID_ARGUMENT: u8 = 3;
 const RESOURCE_EXHAUSTED: u8 = 8;
 const INTERNAL: u8 = 13;
 const UNAVAILABLE: u8 = 14;
 
-/// To the microsecond, where `Retry-After` counts in seconds.
-fn retry_delay(rejection: &Rejection) -> Option<Micros> {
-    match rejection {
-        Rejection::Deny(decision) => Some(decision.retry_after()),
-        _ => rejection.retry_after_secs().map(Micros::from_secs),
-    }
-}
-
 /// `google.rpc.Status`.
-fn status(code: u8, message: &str, delay: Micros) -> Vec<u8> {
+fn details(code: u8, message: &str, delay: Micros) -> Vec<u8> {
     let mut status = Vec::new();
     number(&mut status, 1, code.into());
     bytes(&mut status, 2, message.as_bytes());
@@ -69,20 +60,20 @@ fn retry_info(delay: Micros) -> Vec<u8> {
     any
 }
 
-/// A field that is a number.
+/// Appends a field that holds a number.
 fn number(message: &mut Vec<u8>, field: u8, value: u64) {
     message.push(field << 3);
     varint(message, value);
 }
 
-/// A field that is a text or a message.
+/// Appends a field that holds a text or a message.
 fn bytes(message: &mut Vec<u8>, field: u8, value: &[u8]) {
     message.push(field << 3 | 2);
     varint(message, value.len() as u64);
     message.extend_from_slice(value);
 }
 
-/// Seven bits at a time, the least first, and a bit that says that more follow.
+/// Appends a number, seven bits a byte and the lowest first; the eighth bit says that more follow.
 fn varint(message: &mut Vec<u8>, mut value: u64) {
     loop {
         let [low, ..] = value.to_le_bytes();

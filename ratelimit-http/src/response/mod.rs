@@ -1,30 +1,51 @@
-//! Why a request did not reach the service, and what its client is told.
+//! Responses to rejected requests: the reason, and the forms in which clients get it.
 
 #[cfg(feature = "grpc")]
-pub(crate) mod grpc;
+mod grpc;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
-use ratelimit_algorithms::{CostError, Decision, Error};
+use http::{
+    HeaderValue, Method, Response, StatusCode,
+    header::{CONTENT_LENGTH, CONTENT_TYPE, Entry, RETRY_AFTER},
+    request::Parts,
+};
+use ratelimit_algorithms::{CostError, Decision, Error, Micros};
 
-use crate::KeyError;
+use crate::{KeyError, headers::number::number};
 
-/// Why a request did not reach the service.
+/// The reason why a request did not reach the service.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Rejection {
-    /// It was denied; nothing was charged.
+    /// The request was denied; nothing was charged.
     Deny(Decision),
-    /// It has no key.
+    /// The request has no key.
     Key(KeyError),
-    /// It does not say what it costs, or makes no sense there.
+    /// The request does not tell its cost, or tells a cost that makes no sense.
     Cost,
     /// The limiter made no decision.
     Check(Error),
 }
 
+/// The form of the responses to rejected requests.
+#[derive(Clone)]
+pub(crate) enum Responder {
+    /// [`Rejection::to_response`].
+    Json,
+    /// Problem details (RFC 9457), with the types of the draft on rate-limit headers.
+    Problem,
+    #[cfg(feature = "grpc")]
+    Grpc,
+    Custom(Arc<Respond>),
+}
+
+pub(crate) type Respond = dyn Fn(&Rejection, &Parts) -> Response<Bytes> + Send + Sync;
+
 impl Rejection {
-    /// 429 for a spent limit, 503 for a store that did not answer, and never one for the other.
+    /// The status: 429 for a spent limit, 503 for a store that did not answer, never one for the
+    /// other.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self {
@@ -39,22 +60,28 @@ impl Rejection {
         }
     }
 
-    /// Whole seconds after which to try again, at least 1: who waits that long is never early.
-    /// `None` where waiting does not help.
+    /// Whole seconds after which to try again, at least 1: a client that waits so long is never
+    /// early. `None` where waiting does not help.
     #[must_use]
     pub fn retry_after_secs(&self) -> Option<u64> {
+        self.retry_after().map(|wait| wait.as_secs_ceil().max(1))
+    }
+
+    fn retry_after(&self) -> Option<Micros> {
         match self {
-            Self::Deny(decision) => Some(decision.retry_after().as_secs_ceil().max(1)),
-            Self::Check(Error::Backend(_)) | Self::Key(KeyError::TimedOut) => Some(1),
+            Self::Deny(decision) => Some(decision.retry_after()),
+            Self::Check(Error::Backend(_)) | Self::Key(KeyError::TimedOut) => {
+                Some(Micros::from_secs(1))
+            }
             _ => None,
         }
     }
 
-    /// The answer unless a layer has [another](crate::RateLimitLayer::respond_with): the status,
-    /// and JSON that says no more than it does.
+    /// The response unless a layer has [another](crate::RateLimitLayer::respond_with): the status,
+    /// and JSON that says no more than the status does.
     ///
-    /// `Retry-After`, `X-RateLimit-*` and `Content-Length` are not in it; the layer adds them to
-    /// any answer.
+    /// It lacks `Retry-After`, `X-RateLimit-*` and `Content-Length`: the layer adds them to any
+    /// response.
     #[must_use]
     pub fn to_response(&self) -> Response<Bytes> {
         let status = self.status();
@@ -64,11 +91,64 @@ impl Rejection {
             StatusCode::BAD_REQUEST => br#"{"error":"bad request"}"#,
             _ => br#"{"error":"internal server error"}"#,
         };
-        let mut response = Response::new(Bytes::from_static(body));
-        *response.status_mut() = status;
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        response
+        response(status, "application/json", Bytes::from_static(body))
     }
+}
+
+impl Responder {
+    /// The response to a rejected request. `violated` lists the names of the limits that denied it.
+    pub(crate) fn respond<'a>(
+        &self,
+        rejection: &Rejection,
+        violated: impl FnOnce() -> Vec<&'a str>,
+        request: &Parts,
+    ) -> Response<Bytes> {
+        let mut response = match self {
+            Self::Json => rejection.to_response(),
+            Self::Problem => problem(rejection.status(), &violated()),
+            #[cfg(feature = "grpc")]
+            Self::Grpc => grpc::response(rejection.status(), rejection.retry_after()),
+            Self::Custom(respond) => respond(rejection, request),
+        };
+        let length = number(response.body().len() as u64);
+        let headers = response.headers_mut();
+        if let (Some(seconds), Entry::Vacant(entry)) =
+            (rejection.retry_after_secs(), headers.entry(RETRY_AFTER))
+        {
+            entry.insert(number(seconds));
+        }
+        // Set here, since a HEAD is told the length of a body that it does not get.
+        headers.insert(CONTENT_LENGTH, length);
+        if request.method == Method::HEAD { response.map(|_| Bytes::new()) } else { response }
+    }
+}
+
+/// A response with problem details; with the policies of these names, if a quota was violated.
+fn problem(status: StatusCode, violated: &[&str]) -> Response<Bytes> {
+    let (kind, title, violated) = match status {
+        StatusCode::TOO_MANY_REQUESTS => (
+            "https://iana.org/assignments/http-problem-types#quota-exceeded",
+            "Request cannot be satisfied as assigned quota has been exceeded",
+            format!(r#","violated-policies":["{}"]"#, violated.join(r#"",""#)),
+        ),
+        // No quota is violated when a store does not answer.
+        StatusCode::SERVICE_UNAVAILABLE => (
+            "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity",
+            "Request cannot be satisfied due to temporary server capacity constraints",
+            r#","violated-policies":[]"#.to_owned(),
+        ),
+        _ => ("about:blank", status.canonical_reason().unwrap_or_default(), String::new()),
+    };
+    let code = status.as_u16();
+    let body = format!(r#"{{"type":"{kind}","title":"{title}","status":{code}{violated}}}"#);
+    response(status, "application/problem+json", body.into())
+}
+
+fn response(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Bytes> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
 }
 
 impl From<KeyError> for Rejection {
