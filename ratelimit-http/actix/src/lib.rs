@@ -43,13 +43,13 @@
 
 mod middleware;
 
-mod answer;
-mod handler;
 mod head;
+mod rejection;
+mod service;
 
 pub use crate::{
-    answer::Answer,
     middleware::{RateLimit, RateLimitMiddleware},
+    rejection::Answer,
 };
 
 /// The README's examples are tests.

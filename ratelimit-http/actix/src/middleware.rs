@@ -20,8 +20,8 @@ use tower_service::Service as _;
 
 use crate::{
     Answer,
-    handler::{Handed, Handler},
     head::{self, Tell},
+    service::{Handed, Handler},
 };
 
 /// A [`RateLimitLayer`] for actix-web.
