@@ -12,11 +12,14 @@ use http::request::Parts;
 use ratelimit_algorithms::Decision;
 use ratelimit_http::Peer;
 
-/// What an application knows of a request.
-pub(crate) type Tell = dyn Fn(&ServiceRequest, &mut http::Extensions);
+/// Sets the extensions that the layer sees.
+pub(crate) type SetExtensions = dyn Fn(&ServiceRequest, &mut http::Extensions);
 
-/// The head of a request as the layer reads it.
-pub(crate) fn read(request: &ServiceRequest, tells: &[Rc<Tell>]) -> Result<Parts, Error> {
+/// The head of a request in the layer's version of `http`.
+pub(crate) fn read(
+    request: &ServiceRequest,
+    extensions: &[Rc<SetExtensions>],
+) -> Result<Parts, Error> {
     let (mut head, ()) = http::Request::new(()).into_parts();
     head.method = request.method().as_str().parse().map_err(ErrorBadRequest)?;
     head.uri = request.uri().to_string().try_into().map_err(ErrorBadRequest)?;
@@ -26,13 +29,13 @@ pub(crate) fn read(request: &ServiceRequest, tells: &[Rc<Tell>]) -> Result<Parts
     if let Some(peer) = request.peer_addr() {
         head.extensions.insert(Peer(peer));
     }
-    for tell in tells {
-        tell(request, &mut head.extensions);
+    for set in extensions {
+        set(request, &mut head.extensions);
     }
     Ok(head)
 }
 
-/// Leaves in the request what the layer knows of it: the decision for handlers, and all of it for
+/// Leaves the layer's extensions in the request: the decision for handlers, and all of them for
 /// layers inside of this one.
 pub(crate) fn leave(extensions: http::Extensions, request: &ServiceRequest) {
     let mut left = request.extensions_mut();
@@ -74,10 +77,10 @@ fn version(version: actix_web::http::Version) -> http::Version {
     }
 }
 
-/// Makes `headers` say what the layer has told; what it has not changed stays as it is.
-pub(crate) fn write(told: &http::HeaderMap, headers: &mut HeaderMap) -> Result<(), Error> {
-    for name in told.keys() {
-        let values = || told.get_all(name).iter().map(http::HeaderValue::as_bytes);
+/// Copies the layer's headers into those of the response; unchanged ones stay as they are.
+pub(crate) fn write(layers: &http::HeaderMap, headers: &mut HeaderMap) -> Result<(), Error> {
+    for name in layers.keys() {
+        let values = || layers.get_all(name).iter().map(http::HeaderValue::as_bytes);
         if values().eq(headers.get_all(name.as_str()).map(HeaderValue::as_bytes)) {
             continue;
         }

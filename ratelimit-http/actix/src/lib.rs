@@ -1,8 +1,8 @@
 //! Rate limiting for actix-web: the layer of `ratelimit-http` as its middleware.
 //!
-//! A [`RateLimit`] is made of a [`RateLimitLayer`](ratelimit_http::RateLimitLayer), with all that
-//! one can be told: keys, costs, rules of what to skip, several limits, headers, answers. What it
-//! decides and says is the same, to the byte, because it is that layer that does it.
+//! A [`RateLimit`] is made of a [`RateLimitLayer`](ratelimit_http::RateLimitLayer), with all of its
+//! options: keys, costs, skipped requests, several limits, headers, responses. Decisions and
+//! responses are the same to the byte, because that layer makes them.
 //!
 //! ```
 //! # use actix_web::{App, http::StatusCode, test, web};
@@ -31,12 +31,13 @@
 //! # }
 //! ```
 //!
-//! # What the layer sees
+//! # Requests as the layer sees them
 //!
-//! The head of the request, made anew, because actix-web has an older `http` than the layer; the
-//! body is not touched. The peer's address is in its extensions, as a
-//! [`Peer`](ratelimit_http::Peer). A worker that listens on a Unix socket has none to tell: say so
-//! with [`RateLimit::tell`], which also takes along whatever else a key is made of.
+//! The layer sees a copy of the request's head, because actix-web has an older `http` than the
+//! layer; the body is not touched. The copy has the peer's address in its extensions, as a
+//! [`Peer`](ratelimit_http::Peer). A worker that listens on a Unix socket has no such address:
+//! insert a [`UnixSocket`](ratelimit_http::UnixSocket) with [`RateLimit::extensions`], which also
+//! copies anything else that keys are made of.
 //!
 //! The [`Decision`](ratelimit_algorithms::Decision) about a request that is admitted is in the
 //! extensions of actix-web's request.
@@ -49,7 +50,7 @@ mod service;
 
 pub use crate::{
     middleware::{RateLimit, RateLimitMiddleware},
-    rejection::Answer,
+    rejection::RejectionBody,
 };
 
 /// The README's examples are tests.

@@ -1,4 +1,4 @@
-//! The middleware: what an application wraps its app, a scope or a resource in.
+//! The middleware that an application wraps its app, a scope or a resource in.
 
 use std::{
     fmt,
@@ -14,31 +14,31 @@ use actix_web::{
     dev::{Service, ServiceRequest, ServiceResponse, Transform},
 };
 use ratelimit_algorithms::{Backend, Policies, Policy};
-use ratelimit_http::{KeyFn, RateLimitLayer};
+use ratelimit_http::{AsyncKeyFn, RateLimitLayer};
 use tower_layer::Layer;
 use tower_service::Service as _;
 
 use crate::{
-    Answer,
-    head::{self, Tell},
-    service::{Handed, Handler},
+    RejectionBody,
+    head::{self, SetExtensions},
+    service::{RequestHandle, TowerService},
 };
 
 /// A [`RateLimitLayer`] for actix-web.
 #[must_use = "it does nothing unless an app, a scope or a resource is wrapped in it"]
 pub struct RateLimit<B, K, P = Policy> {
     layer: RateLimitLayer<B, K, P>,
-    tells: Vec<Rc<Tell>>,
+    extensions: Vec<Rc<SetExtensions>>,
 }
 
 impl<B, K, P> RateLimit<B, K, P> {
-    /// Does what `layer` does. Its clones share its budgets, as those of all workers should.
+    /// Limits requests as `layer` does. Its clones share its budgets, as those of all workers should.
     pub const fn new(layer: RateLimitLayer<B, K, P>) -> Self {
-        Self { layer, tells: Vec::new() }
+        Self { layer, extensions: Vec::new() }
     }
 
-    /// Puts what `tell` knows of actix-web's request into the extensions that the layer sees; also
-    /// what an earlier `tell` has put there.
+    /// Calls `set` to copy what keys are made of from actix-web's request into the extensions that
+    /// the layer sees; after those of earlier calls.
     ///
     /// ```
     /// use actix_web::HttpMessage;
@@ -49,24 +49,25 @@ impl<B, K, P> RateLimit<B, K, P> {
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let limiter = Limiter::new(Memory::new(), "api", FixedWindow::per_minute(100))?;
-    /// /// Put there by a middleware that authenticates, outside of this one.
+    /// /// Set by a middleware that authenticates, outside of this one.
     /// #[derive(Clone)]
     /// struct User { id: u64 }
     ///
     /// let client = Extension::new(|user: &User| user.id).or(PeerAddr);
-    /// let limit = RateLimit::new(RateLimitLayer::new(limiter, client)).tell(|request, told| {
+    /// let layer = RateLimitLayer::new(limiter, client);
+    /// let limit = RateLimit::new(layer).extensions(|request, extensions| {
     ///     if let Some(user) = request.extensions().get::<User>() {
-    ///         told.insert(user.clone());
+    ///         extensions.insert(user.clone());
     ///     }
     /// });
     /// # Ok(())
     /// # }
     /// ```
-    pub fn tell<F>(mut self, tell: F) -> Self
+    pub fn extensions<F>(mut self, set: F) -> Self
     where
         F: Fn(&ServiceRequest, &mut http::Extensions) + 'static,
     {
-        self.tells.push(Rc::new(tell));
+        self.extensions.push(Rc::new(set));
         self
     }
 }
@@ -83,27 +84,27 @@ where
 
     fn new_transform(&self, service: S) -> Self::Future {
         let service = Rc::new(service);
-        let limited = self.layer.layer(Handler::new(Rc::clone(&service)));
-        ready(Ok(RateLimitMiddleware { service, limited, tells: self.tells.clone() }))
+        let limited = self.layer.layer(TowerService::new(Rc::clone(&service)));
+        ready(Ok(RateLimitMiddleware { service, limited, extensions: self.extensions.clone() }))
     }
 }
 
 /// A service behind a limiter; made by a [`RateLimit`].
 pub struct RateLimitMiddleware<S, B, K, P = Policy> {
     service: Rc<S>,
-    limited: ratelimit_http::RateLimitService<Handler<S>, B, K, P>,
-    tells: Vec<Rc<Tell>>,
+    limited: ratelimit_http::RateLimitService<TowerService<S>, B, K, P>,
+    extensions: Vec<Rc<SetExtensions>>,
 }
 
 impl<S, B, K, P, Body> Service<ServiceRequest> for RateLimitMiddleware<S, B, K, P>
 where
     S: Service<ServiceRequest, Response = ServiceResponse<Body>, Error = Error> + 'static,
     B: Backend + Clone + 'static,
-    K: KeyFn + 'static,
+    K: AsyncKeyFn + 'static,
     P: Policies + Clone + 'static,
     Body: MessageBody + 'static,
 {
-    type Response = ServiceResponse<EitherBody<Body, Answer>>;
+    type Response = ServiceResponse<EitherBody<Body, RejectionBody>>;
     type Error = Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Error>>>>;
 
@@ -113,19 +114,19 @@ where
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
         let mut limited = self.limited.clone();
-        let head = head::read(&request, &self.tells);
+        let head = head::read(&request, &self.extensions);
         Box::pin(async move {
-            let handed = Handed::new(request);
-            let response = limited.call(http::Request::from_parts(head?, handed.clone())).await?;
-            let (told, body) = response.into_parts();
+            let handle = RequestHandle::new(request);
+            let response = limited.call(http::Request::from_parts(head?, handle.clone())).await?;
+            let (head, body) = response.into_parts();
             match body.into_inner() {
-                Ok(mut served) => {
-                    head::write(&told.headers, served.headers_mut())?;
-                    Ok(served.map_into_left_body())
+                Ok(mut response) => {
+                    head::write(&head.headers, response.headers_mut())?;
+                    Ok(response.map_into_left_body())
                 }
                 Err(body) => {
-                    let request = handed.take().expect("who is answered was not handed on");
-                    let response = Answer::respond(&told, body)?;
+                    let request = handle.take().expect("a rejected request was not passed on");
+                    let response = RejectionBody::response(&head, body)?;
                     Ok(request.into_response(response).map_into_right_body())
                 }
             }

@@ -1,4 +1,4 @@
-//! What a request is answered that does not reach the service.
+//! Responses to requests that the layer rejects.
 
 use std::{
     convert::Infallible,
@@ -17,28 +17,28 @@ use http::{header::CONTENT_LENGTH, response::Parts};
 
 use crate::head;
 
-/// The body of an answer that was given in the service's place.
+/// The body of a response to a rejected request.
 #[derive(Debug)]
-pub struct Answer {
-    body: Bytes,
-    /// The body's; to a HEAD that of the body that it does not get.
+pub struct RejectionBody {
+    bytes: Bytes,
+    /// The length that the head tells: for a HEAD, that of the body which it does not get.
     length: u64,
 }
 
-impl Answer {
-    /// The whole response, whose head the layer has made.
-    pub(crate) fn respond(told: &Parts, body: Bytes) -> Result<HttpResponse<Self>, Error> {
-        let length = told.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
-        let length = length.and_then(|length| length.parse().ok()).unwrap_or(body.len() as u64);
-        let status = StatusCode::from_u16(told.status.as_u16());
+impl RejectionBody {
+    /// The response whose head and body the layer has made.
+    pub(crate) fn response(head: &Parts, bytes: Bytes) -> Result<HttpResponse<Self>, Error> {
+        let length = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+        let length = length.and_then(|length| length.parse().ok()).unwrap_or(bytes.len() as u64);
+        let status = StatusCode::from_u16(head.status.as_u16());
         let status = status.map_err(ErrorInternalServerError)?;
-        let mut response = HttpResponse::with_body(status, Self { body, length });
-        head::write(&told.headers, response.headers_mut())?;
+        let mut response = HttpResponse::with_body(status, Self { bytes, length });
+        head::write(&head.headers, response.headers_mut())?;
         Ok(response)
     }
 }
 
-impl MessageBody for Answer {
+impl MessageBody for RejectionBody {
     type Error = Infallible;
 
     fn size(&self) -> BodySize {
@@ -49,7 +49,7 @@ impl MessageBody for Answer {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Infallible>>> {
-        let body = std::mem::take(&mut self.body);
-        Poll::Ready(if body.is_empty() { None } else { Some(Ok(body)) })
+        let bytes = std::mem::take(&mut self.bytes);
+        Poll::Ready(if bytes.is_empty() { None } else { Some(Ok(bytes)) })
     }
 }

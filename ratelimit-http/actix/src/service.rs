@@ -1,4 +1,4 @@
-//! The service of actix-web as the layer calls it.
+//! A service of actix-web in the form of a tower service, so that the layer can call it.
 
 use std::{
     cell::Cell,
@@ -15,14 +15,14 @@ use actix_web::{
 
 use crate::head;
 
-/// A request on its way through the layer, which passes it on as a body that it does not look at.
+/// A request on its way through the layer, which passes it on as a body without looking at it.
 ///
-/// A handle, because actix-web answers in the name of a request: one that the layer turns away is
-/// still needed then. It cannot be a copy, since actix-web wants the request to be the only one.
+/// A shared handle, because actix-web makes a response from its request, and so needs a request
+/// back that the layer has rejected. It cannot be a copy: routing wants the only reference.
 #[derive(Clone)]
-pub(crate) struct Handed(Rc<Cell<Option<ServiceRequest>>>);
+pub(crate) struct RequestHandle(Rc<Cell<Option<ServiceRequest>>>);
 
-impl Handed {
+impl RequestHandle {
     pub(crate) fn new(request: ServiceRequest) -> Self {
         Self(Rc::new(Cell::new(Some(request))))
     }
@@ -32,17 +32,17 @@ impl Handed {
     }
 }
 
-/// Calls the service with the request that was handed through; its response is the body of the one
-/// that the layer sees.
-pub(crate) struct Handler<S>(Rc<S>);
+/// Calls the service with the request behind the handle. The service's response is the body of the
+/// response that the layer sees.
+pub(crate) struct TowerService<S>(Rc<S>);
 
-impl<S> Handler<S> {
+impl<S> TowerService<S> {
     pub(crate) const fn new(service: Rc<S>) -> Self {
         Self(service)
     }
 }
 
-impl<S, Body> tower_service::Service<http::Request<Handed>> for Handler<S>
+impl<S, Body> tower_service::Service<http::Request<RequestHandle>> for TowerService<S>
 where
     S: Service<ServiceRequest, Response = ServiceResponse<Body>, Error = Error> + 'static,
 {
@@ -54,16 +54,16 @@ where
         self.0.poll_ready(context)
     }
 
-    fn call(&mut self, request: http::Request<Handed>) -> Self::Future {
-        let (parts, handed) = request.into_parts();
-        let request = handed.take().expect("the layer calls the service once");
+    fn call(&mut self, request: http::Request<RequestHandle>) -> Self::Future {
+        let (parts, handle) = request.into_parts();
+        let request = handle.take().expect("the layer calls the service once");
         head::leave(parts.extensions, &request);
         let response = self.0.call(request);
         Box::pin(async move { head::respond(response.await?) })
     }
 }
 
-impl<S> Clone for Handler<S> {
+impl<S> Clone for TowerService<S> {
     fn clone(&self) -> Self {
         Self(Rc::clone(&self.0))
     }

@@ -238,7 +238,7 @@ impl<B: Clone, K: Clone> RateLimitLayer<B, K, InTier> {
     /// let pro = tiers.add("pro", TokenBucket::per_second(100))?;
     /// let limiter = Limiter::with_policies(Memory::new(), tiers.only(Tier::DEFAULT))?;
     ///
-    /// let user = Extension::of(|user: &User| user.id);
+    /// let user = Extension::new(|user: &User| user.id);
     /// let layer = RateLimitLayer::new(limiter, user).tier_by(move |request: &Parts| {
     ///     let user = request.extensions.get::<User>();
     ///     if user.is_some_and(|user| user.is_paying) { pro } else { Tier::DEFAULT }

@@ -22,10 +22,10 @@ async fn keys_can_be_made_of_what_actix_web_knows() {
     let key = Extension::new(|Pattern(pattern): &Pattern| pattern.clone())
         .and(Extension::new(|User(id): &User| *id));
     let limit = RateLimit::new(RateLimitLayer::new(limiter(store(), "api", 1), key))
-        .tell(|request, told| {
+        .extensions(|request, told| {
             told.insert(Pattern(request.match_pattern().unwrap()));
         })
-        .tell(|request, told| {
+        .extensions(|request, told| {
             told.insert(request.extensions().get::<User>().unwrap().clone());
         });
     let page = async |id: web::Path<u64>| format!("page {id}");
@@ -53,7 +53,7 @@ async fn a_unix_socket_is_one_if_the_layer_is_told() {
     let response = test::call_service(&silent, request().to_request()).await;
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR, "there is no peer");
 
-    let limit = RateLimit::new(layer).tell(|_, told| {
+    let limit = RateLimit::new(layer).extensions(|_, told| {
         told.insert(UnixSocket);
     });
     let told = test::init_service(app(limit)).await;
@@ -65,7 +65,7 @@ async fn a_unix_socket_is_one_if_the_layer_is_told() {
 async fn a_layer_inside_is_told_what_one_outside_was_told() {
     let of_user = Extension::new(|User(id): &User| *id);
     let outside = RateLimit::new(RateLimitLayer::new(limiter(store(), "outside", 2), "everyone"))
-        .tell(|_, told| {
+        .extensions(|_, told| {
             told.insert(User(7));
         });
     let inside = RateLimit::new(RateLimitLayer::new(limiter(store(), "inside", 1), of_user));
