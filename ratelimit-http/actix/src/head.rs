@@ -4,9 +4,12 @@ use std::rc::Rc;
 
 use actix_web::{
     Error, HttpMessage,
-    dev::{ServiceRequest, ServiceResponse},
+    dev::ServiceRequest,
     error::{ErrorBadRequest, ErrorInternalServerError},
-    http::header::{HeaderMap, HeaderName, HeaderValue},
+    http::{
+        StatusCode,
+        header::{HeaderMap, HeaderName, HeaderValue},
+    },
 };
 use http::request::Parts;
 use ratelimit_algorithms::Decision;
@@ -16,7 +19,7 @@ use ratelimit_http::Peer;
 pub(crate) type SetExtensions = dyn Fn(&ServiceRequest, &mut http::Extensions);
 
 /// The head of a request in the layer's version of `http`.
-pub(crate) fn read(
+pub(crate) fn of_request(
     request: &ServiceRequest,
     extensions: &[Rc<SetExtensions>],
 ) -> Result<Parts, Error> {
@@ -24,7 +27,7 @@ pub(crate) fn read(
     head.method = request.method().as_str().parse().map_err(ErrorBadRequest)?;
     head.uri = request.uri().to_string().try_into().map_err(ErrorBadRequest)?;
     head.version = version(request.version());
-    head.headers = headers(request.headers()).map_err(ErrorBadRequest)?;
+    head.headers = copy(request.headers()).map_err(ErrorBadRequest)?;
     head.extensions = request.extensions().get().cloned().unwrap_or_default();
     if let Some(peer) = request.peer_addr() {
         head.extensions.insert(Peer(peer));
@@ -45,19 +48,19 @@ pub(crate) fn leave(extensions: http::Extensions, request: &ServiceRequest) {
     left.insert(extensions);
 }
 
-/// A response as the layer reads it: a head, around the response itself.
-pub(crate) fn respond<B>(
-    response: ServiceResponse<B>,
-) -> Result<http::Response<ServiceResponse<B>>, Error> {
-    let status = http::StatusCode::from_u16(response.status().as_u16());
-    let headers = headers(response.headers()).map_err(ErrorInternalServerError)?;
-    let mut response = http::Response::new(response);
-    *response.status_mut() = status.map_err(ErrorInternalServerError)?;
-    *response.headers_mut() = headers;
-    Ok(response)
+/// The head of a response in the layer's version of `http`.
+pub(crate) fn of_response(
+    status: StatusCode,
+    headers: &HeaderMap,
+) -> Result<http::response::Parts, Error> {
+    let (mut head, ()) = http::Response::new(()).into_parts();
+    let status = http::StatusCode::from_u16(status.as_u16());
+    head.status = status.map_err(ErrorInternalServerError)?;
+    head.headers = copy(headers).map_err(ErrorInternalServerError)?;
+    Ok(head)
 }
 
-fn headers(headers: &HeaderMap) -> Result<http::HeaderMap, http::Error> {
+fn copy(headers: &HeaderMap) -> Result<http::HeaderMap, http::Error> {
     let mut copy = http::HeaderMap::with_capacity(headers.len());
     for (name, value) in headers {
         let name = http::HeaderName::from_bytes(name.as_str().as_bytes())?;

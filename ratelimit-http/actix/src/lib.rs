@@ -39,11 +39,15 @@
 //! insert a [`UnixSocket`](ratelimit_http::UnixSocket) with [`RateLimit::extensions`], which also
 //! copies anything else that keys are made of.
 //!
+//! A middleware further inside that refuses a request by an error has responded to it, as a handler
+//! has: the response that actix-web makes of the error is settled, and carries the headers.
+//!
 //! The [`Decision`](ratelimit_algorithms::Decision) about a request that is admitted is in the
 //! extensions of actix-web's request.
 
 mod middleware;
 
+mod error;
 mod head;
 mod rejection;
 mod service;

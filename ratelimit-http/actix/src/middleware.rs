@@ -114,16 +114,17 @@ where
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
         let mut limited = self.limited.clone();
-        let head = head::read(&request, &self.extensions);
+        let head = head::of_request(&request, &self.extensions);
         Box::pin(async move {
             let handle = RequestHandle::new(request);
             let response = limited.call(http::Request::from_parts(head?, handle.clone())).await?;
             let (head, body) = response.into_parts();
             match body.into_inner() {
-                Ok(mut response) => {
+                Ok(Ok(mut response)) => {
                     head::write(&head.headers, response.headers_mut())?;
                     Ok(response.map_into_left_body())
                 }
+                Ok(Err(error)) => Err(error.with_headers(head.headers)),
                 Err(body) => {
                     let request = handle.take().expect("a rejected request was not passed on");
                     let response = RejectionBody::response(&head, body)?;

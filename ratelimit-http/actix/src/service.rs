@@ -13,7 +13,7 @@ use actix_web::{
     dev::{Service, ServiceRequest, ServiceResponse},
 };
 
-use crate::head;
+use crate::{error::ServiceError, head};
 
 /// A request on its way through the layer, which passes it on as a body without looking at it.
 ///
@@ -32,8 +32,8 @@ impl RequestHandle {
     }
 }
 
-/// Calls the service with the request behind the handle. The service's response is the body of the
-/// response that the layer sees.
+/// Calls the service with the request behind the handle. The service's response, or the error of
+/// which actix-web makes one, is the body of the response that the layer sees.
 pub(crate) struct TowerService<S>(Rc<S>);
 
 impl<S> TowerService<S> {
@@ -46,7 +46,7 @@ impl<S, Body> tower_service::Service<http::Request<RequestHandle>> for TowerServ
 where
     S: Service<ServiceRequest, Response = ServiceResponse<Body>, Error = Error> + 'static,
 {
-    type Response = http::Response<ServiceResponse<Body>>;
+    type Response = http::Response<Result<ServiceResponse<Body>, ServiceError>>;
     type Error = Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Error>>>>;
 
@@ -59,7 +59,20 @@ where
         let request = handle.take().expect("the layer calls the service once");
         head::leave(parts.extensions, &request);
         let response = self.0.call(request);
-        Box::pin(async move { head::respond(response.await?) })
+        Box::pin(async move {
+            match response.await {
+                Ok(response) => {
+                    let head = head::of_response(response.status(), response.headers())?;
+                    Ok(http::Response::from_parts(head, Ok(response)))
+                }
+                Err(error) => {
+                    let response = error.error_response();
+                    let head = head::of_response(response.status(), response.headers())?;
+                    let error = ServiceError::new(error, head.headers.clone());
+                    Ok(http::Response::from_parts(head, Err(error)))
+                }
+            }
+        })
     }
 }
 

@@ -2,12 +2,20 @@
 
 use std::sync::mpsc;
 
-use actix_web::{App, HttpResponse, http::StatusCode, test, web};
+use actix_web::{
+    App, Error, HttpResponse,
+    body::{BoxBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    error::ErrorUnauthorized,
+    http::StatusCode,
+    middleware::{Next, from_fn},
+    test, web,
+};
 use ratelimit_actix::RateLimit;
 use ratelimit_algorithms::{FixedWindow, Limiter, Live};
 use ratelimit_http::{RateLimitLayer, Warning, cost_header};
 
-use crate::support::{limiter, store};
+use crate::support::{Store, limiter, store};
 
 #[actix_web::test]
 async fn a_request_costs_what_its_response_says() {
@@ -50,4 +58,63 @@ async fn a_limiter_that_is_applied_twice_is_noticed() {
     test::call_service(&app, test::TestRequest::default().to_request()).await;
     let warning = heard.try_recv().unwrap();
     assert!(matches!(warning, Warning::AppliedTwice { limiter } if limiter == "api"));
+}
+
+/// Refuses every request as middlewares do: by an error, of which actix-web makes the response.
+async fn refuse(
+    _: ServiceRequest,
+    _: Next<impl MessageBody>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    Err(ErrorUnauthorized("no session"))
+}
+
+/// The status and the remaining permits of each response to refused requests.
+async fn refused(layer: RateLimitLayer<Store, &'static str>) -> Vec<(u16, String)> {
+    let app = App::new()
+        .wrap(from_fn(refuse))
+        .wrap(RateLimit::new(layer))
+        .route("/", web::get().to(async || "hello"));
+    let app = test::init_service(app).await;
+    let mut responses = Vec::new();
+    for _ in 0..5 {
+        let request = test::TestRequest::default().to_request();
+        let response = match test::try_call_service(&app, request).await {
+            Ok(response) => response.into_parts().1.map_into_boxed_body(),
+            Err(error) => error.error_response(),
+        };
+        let remaining = response.headers().get("x-ratelimit-remaining").unwrap();
+        let remaining = remaining.to_str().unwrap().to_owned();
+        responses.push((response.status().as_u16(), remaining));
+    }
+    responses
+}
+
+#[actix_web::test]
+async fn a_refusal_by_an_inner_middleware_is_a_response_to_the_client() {
+    let layer = || RateLimitLayer::new(limiter(store(), "api", 3), "everyone");
+    let limited = [(401, "2"), (401, "1"), (401, "0"), (429, "0"), (429, "0")];
+    let limited = limited.map(|(status, remaining)| (status, remaining.to_owned()));
+    assert_eq!(refused(layer()).await, limited);
+    assert_eq!(refused(layer().refund_unanswered()).await, limited, "it was answered");
+    let by_status = layer().settle_by(|response| (response.status == 401).then_some(0));
+    assert_eq!(refused(by_status).await, vec![(401, "2".to_owned()); 5], "it is settled");
+}
+
+#[actix_web::test]
+async fn an_error_stays_what_it_is_under_its_headers() {
+    let layer = RateLimitLayer::new(limiter(store(), "api", 9), "everyone");
+    for layer in [layer.clone(), layer.headers([])] {
+        let app = App::new().wrap(from_fn(refuse)).wrap(RateLimit::new(layer));
+        let app = test::init_service(app.route("/", web::get().to(async || "hello"))).await;
+        let request = test::TestRequest::default().to_request();
+        let error = test::try_call_service(&app, request).await.err().unwrap();
+        assert_eq!(error.to_string(), "no session");
+        assert_eq!(error.as_response_error().status_code(), StatusCode::UNAUTHORIZED);
+        assert_eq!(body_of(error.error_response()).await, "no session");
+    }
+}
+
+async fn body_of(response: HttpResponse) -> String {
+    let body = actix_web::body::to_bytes(response.into_body()).await.unwrap();
+    String::from_utf8(body.into()).unwrap()
 }
