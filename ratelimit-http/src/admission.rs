@@ -17,7 +17,7 @@ use crate::{
     diagnostics::{Charged, Diagnostics, InspectedLimit},
     headers::{Headers, LimitDecisions, PreparedHeaders},
     key::{find, find_now},
-    response::Responder,
+    response::{Responder, catch_panic},
     settle::{Reservation, Reserved, Settlement},
 };
 
@@ -107,8 +107,10 @@ where
 {
     /// Decides whether a request goes on.
     pub(crate) fn admit(self: &Arc<Self>, request: Parts) -> MaybeReady<Admission> {
-        if self.skips.iter().any(|skip| skip(&request)) {
-            return MaybeReady::Ready(Admission::Admit(request, Admitted::default()));
+        match self.is_skipped(&request) {
+            Ok(false) => {}
+            Ok(true) => return MaybeReady::Ready(Admission::Admit(request, Admitted::default())),
+            Err(rejection) => return MaybeReady::Ready(self.reject(&rejection, &request)),
         }
         let mut keys = Keys::new();
         match self.find_ready(&request, &mut keys) {
@@ -121,6 +123,13 @@ where
                 })
             }
         }
+    }
+
+    fn is_skipped(&self, request: &Parts) -> Result<bool, Rejection> {
+        if self.skips.is_empty() {
+            return Ok(false);
+        }
+        catch_panic(|| self.skips.iter().any(|skip| skip(request)))
     }
 
     /// Adds keys until all are there; `None` if the next one has to be awaited.
@@ -175,9 +184,12 @@ where
     fn args(&self, keys: Keys, request: &Parts) -> Result<CheckArgs<B, P>, Rejection> {
         let cost = match &self.cost {
             Cost::Fixed(cost) => *cost,
-            Cost::Of(cost) => cost(request).ok_or(Rejection::Cost)?,
+            Cost::Of(cost) => catch_panic(|| cost(request))?.ok_or(Rejection::Cost)?,
         };
-        let limiter = self.tier.as_ref().map(|choose| choose(&self.limiter, request));
+        let limiter = match &self.tier {
+            Some(choose) => Some(catch_panic(|| choose(&self.limiter, request))?),
+            None => None,
+        };
         let charged = self.inspect(request, &keys);
         Ok(CheckArgs { limiter, cost, keys, charged })
     }
@@ -246,7 +258,7 @@ where
         if !decisions.is_allowed() {
             let rejection = Rejection::Deny(*decisions.bound());
             let violated = || self.violated(&decisions);
-            let mut response = self.responder.respond(&rejection, violated, &request);
+            let mut response = self.responder.respond(&rejection, violated, Some(&request));
             self.headers.write(response.headers_mut(), &headers);
             return Admission::Reject(response);
         }
@@ -277,7 +289,7 @@ where
             self.diagnostics.warn(&Warning::NoPeer);
         }
         let violated = || vec![self.limiter.name()];
-        Admission::Reject(self.responder.respond(rejection, violated, request))
+        Admission::Reject(self.responder.respond(rejection, violated, Some(request)))
     }
 
     /// The names of the limits that denied.

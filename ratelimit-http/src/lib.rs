@@ -63,7 +63,7 @@
 //! | denied | 429 | `{"error":"rate limit exceeded"}` | whole seconds, at least 1 |
 //! | a cost beyond the limit | 429 | the same | none: no wait would help |
 //! | a bad key, any other bad cost | 400 | `{"error":"bad request"}` | none |
-//! | no peer, a key function that failed | 500 | `{"error":"internal server error"}` | none |
+//! | no peer, a function of the layer that failed or panicked | 500 | `{"error":"internal server error"}` | none |
 //! | a key function that took too long | 503 | `{"error":"service unavailable"}` | 1 |
 //! | a store that did not answer | 503 | `{"error":"service unavailable"}` | 1 |
 //!

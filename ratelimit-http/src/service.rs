@@ -8,7 +8,8 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{Request, Response};
+use bytes::Bytes;
+use http::{Request, Response, response::Parts};
 use pin_project_lite::pin_project;
 use ratelimit_algorithms::{Backend, Policies, Policy};
 use tower_service::Service;
@@ -16,7 +17,7 @@ use tower_service::Service;
 use crate::{
     AsyncKeyFn, ResponseBody,
     admission::{Admission, Admitted, MaybeReady, Pipeline, Waiting},
-    settle::{Settling, settle},
+    settle::Settling,
 };
 
 /// A service behind a limiter; made by a [`RateLimitLayer`](crate::RateLimitLayer).
@@ -122,12 +123,21 @@ where
                 }
                 Project::Call { response } => {
                     let response = ready!(response.poll(context))?;
-                    let (settling, response) = this.admitted.finish(pipeline, response);
-                    let Some(settling) = settling else {
-                        return Poll::Ready(Ok(response.map(ResponseBody::service)));
-                    };
-                    stage.set(Stage::Settle { settling, response: Some(response) });
-                    continue;
+                    let (head, body) = response.into_parts();
+                    match this.admitted.finish(pipeline, head) {
+                        Ok((head, None)) => {
+                            let body = ResponseBody::service(body);
+                            return Poll::Ready(Ok(Response::from_parts(head, body)));
+                        }
+                        Ok((head, Some(settling))) => {
+                            let response = Some(Response::from_parts(head, body));
+                            stage.set(Stage::Settle { settling, response });
+                            continue;
+                        }
+                        Err(response) => {
+                            return Poll::Ready(Ok(response.map(ResponseBody::rejection)));
+                        }
+                    }
                 }
                 Project::Settle { settling, response } => {
                     ready!(settling.as_mut().poll(context));
@@ -150,18 +160,26 @@ where
 }
 
 impl Admitted {
-    /// Writes the headers of the service's response, and begins to settle its cost.
-    fn finish<B, K, P, Inner>(
+    /// Writes the headers of the service's response, and begins to settle its cost. If that
+    /// panics, another response takes its place.
+    fn finish<B, K, P>(
         &mut self,
         pipeline: &Pipeline<B, K, P>,
-        mut response: Response<Inner>,
-    ) -> (Option<Settling>, Response<Inner>) {
-        let mut settling = None;
-        if let Some(reservation) = self.reservation.take() {
-            (settling, response) = settle(reservation, response);
+        mut head: Parts,
+    ) -> Result<(Parts, Option<Settling>), Response<Bytes>> {
+        let reservation = self.reservation.take();
+        let settling = reservation.map_or(Ok(None), |reservation| reservation.settle(&head));
+        match settling {
+            Ok(settling) => {
+                pipeline.headers.write(&mut head.headers, &self.headers);
+                Ok((head, settling))
+            }
+            Err(rejection) => {
+                let mut response = pipeline.responder.respond(&rejection, Vec::new, None);
+                pipeline.headers.write(response.headers_mut(), &self.headers);
+                Err(response)
+            }
         }
-        pipeline.headers.write(response.headers_mut(), &self.headers);
-        (settling, response)
     }
 }
 

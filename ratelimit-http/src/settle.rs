@@ -2,10 +2,10 @@
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-use http::{HeaderName, Response, response::Parts};
+use http::{HeaderName, response::Parts};
 use ratelimit_algorithms::{AsyncLimiter, Backend, Decision, Permit, Policies, Policy};
 
-use crate::RequestKey;
+use crate::{Rejection, RequestKey, response::catch_panic};
 
 /// The way from the charge for a request to its cost.
 #[derive(Clone)]
@@ -26,8 +26,9 @@ pub(crate) type CostOf = dyn Fn(&Parts) -> Option<u64> + Send + Sync;
 
 /// A charge that has yet to be settled: once, by a response or by its drop.
 pub(crate) trait Reservation: Send {
-    /// Charges the cost that the response tells; `None` if there is nothing to do.
-    fn settle(self: Box<Self>, response: &Parts) -> Option<Settling>;
+    /// Charges the cost that the response tells; `None` if there is nothing to do. Fails if the
+    /// function that finds the cost panics: the charge then stays.
+    fn settle(self: Box<Self>, response: &Parts) -> Result<Option<Settling>, Rejection>;
 }
 
 pub(crate) type Settling = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -50,16 +51,17 @@ impl<B: Backend, P: Policies> Reserved<B, P> {
 }
 
 impl<B: Backend + 'static, P: Policies + 'static> Reservation for Reserved<B, P> {
-    fn settle(mut self: Box<Self>, response: &Parts) -> Option<Settling> {
+    fn settle(mut self: Box<Self>, response: &Parts) -> Result<Option<Settling>, Rejection> {
         // From here on the charge stays, whatever happens to the response.
         self.settlement.refunds_unanswered = false;
-        let cost = (self.settlement.cost)(response).filter(|cost| *cost != self.cost)?;
-        Some(Box::pin(async move {
+        let cost = catch_panic(|| (self.settlement.cost)(response))?;
+        let Some(cost) = cost.filter(|cost| *cost != self.cost) else { return Ok(None) };
+        Ok(Some(Box::pin(async move {
             if let Some(permit) = self.permit() {
                 // The client gets its response whatever the store says; the charge then stays.
                 let _ = permit.settle(cost).await;
             }
-        }))
+        })))
     }
 }
 
@@ -87,14 +89,4 @@ pub fn cost_header(name: &'static str) -> impl Fn(&Parts) -> Option<u64> + Send 
         let is_plain = values.next().is_none() && value.bytes().all(|byte| byte.is_ascii_digit());
         if is_plain { value.parse().ok() } else { None }
     }
-}
-
-/// Begins to settle a reservation by this response.
-pub(crate) fn settle<Body>(
-    reservation: Box<dyn Reservation>,
-    response: Response<Body>,
-) -> (Option<Settling>, Response<Body>) {
-    let (parts, body) = response.into_parts();
-    let settling = reservation.settle(&parts);
-    (settling, Response::from_parts(parts, body))
 }

@@ -12,6 +12,7 @@ use actix_web::{
     Error,
     body::{EitherBody, MessageBody},
     dev::{Service, ServiceRequest, ServiceResponse, Transform},
+    error::InternalError,
 };
 use ratelimit_algorithms::{Backend, Policies, Policy};
 use ratelimit_http::{AsyncKeyFn, RateLimitLayer};
@@ -126,9 +127,16 @@ where
                 }
                 Ok(Err(error)) => Err(error.with_headers(head.headers)),
                 Err(body) => {
-                    let request = handle.take().expect("a rejected request was not passed on");
                     let response = RejectionBody::response(&head, body)?;
-                    Ok(request.into_response(response).map_into_right_body())
+                    match handle.take() {
+                        Some(request) => Ok(request.into_response(response).map_into_right_body()),
+                        // Passed on: the layer failed after that.
+                        None => Err(InternalError::from_response(
+                            "a function of the layer panicked",
+                            response.map_into_boxed_body(),
+                        )
+                        .into()),
+                    }
                 }
             }
         })

@@ -35,6 +35,36 @@ pub enum HeaderFormat {
     Draft10,
 }
 
+impl HeaderFormat {
+    /// Writes the headers that tell of a decision, for a handler that checks a limiter itself.
+    ///
+    /// ```
+    /// use http::HeaderMap;
+    /// use ratelimit_algorithms::{FixedWindow, Limiter};
+    /// use ratelimit_http::HeaderFormat;
+    /// use ratelimit_memory::Memory;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let limiter = Limiter::new(Memory::new(), "exports", FixedWindow::per_hour(3))?;
+    /// let decision = limiter.check("user:42")?;
+    ///
+    /// let mut headers = HeaderMap::new();
+    /// HeaderFormat::XRateLimit.write(&mut headers, &limiter.policy("user:42"), &decision);
+    /// assert_eq!(headers["x-ratelimit-remaining"], "2");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn write(self, headers: &mut HeaderMap, policy: &Policy, decision: &Decision) {
+        match self {
+            Self::XRateLimit => {
+                LimitFields::new(decision).write(headers, x_ratelimit::X_RATE_LIMIT)
+            }
+            Self::Draft6 => LimitFields::new(decision).write(headers, x_ratelimit::DRAFT_6),
+            Self::Draft10 => PolicyItems::new(policy).items(decision, None, None).write(headers),
+        }
+    }
+}
+
 /// The forms that a layer writes, and the fixed parts of what they say about its limits.
 #[derive(Clone, Debug)]
 pub(crate) struct Headers {

@@ -3,12 +3,15 @@
 #[cfg(feature = "grpc")]
 mod grpc;
 
-use std::sync::Arc;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Method, Response, StatusCode,
-    header::{CONTENT_LENGTH, CONTENT_TYPE, Entry, RETRY_AFTER},
+    HeaderMap, HeaderValue, Method, Response, StatusCode,
+    header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER},
     request::Parts,
 };
 use ratelimit_algorithms::{CostError, Decision, Error, Micros};
@@ -27,6 +30,9 @@ pub enum Rejection {
     Cost,
     /// The limiter made no decision.
     Check(Error),
+    /// One of the layer's functions panicked: the one that finds the cost, the tier or what to skip,
+    /// or the one that settles.
+    Panic,
 }
 
 /// The form of the responses to rejected requests.
@@ -56,7 +62,7 @@ impl Rejection {
                 StatusCode::TOO_MANY_REQUESTS
             }
             Self::Cost | Self::Check(Error::Cost(_) | Error::Key(_)) => StatusCode::BAD_REQUEST,
-            Self::Check(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Check(_) | Self::Panic => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -80,8 +86,8 @@ impl Rejection {
     /// The response unless a layer has [another](crate::RateLimitLayer::respond_with): the status,
     /// and JSON that says no more than the status does.
     ///
-    /// It lacks `Retry-After`, `X-RateLimit-*` and `Content-Length`: the layer adds them to any
-    /// response.
+    /// A handler that checks a limiter itself responds so like a layer, but for the headers that
+    /// [`HeaderFormat::write`](crate::HeaderFormat::write) adds.
     #[must_use]
     pub fn to_response(&self) -> Response<Bytes> {
         let status = self.status();
@@ -91,36 +97,47 @@ impl Rejection {
             StatusCode::BAD_REQUEST => br#"{"error":"bad request"}"#,
             _ => br#"{"error":"internal server error"}"#,
         };
-        response(status, "application/json", Bytes::from_static(body))
+        let mut response = response(status, "application/json", Bytes::from_static(body));
+        self.set_retry_after(response.headers_mut());
+        response
+    }
+
+    /// Sets `Retry-After`, unless it is there already or does not apply.
+    fn set_retry_after(&self, headers: &mut HeaderMap) {
+        if let Some(seconds) = self.retry_after_secs() {
+            headers.entry(RETRY_AFTER).or_insert_with(|| number(seconds));
+        }
     }
 }
 
 impl Responder {
-    /// The response to a rejected request. `violated` lists the names of the limits that denied it.
+    /// The response to a rejected request, unless the service has it already. `violated` lists the
+    /// names of the limits that denied it.
     pub(crate) fn respond<'a>(
         &self,
         rejection: &Rejection,
         violated: impl FnOnce() -> Vec<&'a str>,
-        request: &Parts,
+        request: Option<&Parts>,
     ) -> Response<Bytes> {
-        let mut response = match self {
-            Self::Json => rejection.to_response(),
-            Self::Problem => problem(rejection.status(), &violated()),
+        let mut response = match (self, request) {
+            (Self::Custom(respond), Some(request)) => respond(rejection, request),
+            (Self::Json | Self::Custom(_), _) => rejection.to_response(),
+            (Self::Problem, _) => problem(rejection.status(), &violated()),
             #[cfg(feature = "grpc")]
-            Self::Grpc => grpc::response(rejection.status(), rejection.retry_after()),
-            Self::Custom(respond) => respond(rejection, request),
+            (Self::Grpc, _) => grpc::response(rejection.status(), rejection.retry_after()),
         };
         let length = number(response.body().len() as u64);
-        let headers = response.headers_mut();
-        if let (Some(seconds), Entry::Vacant(entry)) =
-            (rejection.retry_after_secs(), headers.entry(RETRY_AFTER))
-        {
-            entry.insert(number(seconds));
-        }
+        rejection.set_retry_after(response.headers_mut());
         // Set here, since a HEAD is told the length of a body that it does not get.
-        headers.insert(CONTENT_LENGTH, length);
-        if request.method == Method::HEAD { response.map(|_| Bytes::new()) } else { response }
+        response.headers_mut().insert(CONTENT_LENGTH, length);
+        let is_head = request.is_some_and(|request| request.method == Method::HEAD);
+        if is_head { response.map(|_| Bytes::new()) } else { response }
     }
+}
+
+/// Calls one of the layer's functions, whose panic is the failure of one request.
+pub(crate) fn catch_panic<T>(call: impl FnOnce() -> T) -> Result<T, Rejection> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|_| Rejection::Panic)
 }
 
 /// A response with problem details; with the policies of these names, if a quota was violated.

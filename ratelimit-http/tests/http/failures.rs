@@ -86,3 +86,52 @@ async fn a_key_function_that_fails_or_panics_harms_one_request_and_charges_nothi
     assert_eq!(status(&app, from("192.0.2.1:1")).await, 200);
     assert_eq!(status(&app, from("192.0.2.1:1")).await, 429);
 }
+
+/// Panics for peers with the port 13.
+fn unlucky(request: &Parts) {
+    if matches!(request.extensions.get::<Peer>(), Some(Peer(peer)) if peer.port() == 13) {
+        panic!("unlucky");
+    }
+}
+
+// FAULTS 87.
+#[tokio::test]
+async fn a_function_of_the_layer_that_panics_harms_one_request_and_charges_nothing() {
+    let layer = || per_minute(1, "everyone");
+    let by_cost = layer().cost_by(|request| {
+        unlucky(request);
+        Some(1)
+    });
+    let by_skip = layer().skip(|request| {
+        unlucky(request);
+        false
+    });
+    for layer in [by_cost, by_skip] {
+        let app = app(layer);
+        for _ in 0..3 {
+            let response = send(&app, from("192.0.2.1:13")).await;
+            assert_eq!((response.status().as_u16(), budget(&response)), (500, [None; 3]));
+            assert_eq!(text(response).await, r#"{"error":"internal server error"}"#);
+        }
+        assert_eq!(status(&app, from("192.0.2.1:1")).await, 200);
+        assert_eq!(status(&app, from("192.0.2.1:1")).await, 429);
+    }
+}
+
+// FAULTS 87.
+#[tokio::test]
+async fn a_settle_function_that_panics_fails_the_response_and_its_charge_stays() {
+    let layer = per_minute(9, "everyone").refund_unanswered().settle_by(|response| {
+        let refused = response.headers.contains_key("x-unlucky");
+        if refused { panic!("unlucky") } else { Some(3) }
+    });
+    let hello = async |headers: http::HeaderMap| headers;
+    let app = Router::new().route("/", get(hello)).layer(layer);
+    let mut request = from("192.0.2.1:1");
+    request.headers_mut().insert("x-unlucky", http::HeaderValue::from_static("13"));
+    let response = send(&app, request).await;
+    assert_eq!((response.status().as_u16(), budget(&response)[1]), (500, Some("8")));
+    assert_eq!(text(response).await, r#"{"error":"internal server error"}"#);
+    assert_eq!(budget(&send(&app, from("192.0.2.1:1")).await)[1], Some("7"));
+    assert_eq!(budget(&send(&app, from("192.0.2.1:1")).await)[1], Some("4"), "settled with 3");
+}

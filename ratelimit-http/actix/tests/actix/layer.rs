@@ -68,6 +68,14 @@ async fn refuse(
     Err(ErrorUnauthorized("no session"))
 }
 
+/// The response that a client gets.
+fn response<B: MessageBody + 'static>(result: Result<ServiceResponse<B>, Error>) -> HttpResponse {
+    match result {
+        Ok(response) => response.into_parts().1.map_into_boxed_body(),
+        Err(error) => error.error_response(),
+    }
+}
+
 /// The status and the remaining permits of each response to refused requests.
 async fn refused(layer: RateLimitLayer<Store, &'static str>) -> Vec<(u16, String)> {
     let app = App::new()
@@ -78,10 +86,7 @@ async fn refused(layer: RateLimitLayer<Store, &'static str>) -> Vec<(u16, String
     let mut responses = Vec::new();
     for _ in 0..5 {
         let request = test::TestRequest::default().to_request();
-        let response = match test::try_call_service(&app, request).await {
-            Ok(response) => response.into_parts().1.map_into_boxed_body(),
-            Err(error) => error.error_response(),
-        };
+        let response = response(test::try_call_service(&app, request).await);
         let remaining = response.headers().get("x-ratelimit-remaining").unwrap();
         let remaining = remaining.to_str().unwrap().to_owned();
         responses.push((response.status().as_u16(), remaining));
@@ -117,4 +122,19 @@ async fn an_error_stays_what_it_is_under_its_headers() {
 async fn body_of(response: HttpResponse) -> String {
     let body = actix_web::body::to_bytes(response.into_body()).await.unwrap();
     String::from_utf8(body.into()).unwrap()
+}
+
+#[actix_web::test]
+async fn a_settle_function_that_panics_is_an_internal_error() {
+    let layer = RateLimitLayer::new(limiter(store(), "api", 9), "everyone")
+        .settle_by(|_| panic!("unlucky"));
+    let app = App::new().wrap(RateLimit::new(layer)).route("/", web::get().to(async || "hello"));
+    let app = test::init_service(app).await;
+    for remaining in ["8", "7"] {
+        let request = test::TestRequest::default().to_request();
+        let response = response(test::try_call_service(&app, request).await);
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(response.headers().get("x-ratelimit-remaining").unwrap(), remaining);
+        assert_eq!(body_of(response).await, r#"{"error":"internal server error"}"#);
+    }
 }
