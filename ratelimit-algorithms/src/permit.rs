@@ -103,7 +103,7 @@ impl<'a, L: Limit> Permit<'a, L> {
 
     fn check(&self, cost: u64) -> Result<Check<'_>, Error> {
         let check = question(&self.policy, self.key, cost)?;
-        Ok(check.with_receipt(Some(Receipt::of(&self.decision, self.cost))))
+        Ok(check.with_receipt(Some(Receipt::of(&self.decision, &self.policy, self.cost))))
     }
 }
 
@@ -268,7 +268,7 @@ pub(crate) fn settlement(
     cost: u64,
     actual: u64,
 ) -> Option<(u64, Action)> {
-    if charged.source != Source::Store {
+    if charged.source() != Source::Store {
         return None;
     }
     match actual.cmp(&cost) {

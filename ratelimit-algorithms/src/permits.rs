@@ -80,7 +80,7 @@ impl<L: Limit> Permits<'_, L> {
             let (policy, cost) = (asked.policies.policy(asked.key), check.cost().get());
             let policies = (check.policy(), &*policy);
             let (due, action) = settlement(decision, policies, cost, actual)?;
-            let receipt = Receipt::of(decision, cost);
+            let receipt = Receipt::of(decision, check.policy(), cost);
             Some(Part { policy, key: asked.key, cost: due, receipt, action })
         };
         Ok(Due(merged.checks.iter().zip(costs).enumerate().filter_map(part).collect()))

@@ -1,5 +1,7 @@
 //! The answer to a check: a small value that is copied, not borrowed.
 
+use core::fmt;
+
 use crate::{Micros, Timestamp};
 
 /// The answer to one check of one policy and key.
@@ -7,12 +9,12 @@ use crate::{Micros, Timestamp};
 /// The quantities describe the key after the charge where there was one, and as it stands where
 /// there was none (a denial, a peek).
 ///
-/// It is made of whole words throughout: a decision is copied more often than it is looked at, and
-/// one with gaps is copied byte by byte, which takes as long as making it.
+/// It fills one cache line, of whole words throughout: a decision is copied more often than it is
+/// looked at, and one with gaps is copied byte by byte, which takes as long as making it.
 #[must_use = "a decision that nobody looks at limits nothing"]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(from = "Parts", into = "Parts"))]
 pub struct Decision {
     /// Whether the request may go on.
     pub outcome: Outcome,
@@ -22,19 +24,16 @@ pub struct Decision {
     pub remaining: u64,
     /// The time until the key is as good as new, if nobody spends.
     pub reset_after: Micros,
-    /// What the algorithm saw, for those who look.
-    pub detail: Detail,
     /// The instant of the decision, by the store's clock.
     pub at: Timestamp,
-    /// Where the outcome comes from.
-    pub source: Source,
+    seen: Seen,
 }
 
 impl Decision {
     /// Whether the request may go on (after its `delay`, where pacing applies).
     #[must_use]
     pub const fn is_allowed(&self) -> bool {
-        matches!(self.outcome, Outcome::Allow { .. })
+        self.outcome.is_allow()
     }
 
     /// The time until this very request would be admitted, if nobody else spends; zero when it
@@ -46,21 +45,83 @@ impl Decision {
             Outcome::Deny { retry_after } => retry_after,
         }
     }
+
+    /// The origin of the outcome.
+    #[must_use]
+    pub const fn source(&self) -> Source {
+        self.seen.source()
+    }
+
+    /// The same decision from another source.
+    pub const fn with_source(mut self, source: Source) -> Self {
+        self.seen.1 = self.seen.1 & !(SOURCE << SOURCE_AT) | (source as u64) << SOURCE_AT;
+        self
+    }
+
+    /// The two quantities that an algorithm has seen, if it is of that kind.
+    pub(crate) const fn seen_by(&self, kind: u8) -> Option<[u64; 2]> {
+        let Seen(first, second) = self.seen;
+        if self.seen.kind() == kind { Some([first, second & SECOND]) } else { None }
+    }
 }
 
-/// Where an outcome comes from. The core only ever says [`Store`](Self::Store); the others are for
-/// what stands between a store and those who ask it.
+/// Two quantities that the algorithm saw. The spare bits of the second one hold the kind of the
+/// algorithm and the [`Source`].
+#[derive(Clone, Copy, Eq, PartialEq)]
+struct Seen(u64, u64);
+
+impl Seen {
+    const fn new([first, second]: [u64; 2], kind: u8) -> Self {
+        Self(first, second & SECOND | (kind as u64) << KIND_AT)
+    }
+
+    const fn source(self) -> Source {
+        match self.1 >> SOURCE_AT & SOURCE {
+            0 => Source::Store,
+            1 => Source::Cache,
+            2 => Source::List,
+            3 => Source::Shadow,
+            4 => Source::Local,
+            _ => Source::Open,
+        }
+    }
+
+    const fn kind(self) -> u8 {
+        (self.1 >> KIND_AT & KIND).to_le_bytes()[0]
+    }
+}
+
+impl fmt::Debug for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(first, second) = *self;
+        write!(f, "{first}, {} from {:?}", second & SECOND, self.source())
+    }
+}
+
+/// No quantity passes 2^53, so the bits from here on are free.
+const KIND_AT: u32 = 54;
+const SECOND: u64 = (1 << KIND_AT) - 1;
+
+/// The bits of a kind.
+const KIND: u64 = (1 << (SOURCE_AT - KIND_AT)) - 1;
+
+/// The bits of a source.
+const SOURCE_AT: u32 = 60;
+const SOURCE: u64 = (1 << (u64::BITS - SOURCE_AT)) - 1;
+
+/// The origin of an outcome. The core only ever says [`Store`](Self::Store); the others are for
+/// what stands between a store and its callers.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[non_exhaustive]
-#[repr(u64)]
+#[repr(u8)]
 pub enum Source {
-    /// From what the store holds.
+    /// What the store holds.
     #[default]
     Store,
-    /// From an earlier denial, which still holds; the store was not asked.
+    /// An earlier denial, which still holds; the store was not asked.
     Cache,
-    /// From a list of keys that are always allowed, or always denied; the store was not asked.
+    /// A list of keys that are always allowed, or always denied; the store was not asked.
     List,
     /// The store denied, and the request is let through all the same: its limit is only watched.
     Shadow,
@@ -70,9 +131,9 @@ pub enum Source {
     Open,
 }
 
-/// Whether a request may go on.
+/// The verdict on a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[expect(clippy::exhaustive_enums, reason = "complete by nature")]
 pub enum Outcome {
     /// It may, once `delay` has passed.
@@ -91,97 +152,9 @@ pub enum Outcome {
 impl Outcome {
     /// Admitted at once.
     pub(crate) const ALLOW: Self = Self::Allow { delay: Micros::ZERO };
-}
 
-/// What the algorithm saw.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
-#[repr(u64)]
-pub enum Detail {
-    /// Of a fixed window.
-    FixedWindow {
-        /// When the window that counts now began.
-        window_start: Timestamp,
-        /// Permits spent in it.
-        used: u64,
-    },
-    /// Of a sliding window log.
-    SlidingWindowLog {
-        /// Permits spent within the last window.
-        used: u64,
-    },
-    /// Of a sliding window counter.
-    SlidingWindowCounter {
-        /// Permits spent in the window before the current one.
-        previous: u64,
-        /// Permits spent in the current window.
-        current: u64,
-        /// The share of `previous` that still counts.
-        weight: Fraction,
-    },
-    /// Of a token bucket.
-    TokenBucket {
-        /// Tokens in the bucket, with their fraction.
-        tokens: Fraction,
-        /// Tokens that come back per microsecond.
-        refill_rate: Fraction,
-        /// Permits given back since the bucket last rested for as long as it takes to fill.
-        returned: u64,
-    },
-    /// Of a leaky bucket.
-    LeakyBucket {
-        /// Permits in the bucket, with their fraction.
-        level: Fraction,
-        /// Permits that leak per microsecond.
-        leak_rate: Fraction,
-        /// Permits given back since the bucket last rested for as long as it takes to drain.
-        returned: u64,
-    },
-    /// Of an adaptive hybrid.
-    Adaptive {
-        /// The layer that denied, or, of a request that was admitted, the one with less room.
-        layer: AdaptiveLayer,
-        /// Permits that either layer holds at the present load.
-        effective_burst: u64,
-        /// Permits spent within the last window, as the guard sees it.
-        used: u64,
-        /// Whole tokens in the bucket.
-        tokens: u64,
-        /// Requests that the load sensor counts.
-        admitted: u64,
-    },
-}
-
-/// The two layers of the adaptive hybrid.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[expect(clippy::exhaustive_enums, reason = "complete by nature")]
-#[repr(u64)]
-pub enum AdaptiveLayer {
-    /// The sliding window that guards the bucket.
-    SlidingWindow,
-    /// The token bucket behind it.
-    TokenBucket,
-}
-
-/// An exact fraction; the denominator is never zero.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[expect(clippy::exhaustive_structs, reason = "complete by nature")]
-pub struct Fraction {
-    /// Above the line.
-    pub numerator: u64,
-    /// Below the line.
-    pub denominator: core::num::NonZeroU64,
-}
-
-impl Fraction {
-    /// The nearest double, to show to people; decisions never use it.
-    #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "to show to people")]
-    pub fn to_f64(self) -> f64 {
-        self.numerator as f64 / self.denominator.get() as f64
+    pub(crate) const fn is_allow(&self) -> bool {
+        matches!(self, Self::Allow { .. })
     }
 }
 
@@ -191,20 +164,52 @@ pub(crate) struct Standing {
     pub(crate) limit: u64,
     pub(crate) remaining: u64,
     pub(crate) reset_after: Micros,
-    pub(crate) detail: Detail,
+    /// Two quantities that tell the [`Detail`] together with the policy. The second is at most
+    /// 2^53.
+    pub(crate) seen: [u64; 2],
 }
 
 impl Standing {
     /// Of nothing at all.
-    pub(crate) const NONE: Self = Self {
-        limit: 0,
-        remaining: 0,
-        reset_after: Micros::ZERO,
-        detail: Detail::SlidingWindowLog { used: 0 },
-    };
+    pub(crate) const NONE: Self =
+        Self { limit: 0, remaining: 0, reset_after: Micros::ZERO, seen: [0, 0] };
 
-    pub(crate) const fn with(self, outcome: Outcome, at: Timestamp) -> Decision {
-        let Self { limit, remaining, reset_after, detail } = self;
-        Decision { outcome, limit, remaining, reset_after, detail, at, source: Source::Store }
+    #[inline(always)]
+    pub(crate) const fn with(self, outcome: Outcome, kind: u8, at: Timestamp) -> Decision {
+        let Self { limit, remaining, reset_after, seen } = self;
+        Decision { outcome, limit, remaining, reset_after, at, seen: Seen::new(seen, kind) }
+    }
+}
+
+/// A decision as it is serialised.
+#[cfg(feature = "serde")]
+#[derive(serde::Deserialize, serde::Serialize)]
+struct Parts {
+    outcome: Outcome,
+    limit: u64,
+    remaining: u64,
+    reset_after: Micros,
+    at: Timestamp,
+    source: Source,
+    algorithm: u8,
+    seen: [u64; 2],
+}
+
+#[cfg(feature = "serde")]
+impl From<Decision> for Parts {
+    fn from(decision: Decision) -> Self {
+        let Decision { outcome, limit, remaining, reset_after, at, seen } = decision;
+        let (source, algorithm) = (seen.source(), seen.kind());
+        let seen = [seen.0, seen.1 & SECOND];
+        Self { outcome, limit, remaining, reset_after, at, source, algorithm, seen }
+    }
+}
+
+#[cfg(feature = "serde")]
+impl From<Parts> for Decision {
+    fn from(parts: Parts) -> Self {
+        let Parts { outcome, limit, remaining, reset_after, at, source, algorithm, seen } = parts;
+        let standing = Standing { limit, remaining, reset_after, seen };
+        standing.with(outcome, algorithm, at).with_source(source)
     }
 }

@@ -31,31 +31,30 @@
 
 extern crate alloc;
 
-pub mod store;
-
 mod algorithm;
+mod cost;
 mod decision;
+mod detail;
 mod error;
-mod in_place;
-mod meter;
 mod number;
 mod policy;
 mod request;
-mod small;
 mod state;
 mod step;
+pub mod store;
 mod time;
 
 pub use crate::{
     algorithm::{
-        adaptive, fixed_window, leaky_bucket, sliding_window_counter, sliding_window_log,
-        token_bucket,
+        Algorithm, adaptive, fixed_window, leaky_bucket, sliding_window_counter,
+        sliding_window_log, token_bucket,
     },
-    decision::{AdaptiveLayer, Decision, Detail, Fraction, Outcome, Source},
+    cost::{Cost, Receipt},
+    decision::{Decision, Outcome, Source},
+    detail::{AdaptiveLayer, Detail, Fraction},
     error::{ConfigError, CostError, KeyTooLong, StateError},
-    meter::Algorithm,
     number::{LIMIT_MAX, WINDOW_MAX, WINDOW_MIN},
     policy::{CarryOver, Policy},
-    request::{Action, Batch, Check, Cost, Key, Receipt},
+    request::{Action, Batch, Check, Key},
     time::{Micros, Timestamp},
 };

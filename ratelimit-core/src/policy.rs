@@ -3,7 +3,10 @@
 use alloc::{boxed::Box, sync::Arc};
 use core::fmt;
 
-use crate::{Algorithm, ConfigError, Cost, CostError};
+use crate::{
+    Algorithm, ConfigError, Cost, CostError, Decision, Detail, Fraction, Micros,
+    algorithm::{definition::Definition, with_quota},
+};
 
 /// An algorithm with its numbers, under a name. Cheap to clone.
 ///
@@ -130,6 +133,35 @@ impl Policy {
         }
     }
 
+    /// The time in which a key that has spent everything is whole again, if nobody spends (the
+    /// IETF draft's `w`).
+    #[must_use]
+    pub fn window(&self) -> Option<Micros> {
+        with_quota!(self.algorithm(), quota => quota.window())
+    }
+
+    /// The permits per microsecond that are admitted in the long run.
+    #[must_use]
+    pub fn rate(&self) -> Fraction {
+        with_quota!(self.algorithm(), quota => quota.rate())
+    }
+
+    /// The time from a decision of this policy until the key has one permit more, if the algorithm
+    /// tells, else until it is as good as new; never later than a denied request is told to retry.
+    #[must_use]
+    pub fn until_more(&self, decision: &Decision) -> Micros {
+        let until_more = with_quota!(self.algorithm(), quota => seen_by(quota, decision)
+            .map_or(decision.reset_after, |seen| quota.until_more(seen, decision)));
+        let until_more = until_more.min(decision.reset_after);
+        if decision.is_allowed() { until_more } else { until_more.min(decision.retry_after()) }
+    }
+
+    /// The level and count of a receipt for a charge of this policy.
+    pub(crate) fn receipt(&self, decision: &Decision) -> [u64; 2] {
+        with_quota!(self.algorithm(), quota => seen_by(quota, decision)
+            .map_or([0, 0], |seen| quota.receipt(seen)))
+    }
+
     /// Whether both are clones of one policy.
     #[must_use]
     #[inline]
@@ -141,6 +173,24 @@ impl Policy {
     pub(crate) fn with_algorithm(&self, algorithm: Algorithm) -> Self {
         Self(Arc::new(Inner { algorithm, limit: algorithm.limit(), ..(*self.0).clone() }))
     }
+}
+
+impl Decision {
+    /// What the algorithm saw: `None` if `policy` has another algorithm, or another limit, than the
+    /// decision was made under.
+    ///
+    /// It is worked out here and now, from the numbers of `policy`.
+    #[must_use]
+    pub fn detail(&self, policy: &Policy) -> Option<Detail> {
+        with_quota!(policy.algorithm(), quota => seen_by(quota, self)
+            .map(|seen| quota.detail(seen, self.at)))
+    }
+}
+
+/// The two quantities that an algorithm has seen, if it has made the decision. (A limit that stands
+/// in for another one may have other numbers.)
+fn seen_by<A: Definition>(quota: &A, decision: &Decision) -> Option<[u64; 2]> {
+    decision.seen_by(A::KIND).filter(|_| decision.limit == quota.limit())
 }
 
 /// FNV-1a.

@@ -1,36 +1,9 @@
-//! What is asked of a store: who, under which policy, at what cost; alone or several as one.
+//! Requests to a store: who, under which policy, at what cost; alone or several as one.
 
 use alloc::vec::Vec;
-use core::{fmt, num::NonZeroU64};
+use core::fmt;
 
-use crate::{CostError, Decision, Detail, KeyTooLong, Micros, Policy, Timestamp};
-
-/// Permits that one request spends: one or more, and no more than its policy can admit.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Cost(NonZeroU64);
-
-impl Cost {
-    /// One permit, which every policy can admit.
-    pub const ONE: Self = Self(NonZeroU64::MIN);
-
-    pub(crate) const fn new(cost: u64) -> Option<Self> {
-        match NonZeroU64::new(cost) {
-            Some(cost) => Some(Self(cost)),
-            None => None,
-        }
-    }
-
-    /// As many permits, but no more than `most`; `None` if that is none.
-    pub(crate) fn at_most(self, most: u64) -> Option<Self> {
-        Self::new(self.get().min(most))
-    }
-
-    /// The number of permits.
-    #[must_use]
-    pub const fn get(self) -> u64 {
-        self.0.get()
-    }
-}
+use crate::{Cost, CostError, Decision, KeyTooLong, Micros, Policy, Receipt};
 
 /// Who is being limited: bytes, taken as they are.
 ///
@@ -77,43 +50,11 @@ pub struct Check<'a> {
     receipt: Option<Receipt>,
 }
 
-/// Tells one charge from all others, so that a refund gives back no more than is left of it.
-///
-/// Without one a refund takes back what was charged last, whoever charged it. With one it gives
-/// back what is still charged of this very charge: nothing once its window has gone; of a bucket
-/// what would not have come back in vain by then, as far as that is known. So a refund that comes
-/// late never makes room that was not there, however many charges there are, and in whatever order
-/// they are given back. (It goes by the times that the store's clock said. After a step back, a
-/// reset of the key or a refund without a receipt, it may take back what somebody else has charged
-/// since.)
-///
-/// A receipt is good for one refund.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Receipt {
-    pub(crate) at: Timestamp,
-    /// The permits charged.
-    pub(crate) cost: u64,
-    /// Of a bucket, the units that were missing after the charge; of an adaptive hybrid, the tokens
-    /// that were left.
-    pub(crate) level: u64,
-    /// Of a bucket, the permits that had been given back; of an adaptive hybrid, the requests that
-    /// its sensor had counted.
-    pub(crate) count: u64,
-}
-
 impl Receipt {
-    /// The receipt for the `cost` that `decision` has charged.
+    /// The receipt for the `cost` that `decision` has charged under `policy`.
     #[must_use]
-    pub fn of(decision: &Decision, cost: u64) -> Self {
-        let (level, count) = match decision.detail {
-            Detail::TokenBucket { tokens, returned, .. } => {
-                let full = decision.limit.saturating_mul(tokens.denominator.get());
-                (full.saturating_sub(tokens.numerator), returned)
-            }
-            Detail::LeakyBucket { level, returned, .. } => (level.numerator, returned),
-            Detail::Adaptive { tokens, admitted, .. } => (tokens, admitted),
-            _ => (0, 0),
-        };
+    pub fn of(decision: &Decision, policy: &Policy, cost: u64) -> Self {
+        let [level, count] = policy.receipt(decision);
         Self { at: decision.at, cost, level, count }
     }
 }

@@ -40,6 +40,11 @@ impl Timestamp {
         self.0
     }
 
+    /// The point of a word that [`as_micros`](Self::as_micros) gave.
+    pub(crate) const fn from_word(micros: u64) -> Self {
+        Self(micros)
+    }
+
     /// The start of the `number`th stretch of `length` since the epoch.
     pub(crate) const fn nth(number: u64, length: NonZeroU64) -> Self {
         Self(number.saturating_mul(length.get()))
@@ -167,6 +172,23 @@ impl From<Micros> for Duration {
 impl fmt::Display for Micros {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&Duration::from(*self), f)
+    }
+}
+
+/// Refuses what is beyond [`Timestamp::MAX`].
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for Timestamp {
+    fn deserialize<D: serde::Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        let out_of_range = || serde::de::Error::custom("a time beyond the year 2255");
+        Self::from_micros(u64::deserialize(input)?).ok_or_else(out_of_range)
+    }
+}
+
+/// Saturates at [`Micros::MAX`].
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for Micros {
+    fn deserialize<D: serde::Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        u64::deserialize(input).map(Self::new)
     }
 }
 

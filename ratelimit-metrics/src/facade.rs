@@ -76,7 +76,7 @@ impl Series {
             Verdict::Done | Verdict::Error => &self.done,
         };
         match event.answer {
-            Ok(decision) => decided.of(decision.source).increment(1),
+            Ok(decision) => decided.of(decision.source()).increment(1),
             Err(error) => self.errors.of(error.kind()).increment(1),
         }
         match event.verdict {

@@ -88,7 +88,7 @@ impl<C: Clock> Recorder for Log<C> {
     fn record(&self, event: &Event<'_>) {
         match event.answer {
             Err(error) => self.error(event, error),
-            Ok(decision) if is_fallback(decision.source) => self.fallback(event, decision),
+            Ok(decision) if is_fallback(decision.source()) => self.fallback(event, decision),
             Ok(decision) if event.verdict == Verdict::Deny => self.denial(event, decision),
             Ok(_) => {}
         }
@@ -106,7 +106,8 @@ impl<C: Clock> Log<C> {
         }
     }
 
-    fn fallback(&self, event: &Event<'_>, Decision { source, .. }: &Decision) {
+    fn fallback(&self, event: &Event<'_>, decision: &Decision) {
+        let source = decision.source();
         let (limiter, algorithm) = names(event);
         if enabled!(target: TARGET, Level::WARN)
             && let Some(swallowed) = self.pass(Kind::Fallback)

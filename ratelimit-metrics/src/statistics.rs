@@ -194,7 +194,7 @@ impl LimiterCounters {
                     Verdict::Withhold => &self.withheld,
                     _ => &self.done,
                 };
-                by_source.of(decision.source).increment();
+                by_source.of(decision.source()).increment();
             }
         }
         match event.verdict {

@@ -1,7 +1,7 @@
 //! Promises about one key, one test each. Random traces cover them as well.
 #![expect(missing_docs, reason = "a promise is its name")]
 
-use ratelimit_core::{Action, Algorithm, Micros, Policy, Receipt};
+use ratelimit_core::{Action, Micros, Policy, Receipt};
 
 use crate::{StoreUnderTest, policies, store_under_test::check};
 
@@ -56,7 +56,7 @@ pub async fn a_refund_gives_back_no_more_than_was_charged(store: StoreUnderTest)
 
 pub async fn a_charge_takes_what_fits_without_asking(store: StoreUnderTest) {
     // An adaptive hybrid's `remaining` counts requests, which add load: it is less than what fits.
-    let is_adaptive = |policy: &Policy| matches!(policy.algorithm(), Algorithm::Adaptive(_));
+    let is_adaptive = |policy: &Policy| policy.algorithm().measures_load();
     for policy in policies::keys_apart(10).into_iter().filter(|policy| !is_adaptive(policy)) {
         let before = store.peek(&policy, "key").await.remaining;
         let charged = store.apply_one(&policy, "key", 2, Action::Penalize).await;
@@ -101,7 +101,7 @@ pub async fn a_late_refund_of_a_charge_gives_back_nothing_of_others(store: Store
         store.advance(charge.reset_after);
         store.fill(&policy, "key").await;
         let before = store.peek(&policy, "key").await;
-        let late = check(&policy, b"key", 3).with_receipt(Some(Receipt::of(&charge, 3)));
+        let late = check(&policy, b"key", 3).with_receipt(Some(Receipt::of(&charge, &policy, 3)));
         let answer = store.apply(&[late], Action::Refund).await.expect("the store decides");
         assert_eq!(answer[0].remaining, before.remaining, "{policy}: what others spent stays");
         assert_eq!(store.peek(&policy, "key").await, before, "{policy}");

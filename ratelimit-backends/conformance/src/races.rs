@@ -39,13 +39,12 @@ pub async fn tasks_at_once_feed_a_shared_sensor_exactly(store: StoreUnderTest) {
         let policy = policy.clone();
         async move { store.spend(&policy, task.to_string(), 1).await }
     });
-    let mut bursts: Vec<_> = spent.await.into_iter().map(|spent| spent.detail).collect();
+    let mut bursts: Vec<_> = spent.await.into_iter().map(|spent| spent.detail(&policy)).collect();
 
-    let alone = |policy: Policy| Policy::new("alone", *policy.algorithm());
-    let alone = alone(policy).expect("the name is good");
+    let alone = Policy::new("alone", *policy.algorithm()).expect("the name is good");
     let mut wanted = Vec::new();
     for task in 0..TASKS {
-        wanted.push(store.spend(&alone, task.to_string(), 1).await.detail);
+        wanted.push(store.spend(&alone, task.to_string(), 1).await.detail(&alone));
     }
     bursts.sort_by_key(|detail| format!("{detail:?}"));
     wanted.sort_by_key(|detail| format!("{detail:?}"));

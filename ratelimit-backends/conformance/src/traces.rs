@@ -236,7 +236,8 @@ impl Trace {
         self.last = wanted.as_ref().ok().and_then(|decisions| decisions.last().copied());
         if self.random.u8(..4) == 0 {
             let charge = self.last.as_ref().zip(checks.last());
-            self.receipt = charge.map(|(last, check)| Receipt::of(last, check.cost().get()));
+            self.receipt =
+                charge.map(|(last, check)| Receipt::of(last, check.policy(), check.cost().get()));
         }
 
         let kind = |error: BackendError| (error.kind(), error.effect());

@@ -4,17 +4,17 @@ use dashmap::{DashMap, RwLockWriteGuard, SharedValue};
 use hashbrown_of_dashmap::raw::RawTable;
 
 use crate::{
+    entry::Entry,
     shards::{Records, Shards},
     slot::HashedSlot,
-    stored::Stored,
 };
 
 /// Keeps records in the shards of a [dashmap](https://docs.rs/dashmap).
 #[expect(missing_debug_implementations, reason = "nobody holds one but a `Memory`")]
-pub struct Dashmap(DashMap<(), Stored>);
+pub struct Dashmap(DashMap<(), Entry>);
 
 impl Shards for Dashmap {
-    type Records<'a> = RwLockWriteGuard<'a, RawTable<((), SharedValue<Stored>)>>;
+    type Records<'a> = RwLockWriteGuard<'a, RawTable<((), SharedValue<Entry>)>>;
 
     /// A power of two of them.
     fn new(count: usize) -> Self {
@@ -37,25 +37,25 @@ impl Shards for Dashmap {
     }
 }
 
-impl Records for RwLockWriteGuard<'_, RawTable<((), SharedValue<Stored>)>> {
+impl Records for RwLockWriteGuard<'_, RawTable<((), SharedValue<Entry>)>> {
     #[inline(always)]
-    fn get(&mut self, slot: &HashedSlot<'_>) -> Option<&mut Stored> {
-        let found = self.get_mut(slot.hash, |(_, stored)| stored.get().is_at(slot));
-        found.map(|(_, stored)| stored.get_mut())
+    fn get(&mut self, slot: &HashedSlot<'_>) -> Option<&mut Entry> {
+        let found = self.get_mut(slot.hash, |(_, entry)| entry.get().is_at(slot));
+        found.map(|(_, entry)| entry.get_mut())
     }
 
-    fn take(&mut self, slot: &HashedSlot<'_>) -> Option<Stored> {
-        let taken = self.remove_entry(slot.hash, |(_, stored)| stored.get().is_at(slot));
-        taken.map(|(_, stored)| stored.into_inner())
+    fn take(&mut self, slot: &HashedSlot<'_>) -> Option<Entry> {
+        let taken = self.remove_entry(slot.hash, |(_, entry)| entry.get().is_at(slot));
+        taken.map(|(_, entry)| entry.into_inner())
     }
 
-    fn insert(&mut self, hash: u64, stored: Stored, rehash: impl Fn(&Stored) -> u64) {
-        let rehash = |(_, stored): &((), SharedValue<_>)| rehash(stored.get());
-        RawTable::insert(self, hash, ((), SharedValue::new(stored)), rehash);
+    fn insert(&mut self, hash: u64, entry: Entry, rehash: impl Fn(&Entry) -> u64) {
+        let rehash = |(_, entry): &((), SharedValue<_>)| rehash(entry.get());
+        RawTable::insert(self, hash, ((), SharedValue::new(entry)), rehash);
     }
 
-    fn drain(&mut self, is_kept: impl FnMut(&Stored) -> bool) -> Vec<Stored> {
-        RawTable::drain(self).map(|(_, stored)| stored.into_inner()).filter(is_kept).collect()
+    fn drain(&mut self, is_kept: impl FnMut(&Entry) -> bool) -> Vec<Entry> {
+        RawTable::drain(self).map(|(_, entry)| entry.into_inner()).filter(is_kept).collect()
     }
 
     fn start_anew(&mut self, capacity: usize) {

@@ -23,9 +23,9 @@ mod dashmap;
 mod mutexes;
 
 mod slot;
-mod stored;
 
 mod clock;
+mod entry;
 mod expiry;
 mod sync;
 

@@ -4,8 +4,8 @@ use std::{fmt, num::NonZeroUsize, sync::Arc};
 
 use ratelimit_backend::{Backend, BackendError, Clock, Names, Reply, SyncBackend};
 use ratelimit_core::{
-    Action, Batch, Check, Decision, Timestamp,
-    store::{Decisions, Record, SmallRecord, Spent, apply},
+    Action, Batch, Check, Decision, Outcome, Timestamp,
+    store::{CompactState, Decisions, apply},
 };
 
 #[cfg(feature = "dashmap")]
@@ -16,7 +16,6 @@ use crate::{
     shard_locks::{Few, ShardLocks},
     shards::Shards,
     slot::HashedSlot,
-    stored::Stored,
     table::{Locked, Table},
 };
 
@@ -99,15 +98,17 @@ impl<C: Clock, S: Shards> Memory<C, S> {
     #[inline(always)]
     fn spend(&self, check: &Check<'_>) -> Result<Decisions, BackendError> {
         let Inner { table, clock, .. } = &*self.0;
-        let slot = table.slot(check.policy(), Some(check.key()));
+        let (policy, cost) = (check.policy(), check.cost());
+        let slot = table.slot(policy, Some(check.key()));
         let mut shard = table.lock(table.shard_of(&slot));
         let now = clock.now()?;
-        if let Some(Stored::Small { record, .. }) = shard.get(&slot)
-            && let Some(spent) = record.spend(check, now)
+        if let Some(state) = shard.get(&slot).and_then(|entry| entry.compact_under(policy))
+            && let Some(outcome) = state.spend(policy, cost, now)
         {
-            // What is left to work out needs no lock.
+            let state = *state;
+            // The decision needs no lock.
             drop(shard);
-            return Ok(spent.decision().into());
+            return Ok(state.decision(policy, outcome, now).into());
         }
         Ok(self.spend_otherwise(shard, slot, *check, now)?.into())
     }
@@ -117,39 +118,17 @@ impl<C: Clock, S: Shards> Memory<C, S> {
     #[inline(never)]
     fn spend_otherwise(
         &self,
-        mut shard: Locked<'_, S>,
+        shard: Locked<'_, S>,
         slot: HashedSlot<'_>,
         check: Check<'_>,
         now: Timestamp,
     ) -> Result<Decision, BackendError> {
-        let decided = match shard.get(&slot) {
-            Some(stored) => stored.spend_large(&check, now),
-            None => self.begin(&mut shard, &slot, &check, now)?,
-        };
-        if let Some(decision) = decided {
-            return Ok(decision);
-        }
         let batch = Batch::one(&check);
         if check.policy().algorithm().shares_sensor() {
             drop(shard);
             return Ok(self.apply_any(batch, Action::Spend)?[0]);
         }
         Ok(self.one(shard, &slot, batch, Action::Spend, now)?[0])
-    }
-
-    /// Spends on a key that is new, if its state is going to be small.
-    fn begin(
-        &self,
-        shard: &mut Locked<'_, S>,
-        slot: &HashedSlot<'_>,
-        check: &Check<'_>,
-        now: Timestamp,
-    ) -> Result<Option<Decision>, BackendError> {
-        let Some((spent, record)) = SmallRecord::begin(check, now) else { return Ok(None) };
-        if let Some(record) = record {
-            self.insert(shard, slot, record.into(), now)?;
-        }
-        Ok(Some(spent.decision()))
     }
 
     /// Applies an action to a batch that needs one record.
@@ -161,38 +140,25 @@ impl<C: Clock, S: Shards> Memory<C, S> {
         action: Action,
         now: Timestamp,
     ) -> Result<Decisions, BackendError> {
-        let Some(stored) = shard.get(slot) else {
+        let Some(entry) = shard.get(slot) else {
             let mut record = [None];
             let decisions = apply(batch, action, &mut record, now)?;
             if let [Some(record)] = record
                 && action != Action::Peek
             {
-                self.insert(&mut shard, slot, record, now)?;
+                self.0.table.reserve(1, std::slice::from_mut(&mut shard), now)?;
+                shard.insert(slot, record, now);
             }
             return Ok(decisions);
         };
         if action == Action::Peek {
-            return Ok(apply(batch, action, &mut [stored.to_record()], now)?);
+            return Ok(apply(batch, action, &mut [entry.to_record()], now)?);
         }
-        let decisions = stored.apply(batch, action, now)?;
-        if stored.is_forgotten() {
+        let decisions = entry.apply(batch, action, now)?;
+        if entry.is_forgotten() {
             shard.remove(slot);
         }
         Ok(decisions)
-    }
-
-    /// Stores a record at a `slot` that has none, if there is room.
-    fn insert(
-        &self,
-        shard: &mut Locked<'_, S>,
-        slot: &HashedSlot<'_>,
-        record: Record,
-        now: Timestamp,
-    ) -> Result<(), BackendError> {
-        let held = std::slice::from_mut(&mut *shard);
-        self.0.table.reserve(1, held, now)?;
-        shard.insert(slot, record, now);
-        Ok(())
     }
 
     /// Spends on several keys as one: at once where all of them are known, and their policies have
@@ -201,18 +167,20 @@ impl<C: Clock, S: Shards> Memory<C, S> {
     fn spend_all(&self, batch: Batch<'_>) -> Result<Decisions, BackendError> {
         let Inner { table, clock, .. } = &*self.0;
         let checks = batch.checks();
-        let mut all = Few::new();
-        // What is locked is dropped where it lies: it is too large to be moved for that.
-        let is_spent = {
+        let mut spent = Few::new();
+        // The locks are dropped where they lie: they are too large to be moved for that.
+        let at = {
             let mut locks = ShardLocks::none(table);
             locks.lock(checks.iter().map(Check::slot));
-            locks.spend(checks, clock.now()?, &mut all)
+            let now = clock.now()?;
+            locks.spend(checks, now, &mut spent).then_some(now)
         };
-        if !is_spent {
-            return self.apply_any(batch, Action::Spend);
-        }
-        // What is left to work out needs no lock.
-        Ok(all.iter().map(Spent::decision).collect())
+        let Some(now) = at else { return self.apply_any(batch, Action::Spend) };
+        // The decisions need no lock.
+        let decision = |(check, (state, outcome)): (&Check<'_>, &(CompactState, Outcome))| {
+            state.decision(check.policy(), *outcome, now)
+        };
+        Ok(checks.iter().zip(&spent).map(decision).collect())
     }
 
     #[cold]

@@ -3,9 +3,9 @@
 use hashbrown::HashTable;
 
 use crate::{
+    entry::Entry,
     shards::{Records, Shards},
     slot::HashedSlot,
-    stored::Stored,
     sync::{self, Mutex, MutexGuard},
 };
 
@@ -15,10 +15,10 @@ pub struct Mutexes(Box<[Shard]>);
 
 /// A lock of a cache line of its own, so that threads do not meet at the one of a neighbour.
 #[repr(align(64))]
-struct Shard(Mutex<HashTable<Stored>>);
+struct Shard(Mutex<HashTable<Entry>>);
 
 impl Shards for Mutexes {
-    type Records<'a> = MutexGuard<'a, HashTable<Stored>>;
+    type Records<'a> = MutexGuard<'a, HashTable<Entry>>;
 
     fn new(count: usize) -> Self {
         Self((0..count).map(|_| Shard(Mutex::new(HashTable::new()))).collect())
@@ -39,22 +39,22 @@ impl Shards for Mutexes {
     }
 }
 
-impl Records for MutexGuard<'_, HashTable<Stored>> {
+impl Records for MutexGuard<'_, HashTable<Entry>> {
     #[inline(always)]
-    fn get(&mut self, slot: &HashedSlot<'_>) -> Option<&mut Stored> {
-        self.find_mut(slot.hash, |stored| stored.is_at(slot))
+    fn get(&mut self, slot: &HashedSlot<'_>) -> Option<&mut Entry> {
+        self.find_mut(slot.hash, |entry| entry.is_at(slot))
     }
 
-    fn take(&mut self, slot: &HashedSlot<'_>) -> Option<Stored> {
-        let entry = self.find_entry(slot.hash, |stored| stored.is_at(slot)).ok()?;
+    fn take(&mut self, slot: &HashedSlot<'_>) -> Option<Entry> {
+        let entry = self.find_entry(slot.hash, |entry| entry.is_at(slot)).ok()?;
         Some(entry.remove().0)
     }
 
-    fn insert(&mut self, hash: u64, stored: Stored, rehash: impl Fn(&Stored) -> u64) {
-        self.insert_unique(hash, stored, rehash);
+    fn insert(&mut self, hash: u64, entry: Entry, rehash: impl Fn(&Entry) -> u64) {
+        self.insert_unique(hash, entry, rehash);
     }
 
-    fn drain(&mut self, is_kept: impl FnMut(&Stored) -> bool) -> Vec<Stored> {
+    fn drain(&mut self, is_kept: impl FnMut(&Entry) -> bool) -> Vec<Entry> {
         HashTable::drain(self).filter(is_kept).collect()
     }
 

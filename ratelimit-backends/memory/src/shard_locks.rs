@@ -3,15 +3,14 @@
 
 use ratelimit_backend::BackendError;
 use ratelimit_core::{
-    Action, Batch, Check, Timestamp,
-    store::{Decisions, Slot, SmallRecord, Spent, apply},
+    Action, Batch, Check, Outcome, Policy, Timestamp,
+    store::{CompactState, Decisions, Slot, apply},
 };
 use smallvec::SmallVec;
 
 use crate::{
     shards::Shards,
     slot::HashedSlot,
-    stored::Stored,
     table::{Locked, Table},
 };
 
@@ -57,54 +56,43 @@ impl<'a, S: Shards> ShardLocks<'a, S> {
         }
     }
 
-    /// Spends on records that are all small, known and written under the policies of `checks`; `all`
-    /// is what has become of them.
+    /// Spends on compact states that are all known and written under the policies of `checks`:
+    /// first all outcomes, then all charges. `spent` holds what is left of each, and its outcome.
     ///
-    /// `false` says that nothing has changed, and that it is for [`apply`](Self::apply) to decide.
+    /// `false` says that nothing was charged, and that [`apply`](Self::apply) has to decide.
     #[inline(always)]
-    pub(crate) fn spend<'b>(
+    pub(crate) fn spend(
         &mut self,
-        checks: &'b [Check<'b>],
+        checks: &[Check<'_>],
         now: Timestamp,
-        all: &mut Few<Spent<'b>>,
+        spent: &mut Few<(CompactState, Outcome)>,
     ) -> bool {
+        let mut is_allowed = true;
         for (index, check) in checks.iter().enumerate() {
-            match self.small(index).and_then(|record| record.spend(check, now)) {
-                Some(spent) => all.push(spent),
-                None => {
-                    self.each_of(all, |record, spent| record.undo(spent));
-                    return false;
+            let (policy, cost) = (check.policy(), check.cost());
+            let Some(state) = self.compact(index, policy) else { return false };
+            let Some(outcome) = state.outcome(policy, cost, now) else { return false };
+            is_allowed &= matches!(outcome, Outcome::Allow { .. });
+            spent.push((*state, outcome));
+        }
+        if is_allowed {
+            for (index, (check, (after, _))) in checks.iter().zip(spent).enumerate() {
+                after.charge(check.policy(), check.cost(), now);
+                if let Some(state) = self.compact(index, check.policy()) {
+                    *state = *after;
                 }
             }
-        }
-        if !all.iter().all(Spent::is_allowed) {
-            self.each_of(all, SmallRecord::take_back);
         }
         true
     }
 
-    fn each_of<'b>(
-        &mut self,
-        all: &mut [Spent<'b>],
-        change: impl Fn(&mut SmallRecord, &mut Spent<'b>),
-    ) {
-        for (index, spent) in all.iter_mut().enumerate() {
-            if let Some(record) = self.small(index) {
-                change(record, spent);
-            }
-        }
-    }
-
-    /// The record at one of the slots, if it is small.
+    /// The state in one of the slots, if it is compact and written under this very policy.
     #[inline(always)]
-    fn small(&mut self, index: usize) -> Option<&mut SmallRecord> {
+    fn compact(&mut self, index: usize, policy: &Policy) -> Option<&mut CompactState> {
         // Borrowed field by field, so that the slot is not copied.
         let slot = &self.slots[index];
         let at = position(&self.shards, self.table.shard_of(slot));
-        match self.locked[at].get(slot) {
-            Some(Stored::Small { record, .. }) => Some(record),
-            _ => None,
-        }
+        self.locked[at].get(slot)?.compact_under(policy)
     }
 
     /// Peeks for the batch whose shards these are.

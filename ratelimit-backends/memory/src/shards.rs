@@ -3,7 +3,7 @@
 //! This is all that the kinds differ in, and the part of dashmap that loom does not see. The
 //! [`Table`](crate::table::Table) over them bounds the number of records and sweeps.
 
-use crate::{slot::HashedSlot, stored::Stored};
+use crate::{entry::Entry, slot::HashedSlot};
 
 /// The shards of a table.
 pub(crate) trait Shards: Send + Sync {
@@ -27,15 +27,15 @@ pub(crate) trait Shards: Send + Sync {
 
 /// The records of a shard.
 pub(crate) trait Records {
-    fn get(&mut self, slot: &HashedSlot<'_>) -> Option<&mut Stored>;
+    fn get(&mut self, slot: &HashedSlot<'_>) -> Option<&mut Entry>;
 
-    fn take(&mut self, slot: &HashedSlot<'_>) -> Option<Stored>;
+    fn take(&mut self, slot: &HashedSlot<'_>) -> Option<Entry>;
 
     /// Adds a record that is not there. A hash table that grows calls `rehash` for the others.
-    fn insert(&mut self, hash: u64, stored: Stored, rehash: impl Fn(&Stored) -> u64);
+    fn insert(&mut self, hash: u64, entry: Entry, rehash: impl Fn(&Entry) -> u64);
 
     /// Takes all records out, and returns those that `is_kept` approves of.
-    fn drain(&mut self, is_kept: impl FnMut(&Stored) -> bool) -> Vec<Stored>;
+    fn drain(&mut self, is_kept: impl FnMut(&Entry) -> bool) -> Vec<Entry>;
 
     /// Becomes an empty hash table with this capacity.
     fn start_anew(&mut self, capacity: usize);

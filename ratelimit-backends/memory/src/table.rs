@@ -12,10 +12,10 @@ use ratelimit_backend::{BackendError, ErrorKind};
 use ratelimit_core::{Key, Policy, Timestamp, store::Record};
 
 use crate::{
+    entry::Entry,
     expiry::Expiry,
     shards::{Records, Shards},
     slot::{HashedSlot, Hashers},
-    stored::Stored,
     sync::{AtomicU64, AtomicUsize},
 };
 
@@ -134,8 +134,8 @@ impl<S: Shards> Table<S> {
         Some(Locked { table: self, index, records })
     }
 
-    fn hash(&self, stored: &Stored) -> u64 {
-        self.hashers.hash(stored.policy(), stored.id().into())
+    fn hash(&self, entry: &Entry) -> u64 {
+        self.hashers.hash(entry.policy(), entry.id().into())
     }
 
     /// Relaxed throughout: the counter guards no memory, and each of its changes is atomic.
@@ -163,7 +163,7 @@ impl<'a, S: Shards> Locked<'a, S> {
 
     /// The record at `slot`.
     #[inline(always)]
-    pub(crate) fn get(&mut self, slot: &HashedSlot<'_>) -> Option<&mut Stored> {
+    pub(crate) fn get(&mut self, slot: &HashedSlot<'_>) -> Option<&mut Entry> {
         self.records.get(slot)
     }
 
@@ -177,9 +177,9 @@ impl<'a, S: Shards> Locked<'a, S> {
         if self.records.count() == self.records.capacity() {
             self.make_room(now);
         }
-        let stored = Stored::new(slot.id.into(), record);
-        let expires = stored.expires(now);
-        self.records.insert(slot.hash, stored, |stored| self.table.hash(stored));
+        let entry = Entry::new(slot.id.into(), record);
+        let expires = entry.expires(now);
+        self.records.insert(slot.hash, entry, |entry| self.table.hash(entry));
         self.expiry().record_stored(expires, self.records.count());
     }
 
@@ -209,8 +209,8 @@ impl<'a, S: Shards> Locked<'a, S> {
         }
         let before = self.records.count();
         let mut kept = Vec::with_capacity(before);
-        let is_live = |stored: &Stored| {
-            let expires = stored.expires(now);
+        let is_live = |entry: &Entry| {
+            let expires = entry.expires(now);
             if now < expires {
                 kept.push(expires);
             }
@@ -223,13 +223,13 @@ impl<'a, S: Shards> Locked<'a, S> {
     }
 
     /// Puts `records` into the hash table, which is empty, and much smaller if there are few.
-    fn fill(&mut self, records: Vec<Stored>) {
+    fn fill(&mut self, records: Vec<Entry>) {
         if records.len() < self.records.capacity() / 4 {
             self.records.start_anew(records.len() * 2);
         }
-        for stored in records {
-            let hash = self.table.hash(&stored);
-            self.records.insert(hash, stored, |stored| self.table.hash(stored));
+        for entry in records {
+            let hash = self.table.hash(&entry);
+            self.records.insert(hash, entry, |entry| self.table.hash(entry));
         }
     }
 }

@@ -9,9 +9,7 @@ use std::{
 
 use fred::types::Value as Reply;
 use ratelimit_backend::{Backend, BackendError, ErrorKind, Names};
-use ratelimit_core::{
-    Action, Algorithm, Batch, ConfigError, Micros, Policy, adaptive::Scope, store::Decisions,
-};
+use ratelimit_core::{Action, Batch, ConfigError, Micros, Policy, store::Decisions};
 
 use tokio::time::Instant;
 
@@ -191,7 +189,7 @@ impl Backend for Redis {
 
     fn accepts(&self, policy: &Policy) -> Result<(), ConfigError> {
         match policy.algorithm() {
-            Algorithm::Adaptive(quota) if quota.scope() == Scope::Shared && self.is_scattered() => {
+            algorithm if algorithm.shares_sensor() && self.is_scattered() => {
                 Err(ConfigError::NotAtomic { field: "scope" })
             }
             _ => Ok(()),

@@ -5,8 +5,8 @@ use std::mem;
 use fred::{bytes::Bytes, types::Value as Reply};
 use ratelimit_backend::BackendError;
 use ratelimit_core::{
-    Action, Algorithm, Batch, Decision, Timestamp,
-    store::{Decisions, Record, Slot, apply},
+    Action, Batch, Decision, Timestamp,
+    store::{Decisions, Record, Slot, apply, words_beside_log},
 };
 
 use crate::{lanes::Errand, redis::Turn, reply::nonsense, script, value};
@@ -84,14 +84,14 @@ fn terms<'a>(
 ) -> impl Iterator<Item = u64> + use<'a> {
     let check = batch.checks().get(index);
     let cost = check.map(|check| check.cost().get());
-    let is_adaptive = matches!(slot.policy.algorithm(), Algorithm::Adaptive(_));
+    let is_adaptive = slot.policy.algorithm().measures_load();
     let sensor = check.filter(|_| is_adaptive).map(|_| {
         let name = slot.policy.name();
         let mut slots = batch.slots();
         let sensor = slots.position(|slot| slot.key.is_none() && slot.policy.name() == name);
         sensor.map_or(0, |index| index as u64 + 1)
     });
-    slot.terms().into_iter().chain(cost).chain(sensor)
+    slot.terms().into_iter().map(|(_, term)| term).chain(cost).chain(sensor)
 }
 
 /// What a step replies: one part, or where there are several checks, one and one for each slot.
@@ -140,9 +140,7 @@ fn record(slot: Slot<'_>, found: &[u8]) -> Option<Option<Record>> {
     if found.is_empty() {
         return Some(None);
     }
-    let algorithm = slot.policy.algorithm();
-    let has_log = slot.key.is_some()
-        && matches!(algorithm, Algorithm::SlidingWindowLog(_) | Algorithm::Adaptive(_));
+    let has_log = words_beside_log(&slot.header()).is_some();
     let (entries, flat) = if has_log {
         let (entries, flat) = found.split_first_chunk()?;
         (Some(value::word(entries)), flat)

@@ -12,7 +12,10 @@
 
 use std::{iter, mem};
 
-use ratelimit_core::{Policy, StateError, store::Record};
+use ratelimit_core::{
+    Policy, StateError,
+    store::{Record, words_beside_log},
+};
 
 /// A record as bytes.
 pub(crate) struct Value {
@@ -26,7 +29,7 @@ impl Value {
     pub(crate) fn new(record: &Record) -> Self {
         let header = record.header();
         let mut words = record.words();
-        let entries = has_log(&header).then(|| take_entries(&mut words));
+        let entries = words_beside_log(&header).map(|_| take_entries(&mut words));
 
         let mut flat = framed(&header);
         let Some(entries) = entries else {
@@ -66,12 +69,11 @@ pub(crate) fn read(
     policy: &Policy,
 ) -> Result<Record, StateError> {
     let (header, words) = split(flat).ok_or(StateError::Corrupt)?;
-    if !has_log(header) {
+    let Some(beside) = words_beside_log(header) else {
         return Record::from_words(header, &words, policy);
-    }
+    };
     let (base, words) = words.split_first().ok_or(StateError::Corrupt)?;
-    let (rest, log) =
-        words.split_at_checked(words_beside_log(header)).ok_or(StateError::Corrupt)?;
+    let (rest, log) = words.split_at_checked(beside).ok_or(StateError::Corrupt)?;
     let (pairs, []) = log.as_chunks() else { return Err(StateError::Corrupt) };
 
     let shown = pairs.len() as u64;
@@ -131,19 +133,3 @@ const WRAP: u64 = 1 << 52;
 
 /// The running total before the first entry; scripts let it rise.
 const BASE: u64 = 0;
-
-/// What a state is of, by the second byte of its header.
-fn has_log(header: &[u8]) -> bool {
-    matches!(header, [_, LOG | ADAPTIVE, ..])
-}
-
-fn words_beside_log(header: &[u8]) -> usize {
-    if let [_, ADAPTIVE, ..] = header { BUCKET_WORDS + SENSOR_WORDS } else { 0 }
-}
-
-/// The kinds of state that have a log, by the second byte of the header.
-const LOG: u8 = 2;
-const ADAPTIVE: u8 = 6;
-
-const BUCKET_WORDS: usize = 2;
-const SENSOR_WORDS: usize = 65;

@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     for key in ["mallory", "health-check", "user:42"] {
         let decision = limiter.check(key)?;
-        println!("{key}: allowed {}, says the {:?}", decision.is_allowed(), decision.source);
+        println!("{key}: allowed {}, says the {:?}", decision.is_allowed(), decision.source());
     }
     Ok(())
 }

@@ -33,7 +33,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for _ in 0..3 {
         let asked = clock.now()?;
         let decision = limiter.check("user:42").await?;
-        let (allowed, source) = (decision.is_allowed(), decision.source);
+        let (allowed, source) = (decision.is_allowed(), decision.source());
         println!("allowed: {allowed}, says the {source:?}, after {}", clock.now()? - asked);
     }
     Ok(())

@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let _ = limiter.check(&key)?;
             let second = limiter.check(&key)?;
             refused += u32::from(!second.is_allowed());
-            let_through += u32::from(second.source == Source::Shadow);
+            let_through += u32::from(second.source() == Source::Shadow);
         }
         println!("{percent:3} % enforced: {refused} refused, {let_through} would have been");
     }

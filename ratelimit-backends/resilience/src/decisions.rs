@@ -24,7 +24,7 @@ pub(crate) fn unseen(
     let decisions = apply(batch, Action::Peek, &mut records, at)?;
     let mut decision = decisions.first().copied().ok_or(BROKEN)?;
     decision.outcome = outcome;
-    decision.source = source;
+    decision = decision.with_source(source);
     Ok(decision)
 }
 

@@ -46,8 +46,8 @@ use crate::{
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let limiter = Limiter::new(DenyCache::new(Memory::new()), "api", TokenBucket::per_hour(1))?;
 /// assert!(limiter.check("user:42")?.is_allowed());
-/// assert_eq!(limiter.check("user:42")?.source, Source::Store);
-/// assert_eq!(limiter.check("user:42")?.source, Source::Cache);
+/// assert_eq!(limiter.check("user:42")?.source(), Source::Store);
+/// assert_eq!(limiter.check("user:42")?.source(), Source::Cache);
 /// # Ok(())
 /// # }
 /// ```
@@ -161,7 +161,7 @@ impl Learn<'_> {
     fn learn(self, answer: &Answer) {
         let Self { shelf, check, digest, version, asked } = self;
         let Ok([denial]) = answer.as_deref() else { return };
-        if denial.is_allowed() || denial.source != Source::Store {
+        if denial.is_allowed() || denial.source() != Source::Store {
             return;
         }
         let mut slot = shelf.slot(digest);
@@ -255,7 +255,7 @@ impl Entry {
         denial.outcome = Outcome::Deny { retry_after };
         denial.reset_after = denial.reset_after - passed;
         denial.at = denial.at + passed;
-        denial.source = Source::Cache;
+        denial = denial.with_source(Source::Cache);
         Some(denial)
     }
 }

@@ -42,7 +42,7 @@ use crate::{
 /// lists.everywhere().deny("mallory");
 /// lists.under("api").allow("health-check");
 /// assert!(!limiter.check("mallory")?.is_allowed());
-/// assert_eq!(limiter.check("health-check")?.source, Source::List);
+/// assert_eq!(limiter.check("health-check")?.source(), Source::List);
 /// # Ok(())
 /// # }
 /// ```

@@ -69,7 +69,7 @@ impl Local {
         let checks = batch.checks().iter().map(|check| self.check(check));
         let checks = checks.collect::<Result<Vec<_>, _>>().ok()?;
         let decisions = self.store.apply_now(part(&checks).ok()?, action).ok()?;
-        Some(map(&decisions, |decision| decision.source = Source::Local))
+        Some(map(&decisions, |decision| *decision = decision.with_source(Source::Local)))
     }
 
     fn check<'a>(&'a self, check: &Check<'a>) -> Result<Check<'a>, CostError> {

@@ -38,7 +38,7 @@ use crate::decisions::{ALLOW, Answer, fill, map, part};
 /// assert!(limiter.check("user:42")?.is_allowed());
 /// let second = limiter.check("user:42")?;
 /// assert!(second.is_allowed());
-/// assert_eq!((second.source, second.remaining), (Source::Shadow, 0));
+/// assert_eq!((second.source(), second.remaining), (Source::Shadow, 0));
 ///
 /// shadow.enforce(100)?;
 /// assert!(!limiter.check("user:42")?.is_allowed());
@@ -222,7 +222,7 @@ const fn let_through(decision: &mut Decision) {
     if !decision.is_allowed() {
         decision.outcome = ALLOW;
     }
-    decision.source = Source::Shadow;
+    *decision = decision.with_source(Source::Shadow);
 }
 
 /// Where a key is, from 0 to 99, now and in every version to come: FNV-1a, its bits mixed well.

@@ -1,35 +1,111 @@
-//! What an algorithm is made of: a few small functions over its own state.
+//! What defines an algorithm: its numbers, its state, and a few small functions over both.
 //!
-//! The six modules beside this one implement [`Arithmetic`]; the [`Meter`](crate::meter::Meter)
-//! writes the step once over all of them. None of the functions can fail: whatever could go
-//! wrong went wrong in the constructor of the quota or of the cost.
+//! The files beside this one implement [`Definition`]; [`step`](crate::step) is written once over
+//! all of them. No function of a step can fail: whatever could go wrong went wrong in the
+//! constructor of the quota or of the cost.
 
-use crate::{Cost, Micros, Outcome, Receipt, Timestamp, decision::Standing};
+use alloc::vec::Vec;
 
-/// One algorithm's arithmetic.
-pub(crate) trait Arithmetic: Copy {
+use crate::{
+    Cost, Decision, Detail, Fraction, Micros, Outcome, Receipt, Timestamp,
+    decision::Standing,
+    number::encoding::Reader,
+    state::{
+        entries::Log,
+        sensor::{Sensor, SubWindow},
+    },
+};
+
+/// One algorithm, with its numbers.
+pub(crate) trait Definition: Copy + Eq {
     /// What is kept per key.
     type State;
+
+    /// The name, in words.
+    const NAME: &'static str;
+
+    /// The number that marks its states in a store.
+    const KIND: u8;
+
+    /// The most permits that a key as good as new has.
+    fn limit(&self) -> u64;
+
+    /// The time in which a key that has spent everything is whole again.
+    fn window(&self) -> Option<Micros>;
+
+    /// The permits per microsecond that it admits in the long run.
+    fn rate(&self) -> Fraction;
+
+    /// The numbers that its constructor takes, to be stored.
+    fn numbers(&self) -> Vec<u64>;
+
+    /// Builds it anew from its [`numbers`](Self::numbers).
+    fn read(input: &mut Reader<'_>) -> Option<Self>;
+
+    /// The numbers that its steps compute with, by name: for a store that runs the step elsewhere.
+    fn terms(&self) -> Vec<(&'static str, u64)>;
+
+    /// The words of a state, to be stored.
+    fn words(state: &Self::State) -> Vec<u64>;
+
+    /// Reads a state from its [`words`](Self::words); `None` for a state that no step leaves.
+    fn read_state(&self, input: &mut Reader<'_>) -> Option<Self::State>;
+
+    /// The state as three words, if it always fits into them.
+    fn compact(_: &Self::State) -> Option<[u64; 3]> {
+        None
+    }
+
+    /// The state of these three words, if it always fits into them.
+    fn expand(_: [u64; 3]) -> Option<Self::State> {
+        None
+    }
+
+    /// The words of a state that has a log, besides those of the log.
+    const WORDS_BESIDE_LOG: Option<usize> = None;
+
+    /// The log of a state, if it has one.
+    fn log_mut(_: &mut Self::State) -> Option<&mut Log> {
+        None
+    }
+
+    /// The number that marks a shared load sensor in a store, if there is such a thing.
+    const SENSOR_KIND: Option<u8> = None;
+
+    /// The resolution of the load sensor, if there is one.
+    fn sub_window(&self) -> Option<SubWindow> {
+        None
+    }
+
+    /// Whether all keys of a policy feed one load sensor.
+    fn shares_sensor(&self) -> bool {
+        false
+    }
+
+    /// The load sensor of a state, if it has one.
+    fn sensor_mut(_: &mut Self::State) -> Option<&mut Sensor> {
+        None
+    }
 
     /// The state of a key never seen.
     fn fresh(&self, now: Timestamp) -> Self::State;
 
-    /// Pulls whatever the state dates later than `now` back to `now`, quantities kept.
+    /// Pulls times later than `now` back to `now`, quantities kept.
     ///
     /// So a clock that steps back grants nothing, and delays by one window at most.
     fn rewind(&self, state: &mut Self::State, now: Timestamp);
 
-    /// Starts a state anew that has been kept for its [`lifetime`](Self::lifetime), where that
-    /// makes a difference; so it does not matter whether a store has dropped it.
+    /// Starts a state anew that has been kept for its [`lifetime`](Self::lifetime), if that makes a
+    /// difference. Then it does not matter whether a store has dropped it.
     fn renew(&self, _: &mut Self::State, _: Timestamp) {}
 
-    /// Whether a request of `cost` fits; if not, when it would.
+    /// Decides whether a request of `cost` fits; if not, when it would.
     fn outcome(&self, state: &Self::State, now: Timestamp, cost: Cost) -> Outcome;
 
     /// Charges a request of `cost` that fits, at the load that it found.
     fn charge(&self, state: &mut Self::State, now: Timestamp, cost: Cost);
 
-    /// Lets a load sensor know that a request was admitted.
+    /// Counts an admitted request in the load sensor.
     fn record_load(&self, _: &mut Self::State, _: Timestamp) {}
 
     /// Gives back up to `cost` of what is charged now, newest first; never more than that.
@@ -51,14 +127,17 @@ pub(crate) trait Arithmetic: Copy {
 
     /// Reads a state written under `from` as one of this quota: quantities stay, units change.
     fn adopt(&self, from: &Self, state: &mut Self::State, now: Timestamp);
-}
 
-/// An algorithm whose state is a few numbers: brought up to an instant once, and looked at there
-/// more than once.
-pub(crate) trait Counted: Arithmetic<State: Copy> {
-    /// The state as `now` finds it.
-    fn at(&self, state: Self::State, now: Timestamp) -> Self::State;
+    /// Expands the two numbers that a [`Standing`] has seen.
+    fn detail(&self, seen: [u64; 2], at: Timestamp) -> Detail;
 
-    /// How the key stands whose state `now` has found so.
-    fn standing_at(&self, found: Self::State, now: Timestamp) -> Standing;
+    /// The level and count of a [`Receipt`], from what was seen after the charge.
+    fn receipt(&self, _seen: [u64; 2]) -> [u64; 2] {
+        [0, 0]
+    }
+
+    /// The time until there is one permit more, from what was seen.
+    fn until_more(&self, _seen: [u64; 2], decision: &Decision) -> Micros {
+        decision.reset_after
+    }
 }

@@ -5,13 +5,15 @@
 //! forgotten when its window is over. It is the cheapest of the six to explain, and lets a caller
 //! spend one limit at the end of a window and another at the start of the next.
 
+use alloc::{vec, vec::Vec};
 use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
-    ConfigError, Cost, Detail, Micros, Outcome, Receipt, Timestamp,
-    algorithm::definition::{Arithmetic, Counted},
+    ConfigError, Cost, Detail, Fraction, Micros, Outcome, Receipt, Timestamp,
+    algorithm::definition::Definition,
     decision::Standing,
-    number,
+    number::{self, division, encoding::Reader},
+    time::EXACT_MAX,
 };
 
 /// At most `limit` permits per window.
@@ -38,8 +40,8 @@ pub enum Align {
 /// What is kept per key: the window that was last charged, and how much.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct State {
-    pub(crate) start: Timestamp,
-    pub(crate) used: u64,
+    start: Timestamp,
+    used: u64,
 }
 
 impl Quota {
@@ -54,15 +56,7 @@ impl Quota {
         Ok(Self { limit, window: number::window("window", window)?, align })
     }
 
-    pub(crate) const fn parts(&self) -> (u64, Micros, Align) {
-        (self.limit.get(), self.window(), self.align)
-    }
-
-    pub(crate) const fn terms(&self) -> [u64; 3] {
-        [self.limit.get(), self.window.get(), self.align as u64]
-    }
-
-    const fn window(&self) -> Micros {
+    const fn length(&self) -> Micros {
         Micros::new(self.window.get())
     }
 
@@ -74,13 +68,76 @@ impl Quota {
         }
     }
 
+    /// The state as `now` finds it: an old window's count is gone, and a window in which nothing
+    /// is spent has yet to begin.
+    fn at(&self, state: State, now: Timestamp) -> State {
+        let counts = 0 < state.used && now - state.start < self.length();
+        if counts { state } else { self.fresh(now) }
+    }
+
     fn left_of(&self, state: State, now: Timestamp) -> Micros {
-        self.window() - (now - state.start)
+        self.length() - (now - state.start)
     }
 }
 
-impl Arithmetic for Quota {
+impl Definition for Quota {
     type State = State;
+
+    const NAME: &'static str = "fixed window";
+    const KIND: u8 = 1;
+
+    fn limit(&self) -> u64 {
+        self.limit.get()
+    }
+
+    fn window(&self) -> Option<Micros> {
+        Some(self.length())
+    }
+
+    fn rate(&self) -> Fraction {
+        Fraction { numerator: self.limit.get(), denominator: self.window }
+    }
+
+    fn numbers(&self) -> Vec<u64> {
+        vec![self.limit.get(), self.window.get(), self.align as u64]
+    }
+
+    fn read(input: &mut Reader<'_>) -> Option<Self> {
+        let [limit, window, align] = input.numbers()?;
+        let align = match align {
+            0 => Align::Epoch,
+            1 => Align::First,
+            _ => return None,
+        };
+        Self::new(limit, Duration::from_micros(window), align).ok()
+    }
+
+    fn terms(&self) -> Vec<(&'static str, u64)> {
+        vec![
+            ("limit", self.limit.get()),
+            ("window", self.window.get()),
+            ("begins_at_first", self.align as u64),
+        ]
+    }
+
+    fn words(state: &State) -> Vec<u64> {
+        vec![state.start.as_micros(), state.used]
+    }
+
+    fn read_state(&self, input: &mut Reader<'_>) -> Option<State> {
+        let (start, used) = (input.timestamp()?, input.number()?);
+        (used <= EXACT_MAX).then_some(State { start, used })
+    }
+
+    #[inline(always)]
+    fn compact(state: &State) -> Option<[u64; 3]> {
+        Some([state.start.as_micros(), state.used, 0])
+    }
+
+    #[inline(always)]
+    fn expand([start, used, _]: [u64; 3]) -> Option<State> {
+        Some(State { start: Timestamp::from_word(start), used })
+    }
 
     fn fresh(&self, now: Timestamp) -> State {
         State { start: self.start(now), used: 0 }
@@ -121,36 +178,26 @@ impl Arithmetic for Quota {
 
     #[inline(always)]
     fn standing(&self, state: &State, now: Timestamp) -> Standing {
-        self.standing_at(self.at(*state, now), now)
+        let State { start, used } = self.at(*state, now);
+        Standing {
+            limit: self.limit.get(),
+            remaining: self.limit.get().saturating_sub(used),
+            reset_after: if used == 0 { Micros::ZERO } else { self.length() - (now - start) },
+            seen: [used, start.as_micros()],
+        }
     }
 
     fn scale(&self, from: &Self, state: &mut State) {
-        state.used = number::scale_ceil(state.used, self.limit.get(), from.limit);
+        state.used = division::scale_ceil(state.used, self.limit.get(), from.limit);
     }
 
     /// Nobody knows when in its window a permit was spent, so all of them count in the new one.
     fn adopt(&self, _: &Self, state: &mut State, now: Timestamp) {
-        if self.align == Align::Epoch || self.window() <= now - state.start {
+        if self.align == Align::Epoch || self.length() <= now - state.start {
             state.start = self.start(now);
         }
     }
-}
-
-impl Counted for Quota {
-    /// The state as `now` finds it: an old window's count is gone, and a window in which nothing
-    /// is spent has yet to begin.
-    fn at(&self, state: State, now: Timestamp) -> State {
-        let counts = 0 < state.used && now - state.start < self.window();
-        if counts { state } else { self.fresh(now) }
-    }
-
-    #[inline(always)]
-    fn standing_at(&self, state: State, now: Timestamp) -> Standing {
-        Standing {
-            limit: self.limit.get(),
-            remaining: self.limit.get().saturating_sub(state.used),
-            reset_after: if state.used == 0 { Micros::ZERO } else { self.left_of(state, now) },
-            detail: Detail::FixedWindow { window_start: state.start, used: state.used },
-        }
+    fn detail(&self, [used, start]: [u64; 2], _: Timestamp) -> Detail {
+        Detail::FixedWindow { window_start: Timestamp::from_word(start), used }
     }
 }

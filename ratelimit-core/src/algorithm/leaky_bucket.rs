@@ -6,14 +6,14 @@
 //! leaked, so that no two come out closer together than the leak rate says; a request that would
 //! have to wait longer than the longest delay is denied.
 
+use alloc::{vec, vec::Vec};
 use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
-    ConfigError, Cost, Detail, Micros, Outcome, Receipt, Timestamp,
-    algorithm::definition::{Arithmetic, Counted},
+    ConfigError, Cost, Decision, Detail, Fraction, Micros, Outcome, Receipt, Timestamp,
+    algorithm::definition::Definition,
     decision::Standing,
-    number,
-    number::rate::Rate,
+    number::{self, division, encoding::Reader, rate::Rate},
     state::level::Bucket,
 };
 
@@ -28,9 +28,6 @@ pub struct Quota {
     brim: u64,
     longest_delay: Option<Micros>,
 }
-
-/// What is kept per key: the permits in the bucket, and when they were counted.
-pub(crate) type State = Bucket;
 
 impl Quota {
     /// A bucket of `capacity` permits that leaks `leak` permits per `period`, used as a meter.
@@ -67,18 +64,11 @@ impl Quota {
         Ok(Self { longest_delay: Some(Micros::from_duration_ceil(longest_delay)), ..self })
     }
 
-    pub(crate) const fn parts(&self) -> (u64, u64, Duration, Option<Micros>) {
-        (self.capacity.get(), self.leak.get(), self.period, self.longest_delay)
-    }
-
-    pub(crate) fn terms(&self) -> [u64; 4] {
-        let [permit, per_micro] = self.rate.terms();
-        [self.brim, permit, per_micro, self.queue_max()]
-    }
-
-    /// The most units that the bucket holds.
-    pub(crate) const fn brim(&self) -> u64 {
-        self.brim
+    /// The bucket as `now` finds it.
+    #[inline(always)]
+    fn at(&self, state: Bucket, now: Timestamp) -> Bucket {
+        let back = self.rate.units_in(now - state.at);
+        state.counted(state.units.saturating_sub(back), now, self.brim <= back)
     }
 
     /// The time until no more than `units` are in the bucket.
@@ -93,8 +83,69 @@ impl Quota {
     }
 }
 
-impl Arithmetic for Quota {
-    type State = State;
+impl Definition for Quota {
+    type State = Bucket;
+
+    const NAME: &'static str = "leaky bucket";
+    const KIND: u8 = 5;
+
+    fn limit(&self) -> u64 {
+        self.capacity.get()
+    }
+
+    /// Of a queue, what its longest delay lets in at once counts.
+    fn window(&self) -> Option<Micros> {
+        let empty = self.standing(&self.fresh(Timestamp::EPOCH), Timestamp::EPOCH);
+        Some(self.rate.time_for(self.rate.units(empty.remaining)))
+    }
+
+    fn rate(&self) -> Fraction {
+        self.rate.as_fraction()
+    }
+
+    /// The delay comes last, and one more than it is; zero for a meter.
+    fn numbers(&self) -> Vec<u64> {
+        let delay = self.longest_delay.map_or(0, |delay| delay.as_micros().saturating_add(1));
+        vec![self.capacity.get(), self.leak.get(), number::micros(self.period), delay]
+    }
+
+    fn read(input: &mut Reader<'_>) -> Option<Self> {
+        let [capacity, leak, period, delay] = input.numbers()?;
+        let meter = Self::new(capacity, leak, Duration::from_micros(period)).ok()?;
+        match delay.checked_sub(1) {
+            None => Some(meter),
+            Some(delay) => meter.queue(Duration::from_micros(delay)).ok(),
+        }
+    }
+
+    /// Levels are counted in units.
+    fn terms(&self) -> Vec<(&'static str, u64)> {
+        let [permit, loss] = self.rate.terms();
+        vec![
+            ("capacity", self.brim),
+            ("permit", permit),
+            ("loss", loss),
+            ("queue_max", self.queue_max()),
+        ]
+    }
+
+    fn words(state: &Bucket) -> Vec<u64> {
+        state.words().to_vec()
+    }
+
+    fn read_state(&self, input: &mut Reader<'_>) -> Option<Bucket> {
+        Bucket::read(input, self.brim)
+    }
+
+    #[inline(always)]
+    fn compact(state: &Bucket) -> Option<[u64; 3]> {
+        Some(state.words())
+    }
+
+    #[inline(always)]
+    fn expand(words: [u64; 3]) -> Option<Bucket> {
+        Some(Bucket::from_words(words))
+    }
 
     fn fresh(&self, now: Timestamp) -> Bucket {
         Bucket::new(0, now)
@@ -138,33 +189,7 @@ impl Arithmetic for Quota {
 
     #[inline(always)]
     fn standing(&self, state: &Bucket, now: Timestamp) -> Standing {
-        self.standing_at(self.at(*state, now), now)
-    }
-
-    fn lifetime(&self, state: &Bucket, now: Timestamp) -> Micros {
-        let drain = self.rate.time_for(self.brim);
-        self.standing(state, now).reset_after.max(state.lifetime(drain, now))
-    }
-
-    fn scale(&self, from: &Self, state: &mut Bucket) {
-        state.units = number::scale_ceil(state.units, self.capacity.get(), from.capacity);
-    }
-
-    fn adopt(&self, from: &Self, state: &mut Bucket, _: Timestamp) {
-        state.units = self.rate.convert_ceil(&from.rate, state.units).min(self.brim);
-    }
-}
-
-impl Counted for Quota {
-    /// The bucket as `now` finds it.
-    #[inline(always)]
-    fn at(&self, state: Bucket, now: Timestamp) -> Bucket {
-        let back = self.rate.units_in(now - state.at);
-        state.counted(state.units.saturating_sub(back), now, self.brim <= back)
-    }
-
-    #[inline(always)]
-    fn standing_at(&self, level: Bucket, _: Timestamp) -> Standing {
+        let level = self.at(*state, now);
         let fit = self.rate.permits_floor(self.brim.saturating_sub(level.units));
         let in_time = match self.queue_max().checked_sub(level.units) {
             None => 0,
@@ -174,11 +199,32 @@ impl Counted for Quota {
             limit: self.capacity.get(),
             remaining: fit.min(in_time),
             reset_after: self.until(level, 0),
-            detail: Detail::LeakyBucket {
-                level: self.rate.permits(level.units),
-                leak_rate: self.rate.as_fraction(),
-                returned: level.returned,
-            },
+            seen: [level.units, level.returned],
         }
+    }
+
+    fn lifetime(&self, state: &Bucket, now: Timestamp) -> Micros {
+        let drain = self.rate.time_for(self.brim);
+        self.standing(state, now).reset_after.max(state.lifetime(drain, now))
+    }
+
+    fn scale(&self, from: &Self, state: &mut Bucket) {
+        state.units = division::scale_ceil(state.units, self.capacity.get(), from.capacity);
+    }
+
+    fn adopt(&self, from: &Self, state: &mut Bucket, _: Timestamp) {
+        state.units = self.rate.convert_ceil(&from.rate, state.units).min(self.brim);
+    }
+    fn detail(&self, [units, returned]: [u64; 2], _: Timestamp) -> Detail {
+        let (level, leak_rate) = (self.rate.permits(units), self.rate.as_fraction());
+        Detail::LeakyBucket { level, leak_rate, returned }
+    }
+
+    fn receipt(&self, seen: [u64; 2]) -> [u64; 2] {
+        seen
+    }
+
+    fn until_more(&self, [units, _]: [u64; 2], _: &Decision) -> Micros {
+        self.rate.until_fewer(units)
     }
 }

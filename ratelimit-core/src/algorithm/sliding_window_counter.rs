@@ -11,14 +11,14 @@
 //! the estimate, not the true count, is at most `limit`: over any stretch of length `window` up to
 //! `2 · limit − 1` permits can be admitted.
 
+use alloc::{vec, vec::Vec};
 use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
     ConfigError, Cost, Detail, Fraction, Micros, Outcome, Receipt, Timestamp,
-    algorithm::definition::{Arithmetic, Counted},
+    algorithm::definition::Definition,
     decision::Standing,
-    number::tick::Tick,
-    number::{self, PRODUCT_MAX},
+    number::{self, PRODUCT_MAX, division, encoding::Reader, tick::Tick},
 };
 
 /// An estimated `limit` permits per window.
@@ -34,9 +34,9 @@ pub struct Quota {
 /// What is kept per key: the window that was last charged, its count, and the one before.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct State {
-    pub(crate) start: Timestamp,
-    pub(crate) previous: u64,
-    pub(crate) current: u64,
+    start: Timestamp,
+    previous: u64,
+    current: u64,
 }
 
 impl Quota {
@@ -56,32 +56,29 @@ impl Quota {
         Ok(Self { limit, window, tick, ticks })
     }
 
-    pub(crate) const fn parts(&self) -> (u64, Micros) {
-        (self.limit.get(), self.window())
-    }
-
-    pub(crate) fn terms(&self) -> [u64; 5] {
-        let ticks = self.ticks.get();
-        [self.limit.get(), self.window.get(), self.tick.micros().get(), ticks, self.count_max()]
-    }
-
     /// The largest count whose weight every store computes exactly; never below the limit.
-    pub(crate) fn count_max(&self) -> u64 {
+    fn count_max(&self) -> u64 {
         PRODUCT_MAX / self.ticks
     }
 
-    /// Whether a window of this quota may begin then.
-    pub(crate) fn is_start(&self, at: Timestamp) -> bool {
-        at.floor(self.window) == at
+    /// The state as `now` finds it: rolled into the present window, if that is another one.
+    #[inline(always)]
+    fn at(&self, state: State, now: Timestamp) -> State {
+        if now - state.start < self.length() {
+            return state;
+        }
+        let start = now.floor(self.window);
+        let is_next = start - state.start == self.length();
+        State { start, previous: if is_next { state.current } else { 0 }, current: 0 }
     }
 
-    const fn window(&self) -> Micros {
+    const fn length(&self) -> Micros {
         Micros::new(self.window.get())
     }
 
     /// The ticks of the previous window that still count; at least one.
-    fn weight(&self, state: State, now: Timestamp) -> u64 {
-        self.ticks.get().saturating_sub(self.tick.whole(now - state.start))
+    fn weight(&self, start: Timestamp, now: Timestamp) -> u64 {
+        self.ticks.get().saturating_sub(self.tick.whole(now - start))
     }
 
     /// When `count` permits of a window that ends at `end` weigh no more than `room`.
@@ -89,18 +86,73 @@ impl Quota {
         let Some(count) = NonZeroU64::new(count) else { return end };
         let weight = room.saturating_mul(self.ticks.get()) / count;
         let elapsed = self.tick.length(self.ticks.get().saturating_sub(weight));
-        end + elapsed.min(self.window())
+        end + elapsed.min(self.length())
     }
 
     /// Permits that the previous window still takes, rounded up.
     #[inline]
     fn carried(&self, state: State, now: Timestamp) -> u64 {
-        state.previous.saturating_mul(self.weight(state, now)).div_ceil(self.ticks.get())
+        state.previous.saturating_mul(self.weight(state.start, now)).div_ceil(self.ticks.get())
     }
 }
 
-impl Arithmetic for Quota {
+impl Definition for Quota {
     type State = State;
+
+    const NAME: &'static str = "sliding window counter";
+    const KIND: u8 = 3;
+
+    fn limit(&self) -> u64 {
+        self.limit.get()
+    }
+
+    /// What is spent in one window counts, less and less, in the next one as well.
+    fn window(&self) -> Option<Micros> {
+        Some(self.length())
+    }
+
+    fn rate(&self) -> Fraction {
+        Fraction { numerator: self.limit.get(), denominator: self.window }
+    }
+
+    fn numbers(&self) -> Vec<u64> {
+        vec![self.limit.get(), self.window.get()]
+    }
+
+    fn read(input: &mut Reader<'_>) -> Option<Self> {
+        let [limit, window] = input.numbers()?;
+        Self::new(limit, Duration::from_micros(window)).ok()
+    }
+
+    fn terms(&self) -> Vec<(&'static str, u64)> {
+        vec![
+            ("limit", self.limit.get()),
+            ("window", self.window.get()),
+            ("tick", self.tick.micros().get()),
+            ("ticks", self.ticks.get()),
+            ("count_max", self.count_max()),
+        ]
+    }
+
+    fn words(state: &State) -> Vec<u64> {
+        state.words().to_vec()
+    }
+
+    fn read_state(&self, input: &mut Reader<'_>) -> Option<State> {
+        let (start, [previous, current]) = (input.timestamp()?, input.numbers()?);
+        let is_fit = previous.max(current) <= self.count_max() && start.floor(self.window) == start;
+        is_fit.then_some(State { start, previous, current })
+    }
+
+    #[inline(always)]
+    fn compact(state: &State) -> Option<[u64; 3]> {
+        Some(state.words())
+    }
+
+    #[inline(always)]
+    fn expand([start, previous, current]: [u64; 3]) -> Option<State> {
+        Some(State { start: Timestamp::from_word(start), previous, current })
+    }
 
     fn fresh(&self, now: Timestamp) -> State {
         State { start: now.floor(self.window), previous: 0, current: 0 }
@@ -121,11 +173,11 @@ impl Arithmetic for Quota {
         let state = self.at(*state, now);
         let spent = state.current.saturating_add(cost.get());
         let room = self.limit.get().checked_sub(spent);
-        let carried = state.previous.saturating_mul(self.weight(state, now));
+        let carried = state.previous.saturating_mul(self.weight(state.start, now));
         if room.is_some_and(|room| carried <= room.saturating_mul(self.ticks.get())) {
             return Outcome::ALLOW;
         }
-        let end = state.start + self.window();
+        let end = state.start + self.length();
         let in_this_window = match room {
             Some(room) => self.fades(state.previous, room, state.start),
             None => end,
@@ -154,7 +206,7 @@ impl Arithmetic for Quota {
         *state = self.at(*state, now);
         let count = match state.start - receipt.at {
             Micros::ZERO => &mut state.current,
-            gap if gap <= self.window() => &mut state.previous,
+            gap if gap <= self.length() => &mut state.previous,
             _ => return,
         };
         *count = count.saturating_sub(cost.get());
@@ -162,12 +214,25 @@ impl Arithmetic for Quota {
 
     #[inline(always)]
     fn standing(&self, state: &State, now: Timestamp) -> Standing {
-        self.standing_at(self.at(*state, now), now)
+        let state = self.at(*state, now);
+        let spent = state.current.saturating_add(self.carried(state, now));
+        let end = state.start + self.length();
+        let as_new = match state {
+            State { previous: 0, current: 0, .. } => now,
+            State { current: 0, .. } => end,
+            _ => end + self.length(),
+        };
+        Standing {
+            limit: self.limit.get(),
+            remaining: self.limit.get().saturating_sub(spent),
+            reset_after: as_new - now,
+            seen: [state.previous, state.current],
+        }
     }
 
     fn scale(&self, from: &Self, state: &mut State) {
-        state.previous = number::scale_ceil(state.previous, self.limit.get(), from.limit);
-        state.current = number::scale_ceil(state.current, self.limit.get(), from.limit);
+        state.previous = division::scale_ceil(state.previous, self.limit.get(), from.limit);
+        state.current = division::scale_ceil(state.current, self.limit.get(), from.limit);
     }
 
     /// Under another window all that still weighs counts in the present one.
@@ -180,38 +245,16 @@ impl Arithmetic for Quota {
         state.previous = state.previous.min(self.count_max());
         state.current = state.current.min(self.count_max());
     }
+    fn detail(&self, [previous, current]: [u64; 2], at: Timestamp) -> Detail {
+        let weight = self.weight(at.floor(self.window), at);
+        let weight = Fraction { numerator: weight, denominator: self.ticks };
+        Detail::SlidingWindowCounter { previous, current, weight }
+    }
 }
 
-impl Counted for Quota {
-    /// The state as `now` finds it: rolled into the present window, if that is another one.
+impl State {
     #[inline(always)]
-    fn at(&self, state: State, now: Timestamp) -> State {
-        if now - state.start < self.window() {
-            return state;
-        }
-        let start = now.floor(self.window);
-        let is_next = start - state.start == self.window();
-        State { start, previous: if is_next { state.current } else { 0 }, current: 0 }
-    }
-
-    #[inline(always)]
-    fn standing_at(&self, state: State, now: Timestamp) -> Standing {
-        let spent = state.current.saturating_add(self.carried(state, now));
-        let end = state.start + self.window();
-        let as_new = match state {
-            State { previous: 0, current: 0, .. } => now,
-            State { current: 0, .. } => end,
-            _ => end + self.window(),
-        };
-        Standing {
-            limit: self.limit.get(),
-            remaining: self.limit.get().saturating_sub(spent),
-            reset_after: as_new - now,
-            detail: Detail::SlidingWindowCounter {
-                previous: state.previous,
-                current: state.current,
-                weight: Fraction { numerator: self.weight(state, now), denominator: self.ticks },
-            },
-        }
+    const fn words(self) -> [u64; 3] {
+        [self.start.as_micros(), self.previous, self.current]
     }
 }

@@ -4,11 +4,15 @@
 //! the only one of the six that is exact over every stretch of time, and pays for it with memory:
 //! one entry of 16 bytes per charge (not per permit), at most `entries_max` of them.
 
+use alloc::{vec, vec::Vec};
 use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
-    ConfigError, Cost, Detail, Micros, Outcome, Receipt, Timestamp,
-    algorithm::definition::Arithmetic, decision::Standing, number, state::entries::Log,
+    ConfigError, Cost, Detail, Fraction, Micros, Outcome, Receipt, Timestamp,
+    algorithm::definition::Definition,
+    decision::Standing,
+    number::{self, encoding::Reader},
+    state::entries::Log,
 };
 
 /// The most entries that a log may keep: a million, 16 MB a key.
@@ -21,9 +25,6 @@ pub struct Quota {
     window: NonZeroU64,
     entries_max: u64,
 }
-
-/// What is kept per key.
-pub(crate) type State = Log;
 
 impl Quota {
     /// At most `limit` permits in every stretch of length `window`. A log holds `limit` entries
@@ -53,71 +54,111 @@ impl Quota {
         })
     }
 
-    pub(crate) const fn parts(&self) -> (u64, Micros, u64) {
-        (self.limit.get(), self.window(), self.entries_max)
-    }
-
-    pub(crate) const fn terms(&self) -> [u64; 3] {
-        [self.limit.get(), self.window.get(), self.entries_max]
-    }
-
-    pub(crate) const fn window(&self) -> Micros {
+    const fn length(&self) -> Micros {
         Micros::new(self.window.get())
     }
 
     /// Whether one more entry is one too many.
     fn is_full(&self, log: &Log, now: Timestamp) -> bool {
-        log.has_live(self.entries_max, self.window(), now) && log.newest() != Some(now)
+        log.has_live(self.entries_max, self.length(), now) && log.newest() != Some(now)
     }
 }
 
-impl Arithmetic for Quota {
-    type State = State;
+impl Definition for Quota {
+    type State = Log;
 
-    fn fresh(&self, _: Timestamp) -> State {
-        State::default()
+    const NAME: &'static str = "sliding window log";
+    const KIND: u8 = 2;
+    const WORDS_BESIDE_LOG: Option<usize> = Some(0);
+
+    fn limit(&self) -> u64 {
+        self.limit.get()
     }
 
-    fn rewind(&self, log: &mut State, now: Timestamp) {
+    fn window(&self) -> Option<Micros> {
+        Some(self.length())
+    }
+
+    fn rate(&self) -> Fraction {
+        Fraction { numerator: self.limit.get(), denominator: self.window }
+    }
+
+    fn numbers(&self) -> Vec<u64> {
+        vec![self.limit.get(), self.window.get(), self.entries_max]
+    }
+
+    fn read(input: &mut Reader<'_>) -> Option<Self> {
+        let [limit, window, entries_max] = input.numbers()?;
+        Self::capped(limit, Duration::from_micros(window), entries_max).ok()
+    }
+
+    fn terms(&self) -> Vec<(&'static str, u64)> {
+        vec![
+            ("limit", self.limit.get()),
+            ("window", self.window.get()),
+            ("entries_max", self.entries_max),
+        ]
+    }
+
+    fn words(log: &Log) -> Vec<u64> {
+        log.words().collect()
+    }
+
+    fn read_state(&self, input: &mut Reader<'_>) -> Option<Log> {
+        Log::read(input)
+    }
+
+    fn log_mut(log: &mut Log) -> Option<&mut Log> {
+        Some(log)
+    }
+
+    fn fresh(&self, _: Timestamp) -> Log {
+        Log::default()
+    }
+
+    fn rewind(&self, log: &mut Log, now: Timestamp) {
         log.rewind(now);
     }
 
-    fn outcome(&self, log: &State, now: Timestamp, cost: Cost) -> Outcome {
-        let room = log.falls_to(self.limit.get().saturating_sub(cost.get()), self.window(), now);
-        let entry = if self.is_full(log, now) { log.first_leaves(self.window(), now) } else { now };
+    fn outcome(&self, log: &Log, now: Timestamp, cost: Cost) -> Outcome {
+        let room = log.falls_to(self.limit.get().saturating_sub(cost.get()), self.length(), now);
+        let entry = if self.is_full(log, now) { log.first_leaves(self.length(), now) } else { now };
         if now < room || now < entry {
             return Outcome::Deny { retry_after: room.max(entry) - now };
         }
         Outcome::ALLOW
     }
 
-    fn charge(&self, log: &mut State, now: Timestamp, cost: Cost) {
-        log.push(self.window(), now, cost);
+    fn charge(&self, log: &mut Log, now: Timestamp, cost: Cost) {
+        log.push(self.length(), now, cost);
     }
 
-    fn refund(&self, log: &mut State, now: Timestamp, cost: Cost) {
-        log.take(self.window(), now, cost);
+    fn refund(&self, log: &mut Log, now: Timestamp, cost: Cost) {
+        log.take(self.length(), now, cost);
     }
 
-    fn settle(&self, log: &mut State, now: Timestamp, cost: Cost, receipt: Receipt) {
-        log.take_at(receipt.at, self.window(), now, cost);
+    fn settle(&self, log: &mut Log, now: Timestamp, cost: Cost, receipt: Receipt) {
+        log.take_at(receipt.at, self.length(), now, cost);
     }
 
-    fn standing(&self, log: &State, now: Timestamp) -> Standing {
-        let used = log.used(self.window(), now);
+    fn standing(&self, log: &Log, now: Timestamp) -> Standing {
+        let used = log.used(self.length(), now);
         let room = self.limit.get().saturating_sub(used);
         Standing {
             limit: self.limit.get(),
             remaining: if self.is_full(log, now) { 0 } else { room },
-            reset_after: log.last_leaves(self.window(), now) - now,
-            detail: Detail::SlidingWindowLog { used },
+            reset_after: log.last_leaves(self.length(), now) - now,
+            seen: [used, 0],
         }
     }
 
-    fn scale(&self, from: &Self, log: &mut State) {
+    fn scale(&self, from: &Self, log: &mut Log) {
         log.scale(self.limit, from.limit);
     }
 
     /// Entries keep their instants, whatever the window.
-    fn adopt(&self, _: &Self, _: &mut State, _: Timestamp) {}
+    fn adopt(&self, _: &Self, _: &mut Log, _: Timestamp) {}
+    fn detail(&self, [used, _]: [u64; 2], _: Timestamp) -> Detail {
+        Detail::SlidingWindowLog { used }
+    }
 }

@@ -4,14 +4,14 @@
 //! burst; over any time `T` at most `capacity + ⌊rate · T⌋` permits are admitted. The level is
 //! brought up to date when somebody asks, so a key costs nothing while it rests.
 
+use alloc::{vec, vec::Vec};
 use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
-    ConfigError, Cost, Detail, Micros, Outcome, Receipt, Timestamp,
-    algorithm::definition::{Arithmetic, Counted},
+    ConfigError, Cost, Decision, Detail, Fraction, Micros, Outcome, Receipt, Timestamp,
+    algorithm::definition::Definition,
     decision::Standing,
-    number,
-    number::rate::Rate,
+    number::{self, division, encoding::Reader, rate::Rate},
     state::level::Bucket,
 };
 
@@ -26,9 +26,6 @@ pub struct Quota {
     /// The units in `capacity`.
     full: u64,
 }
-
-/// What is kept per key: the tokens in the bucket, and when they were counted.
-pub(crate) type State = Bucket;
 
 impl Quota {
     /// A bucket of `capacity` tokens that is refilled with `refill` tokens per `period`.
@@ -64,21 +61,6 @@ impl Quota {
         Ok(Self { initial, ..self })
     }
 
-    pub(crate) const fn parts(&self) -> (u64, u64, Duration, u64) {
-        (self.capacity.get(), self.refill.get(), self.period, self.initial)
-    }
-
-    pub(crate) fn terms(&self) -> [u64; 5] {
-        let [permit, per_micro] = self.rate.terms();
-        let memory = self.memory().map_or(0, Micros::as_micros);
-        [self.full, permit, per_micro, self.rate.units(self.initial), memory]
-    }
-
-    /// The most units that the bucket holds.
-    pub(crate) const fn full(&self) -> u64 {
-        self.full
-    }
-
     /// How long a key rests until it is forgotten, where that makes a difference.
     #[inline(always)]
     fn memory(&self) -> Option<Micros> {
@@ -88,14 +70,77 @@ impl Quota {
         })
     }
 
+    /// The bucket as `now` finds it.
+    #[inline(always)]
+    fn at(&self, state: Bucket, now: Timestamp) -> Bucket {
+        let back = self.rate.units_in(now - state.at);
+        let gained = back.min(self.full.saturating_sub(state.units));
+        state.counted(state.units.saturating_add(gained), now, self.full <= back)
+    }
+
     /// The time until the bucket holds `units`.
     const fn until(&self, level: Bucket, units: u64) -> Micros {
         self.rate.time_for(units.saturating_sub(level.units))
     }
 }
 
-impl Arithmetic for Quota {
-    type State = State;
+impl Definition for Quota {
+    type State = Bucket;
+
+    const NAME: &'static str = "token bucket";
+    const KIND: u8 = 4;
+
+    fn limit(&self) -> u64 {
+        self.capacity.get()
+    }
+
+    fn window(&self) -> Option<Micros> {
+        Some(self.rate.time_for(self.full))
+    }
+
+    fn rate(&self) -> Fraction {
+        self.rate.as_fraction()
+    }
+
+    fn numbers(&self) -> Vec<u64> {
+        vec![self.capacity.get(), self.refill.get(), number::micros(self.period), self.initial]
+    }
+
+    fn read(input: &mut Reader<'_>) -> Option<Self> {
+        let [capacity, refill, period, initial] = input.numbers()?;
+        let quota = Self::new(capacity, refill, Duration::from_micros(period)).ok()?;
+        quota.with_initial(initial).ok()
+    }
+
+    /// Levels are counted in units.
+    fn terms(&self) -> Vec<(&'static str, u64)> {
+        let [permit, gain] = self.rate.terms();
+        vec![
+            ("capacity", self.full),
+            ("permit", permit),
+            ("gain", gain),
+            ("initial", self.rate.units(self.initial)),
+            ("memory", self.memory().map_or(0, Micros::as_micros)),
+        ]
+    }
+
+    fn words(state: &Bucket) -> Vec<u64> {
+        state.words().to_vec()
+    }
+
+    fn read_state(&self, input: &mut Reader<'_>) -> Option<Bucket> {
+        Bucket::read(input, self.full)
+    }
+
+    #[inline(always)]
+    fn compact(state: &Bucket) -> Option<[u64; 3]> {
+        Some(state.words())
+    }
+
+    #[inline(always)]
+    fn expand(words: [u64; 3]) -> Option<Bucket> {
+        Some(Bucket::from_words(words))
+    }
 
     fn fresh(&self, now: Timestamp) -> Bucket {
         Bucket::new(self.rate.units(self.initial), now)
@@ -143,7 +188,13 @@ impl Arithmetic for Quota {
 
     #[inline(always)]
     fn standing(&self, state: &Bucket, now: Timestamp) -> Standing {
-        self.standing_at(self.at(*state, now), now)
+        let level = self.at(*state, now);
+        Standing {
+            limit: self.capacity.get(),
+            remaining: self.rate.permits_floor(level.units),
+            reset_after: self.until(level, self.full),
+            seen: [level.units, level.returned],
+        }
     }
 
     fn lifetime(&self, state: &Bucket, now: Timestamp) -> Micros {
@@ -157,34 +208,22 @@ impl Arithmetic for Quota {
     }
 
     fn scale(&self, from: &Self, state: &mut Bucket) {
-        state.units = number::scale_floor(state.units, self.capacity.get(), from.capacity);
+        state.units = division::scale_floor(state.units, self.capacity.get(), from.capacity);
     }
 
     fn adopt(&self, from: &Self, state: &mut Bucket, _: Timestamp) {
         state.units = self.rate.convert_floor(&from.rate, state.units).min(self.full);
     }
-}
-
-impl Counted for Quota {
-    /// The bucket as `now` finds it.
-    #[inline(always)]
-    fn at(&self, state: Bucket, now: Timestamp) -> Bucket {
-        let back = self.rate.units_in(now - state.at);
-        let gained = back.min(self.full.saturating_sub(state.units));
-        state.counted(state.units.saturating_add(gained), now, self.full <= back)
+    fn detail(&self, [units, returned]: [u64; 2], _: Timestamp) -> Detail {
+        let (tokens, refill_rate) = (self.rate.permits(units), self.rate.as_fraction());
+        Detail::TokenBucket { tokens, refill_rate, returned }
     }
 
-    #[inline(always)]
-    fn standing_at(&self, level: Bucket, _: Timestamp) -> Standing {
-        Standing {
-            limit: self.capacity.get(),
-            remaining: self.rate.permits_floor(level.units),
-            reset_after: self.until(level, self.full),
-            detail: Detail::TokenBucket {
-                tokens: self.rate.permits(level.units),
-                refill_rate: self.rate.as_fraction(),
-                returned: level.returned,
-            },
-        }
+    fn receipt(&self, [units, returned]: [u64; 2]) -> [u64; 2] {
+        [self.full.saturating_sub(units), returned]
+    }
+
+    fn until_more(&self, [units, _]: [u64; 2], _: &Decision) -> Micros {
+        self.rate.until_whole(units)
     }
 }

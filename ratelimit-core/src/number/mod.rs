@@ -3,6 +3,8 @@
 //! Every product that a decision forms stays at or below [`PRODUCT_MAX`], so that a store that
 //! computes in doubles forms it exactly too.
 
+pub(crate) mod division;
+pub(crate) mod encoding;
 pub(crate) mod rate;
 pub(crate) mod tick;
 
@@ -84,34 +86,7 @@ pub(crate) fn from_parts_per_million(parts: u64) -> f64 {
 /// Parts in a whole, for fractions in parts per million.
 pub(crate) const MILLION: u64 = 1_000_000;
 
-pub(crate) fn gcd(mut a: u64, mut b: NonZeroU64) -> NonZeroU64 {
-    loop {
-        match NonZeroU64::new(a % b) {
-            None => return b,
-            Some(rest) => {
-                a = b.get();
-                b = rest;
-            }
-        }
-    }
-}
-
-/// The largest count that is ever stored. Nothing that was admitted comes near; a count that is
-/// carried over to greater limits, again and again, ends here.
-const COUNT_MAX: u64 = PRODUCT_MAX.saturating_sub(1);
-
-/// `⌊value · numerator / denominator⌋`, exact, saturating at [`COUNT_MAX`].
-pub(crate) fn scale_floor(value: u64, numerator: u64, denominator: NonZeroU64) -> u64 {
-    let product = u128::from(value).saturating_mul(u128::from(numerator));
-    saturate(product.div_euclid(u128::from(denominator.get())))
-}
-
-/// `⌈value · numerator / denominator⌉`, exact, saturating at [`COUNT_MAX`].
-pub(crate) fn scale_ceil(value: u64, numerator: u64, denominator: NonZeroU64) -> u64 {
-    let product = u128::from(value).saturating_mul(u128::from(numerator));
-    saturate(product.div_ceil(u128::from(denominator.get())))
-}
-
-fn saturate(count: u128) -> u64 {
-    u64::try_from(count).unwrap_or(COUNT_MAX).min(COUNT_MAX)
+/// The microseconds of a length that a constructor has accepted.
+pub(crate) fn micros(length: Duration) -> u64 {
+    Micros::from_duration_ceil(length).as_micros()
 }

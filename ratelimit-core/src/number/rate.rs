@@ -10,8 +10,11 @@
 use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
-    ConfigError, Fraction, Micros, Timestamp,
-    number::{self, PRODUCT_MAX, WINDOW_MAX},
+    ConfigError, Fraction, Micros,
+    number::{
+        self, PRODUCT_MAX, WINDOW_MAX,
+        division::{gcd, scale_ceil, scale_floor},
+    },
 };
 
 /// Units that come back per microsecond, and units in a permit.
@@ -19,13 +22,6 @@ use crate::{
 pub(crate) struct Rate {
     per_micro: NonZeroU64,
     per_permit: NonZeroU64,
-}
-
-/// A level, and the instant up to which it is counted.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Level {
-    pub(crate) units: u64,
-    pub(crate) at: Timestamp,
 }
 
 impl Rate {
@@ -40,10 +36,10 @@ impl Rate {
         capacity: NonZeroU64,
     ) -> Result<Self, ConfigError> {
         let period = number::window("window", period)?;
-        let divisor = number::gcd(permits.get(), period);
+        let divisor = gcd(permits.get(), period);
         let exact =
             Self { per_micro: permits.div_ceil(divisor), per_permit: period.div_ceil(divisor) };
-        let fill = number::scale_ceil(capacity.get(), period.get(), permits);
+        let fill = scale_ceil(capacity.get(), period.get(), permits);
         if WINDOW_MAX.as_micros() < fill {
             return Err(ConfigError::WindowTooLong { field, max: WINDOW_MAX });
         }
@@ -102,14 +98,28 @@ impl Rate {
         }
     }
 
+    /// How long it takes to have one whole permit more than in `units`.
+    pub(crate) const fn until_whole(&self, units: u64) -> Micros {
+        let permit = self.per_permit.get();
+        self.time_for(permit.saturating_sub(units % permit))
+    }
+
+    /// How long it takes to have one whole permit less than in `units`, rounded up.
+    pub(crate) const fn until_fewer(&self, units: u64) -> Micros {
+        match units % self.per_permit.get() {
+            0 => self.time_for(self.per_permit.get()),
+            over => self.time_for(over),
+        }
+    }
+
     /// `units` of the rate `from` in units of this one, rounded down.
     pub(crate) fn convert_floor(&self, from: &Self, units: u64) -> u64 {
-        number::scale_floor(units, self.per_permit.get(), from.per_permit)
+        scale_floor(units, self.per_permit.get(), from.per_permit)
     }
 
     /// `units` of the rate `from` in units of this one, rounded up.
     pub(crate) fn convert_ceil(&self, from: &Self, units: u64) -> u64 {
-        number::scale_ceil(units, self.per_permit.get(), from.per_permit)
+        scale_ceil(units, self.per_permit.get(), from.per_permit)
     }
 }
 

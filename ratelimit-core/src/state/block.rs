@@ -1,23 +1,14 @@
 //! A block: a stretch of time in which a key is denied, however its limit stands.
 //!
-//! It lies around the state, which goes on as if it were not there.
+//! It lies beside the state, which goes on as if there were no block.
 
-use alloc::boxed::Box;
+use crate::{Micros, Outcome, Timestamp, WINDOW_MAX, decision::Standing, number::encoding::Reader};
 
-use crate::{Micros, Outcome, Timestamp, WINDOW_MAX, decision::Standing, meter::State};
-
-/// From when, and until when.
+/// The instants at which a block begins and ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Block {
     pub(crate) since: Timestamp,
     pub(crate) until: Timestamp,
-}
-
-/// A state, and the block around it.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Blocked {
-    pub(crate) state: State,
-    pub(crate) block: Block,
 }
 
 impl Block {
@@ -32,6 +23,20 @@ impl Block {
         if now < self.since {
             *self = Self { since: now, until: now + (self.until - self.since) };
         }
+    }
+
+    pub(crate) const fn words(self) -> [u64; 2] {
+        [self.since.as_micros(), self.until.as_micros()]
+    }
+
+    /// Reads a block from its [`words`](Self::words).
+    pub(crate) fn read(input: &mut Reader<'_>) -> Option<Self> {
+        let (since, until) = (input.timestamp()?, input.timestamp()?);
+        (since < until && until - since <= WINDOW_MAX).then_some(Self { since, until })
+    }
+
+    pub(crate) fn is_over(&self, now: Timestamp) -> bool {
+        self.until <= now
     }
 
     /// The time until it is over.
@@ -52,26 +57,5 @@ impl Block {
     pub(crate) fn standing(&self, now: Timestamp, standing: Standing) -> Standing {
         let reset_after = standing.reset_after.max(self.left(now));
         Standing { remaining: 0, reset_after, ..standing }
-    }
-}
-
-impl State {
-    /// The state without the block around it, and that block unless it is over.
-    pub(crate) fn unblock(self, now: Timestamp) -> (Self, Option<Block>) {
-        match self {
-            Self::Blocked(blocked) => {
-                let Blocked { state, block } = *blocked;
-                (state, Some(block).filter(|block| now < block.until))
-            }
-            state => (state, None),
-        }
-    }
-
-    /// The state with a block around it, if there is one.
-    pub(crate) fn with_block(self, block: Option<Block>) -> Self {
-        match block {
-            None => self,
-            Some(block) => Self::Blocked(Box::new(Blocked { state: self, block })),
-        }
     }
 }

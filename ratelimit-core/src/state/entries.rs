@@ -8,7 +8,10 @@
 use alloc::{collections::VecDeque, vec::Vec};
 use core::num::NonZeroU64;
 
-use crate::{Cost, Micros, Timestamp, number};
+use crate::{
+    Cost, Micros, Timestamp,
+    number::{self, division, encoding::Reader},
+};
 
 /// Charges, oldest first.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -165,7 +168,7 @@ impl Log {
 
     /// Multiplies what any stretch up to now has spent by `numerator / denominator`, rounded up.
     pub(crate) fn scale(&mut self, numerator: NonZeroU64, denominator: NonZeroU64) {
-        let scaled = |cost| number::scale_ceil(cost, numerator.get(), denominator);
+        let scaled = |cost| division::scale_ceil(cost, numerator.get(), denominator);
         let total = self.total();
         let all = scaled(total.saturating_sub(core::mem::take(&mut self.base)));
         let mut before = 0;
@@ -181,6 +184,32 @@ impl Log {
         self.entries.iter().map(move |entry| {
             (entry.at, entry.total.saturating_sub(core::mem::replace(&mut before, entry.total)))
         })
+    }
+
+    /// The number of entries; then of each the time since the one before it, and its cost.
+    pub(crate) fn words(&self) -> impl Iterator<Item = u64> {
+        let entries = u64::try_from(self.entries.len()).unwrap_or(u64::MAX);
+        let mut before = 0;
+        let costs = self.costs().flat_map(move |(at, cost)| {
+            let at = at.as_micros();
+            [at.saturating_sub(core::mem::replace(&mut before, at)), cost]
+        });
+        core::iter::once(entries).chain(costs)
+    }
+
+    /// Reads a log from its [`words`](Self::words).
+    pub(crate) fn read(input: &mut Reader<'_>) -> Option<Self> {
+        let entries = input.number()?;
+        // Each takes two numbers, so there is room for no more entries than that.
+        if input.numbers_max() / 2 < usize::try_from(entries).ok()? {
+            return None;
+        }
+        let mut at = 0_u64;
+        Self::from_costs((0..entries).map(|_| {
+            let [since, cost] = input.numbers()?;
+            at = at.checked_add(since)?;
+            Some((Timestamp::from_micros(at)?, cost))
+        }))
     }
 
     /// A log of the given charges, or `None` unless they are in order and cost something.

@@ -1,4 +1,4 @@
-//! What both buckets keep per key, and how much of a charge may still be given back.
+//! The level of a bucket, and how much of a charge may still be given back.
 //!
 //! Had a charge been smaller from the start, the bucket would have stood so much fuller ever since,
 //! but for what would have run over. So of what was charged too much, as much may be given back as
@@ -13,7 +13,33 @@
 //! the second off this one; so as long as nothing has come back, everything is given back, in
 //! whatever order charges are settled.
 
-use crate::{Micros, Receipt, Timestamp, number::rate::Rate, time::EXACT_MAX};
+use crate::{
+    Micros, Receipt, Timestamp,
+    number::{encoding::Reader, rate::Rate},
+    time::EXACT_MAX,
+};
+
+/// A level, and the instant up to which it is counted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Level {
+    pub(crate) units: u64,
+    pub(crate) at: Timestamp,
+}
+
+/// The words of a level.
+pub(crate) const LEVEL_WORDS: usize = 2;
+
+impl Level {
+    pub(crate) const fn words(self) -> [u64; LEVEL_WORDS] {
+        [self.units, self.at.as_micros()]
+    }
+
+    /// Reads a level of at most `units_max`.
+    pub(crate) fn read(input: &mut Reader<'_>, units_max: u64) -> Option<Self> {
+        let (units, at) = (input.number()?, input.timestamp()?);
+        (units <= units_max).then_some(Self { units, at })
+    }
+}
 
 /// A level, the instant up to which it is counted, and what was given back to it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -29,6 +55,23 @@ impl Bucket {
     /// A bucket of so many units.
     pub(crate) const fn new(units: u64, at: Timestamp) -> Self {
         Self { units, at, returned: 0 }
+    }
+
+    #[inline(always)]
+    pub(crate) const fn words(self) -> [u64; 3] {
+        [self.units, self.at.as_micros(), self.returned]
+    }
+
+    #[inline(always)]
+    pub(crate) const fn from_words([units, at, returned]: [u64; 3]) -> Self {
+        Self { units, at: Timestamp::from_word(at), returned }
+    }
+
+    /// Reads a bucket of at most `units_max`.
+    pub(crate) fn read(input: &mut Reader<'_>, units_max: u64) -> Option<Self> {
+        let Level { units, at } = Level::read(input, units_max)?;
+        let returned = input.number()?;
+        (returned <= EXACT_MAX).then_some(Self { units, at, returned })
     }
 
     /// The same bucket when it has come to hold `units`, `rested` if it took the time to fill.

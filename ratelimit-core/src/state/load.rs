@@ -6,11 +6,7 @@
 
 use core::num::NonZeroU64;
 
-use crate::{
-    ConfigError,
-    algorithm::adaptive::Parameters,
-    number::{self, MILLION, PRODUCT_MAX},
-};
+use crate::number::{MILLION, PRODUCT_MAX};
 
 /// The effective burst as a function of the number of requests admitted lately.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -40,35 +36,8 @@ pub(crate) struct Numbers {
 }
 
 impl Load {
-    pub(crate) fn new(
-        parameters: &Parameters,
-        window: NonZeroU64,
-        adaptive_window: NonZeroU64,
-    ) -> Result<Self, ConfigError> {
-        let limit = number::limit("limit", parameters.limit)?;
-        let fraction = number::parts_per_million;
-        if parameters.burst_multiplier.is_finite() && parameters.burst_multiplier <= 0.0 {
-            return Err(ConfigError::NotPositive { field: "burst_multiplier" });
-        }
-        let multiplier =
-            fraction("burst_multiplier", parameters.burst_multiplier, 0.0, MULTIPLE_MAX)?;
-        if multiplier == 0 {
-            return Err(ConfigError::NotPositive { field: "burst_multiplier" });
-        }
-        let high =
-            fraction("high_load_threshold", parameters.high_load_threshold, 0.0, MULTIPLE_MAX)?;
-        let low = fraction("low_load_threshold", parameters.low_load_threshold, 0.0, MULTIPLE_MAX)?;
-        if high <= low {
-            let high = parameters.high_load_threshold;
-            return Err(ConfigError::OutOfRange { field: "low_load_threshold", low: 0.0, high });
-        }
-        let penalty = fraction("penalty", parameters.penalty, 0.0, 1.0)?;
-        Self::of(Numbers { limit, window, adaptive_window, multiplier, high, low, penalty })
-            .ok_or(ConfigError::Unrepresentable { field: "adaptive_window" })
-    }
-
-    /// `None` if the numbers are so odd that the exact line cannot be formed in 128 bits.
-    fn of(numbers: Numbers) -> Option<Self> {
+    /// The line of these numbers. `None` if the numbers are so odd that the exact line cannot be formed in 128 bits.
+    pub(crate) fn of(numbers: Numbers) -> Option<Self> {
         let [limit, window, adaptive_window] =
             [numbers.limit, numbers.window, numbers.adaptive_window].map(|n| u128::from(n.get()));
         let [multiplier, high, low, penalty, million] =
@@ -113,10 +82,17 @@ impl Load {
         &self.numbers
     }
 
-    /// The line: whole, cut, low, high, offset, slope, divisor.
-    pub(crate) const fn terms(&self) -> [u64; 7] {
-        let (whole, cut) = (self.whole.get(), self.cut.get());
-        [whole, cut, self.low, self.high, self.offset, self.slope, self.divisor.get()]
+    /// The numbers of the line, by name.
+    pub(crate) const fn terms(&self) -> [(&'static str, u64); 7] {
+        [
+            ("whole", self.whole.get()),
+            ("cut", self.cut.get()),
+            ("low", self.low),
+            ("high", self.high),
+            ("offset", self.offset),
+            ("slope", self.slope),
+            ("divisor", self.divisor.get()),
+        ]
     }
 
     /// The burst when there is no load.
@@ -145,9 +121,6 @@ impl Load {
         }
     }
 }
-
-/// The largest burst multiplier and load threshold.
-const MULTIPLE_MAX: f64 = 1_000.0;
 
 fn at_least_one(value: u128) -> Option<NonZeroU64> {
     NonZeroU64::new(u64::try_from(value.max(1)).ok()?)

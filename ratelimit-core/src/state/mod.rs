@@ -1,7 +1,9 @@
-//! What is kept for a key.
+//! What is kept for a key, and what states are made of.
 
 pub(crate) mod block;
+pub(crate) mod compact;
 pub(crate) mod entries;
 pub(crate) mod level;
 pub(crate) mod load;
+pub(crate) mod record;
 pub(crate) mod sensor;

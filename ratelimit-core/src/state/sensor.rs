@@ -5,9 +5,13 @@
 //! load. A count is forgotten as a whole, up to one sub-window before its oldest request is an
 //! adaptive window old.
 
+use alloc::vec::Vec;
 use core::num::NonZeroU64;
 
-use crate::{Micros, Timestamp};
+use crate::{Micros, Timestamp, number::encoding::Reader};
+
+/// The words of a sensor.
+pub(crate) const SENSOR_WORDS: usize = 1 + KEPT as usize;
 
 /// Sub-windows that an adaptive window is cut into, and counts that are kept.
 pub(crate) const KEPT: u8 = 64;
@@ -45,7 +49,7 @@ impl SubWindow {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Sensor {
     /// The number of the sub-window that the first count is of.
-    pub(crate) newest: u64,
+    newest: u64,
     /// The newest first.
     counts: [u32; KEPT as usize],
     /// The sum of all counts.
@@ -57,13 +61,23 @@ impl Sensor {
     pub(crate) const EMPTY: Self = Self { newest: 0, counts: [0; KEPT as usize], total: 0 };
 
     /// A sensor of these counts, the newest first.
-    pub(crate) fn new(newest: u64, counts: [u32; KEPT as usize]) -> Self {
+    fn new(newest: u64, counts: [u32; KEPT as usize]) -> Self {
         Self { newest, counts, total: sum(&counts) }
     }
 
-    /// The newest first.
-    pub(crate) const fn counts(&self) -> &[u32; KEPT as usize] {
-        &self.counts
+    /// The number of the newest sub-window; then the counts, the newest first.
+    pub(crate) fn words(&self) -> Vec<u64> {
+        core::iter::once(self.newest).chain(self.counts.map(u64::from)).collect()
+    }
+
+    /// Reads a sensor from its [`words`](Self::words).
+    pub(crate) fn read(input: &mut Reader<'_>) -> Option<Self> {
+        let newest = input.number()?;
+        let mut counts = Self::EMPTY.counts;
+        for count in &mut counts {
+            *count = u32::try_from(input.number()?).ok()?;
+        }
+        Some(Self::new(newest, counts))
     }
 
     /// Requests admitted in the adaptive window that ends in sub-window `number`.
@@ -132,7 +146,7 @@ impl Sensor {
     }
 
     /// The number of the sub-window that finds the sensor empty, or `None` if it is.
-    pub(crate) fn empties(&self) -> Option<u64> {
+    fn empties(&self) -> Option<u64> {
         let age = self.counts.iter().position(|&count| 0 < count)?;
         let kept = u64::from(KEPT).saturating_sub(u64::try_from(age).unwrap_or(u64::MAX));
         Some(self.newest.saturating_add(kept))

@@ -1,14 +1,16 @@
 //! What stores need, and applications do not: the step, records, and their forms outside of memory.
 
+pub(crate) mod decisions;
 mod decode;
-pub(crate) mod encode;
+mod encode;
 mod segment;
 mod words;
 
-pub use self::{encode::VERSION, segment::LogSegment};
+pub use self::{
+    decisions::Decisions, encode::VERSION, segment::LogSegment, words::words_beside_log,
+};
 pub use crate::{
-    meter::Record,
     request::Slot,
-    small::{SmallRecord, Spent},
-    step::{Decisions, apply},
+    state::{compact::CompactState, record::Record},
+    step::apply,
 };

@@ -8,7 +8,8 @@
 //! a denied request fit, and nothing else depends on it.
 
 use crate::{
-    Algorithm, Micros, StateError, Timestamp, meter::State, state::entries::Log, store::Record,
+    Micros, StateError, Timestamp,
+    state::{entries::Log, record::Record},
 };
 
 /// Entries of a log that follow one another, oldest first.
@@ -86,23 +87,7 @@ impl Record {
     /// How many entries of a segment of its log no longer count at `now`.
     #[must_use]
     pub fn expired(&self, segment: &LogSegment, now: Timestamp) -> usize {
-        let window = match self.under.algorithm() {
-            Algorithm::SlidingWindowLog(quota) => quota.window(),
-            Algorithm::Adaptive(quota) => quota.window(),
-            _ => Micros::ZERO,
-        };
+        let window = self.under.window().unwrap_or(Micros::ZERO);
         segment.0.first_live(window, now)
-    }
-
-    pub(crate) fn log_mut(&mut self) -> Option<&mut Log> {
-        let mut state = &mut self.state;
-        if let State::Blocked(blocked) = state {
-            state = &mut blocked.state;
-        }
-        match state {
-            State::SlidingWindowLog(log) => Some(log),
-            State::Adaptive(state) => Some(&mut state.log),
-            _ => None,
-        }
     }
 }

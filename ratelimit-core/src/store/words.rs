@@ -18,10 +18,11 @@
 
 use alloc::vec::Vec;
 
+use super::encode::{self, VERSION};
 use crate::{
-    Algorithm, Policy, StateError,
-    store::encode::{self, SENSOR},
-    store::{Record, Slot},
+    algorithm::{self, Listed, State, definition::Definition, with_quota},
+    request::Slot,
+    state::{block::Block, record::Record},
     time::EXACT_MAX,
 };
 
@@ -30,45 +31,34 @@ impl Slot<'_> {
     #[must_use]
     pub fn header(&self) -> Vec<u8> {
         let algorithm = self.policy.algorithm();
-        encode::header(self.key.map_or(SENSOR, |_| encode::kind(algorithm)), algorithm)
+        let kind = self.key.map_or(algorithm.sensor_kind(), |_| Some(algorithm.kind()));
+        encode::header(kind.unwrap_or_default(), algorithm, false)
     }
 
-    /// The numbers that the arithmetic works with.
-    ///
-    /// | algorithm | terms |
-    /// | --- | --- |
-    /// | fixed window | limit, window, 1 if aligned to the first request |
-    /// | sliding window log | limit, window, most entries |
-    /// | sliding window counter | limit, window, tick, window in ticks, largest count |
-    /// | token bucket | in units: capacity, permit, gain per microsecond, initial level; memory, or 0 |
-    /// | leaky bucket | in units: capacity, permit, loss per microsecond, most to queue behind |
-    /// | adaptive hybrid | window, tick, window in ticks, sub-window; whole burst, cut burst, load to which it is whole, load from which it is cut, offset, slope, divisor |
-    /// | its shared sensor | as the adaptive hybrid |
+    /// The numbers that the steps compute with, by name, always in the same order. A shared sensor
+    /// has those of its adaptive hybrid.
     ///
     /// Lengths are in microseconds. A number beyond 2^53 − 1, which nothing ever reaches, is given
     /// as that.
     #[must_use]
-    pub fn terms(&self) -> Vec<u64> {
-        let mut terms = match self.policy.algorithm() {
-            Algorithm::FixedWindow(quota) => quota.terms().to_vec(),
-            Algorithm::SlidingWindowLog(quota) => quota.terms().to_vec(),
-            Algorithm::SlidingWindowCounter(quota) => quota.terms().to_vec(),
-            Algorithm::TokenBucket(quota) => quota.terms().to_vec(),
-            Algorithm::LeakyBucket(quota) => quota.terms().to_vec(),
-            Algorithm::Adaptive(quota) => [&quota.terms()[..], &quota.load().terms()[..]].concat(),
-        };
-        terms.iter_mut().for_each(|term| *term = EXACT_MAX.min(*term));
+    pub fn terms(&self) -> Vec<(&'static str, u64)> {
+        let mut terms = with_quota!(self.policy.algorithm(), quota => quota.terms());
+        terms.iter_mut().for_each(|(_, term)| *term = EXACT_MAX.min(*term));
         terms
     }
 }
 
-impl Record {
-    /// Version, algorithm and numbers: with the words, all of the record.
-    #[must_use]
-    pub fn header(&self) -> Vec<u8> {
-        encode::header(self.kind(), self.under.algorithm())
+/// The number of words besides those of its log that a state has, by its header; `None` if it has
+/// no log. The words of the log come first.
+#[must_use]
+pub fn words_beside_log(header: &[u8]) -> Option<usize> {
+    match header {
+        &[VERSION, kind, ..] => algorithm::words_beside_log(kind),
+        _ => None,
     }
+}
 
+impl Record {
     /// The numbers of the state.
     ///
     /// | state of | words |
@@ -82,20 +72,15 @@ impl Record {
     /// | a key that is blocked | those of the above; since when, until when |
     #[must_use]
     pub fn words(&self) -> Vec<u64> {
-        let mut words = Vec::new();
-        self.state.each_word(&mut |word| words.push(word));
-        words
-    }
-
-    /// The record of that header and those words. It shares the numbers of `policy` where they
-    /// are the same.
-    ///
-    /// # Errors
-    ///
-    /// As [`decode`](Self::decode): no header and no words, whatever wrote them, lead to a state
-    /// that no step could have left.
-    pub fn from_words(header: &[u8], words: &[u64], policy: &Policy) -> Result<Self, StateError> {
-        Self::read(header, words, policy)
+        fn words<A: Listed>(quota: &A, state: &State) -> Vec<u64> {
+            quota.state(state).map(A::words).unwrap_or_default()
+        }
+        let mut all = match &self.state {
+            State::Sensor(sensor) => sensor.words(),
+            state => with_quota!(self.under.algorithm(), quota => words(quota, state)),
+        };
+        all.extend(self.block.into_iter().flat_map(Block::words));
+        all
     }
 
     /// The same record with a log that holds so many entries more than it shows.

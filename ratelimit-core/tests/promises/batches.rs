@@ -166,7 +166,7 @@ fn keys_that_share_a_sensor_share_its_load_and_nothing_else() {
     for (scope, expected) in [(Scope::PerKey, 20), (Scope::Shared, 10)] {
         let rule = Rule::Adaptive(Adaptive::new(10, 1_000_000, scope));
         let (other, now) = beside_a_busy_key(&rule);
-        assert_eq!(effective_burst(&other.peek(now, 1)), expected, "{scope:?}");
+        assert_eq!(effective_burst(&other, now), expected, "{scope:?}");
     }
 }
 
@@ -197,8 +197,8 @@ fn beside_a_busy_key(rule: &Rule) -> (Subject, u64) {
 }
 
 /// What an adaptive hybrid may burst to, of a key that has not spent.
-fn effective_burst(decision: &Decision) -> u64 {
-    let Detail::Adaptive { layer, effective_burst, used, tokens, .. } = decision.detail else {
+fn effective_burst(subject: &Subject, now: u64) -> u64 {
+    let Detail::Adaptive { layer, effective_burst, used, tokens, .. } = subject.look(now) else {
         unreachable!("the rule is adaptive")
     };
     assert_eq!((layer, used, tokens), (AdaptiveLayer::SlidingWindow, 0, effective_burst));

@@ -38,7 +38,7 @@ proptest! {
         let mut admitted = Vec::new();
         for step in steps {
             let (now, cost) = (course.go(step.wait), step.cost(subject.limit()));
-            let Detail::Adaptive { effective_burst, .. } = subject.peek(now, cost).detail else {
+            let Detail::Adaptive { effective_burst, .. } = subject.look(now) else {
                 unreachable!("the rule is adaptive")
             };
             let decision = subject.spend(now, cost);

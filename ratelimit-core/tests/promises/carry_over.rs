@@ -133,8 +133,9 @@ fn what_still_weighs_in_a_counter_counts_in_the_present_one_of_another_window() 
     let mut subject = Subject::new(&rule(10));
     assert!(subject.spend(START + SECOND, 6).is_allowed());
     // Half of the window after that has passed.
-    let changed = subject.under(rule(30).policy()).peek(START + 15 * SECOND, 1);
-    let Detail::SlidingWindowCounter { previous, current, .. } = changed.detail else {
+    let subject = subject.under(rule(30).policy());
+    let changed = subject.peek(START + 15 * SECOND, 1);
+    let Detail::SlidingWindowCounter { previous, current, .. } = subject.detail(&changed) else {
         panic!("{changed:?}");
     };
     assert_eq!((changed.remaining, previous, current), (7, 0, 3));
@@ -149,8 +150,8 @@ fn an_adaptive_hybrid_keeps_its_tokens_under_another_window() {
     let mut subject = Subject::new(&rule(10));
     assert!(subject.spend(START, 5).is_allowed());
     for seconds in [5, 20] {
-        let changed = subject.under(rule(seconds).policy()).peek(START, 1);
-        let Detail::Adaptive { tokens, used, admitted, .. } = changed.detail else {
+        let changed = subject.under(rule(seconds).policy()).look(START);
+        let Detail::Adaptive { tokens, used, admitted, .. } = changed else {
             panic!("{changed:?}");
         };
         assert_eq!((tokens, used, admitted), (5, 5, 1), "{seconds}");
@@ -254,8 +255,7 @@ proptest! {
         let (mut subject, now) = worn(&from, &history);
         let spent = subject.limit() - subject.peek(now, 1).remaining + subject.drain(now);
         let mut changed = subject.under(to.policy());
-        let peeked = changed.peek(now, 1);
-        let Detail::FixedWindow { window_start, .. } = peeked.detail else {
+        let Detail::FixedWindow { window_start, .. } = changed.look(now) else {
             unreachable!("the rule is a fixed window")
         };
         let end = window_start.as_micros() + to.span();
@@ -274,7 +274,7 @@ proptest! {
         rest in 0_u64..=1_000_000,
     ) {
         let (mut subject, now) = worn(&from, &history);
-        let Detail::SlidingWindowLog { used } = subject.peek(now, 1).detail else {
+        let Detail::SlidingWindowLog { used } = subject.look(now) else {
             unreachable!("the rule is a log")
         };
         let used = if from.span() <= to.span() { used } else { 0 };

@@ -98,7 +98,7 @@ proptest! {
     ) {
         let rule = Rule::TokenBucket { capacity, refill, period, initial: capacity };
         prop_assume!(rule.algorithm().is_ok());
-        let Detail::TokenBucket { refill_rate, .. } = Subject::new(&rule).peek(0, 1).detail else {
+        let Detail::TokenBucket { refill_rate, .. } = Subject::new(&rule).look(0) else {
             panic!("the policy is a token bucket");
         };
         let exact = u128::from(refill) * u128::from(refill_rate.denominator.get());

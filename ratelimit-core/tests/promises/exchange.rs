@@ -13,9 +13,9 @@ use crate::{
     trace::{history, logged, shares, worn},
 };
 
-/// In the order of the table of `Slot::terms`: scripts read them by their places.
+/// In order, and by name: scripts read them so.
 #[test]
-fn what_a_policy_counts_with_is_told_in_order() {
+fn a_policy_names_the_numbers_that_its_steps_compute_with() {
     let (second, largest_count) = (1_000_000, (1 << 52) / 1_000_000);
     // Seven permits in three seconds: a microsecond brings back 7 units, and a permit is as many
     // as there are microseconds.
@@ -134,7 +134,8 @@ fn terms(policy: &Policy) -> Vec<u64> {
     let key = Key::new("key").expect("a short key");
     let check = Check::new(policy, key, 1).expect("a cost within the limit");
     let slots = Batch::one(&check).slots().map(|slot| slot.terms());
-    slots.reduce(|first, _| first).expect("there is a slot")
+    let terms = slots.reduce(|first, _| first).expect("there is a slot");
+    terms.into_iter().map(|(_, term)| term).collect()
 }
 
 proptest! {
@@ -180,7 +181,7 @@ proptest! {
 fn burst(subject: &Subject, record: &Record, now: u64) -> u64 {
     let mut subject = subject.clone();
     subject.record = Some(record.clone());
-    match subject.peek(now, 1).detail {
+    match subject.look(now) {
         Detail::Adaptive { effective_burst, .. } => effective_burst,
         _ => subject.limit(),
     }

@@ -1,7 +1,7 @@
 //! A store may drop a record once its lifetime is over: whether it does, nobody can tell.
 
 use proptest::prelude::*;
-use ratelimit_core::{Action, Micros, Receipt};
+use ratelimit_core::{Action, Micros};
 
 use crate::{
     rule::{self, share_of},
@@ -78,7 +78,7 @@ proptest! {
         let (mut subject, now) = worn(&rule, &history);
         let cost = 1 + share_of(subject.limit() - 1, shares.0);
         let charge = subject.spend(now, cost);
-        let receipt = Receipt::of(&charge, cost);
+        let receipt = subject.receipt(&charge, cost);
         let others = now + share_of(rule.span(), shares.1);
         for _ in 0..50 {
             let _ = subject.spend(others, 1);

@@ -2,7 +2,7 @@
 
 use proptest::{prelude::*, sample::Index};
 use ratelimit_core::{
-    Action, Decision, StateError,
+    Action, Decision, Micros, Outcome, StateError,
     store::{LogSegment, Record},
 };
 
@@ -143,6 +143,10 @@ proptest! {
 }
 
 /// All of a decision but when to retry.
-fn standing(decision: &Decision) -> impl PartialEq + core::fmt::Debug {
-    (decision.is_allowed(), decision.remaining, decision.reset_after, decision.detail)
+fn standing(decision: &Decision) -> Decision {
+    let mut standing = *decision;
+    if let Outcome::Deny { retry_after } = &mut standing.outcome {
+        *retry_after = Micros::ZERO;
+    }
+    standing
 }

@@ -71,7 +71,7 @@ proptest! {
             return Ok(());
         }
         prop_assert!(exact.spend(now, keep).is_allowed());
-        let settled = subject.settle(now, cost - keep, Receipt::of(&spent, cost));
+        let settled = subject.settle(now, cost - keep, subject.receipt(&spent, cost));
         let exact = exact.peek(now, 1).remaining;
         // Of an adaptive hybrid only whole tokens are known to have been left.
         let most_lost = u64::from(rule.is_adaptive() && settled.remaining < exact);
@@ -92,7 +92,7 @@ proptest! {
             let cost = 1 + share_of(subject.limit() - 1, share) / 4;
             let spent = subject.spend(start, cost);
             if spent.is_allowed() {
-                charges.push((order, cost, Receipt::of(&spent, cost)));
+                charges.push((order, cost, subject.receipt(&spent, cost)));
             }
         }
         charges.sort_unstable_by_key(|&(order, ..)| order);
@@ -121,7 +121,7 @@ proptest! {
         let then = now + reset_after(&spent) + share_of(rule.span(), later);
         subject.drain(then);
         let before = subject.peek(then, 1);
-        let settled = subject.settle(then, cost, Receipt::of(&spent, cost));
+        let settled = subject.settle(then, cost, subject.receipt(&spent, cost));
         prop_assert_eq!(settled.remaining, before.remaining);
     }
 
@@ -138,7 +138,7 @@ proptest! {
         prop_assert!(charged.is_allowed());
         let fits = cost.min(before.remaining);
         if let (Detail::Adaptive { used: before, .. }, Detail::Adaptive { used: after, .. }) =
-            (before.detail, charged.detail)
+            (subject.detail(&before), subject.detail(&charged))
         {
             prop_assert_eq!(after, before + fits, "the load is of requests, and stays");
         } else {
@@ -146,7 +146,7 @@ proptest! {
                 prop_assert!(exact.spend(now, fits).is_allowed());
             }
             prop_assert_eq!(charged.remaining, before.remaining - fits);
-            prop_assert_eq!(charged.detail, exact.peek(now, 1).detail);
+            prop_assert_eq!(subject.detail(&charged), exact.look(now));
         }
     }
 }
@@ -181,7 +181,8 @@ fn mints_nothing(
         course.saw(decision);
         if decision.is_allowed() {
             if let Some((keep, later)) = *plan {
-                let (keep, receipt) = (1 + share_of(cost - 1, keep), Receipt::of(&decision, cost));
+                let (keep, receipt) =
+                    (1 + share_of(cost - 1, keep), subject.receipt(&decision, cost));
                 open.push(Open { due: number + later, charge: charges.len(), keep, receipt });
             }
             charges.push(Charge { at, cost });
@@ -205,7 +206,7 @@ fn a_charge_that_is_settled_for_nothing_is_given_back_whole() {
         let (mut subject, now) = (Subject::new(&rule), 1_700_000_000_000_000);
         let fresh = subject.peek(now, 1).remaining;
         let spent = subject.spend(now, 5.min(fresh));
-        let settled = subject.settle(now, 5.min(fresh), Receipt::of(&spent, 5.min(fresh)));
+        let settled = subject.settle(now, 5.min(fresh), subject.receipt(&spent, 5.min(fresh)));
         assert!(settled.is_allowed());
         let left = subject.peek(now, 1).remaining;
         assert_eq!(left, fresh, "{rule:?}: {settled:?}");
@@ -221,7 +222,10 @@ fn of_two_overlapping_charges_the_later_one_gives_back_what_an_earlier_cancel_ha
         Rule::LeakyBucket { capacity, leak: rate, period, longest_delay: None },
     ] {
         let (mut subject, start) = (Subject::new(&rule), 1_700_000_000_000_000);
-        let [earlier, later] = [37, 37].map(|cost| Receipt::of(&subject.spend(start, cost), cost));
+        let [earlier, later] = [37, 37].map(|cost| {
+            let spent = subject.spend(start, cost);
+            subject.receipt(&spent, cost)
+        });
         let cancelled = subject.settle(start + 34, 37, earlier);
         assert_eq!(cancelled.remaining, 100 - 40 + 3, "34 came back, of the earlier first");
         let cancelled = subject.settle(start + 35, 37, later);
@@ -258,8 +262,10 @@ fn what_no_load_has_cut_off_is_given_back_as_long_as_that_is_known() {
         let mut subject = Subject::new(&Rule::Adaptive(rule));
         let spent = subject.spend(START, 1_500);
         let settled =
-            subject.settle(START + seconds * 1_000_000, 1_500, Receipt::of(&spent, 1_500));
-        let Detail::Adaptive { tokens, .. } = settled.detail else { panic!("it is adaptive") };
+            subject.settle(START + seconds * 1_000_000, 1_500, subject.receipt(&spent, 1_500));
+        let Detail::Adaptive { tokens, .. } = subject.detail(&settled) else {
+            panic!("it is adaptive")
+        };
         tokens
     };
     for (seconds, own, shared) in [(0, 2_000, 2_000), (63, 1_999, 1_999), (64, 1_999, 998)] {
@@ -284,7 +290,7 @@ fn is_as_if_less_had_been_charged(
             assert!(subject.spend(START + later, 1).is_allowed());
         }
     }
-    let receipt = Receipt::of(&spent, charged);
+    let receipt = settled.receipt(&spent, charged);
     let _ = settled.settle(START + settled_at, charged - kept, receipt);
     for cost in 1..=settled.limit() {
         let [settled, exact] =
@@ -301,7 +307,7 @@ fn many_permits_a_microsecond_are_settled_to_the_permit() {
     let (mut subject, now) = (Subject::new(&rule), 1_700_000_000_000_000);
     let spent = subject.spend(now, 15);
     assert!(subject.spend(now + 1, 20).is_allowed());
-    let settled = subject.settle(now + 1, 15, Receipt::of(&spent, 15));
+    let settled = subject.settle(now + 1, 15, subject.receipt(&spent, 15));
     assert_eq!(settled.remaining, 80, "5 of the 15 were still missing, not 10");
 }
 
@@ -318,7 +324,7 @@ fn a_counter_gives_back_in_the_window_that_a_charge_was_made_in() {
         if 0 < spent_before {
             assert!(subject.spend(START + 11 * SECOND, spent_before).is_allowed());
         }
-        let settled = subject.settle(START + settled_at * SECOND, 4, Receipt::of(&spent, 6));
+        let settled = subject.settle(START + settled_at * SECOND, 4, subject.receipt(&spent, 6));
         assert_eq!(settled.remaining, remaining, "settled at {settled_at}");
     }
 }
@@ -340,14 +346,15 @@ fn what_was_given_back_of_other_charges_is_not_given_back_again() {
         for settled_before in [0, 1 << 53] {
             let mut subject = Subject::new(&rule);
             for _ in 0..settled_before / LIMIT_MAX {
-                let receipt = Receipt::of(&subject.spend(START, LIMIT_MAX), LIMIT_MAX);
+                let spent = subject.spend(START, LIMIT_MAX);
+                let receipt = subject.receipt(&spent, LIMIT_MAX);
                 assert_eq!(subject.settle(START, LIMIT_MAX, receipt).remaining, LIMIT_MAX);
             }
             let half = 5 * TENTH;
             let [first, second] = [half; 2].map(|cost| {
                 let spent = subject.spend(START, cost);
                 assert!(spent.is_allowed());
-                Receipt::of(&spent, cost)
+                subject.receipt(&spent, cost)
             });
             assert_eq!(subject.settle(START, half, first).remaining, half);
             let spent = subject.spend(START + 4 * SECOND / 10, 4 * TENTH);
@@ -370,7 +377,7 @@ fn what_was_given_back_is_remembered_for_as_long_as_a_bucket_takes_to_fill() {
     ] {
         let mut subject = Subject::new(&rule);
         let spent = subject.spend(0, 5);
-        assert_eq!(subject.settle(0, 5, Receipt::of(&spent, 5)).remaining, 10);
+        assert_eq!(subject.settle(0, 5, subject.receipt(&spent, 5)).remaining, 10);
         for (now, lifetime) in [(0, 10), (4, 6), (10, 0), (11, 0)] {
             assert_eq!(subject.lifetime(now * SECOND), lifetime * SECOND, "after {now} s");
         }
@@ -384,7 +391,7 @@ fn a_charge_of_a_later_time_is_not_settled() {
         let (mut subject, now) = (Subject::new(&rule), 1_700_000_000_000_000);
         let spent = subject.spend(now, 2);
         let before = subject.peek(now - 1, 1).remaining;
-        let settled = subject.settle(now - 1, 2, Receipt::of(&spent, 2));
+        let settled = subject.settle(now - 1, 2, subject.receipt(&spent, 2));
         assert_eq!(settled.remaining, before, "{rule:?}");
     }
 }

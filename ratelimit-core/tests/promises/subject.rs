@@ -1,7 +1,7 @@
 //! A key under test: the only place that calls [`apply`].
 
 use ratelimit_core::{
-    Action, Batch, Check, Decision, Key, Micros, Policy, Receipt, StateError, Timestamp,
+    Action, Batch, Check, Decision, Detail, Key, Micros, Policy, Receipt, StateError, Timestamp,
     store::{Record, apply},
 };
 
@@ -32,6 +32,20 @@ impl Subject {
     /// Looks, and throws away what it found.
     pub(crate) fn peek(&self, now: u64, cost: u64) -> Decision {
         self.clone().act(Action::Peek, now, cost)
+    }
+
+    /// What the algorithm sees at `now`.
+    pub(crate) fn look(&self, now: u64) -> Detail {
+        self.detail(&self.peek(now, 1))
+    }
+
+    pub(crate) fn detail(&self, decision: &Decision) -> Detail {
+        decision.detail(&self.policy).expect("a decision of this policy")
+    }
+
+    /// The receipt for a charge of `cost`.
+    pub(crate) fn receipt(&self, charge: &Decision, cost: u64) -> Receipt {
+        Receipt::of(charge, &self.policy, cost)
     }
 
     pub(crate) fn refund(&mut self, now: u64, cost: u64) -> Decision {

@@ -3,8 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use ratelimit_algorithms::{Algorithm, Decision, Detail, Fraction, Micros, Outcome, Policy};
-use ratelimit_core::{Action, Batch, Check, Key, Timestamp, store::apply};
+use ratelimit_algorithms::{Decision, Micros, Policy};
 
 use super::number::NUMBER_MAX;
 
@@ -39,6 +38,7 @@ struct PolicyItem {
     /// The name as a string of RFC 9651; none of its characters needs an escape.
     name: Arc<str>,
     value: HeaderValue,
+    policy: Policy,
 }
 
 /// An item of each of the two lists.
@@ -103,18 +103,18 @@ impl PolicyItem {
     fn new(policy: &Policy, unit: Option<QuotaUnit>) -> Self {
         let name = format!("\"{}\"", policy.name());
         let mut item = format!("{name};q={}", policy.limit().min(NUMBER_MAX));
-        if let Some(window) = window(policy).filter(|window| Micros::from_secs(1) <= *window) {
+        if let Some(window) = policy.window().filter(|window| Micros::from_secs(1) <= *window) {
             item.push_str(&format!(";w={}", window.as_secs_ceil()));
         }
         if let Some(unit) = unit {
             item.push_str(&format!(";qu=\"{}\"", unit.name()));
         }
-        Self { name: name.into(), value: value(&item) }
+        Self { name: name.into(), value: value(&item), policy: policy.clone() }
     }
 
     fn items(&self, decision: &Decision, partition: Option<&str>) -> LimitItems {
         let mut limit = format!("{};r={}", self.name, decision.remaining.min(NUMBER_MAX));
-        let until_more = until_more(decision);
+        let until_more = self.policy.until_more(decision);
         if !until_more.is_zero() {
             limit.push_str(&format!(";t={}", until_more.as_secs_ceil().min(NUMBER_MAX)));
         }
@@ -155,59 +155,4 @@ impl LimitItems {
 
 fn value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).expect("names and numbers are visible characters")
-}
-
-/// The time in which a key of this policy that has spent all it had is whole again.
-fn window(policy: &Policy) -> Option<Micros> {
-    let key = Key::new("").ok()?;
-    let start = Timestamp::EPOCH;
-    let mut records: Vec<_> = vec![None; 2];
-    let mut ask = |cost, action| {
-        let check = Check::new(policy, key, cost).ok()?;
-        let batch = Batch::one(&check);
-        let slots = batch.slots().count();
-        apply(batch, action, &mut records[..slots], start).ok()?.first().copied()
-    };
-    let all = ask(1, Action::Peek)?.remaining;
-    let spent = ask(all, Action::Spend)?.reset_after;
-    Some(match policy.algorithm() {
-        // What is spent in one window counts, less and less, in the next one as well.
-        Algorithm::SlidingWindowCounter(_) => Micros::new(spent.as_micros().div_ceil(2)),
-        // Its sensor remembers for longer than its guard.
-        Algorithm::Adaptive(_) => ask(1, Action::Spend)?.retry_after(),
-        _ => spent,
-    })
-}
-
-/// The time until there is more, where the algorithm tells, else until all is there again; never
-/// later than a denied request is told to come back.
-fn until_more(decision: &Decision) -> Micros {
-    let until_more = match decision.detail {
-        Detail::TokenBucket { tokens, refill_rate, .. } => {
-            let denominator = tokens.denominator.get();
-            let missing = denominator - tokens.numerator % denominator;
-            time_for(Fraction { numerator: missing, ..tokens }, refill_rate)
-        }
-        Detail::LeakyBucket { level, leak_rate, .. } => {
-            let over = match level.numerator % level.denominator.get() {
-                0 => level.denominator.get(),
-                over => over,
-            };
-            time_for(Fraction { numerator: over, ..level }, leak_rate)
-        }
-        _ => decision.reset_after,
-    };
-    let until_more = until_more.min(decision.reset_after);
-    match decision.outcome {
-        Outcome::Deny { retry_after } => until_more.min(retry_after),
-        Outcome::Allow { .. } => until_more,
-    }
-}
-
-/// The time in which `amount` comes at `rate` per microsecond, rounded up.
-fn time_for(amount: Fraction, rate: Fraction) -> Micros {
-    let product = |a: u64, b: u64| u128::from(a) * u128::from(b);
-    let above = product(amount.numerator, rate.denominator.get());
-    let below = product(amount.denominator.get(), rate.numerator).max(1);
-    Micros::new(u64::try_from(above.div_ceil(below)).unwrap_or(u64::MAX))
 }

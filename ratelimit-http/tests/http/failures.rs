@@ -25,7 +25,8 @@ async fn a_store_that_fails_makes_the_service_unavailable() {
 // FAULTS 120.
 #[tokio::test]
 async fn a_store_that_fails_can_let_everybody_through_or_leave_it_to_a_local_limit() {
-    let marked = async |Extension(decision): Extension<Decision>| format!("{:?}", decision.source);
+    let marked =
+        async |Extension(decision): Extension<Decision>| format!("{:?}", decision.source());
     let app = |on_failure| {
         let layer = RateLimitLayer::new(on(Fallback::new(Broken::default(), on_failure)), PeerAddr);
         Router::new().route("/", get(marked)).layer(layer)

@@ -72,7 +72,7 @@ pub(crate) fn decision(policy: &Policy, is_allowed: bool, source: Source) -> Dec
     if !is_allowed {
         decision = spend();
     }
-    decision.source = source;
+    decision = decision.with_source(source);
     decision
 }
 

@@ -40,7 +40,7 @@ fn no_window_is_spent_twice_while_time_goes_on() {
     let starts = on_threads(4, |_| {
         let answers = (0..50_000).map(|_| spend(&memory, &policy, "key").expect("it is known"));
         let admitted = answers.filter(|decision| decision.is_allowed());
-        admitted.map(|decision| window_start(decision.detail)).collect::<Vec<_>>()
+        admitted.map(|decision| window_start(decision.detail(&policy))).collect::<Vec<_>>()
     });
     let mut starts = starts.concat();
     starts.sort_unstable();
@@ -187,9 +187,9 @@ fn come_and_go<C: Clock>(
     0
 }
 
-fn window_start(detail: Detail) -> Timestamp {
+fn window_start(detail: Option<Detail>) -> Timestamp {
     match detail {
-        Detail::FixedWindow { window_start, .. } => window_start,
+        Some(Detail::FixedWindow { window_start, .. }) => window_start,
         other => panic!("{other:?} is not of a fixed window"),
     }
 }

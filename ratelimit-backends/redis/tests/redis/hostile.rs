@@ -148,9 +148,9 @@ fn arguments(check: &Check<'_>) -> Vec<Vec<u8>> {
     let slot = batch.slots().next().expect("one check has one state");
     let header = slot.header();
     let framed = [&[u8::try_from(header.len()).expect("it is short")], &header[..]].concat();
-    let mut terms = slot.terms();
+    let mut terms: Vec<_> = slot.terms().into_iter().map(|(_, term)| term).collect();
     terms.push(check.cost().get());
-    if let Algorithm::Adaptive(_) = check.policy().algorithm() {
+    if check.policy().algorithm().measures_load() {
         terms.push(0);
     }
     let terms = terms.iter().flat_map(|term| term.to_be_bytes()[1..].to_vec()).collect();

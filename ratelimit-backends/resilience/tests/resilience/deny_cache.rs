@@ -46,7 +46,7 @@ impl Rig {
         let asked = self.store.asked();
         let decision = self.ask(policy, key, cost, Action::Peek);
         let knows = self.store.asked() == asked;
-        assert_eq!(knows, decision.source == Source::Cache);
+        assert_eq!(knows, decision.source() == Source::Cache);
         assert!(!knows || !decision.is_allowed());
         knows
     }
@@ -69,13 +69,13 @@ fn a_denial_is_told_again_until_it_no_longer_holds_and_to_the_microsecond() {
                 wanted.reset_after = denial.reset_after - Micros::new(passed);
                 wanted.at = denial.at + Micros::new(passed);
                 // A cache that has answered remembers what it was told first.
-                wanted.source = again.source;
+                wanted = wanted.with_source(again.source());
                 assert_eq!(again, wanted, "{policy}, cost {cost}, {passed} µs later");
             }
             assert!(rig.store.asked() <= asked + 1, "{policy}, cost {cost}: asked but once");
             rig.clock.set(denial.at + wait);
             let due = rig.ask(&policy, "key", cost, Action::Spend);
-            assert!(due.is_allowed() && due.source == Source::Store, "{policy}, cost {cost}");
+            assert!(due.is_allowed() && due.source() == Source::Store, "{policy}, cost {cost}");
         }
     }
 }
@@ -102,7 +102,7 @@ fn with_the_cache_the_same_is_admitted_as_without() {
             assert_eq!(found.is_allowed(), wanted.is_allowed(), "{policy}: {action:?} {cost}");
             // Others' spending since makes the wait longer, never shorter.
             assert!(found.retry_after() <= wanted.retry_after(), "{policy}: {found:?} {wanted:?}");
-            assert!(found.source == Source::Cache || found == wanted, "{policy}");
+            assert!(found.source() == Source::Cache || found == wanted, "{policy}");
             let length = if random.u8(..8) == 0 {
                 found.retry_after().as_micros()
             } else {
@@ -185,7 +185,7 @@ fn limits_that_are_asked_together_are_asked_of_the_store() {
     let answer = ask_all([&rigs[0].cache, &rigs[1].cache], &checks, Action::Spend);
     let decisions = answer.expect("the store answers");
     assert_eq!(decisions.iter().map(Decision::is_allowed).collect::<Vec<_>>(), [false, true]);
-    assert!(decisions.iter().all(|one| one.source == Source::Store));
+    assert!(decisions.iter().all(|one| one.source() == Source::Store));
     assert_eq!(rigs[0].store.asked(), asked + 1);
 }
 

@@ -30,7 +30,7 @@ fn local_limit(store: Memory<impl ratelimit_backend::Clock + 'static>, limit: u6
 }
 
 fn source(answer: &Answer) -> Option<Source> {
-    answer.as_ref().ok().map(|decision| decision.source)
+    answer.as_ref().ok().map(|decision| decision.source())
 }
 
 #[test]
@@ -39,8 +39,8 @@ fn an_answer_of_the_store_is_passed_on_whatever_is_chosen() {
     for on_failure in [OnFailure::Deny, OnFailure::Allow, local()] {
         let (fallback, _) = fallback(on_failure);
         let [first, second] = [(); 2].map(|()| spend(&fallback, &policy, "key"));
-        assert!(first.is_ok_and(|one| one.is_allowed() && one.source == Source::Store));
-        assert!(second.is_ok_and(|one| !one.is_allowed() && one.source == Source::Store));
+        assert!(first.is_ok_and(|one| one.is_allowed() && one.source() == Source::Store));
+        assert!(second.is_ok_and(|one| !one.is_allowed() && one.source() == Source::Store));
         assert_eq!(fallback.failures(), Default::default());
     }
 }
@@ -68,9 +68,9 @@ fn who_is_let_through_is_told_so_with_the_numbers_of_a_key_never_seen() {
     for action in [Action::Spend, Action::Peek] {
         let decision =
             ask(&fallback, check(&policy, "key", 10), action).expect("it is let through");
-        assert_eq!(decision.source, Source::Open);
+        assert_eq!(decision.source(), Source::Open);
         let mut as_the_store_says = decision;
-        as_the_store_says.source = Source::Store;
+        as_the_store_says = as_the_store_says.with_source(Source::Store);
         assert_eq!(as_the_store_says, unseen);
     }
     assert_eq!((fallback.failures().allowed, store.left(&policy, "key")), (2, 9));
@@ -102,7 +102,7 @@ fn a_local_limit_decides_by_its_own_numbers_and_forgets_nothing_in_between() {
     assert_eq!(admitted(Cue::Answer, 3), 3, "the store goes on from where it was");
     assert_eq!(admitted(DOWN, 9), 2, "and so does the local limit: five in all");
     let denied = spend(&fallback, &policy, "key").expect("it is decided");
-    assert_eq!((denied.source, denied.limit, denied.remaining), (Source::Local, 5, 0));
+    assert_eq!((denied.source(), denied.limit, denied.remaining), (Source::Local, 5, 0));
     assert_eq!(admitted(Cue::Answer, 9), 4, "nothing was told to the store");
     assert_eq!(fallback.failures().local, 13);
 }
@@ -112,7 +112,7 @@ fn a_policy_without_a_limit_of_its_own_keeps_its_numbers() {
     let (fallback, store) = fallback(local());
     store.otherwise(DOWN);
     let decision = spend(&fallback, &hourly("another", 7), "key").expect("it is decided");
-    assert_eq!((decision.source, decision.limit, decision.remaining), (Source::Local, 7, 6));
+    assert_eq!((decision.source(), decision.limit, decision.remaining), (Source::Local, 7, 6));
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn limits_that_are_asked_together_are_charged_as_one_here_too() {
     for left in [2, 1, 0] {
         let decisions = spend();
         assert_eq!(decisions[1].remaining, left);
-        assert!(decisions.iter().all(|one| one.is_allowed() && one.source == Source::Local));
+        assert!(decisions.iter().all(|one| one.is_allowed() && one.source() == Source::Local));
     }
     let denied = spend();
     assert_eq!(denied.iter().map(Decision::is_allowed).collect::<Vec<_>>(), [true, false]);
@@ -145,7 +145,7 @@ fn several_are_let_through_together() {
     let checks = [check(&api, "key", 1), check(&day, "org", 1)];
     let answer = ask_all([&fallbacks[0].0, &fallbacks[1].0], &checks, Action::Spend);
     let limits = answer.expect("it is let through").into_iter().map(|one| {
-        assert!(one.is_allowed() && one.source == Source::Open);
+        assert!(one.is_allowed() && one.source() == Source::Open);
         one.limit
     });
     assert_eq!(limits.collect::<Vec<_>>(), [10, 3]);
@@ -160,7 +160,7 @@ fn a_store_without_room_for_a_new_key_has_failed_and_known_keys_are_still_its_ow
     assert_eq!(source(&spend(&full, &policy, "known")), Some(Source::Store));
     assert_eq!(source(&spend(&full, &policy, "new")), Some(Source::Open));
     let known = spend(&full, &policy, "known").expect("it is known");
-    assert_eq!((known.source, known.remaining), (Source::Store, 8));
+    assert_eq!((known.source(), known.remaining), (Source::Store, 8));
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn a_shared_sensor_is_no_obstacle() {
         fallback.accepts(&policy).expect("memory keeps anything");
         store.otherwise(DOWN);
         let decision = spend(&fallback, &policy, "key").expect("it is decided");
-        assert!(matches!(decision.detail, Detail::Adaptive { .. }), "{decision:?}");
+        assert!(matches!(decision.detail(&policy), Some(Detail::Adaptive { .. })), "{decision:?}");
     }
 }
 
@@ -255,7 +255,7 @@ fn while_a_server_flaps_no_more_is_admitted_than_both_limits_allow() {
         store.otherwise(if is_up { Cue::Answer } else { Cue::Fail(ErrorKind::Timeout) });
         for _ in 0..2 {
             let decision = spend(&fallback, &policy, "key").expect("somebody decides");
-            let who = usize::from(decision.source == Source::Local);
+            let who = usize::from(decision.source() == Source::Local);
             admitted[who] += u64::from(decision.is_allowed());
         }
         clock.advance(Micros::from_millis(1));

@@ -16,7 +16,7 @@ fn lists() -> (Subject, Faulty) {
 /// Whether a key may go on, and who says so.
 fn told(lists: &Subject, name: &str, key: &str) -> (bool, Source) {
     let decision = spend(lists, &hourly(name, 1), key).expect("it is decided");
-    (decision.is_allowed(), decision.source)
+    (decision.is_allowed(), decision.source())
 }
 
 #[test]
@@ -29,8 +29,8 @@ fn who_is_allowed_goes_on_without_end_and_the_store_is_not_asked() {
     for action in [Action::Spend, Action::Peek, Action::Penalize, Action::Refund] {
         for _ in 0..20 {
             let mut found = ask(&lists, check(&policy, "key", 10), action).expect("it is decided");
-            assert_eq!(found.source, Source::List);
-            found.source = Source::Store;
+            assert_eq!(found.source(), Source::List);
+            found = found.with_source(Source::Store);
             assert_eq!(found, unseen, "the numbers are those of a key never seen");
         }
     }
@@ -46,7 +46,7 @@ fn who_is_denied_has_the_longest_wait_and_the_store_is_not_asked() {
         let found = ask(&lists, check(&policy, "key", 1), action).expect("it is decided");
         assert_eq!(found.outcome, Outcome::Deny { retry_after: WINDOW_MAX });
         assert_eq!((found.limit, found.remaining, found.reset_after), (10, 0, WINDOW_MAX));
-        assert_eq!(found.source, Source::List);
+        assert_eq!(found.source(), Source::List);
     }
     assert_eq!(store.asked(), 0);
 }
@@ -68,7 +68,7 @@ fn whatever_else_is_done_about_a_listed_key_reaches_the_store() {
         for &action in actions {
             let asked = store.asked();
             let done = ask(&lists, check(&policy, "key", 1), action).expect("it is done");
-            assert_eq!((done.source, store.asked()), (Source::Store, asked + 1), "{action:?}");
+            assert_eq!((done.source(), store.asked()), (Source::Store, asked + 1), "{action:?}");
         }
     }
 }
@@ -145,7 +145,7 @@ fn beside_a_key_that_is_allowed_the_others_are_all_or_nothing() {
     let spend = |keys: [&str; 3]| {
         let checks = keys.map(|key| check(&policy, key, 1));
         let decisions = ask_all([one, other], &checks, Action::Spend).expect("it is decided");
-        let told = |one: &Decision| (one.is_allowed(), one.source, one.remaining);
+        let told = |one: &Decision| (one.is_allowed(), one.source(), one.remaining);
         decisions.iter().map(told).collect::<Vec<_>>()
     };
     let list = (true, Source::List, 2);

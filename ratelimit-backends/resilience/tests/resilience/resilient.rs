@@ -66,7 +66,7 @@ async fn whatever_is_chosen_answers_within_the_deadline_and_at_once_while_the_ci
         for wait_ms in [20, 20, 0, 0] {
             let start = Instant::now();
             let answer = ask_awaiting(&resilient, check(&policy, "key", 1), Action::Spend).await;
-            assert!(answer.is_ok_and(|decision| decision.source == wanted));
+            assert!(answer.is_ok_and(|decision| decision.source() == wanted));
             assert_eq!(start.elapsed(), Duration::from_millis(wait_ms), "{wanted:?}");
         }
         assert_eq!(store.asked(), 2);

@@ -30,7 +30,7 @@ fn who_is_denied_goes_on_with_the_numbers_of_the_denial() {
     let (shadow, store) = shadow(0);
     for _ in 0..2 {
         let allowed = spend(&shadow, &policy, "key").expect("it is decided");
-        assert!(allowed.is_allowed() && allowed.source == Source::Store);
+        assert!(allowed.is_allowed() && allowed.source() == Source::Store);
     }
     let denied = spend(&store, &policy, "key").expect("it is decided");
     assert!(!denied.is_allowed());
@@ -38,7 +38,7 @@ fn who_is_denied_goes_on_with_the_numbers_of_the_denial() {
         let found = spend(&shadow, &policy, "key").expect("it is decided");
         let mut wanted = denied;
         wanted.outcome = Outcome::Allow { delay: Micros::ZERO };
-        wanted.source = Source::Shadow;
+        wanted = wanted.with_source(Source::Shadow);
         assert_eq!(found, wanted);
     }
     assert_eq!(shadow.let_through(), 3);
@@ -50,7 +50,7 @@ fn a_peek_tells_what_a_check_would_and_is_not_counted() {
     let (shadow, _) = shadow(0);
     assert!(spend(&shadow, &policy, "key").is_ok());
     let peek = ask(&shadow, check(&policy, "key", 1), Action::Peek).expect("it is decided");
-    assert_eq!((peek.is_allowed(), peek.source), (true, Source::Shadow));
+    assert_eq!((peek.is_allowed(), peek.source()), (true, Source::Shadow));
     assert_eq!(shadow.let_through(), 0);
 }
 
@@ -138,7 +138,7 @@ fn of_limits_asked_together_the_enforced_ones_are_charged_though_others_deny() {
     let spend = |key, cost| {
         let checks = [check(&new, key, 1), check(&old, key, cost)];
         let decisions = ask_all([one, other], &checks, Action::Spend).expect("it is decided");
-        let told = |one: &Decision| (one.is_allowed(), one.source, one.remaining);
+        let told = |one: &Decision| (one.is_allowed(), one.source(), one.remaining);
         [told(&decisions[0]), told(&decisions[1])]
     };
     use Source::{Shadow as Through, Store};
@@ -171,7 +171,7 @@ fn of_watched_limits_asked_together_none_is_charged_if_one_denies() {
     let checks = [check(&tight, "key", 1), check(&wide, "key", 1)];
     for sources in [Source::Store, Source::Shadow, Source::Shadow] {
         let decisions = ask_all([one, other], &checks, Action::Spend).expect("it is decided");
-        assert!(decisions.iter().all(|one| one.is_allowed() && one.source == sources));
+        assert!(decisions.iter().all(|one| one.is_allowed() && one.source() == sources));
     }
     assert_eq!((store.left(&wide, "key"), one.let_through()), (9, 2));
 }
@@ -182,5 +182,5 @@ fn whatever_is_no_question_goes_straight_to_the_store() {
     let (shadow, store) = shadow(0);
     assert!(spend(&shadow, &policy, "key").is_ok());
     let refund = ask(&shadow, check(&policy, "key", 1), Action::Refund).expect("it is done");
-    assert_eq!((refund.source, store.left(&policy, "key")), (Source::Store, 1));
+    assert_eq!((refund.source(), store.left(&policy, "key")), (Source::Store, 1));
 }

@@ -47,7 +47,7 @@ impl Rate {
 
 /// Permits per microsecond, as a bucket reports them.
 fn reported(rule: &Rule) -> BigRational {
-    match Subject::new(rule).peek(0, 1).detail {
+    match Subject::new(rule).look(0) {
         Detail::TokenBucket { refill_rate: rate, .. }
         | Detail::LeakyBucket { leak_rate: rate, .. } => {
             fraction(rate.numerator, rate.denominator.get())

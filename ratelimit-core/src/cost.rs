@@ -1,0 +1,55 @@
+//! What a request costs, and what tells one charge from all others.
+
+use core::num::NonZeroU64;
+
+use crate::Timestamp;
+
+/// Permits that one request spends: one or more, and no more than its policy can admit.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Cost(NonZeroU64);
+
+impl Cost {
+    /// One permit, which every policy can admit.
+    pub const ONE: Self = Self(NonZeroU64::MIN);
+
+    pub(crate) const fn new(cost: u64) -> Option<Self> {
+        match NonZeroU64::new(cost) {
+            Some(cost) => Some(Self(cost)),
+            None => None,
+        }
+    }
+
+    /// The same number of permits, but no more than `most`; `None` if that is none.
+    pub(crate) fn at_most(self, most: u64) -> Option<Self> {
+        Self::new(self.get().min(most))
+    }
+
+    /// The number of permits.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0.get()
+    }
+}
+
+/// Tells one charge from all others, so that a refund gives back no more than is left of it.
+///
+/// Without a receipt, a refund takes back the newest charges, whoever made them. With one, it gives
+/// back what is still charged of this very charge: nothing once its window has gone; of a bucket,
+/// what would not have come back in vain by then, as far as that is known. So a late refund never
+/// makes room that was not there, however many charges there are, and in whatever order they are
+/// given back. (It goes by the times that the store's clock gave. After a step back, a reset of the
+/// key or a refund without a receipt, it may take back what somebody else has charged since.)
+///
+/// A receipt is good for one refund.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Receipt {
+    pub(crate) at: Timestamp,
+    /// The permits charged.
+    pub(crate) cost: u64,
+    /// Of a bucket, the units that were missing after the charge; of an adaptive hybrid, the tokens
+    /// that were left.
+    pub(crate) level: u64,
+    /// Of a bucket, the permits that had been given back; of an adaptive hybrid, the requests that
+    /// its sensor had counted.
+    pub(crate) count: u64,
+}

@@ -1,0 +1,171 @@
+//! What a store keeps for one key: a state, the policy it was written under, and perhaps a block.
+
+use alloc::boxed::Box;
+use core::mem;
+
+use super::{block::Block, entries::Log, sensor::Sensor};
+use crate::{
+    CarryOver, Cost, Micros, Outcome, Policy, Receipt, Timestamp,
+    algorithm::{Listed, State, definition::Definition, with_quota},
+    decision::Standing,
+};
+
+/// Evaluates an expression for the quota and the state of a key's record; `None` if the state is
+/// another's, as it is not once the record has been brought up.
+macro_rules! with_state {
+    ($record:expr, $quota:ident, $state:ident => $work:expr) => {
+        with_quota!($record.under.algorithm(), $quota => {
+            $quota.state(&$record.state).map(|$state| $work)
+        })
+    };
+}
+
+/// The same, to change the state.
+macro_rules! with_state_mut {
+    ($record:expr, $quota:ident, $state:ident => $work:expr) => {
+        with_quota!($record.under.algorithm(), $quota => {
+            $quota.state_mut(&mut $record.state).map(|$state| $work)
+        })
+    };
+}
+
+/// What a store keeps for one key, or for the load sensor that all keys of a policy share.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Record {
+    pub(crate) under: Policy,
+    pub(crate) state: State,
+    pub(crate) block: Option<Block>,
+}
+
+impl Record {
+    /// The record of a key never seen.
+    pub(crate) fn fresh(policy: &Policy, now: Timestamp) -> Self {
+        let state = with_quota!(policy.algorithm(), quota => quota.wrap(quota.fresh(now)));
+        Self { under: policy.clone(), state, block: None }
+    }
+
+    /// The record of a shared sensor.
+    pub(crate) fn of_sensor(policy: &Policy, sensor: Sensor) -> Self {
+        let state = State::Sensor(Box::new(sensor));
+        Self { under: policy.clone(), state, block: None }
+    }
+
+    /// The policy that it was written under; its name is part of the record's place in a store.
+    #[must_use]
+    pub const fn policy(&self) -> &Policy {
+        &self.under
+    }
+
+    /// The time from `now` until the record may be dropped, because no record is as good.
+    #[must_use]
+    pub fn lifetime(&self, now: Timestamp) -> Micros {
+        let lifetime = with_quota!(self.under.algorithm(), quota => match &self.state {
+            State::Sensor(sensor) => quota.sub_window().map(|length| sensor.lifetime(length, now)),
+            state => quota.state(state).map(|state| quota.lifetime(state, now)),
+        });
+        let block = self.block.map_or(Micros::ZERO, |block| block.left(now));
+        lifetime.unwrap_or(Micros::ZERO).max(block)
+    }
+
+    /// Pulls times later than `now` back to it.
+    pub(crate) fn rewind(&mut self, now: Timestamp) {
+        with_quota!(self.under.algorithm(), quota => {
+            if let Some(state) = quota.state_mut(&mut self.state) {
+                quota.rewind(state, now);
+            }
+        });
+        if let Some(block) = &mut self.block {
+            block.rewind(now);
+        }
+    }
+
+    /// Reads the record, which is rewound, under `policy` at `now`: a block that is over goes, a
+    /// state written under other numbers is carried over, one that has expired begins anew.
+    pub(crate) fn bring_up(&mut self, policy: &Policy, now: Timestamp) {
+        self.block.take_if(|block| block.is_over(now));
+        with_quota!(policy.algorithm(), quota => {
+            if !self.under.is(policy) || quota.state(&self.state).is_none() {
+                carry_over(quota, policy.carry_over(), self, now);
+                self.under = policy.clone();
+            }
+            if let Some(state) = quota.state_mut(&mut self.state) {
+                quota.renew(state, now);
+            }
+        });
+    }
+
+    pub(crate) fn outcome(&self, now: Timestamp, cost: Cost) -> Outcome {
+        with_state!(self, quota, state => quota.outcome(state, now, cost)).unwrap_or(Outcome::ALLOW)
+    }
+
+    pub(crate) fn charge(&mut self, now: Timestamp, cost: Cost) {
+        with_state_mut!(self, quota, state => quota.charge(state, now, cost));
+    }
+
+    pub(crate) fn record_load(&mut self, now: Timestamp) {
+        with_state_mut!(self, quota, state => quota.record_load(state, now));
+    }
+
+    pub(crate) fn refund(&mut self, now: Timestamp, cost: Cost) {
+        with_state_mut!(self, quota, state => quota.refund(state, now, cost));
+    }
+
+    pub(crate) fn settle(&mut self, now: Timestamp, cost: Cost, receipt: Receipt) {
+        with_state_mut!(self, quota, state => quota.settle(state, now, cost, receipt));
+    }
+
+    /// How the key stands, its block aside.
+    pub(crate) fn standing(&self, now: Timestamp) -> Standing {
+        with_state!(self, quota, state => quota.standing(state, now)).unwrap_or(Standing::NONE)
+    }
+
+    /// Exchanges the load sensor of the state, to lend it a shared one, and back.
+    pub(crate) fn swap_sensor(&mut self, sensor: &mut Sensor) {
+        with_state_mut!(self, quota, state => swap_sensor(quota, state, sensor));
+    }
+
+    /// The sensor of a shared sensor's record, read under `policy` at `now`.
+    pub(crate) fn into_sensor(self, policy: &Policy, now: Timestamp) -> Option<Sensor> {
+        let State::Sensor(mut sensor) = self.state else { return None };
+        let [to, from] = [policy, &self.under].map(|policy| policy.algorithm().sub_window());
+        let (to, from) = (to?, from?);
+        sensor.rewind(from.number(now));
+        sensor.adopt(from, to, now);
+        Some(*sensor)
+    }
+
+    /// The log of the state, if it has one.
+    pub(crate) fn log_mut(&mut self) -> Option<&mut Log> {
+        with_state_mut!(self, quota, state => log_mut(quota, state)).flatten()
+    }
+}
+
+fn swap_sensor<A: Definition>(_: &A, state: &mut A::State, sensor: &mut Sensor) {
+    if let Some(own) = A::sensor_mut(state) {
+        mem::swap(own, sensor);
+    }
+}
+
+fn log_mut<'a, A: Definition>(_: &A, state: &'a mut A::State) -> Option<&'a mut Log> {
+    A::log_mut(state)
+}
+
+/// Makes a state written under other numbers one of `to`; one of another algorithm begins anew.
+fn carry_over<A: Listed>(to: &A, rule: CarryOver, record: &mut Record, now: Timestamp) {
+    let from = A::of(record.under.algorithm());
+    let Some((from, state)) = from.zip(to.state_mut(&mut record.state)) else {
+        record.state = to.wrap(to.fresh(now));
+        return;
+    };
+    if from == to {
+        return;
+    }
+    if rule == CarryOver::Reset || from.lifetime(state, now).is_zero() {
+        *state = to.fresh(now);
+        return;
+    }
+    if rule == CarryOver::Proportional {
+        to.scale(from, state);
+    }
+    to.adopt(from, state, now);
+}
