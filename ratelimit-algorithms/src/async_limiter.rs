@@ -7,7 +7,7 @@ use ratelimit_core::{
     Action, Algorithm, Batch, Check, ConfigError, Decision, Key, Micros, Policy, store::Decisions,
 };
 
-use crate::{Error, InTier, Policies, Tier, asking::Asking, line::Lines};
+use crate::{Error, InTier, Policies, Tier, asking::Asking, wait::Lines};
 
 /// Checks keys against a policy, on any store. Clones are the same limiter.
 #[derive(Clone, Debug)]

@@ -68,10 +68,10 @@
 
 mod asking;
 mod async_limiter;
+mod builders;
 mod error;
 mod limiter;
 mod limits;
-mod paved;
 mod permit;
 mod permits;
 mod question;
@@ -80,48 +80,34 @@ mod live;
 mod policies;
 mod tiers;
 
+mod config;
 #[cfg(any(doc, doctest))]
 pub mod guide;
-
-#[cfg(any(feature = "json", feature = "toml"))]
-mod limits_file;
-mod notation;
-#[cfg(feature = "serde")]
-mod rule;
-#[cfg(any(feature = "json", feature = "toml"))]
-mod watch;
-
-mod line;
-mod timer;
 mod wait;
 
 #[cfg(feature = "serde")]
-pub use crate::rule::Rule;
+pub use crate::config::Rule;
 #[cfg(feature = "tokio")]
-pub use crate::timer::TokioTimer;
+pub use crate::wait::TokioTimer;
 pub use crate::{
     async_limiter::AsyncLimiter,
+    builders::{
+        Adaptive, FixedWindow, LeakyBucket, SlidingWindowCounter, SlidingWindowLog, TokenBucket,
+    },
+    config::NotationError,
     error::Error,
     limiter::Limiter,
     limits::{Answer, Limit, Limits},
     live::Live,
-    notation::NotationError,
-    paved::{
-        Adaptive, FixedWindow, LeakyBucket, SlidingWindowCounter, SlidingWindowLog, TokenBucket,
-    },
     permit::{AcquireError, Permit},
     permits::Permits,
     policies::{Policies, Visit},
     question::Question,
     tiers::{InTier, Tier, TierBy, Tiers},
-    timer::Timer,
-    wait::WaitError,
+    wait::{Timer, WaitError},
 };
 #[cfg(any(feature = "json", feature = "toml"))]
-pub use crate::{
-    limits_file::{FileError, LimitsFile},
-    watch::Watch,
-};
+pub use crate::config::{FileError, LimitsFile, Watch};
 pub use ratelimit_backend::{
     Backend, BackendError, Claim, Clock, Effect, ErrorKind, ManualClock, MonotonicClock, Names,
     SyncBackend, WallClock,

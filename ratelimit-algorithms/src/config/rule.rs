@@ -10,7 +10,7 @@ use serde::{
 
 use crate::{
     Adaptive, ConfigError, FixedWindow, LeakyBucket, SlidingWindowCounter, SlidingWindowLog,
-    TokenBucket, notation,
+    TokenBucket, config::notation,
 };
 
 /// An algorithm with its numbers, as a configuration has it: for a field of your own.

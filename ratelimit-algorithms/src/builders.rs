@@ -11,7 +11,7 @@ use ratelimit_core::{
     leaky_bucket, sliding_window_counter, sliding_window_log, token_bucket,
 };
 
-use crate::{NotationError, notation};
+use crate::config::notation::{self, NotationError};
 
 macro_rules! per {
     ($algorithm:ident) => {

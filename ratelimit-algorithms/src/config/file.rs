@@ -1,7 +1,5 @@
 //! Limits in a file, by name, which can be read again.
 
-mod parse;
-
 use std::{
     collections::BTreeMap,
     fs, io,
@@ -11,6 +9,7 @@ use std::{
 
 use ratelimit_core::{CarryOver, ConfigError};
 
+use super::parse;
 use crate::Live;
 
 /// Limits in a file, by name, which can be read again. Clones are the same limits.

@@ -1,5 +1,8 @@
 //! Waiting for permits instead of being denied them, first come, first served.
 
+mod queue;
+mod timer;
+
 use std::{
     future::{Future, ready},
     time::{Duration, Instant},
@@ -8,13 +11,12 @@ use std::{
 use ratelimit_backend::{Backend, SyncBackend};
 use ratelimit_core::{Action, Decision, Micros, Outcome};
 
+use self::timer::{ThreadTimer, before};
 #[cfg(feature = "tokio")]
-use crate::TokioTimer;
-use crate::{
-    AcquireError, AsyncLimiter, Error, Limiter, Policies, Timer,
-    line::Lines,
-    timer::{ThreadTimer, before},
-};
+pub use self::timer::TokioTimer;
+pub use self::timer::Timer;
+pub(crate) use self::queue::Lines;
+use crate::{AcquireError, AsyncLimiter, Error, Limiter, Policies};
 
 /// Why a wait has ended without a permit. Nothing was charged, unless the store failed and says
 /// that something may have been.
