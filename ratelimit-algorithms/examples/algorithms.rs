@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let limiter = Limiter::new(store.clone(), &name, algorithm)?;
         let mut admitted = 0;
         let last = loop {
-            let decision = limiter.check("user:42")?;
+            let decision = limiter.check("user:42").now()?;
             if !decision.is_allowed() {
                 break decision;
             }

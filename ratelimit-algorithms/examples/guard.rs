@@ -9,21 +9,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let limiter = Limiter::new(Memory::new(), "jobs", FixedWindow::per_day(3))?;
 
     // Work that counts, whatever comes of it.
-    let permit = limiter.acquire("user:42")?;
+    let permit = limiter.acquire("user:42").now()?;
     println!("{} left", permit.decision().remaining);
     permit.keep();
 
     // Work that counts only if it ends well: an early return gives the permit back.
-    let permit = limiter.acquire("user:42")?.refund_on_drop();
+    let permit = limiter.acquire("user:42").now()?.refund_on_drop();
     if "not a number".parse::<u32>().is_ok() {
         permit.keep();
     } else {
         drop(permit);
     }
-    println!("{} left", limiter.peek("user:42")?.remaining);
+    println!("{} left", limiter.peek("user:42").now()?.remaining);
 
-    limiter.acquire_n("user:42", 2)?.keep();
-    match limiter.acquire("user:42") {
+    limiter.acquire("user:42").cost(2).now()?.keep();
+    match limiter.acquire("user:42").now() {
         Err(AcquireError::Denied(decision)) => println!("again in {}", decision.retry_after()),
         other => println!("{other:?}"),
     }

@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             break;
         }
         for limiter in [&login, &api] {
-            let decision = limiter.check(&name)?;
+            let decision = limiter.check(&name).now()?;
             let (left, limit) = (decision.remaining, decision.limit);
             println!(
                 "{}: allowed {}, {left} left of {limit}",

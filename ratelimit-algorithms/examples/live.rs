@@ -17,9 +17,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     // An operator lowers a limit. What is in use sees it at the next check.
     let uploads = Live::new("uploads", TokenBucket::per_minute(60))?;
     let limiter = Limiter::with_policies(store.clone(), uploads.clone())?;
-    println!("uploads: {} left", limiter.check("user:42")?.remaining);
+    println!("uploads: {} left", limiter.check("user:42").now()?.remaining);
     uploads.update(TokenBucket::per_minute(6))?;
-    println!("uploads, lowered: {} left", limiter.check("user:42")?.remaining);
+    println!("uploads, lowered: {} left", limiter.check("user:42").now()?.remaining);
     if let Err(error) = uploads.update(TokenBucket::per_minute(0)) {
         println!("uploads, still {}: {error}", uploads.current().limit());
     }
@@ -37,12 +37,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         })
     };
     let limiter = Limiter::with_policies(store, by_contract)?;
-    println!("api: {} left", limiter.check_n("user:42", 3)?.remaining);
+    println!("api: {} left", limiter.check("user:42").cost(3).now()?.remaining);
 
     // The customer buys: the key keeps what it has, and fills up to more, and faster.
     let pro = tiers.tier("pro")?;
     contracts.write().map_err(|error| error.to_string())?.insert(b"user:42".to_vec(), pro);
-    let decision = limiter.check("user:42")?;
+    let decision = limiter.check("user:42").now()?;
     println!("api, as pro: {} left of {}", decision.remaining, decision.limit);
     Ok(())
 }

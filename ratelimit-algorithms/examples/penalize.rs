@@ -10,13 +10,13 @@ use ratelimit_memory::Memory;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let logins = Limiter::new(Memory::new(), "logins", SlidingWindowLog::per_hour(10))?;
 
-    println!("{} left", logins.check("203.0.113.7")?.remaining);
-    println!("{} left", logins.penalize("203.0.113.7", 4)?.remaining);
-    println!("{} left", logins.refund("203.0.113.7", 1)?.remaining);
+    println!("{} left", logins.check("203.0.113.7").now()?.remaining);
+    println!("{} left", logins.penalize("203.0.113.7").cost(4).now()?.remaining);
+    println!("{} left", logins.refund("203.0.113.7").now()?.remaining);
 
-    let _ = logins.block("203.0.113.7", Duration::from_secs(900))?;
-    println!("blocked, for {}", logins.check("203.0.113.7")?.retry_after());
-    let _ = logins.reset("203.0.113.7")?;
-    println!("{} left", logins.check("203.0.113.7")?.remaining);
+    logins.block("203.0.113.7", Duration::from_secs(900)).now()?;
+    println!("blocked, for {}", logins.check("203.0.113.7").now()?.retry_after());
+    logins.reset("203.0.113.7").now()?;
+    println!("{} left", logins.check("203.0.113.7").now()?.remaining);
     Ok(())
 }

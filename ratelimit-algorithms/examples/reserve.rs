@@ -11,20 +11,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let tokens = Limiter::new(store, "tokens", TokenBucket::per_hour(10_000))?;
 
     // One limit: 1 000 are reserved, 412 were used, the rest comes back.
-    tokens.acquire_n("user:42", 1_000)?.settle(412)?;
-    println!("{} tokens left", tokens.peek("user:42")?.remaining);
+    tokens.acquire("user:42").cost(1_000).now()?.settle(412).now()?;
+    println!("{} tokens left", tokens.peek("user:42").now()?.remaining);
 
     // It took more than was reserved.
-    tokens.acquire_n("user:42", 100)?.settle(250)?;
-    println!("{} tokens left", tokens.peek("user:42")?.remaining);
+    tokens.acquire("user:42").cost(100).now()?.settle(250).now()?;
+    println!("{} tokens left", tokens.peek("user:42").now()?.remaining);
 
     // It was called off.
-    tokens.acquire_n("user:42", 5_000)?.refund()?;
-    println!("{} tokens left", tokens.peek("user:42")?.remaining);
+    tokens.acquire("user:42").cost(5_000).now()?.refund().now()?;
+    println!("{} tokens left", tokens.peek("user:42").now()?.remaining);
 
     // Several limits as one: a request, and its tokens.
-    let permits = Limits::of(&requests, "user:42", 1).and(&tokens, "user:42", 2_000).acquire()?;
-    permits.settle([1, 338])?;
-    println!("{} tokens left", tokens.peek("user:42")?.remaining);
+    let permits =
+        Limits::new(&requests, "user:42", 1).and(&tokens, "user:42", 2_000).acquire().now()?;
+    permits.settle([1, 338]).now()?;
+    println!("{} tokens left", tokens.peek("user:42").now()?.remaining);
     Ok(())
 }

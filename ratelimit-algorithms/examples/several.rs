@@ -13,12 +13,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // Keys, algorithms and costs are each limit's own.
     let limits =
-        Limits::of(&burst, "user:42", 1).and(&hourly, "user:42", 1).and(&organisation, "org:7", 5);
-    let admitted = (0..20).take_while(|_| limits.check().is_ok_and(|all| all.is_allowed())).count();
+        Limits::new(&burst, "user:42", 1).and(&hourly, "user:42", 1).and(&organisation, "org:7", 5);
+    let admitted =
+        (0..20).take_while(|_| limits.check().now().is_ok_and(|all| all.is_allowed())).count();
     println!("{admitted} at once");
 
-    let denied = limits.peek()?;
+    let denied = limits.peek().now()?;
     println!("{} says: come back in {}", denied.bound_name(), denied.retry_after());
-    println!("{} of the day left", organisation.peek("org:7")?.remaining);
+    println!("{} of the day left", organisation.peek("org:7").now()?.remaining);
     Ok(())
 }

@@ -1,12 +1,13 @@
-//! Why a limiter made no decision. A denial is not among the reasons: that is an answer.
+//! Why there is no decision, no permit, or no end to a wait. A denial is a decision; it is an error
+//! only where a caller asks for a permit.
 
-use ratelimit_core::{CostError, KeyTooLong};
+use ratelimit_core::{CostError, Decision, KeyTooLong, Micros};
 
-use crate::BackendError;
+use crate::{BackendError, decision::LimitsDecision};
 
 /// No decision was made.
 ///
-/// Key, cost and configuration errors are the caller's to mend: nothing was asked of the store.
+/// Key, cost and configuration errors are the caller's to mend: the store was not called.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -16,10 +17,69 @@ pub enum Error {
     /// The cost can never be admitted.
     #[error(transparent)]
     Cost(#[from] CostError),
-    /// Limits that were to be asked together are on different stores.
-    #[error("limits on different stores cannot be asked together")]
+    /// The limits of a batch are on different stores.
+    #[error("limits on different stores cannot be checked together")]
     DifferentStores,
-    /// The store gave no answer; [`BackendError::effect`] says whether a charge may have landed.
+    /// The store failed; [`BackendError::effect`] says whether a charge may have landed.
     #[error(transparent)]
     Backend(#[from] BackendError),
+}
+
+/// Why there is no permit.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AcquireError {
+    /// The key does not have that many permits left.
+    #[error("rate limit exceeded, retry after {}", .0.retry_after())]
+    Denied(Decision),
+    /// At least one of several limits does not have that many permits left.
+    #[error("rate limit {} exceeded, retry after {}", .0.bound_name(), .0.retry_after())]
+    DeniedTogether(LimitsDecision),
+    /// No decision was made.
+    #[error(transparent)]
+    Failed(#[from] Error),
+}
+
+impl AcquireError {
+    /// The time until the same request would be admitted, if nobody else spends; `None` if no
+    /// decision was made.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Micros> {
+        match self {
+            Self::Denied(decision) => Some(decision.retry_after()),
+            Self::DeniedTogether(decision) => Some(decision.retry_after()),
+            Self::Failed(_) => None,
+        }
+    }
+}
+
+/// Why a wait ended without a permit. Nothing was charged, unless the store failed and says that
+/// something may have been.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// The key has no permits left until after the deadline.
+    #[error("rate limit exceeded, retry after {}", .0.retry_after())]
+    Denied(Decision),
+    /// The deadline passed while other waiters were first.
+    #[error("others were first until the deadline")]
+    TimedOut,
+    /// The limiter has as many waiters as it may have.
+    #[error("too many are waiting")]
+    Overloaded,
+    /// No decision was made.
+    #[error(transparent)]
+    Failed(#[from] Error),
+}
+
+impl WaitError {
+    /// The time until the same request would be admitted, if nobody else spends; `None` if it is
+    /// not known.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Micros> {
+        match self {
+            Self::Denied(decision) => Some(decision.retry_after()),
+            Self::TimedOut | Self::Overloaded | Self::Failed(_) => None,
+        }
+    }
 }

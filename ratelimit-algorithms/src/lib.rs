@@ -1,7 +1,8 @@
-//! What an application calls: limiters over any store, and the six algorithms to build them of.
+//! Rate limiters over any store, and the six algorithms to build them of.
 //!
-//! A [`Limiter`] answers on the calling thread, on stores that can ([`SyncBackend`]: memory); an
-//! [`AsyncLimiter`] is the same on any store. Either is a store, a name, and an algorithm:
+//! A [`Limiter`] is a store, a name, and an algorithm. Each of its methods makes a request, which is
+//! awaited on any store, or answered on the calling thread with `now()`, on stores that can
+//! ([`SyncBackend`]: memory and SQLite):
 //!
 //! ```
 //! use ratelimit_algorithms::{FixedWindow, Limiter, Limits, TokenBucket};
@@ -12,18 +13,18 @@
 //! let burst = Limiter::new(store.clone(), "burst", TokenBucket::per_second(10).burst(20))?;
 //! let daily = Limiter::new(store, "daily", FixedWindow::per_day(50_000))?;
 //!
-//! assert!(burst.check("user:42")?.is_allowed());
+//! assert!(burst.check("user:42").now()?.is_allowed());
 //!
 //! // Several limits at once: all of them are charged, or none.
-//! let answer = Limits::of(&burst, "user:42", 1).and(&daily, "org:7", 1).check()?;
-//! assert!(answer.is_allowed());
-//! assert_eq!(answer.each()[answer.bound()].remaining, 18);
+//! let decision = Limits::new(&burst, "user:42", 1).and(&daily, "org:7", 1).check().now()?;
+//! assert!(decision.is_allowed());
+//! assert_eq!(decision.each()[decision.bound()].remaining, 18);
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! Where a denial should be an error, acquire a [`Permit`]; with the feature `macros` a function
-//! asks for its own:
+//! To make a denial an error, acquire a [`Permit`]; with the feature `macros` a function asks for
+//! its own:
 //!
 #![cfg_attr(feature = "macros", doc = "```")]
 #![cfg_attr(not(feature = "macros"), doc = "```ignore")]
@@ -43,21 +44,20 @@
 //! assert!(export(42).is_ok() && export(42).is_ok() && export(42).is_err());
 //! ```
 //!
-//! Limits may change while they are in use: [`Live`] is one that does, [`Tiers`] are several under
-//! one name; with the features `toml` and `json` a file has them. Whatever says which limit a key
-//! has implements [`Policies`].
+//! Limits may change while they are in use: [`Live`] is a limit that does, [`Tiers`] are several
+//! under one name; with the features `toml` and `json` limits are in a file. Anything else that
+//! decides which limit a key has implements [`Policies`].
 //!
-//! Who would rather wait than be denied calls [`until_ready`](Limiter::until_ready), or
-//! [`pace`](Limiter::pace) for an even flow; awaiting callers with the feature `tokio`, or by a
-//! [`Timer`] of their own:
+//! Callers who would rather wait than be denied use [`until_ready`](Limiter::until_ready), or
+//! [`pace`](Limiter::pace) for an even flow; awaited with the feature `tokio`, or by a [`Timer`] of
+//! your own:
 //!
 //! ```
 //! # use ratelimit_algorithms::{Limiter, TokenBucket};
 //! # use ratelimit_memory::Memory;
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let limiter = Limiter::new(Memory::new(), "mails", TokenBucket::per_second(1_000))?;
-//! let decision = limiter.until_ready("user:42")?;
-//! assert!(decision.is_allowed());
+//! limiter.until_ready("user:42").cost(2).wait()?;
 //! # Ok(())
 //! # }
 //! ```
@@ -66,48 +66,51 @@
 #![cfg_attr(doc, doc = "How to choose, run, test and extend all this is in the [guide].")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod asking;
-mod async_limiter;
-mod builders;
-mod error;
 mod limiter;
 mod limits;
 mod permit;
-mod permits;
-mod question;
+mod request;
+mod run;
+mod wait;
 
+mod builders;
+mod config;
 mod live;
 mod policies;
 mod tiers;
 
-mod config;
+mod decision;
+mod error;
+mod for_http;
+mod prepared;
+mod progress;
+
 #[cfg(any(doc, doctest))]
 pub mod guide;
-mod wait;
 
 #[cfg(feature = "serde")]
 pub use crate::config::Rule;
-#[cfg(feature = "tokio")]
-pub use crate::wait::TokioTimer;
+#[cfg(any(feature = "json", feature = "toml"))]
+pub use crate::config::{FileError, LimitsFile, Watch};
+#[doc(hidden)]
+pub use crate::prepared::PreparedCheck;
 pub use crate::{
-    async_limiter::AsyncLimiter,
     builders::{
         Adaptive, FixedWindow, LeakyBucket, SlidingWindowCounter, SlidingWindowLog, TokenBucket,
     },
     config::NotationError,
-    error::Error,
+    decision::{LimitsDecision, Status},
+    error::{AcquireError, Error, WaitError},
     limiter::Limiter,
-    limits::{Answer, Limit, Limits},
+    limits::{Limits, LimitsRequest},
     live::Live,
-    permit::{AcquireError, Permit},
-    permits::Permits,
+    permit::{Permit, Permits, Settle},
     policies::{Policies, Visit},
-    question::Question,
+    request::Request,
+    run::Run,
     tiers::{InTier, Tier, TierBy, Tiers},
-    wait::{Timer, WaitError},
+    wait::{Pace, Timer, TokioTimer, Wait},
 };
-#[cfg(any(feature = "json", feature = "toml"))]
-pub use crate::config::{FileError, LimitsFile, Watch};
 pub use ratelimit_backend::{
     Backend, BackendError, Claim, Clock, Effect, ErrorKind, ManualClock, MonotonicClock, Names,
     SyncBackend, WallClock,

@@ -1,22 +1,39 @@
-//! The limiter that answers on the calling thread.
+//! The limiter: a store, and the policies that keys are checked against.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use ratelimit_backend::SyncBackend;
-use ratelimit_core::{Action, Algorithm, Batch, Check, ConfigError, Decision, Micros, Policy};
+use ratelimit_backend::{Backend, Claim};
+use ratelimit_core::{Action, Algorithm, ConfigError, Decision, Micros, Policy};
 
 use crate::{
-    AsyncLimiter, Error, Policies,
-    async_limiter::{question, the_one},
+    Policies, Request, Run,
+    decision::Status,
+    permit::Permit,
+    request::Subject,
+    tiers::{InTier, Tier},
+    wait::{Pace, Wait, WaitQueues},
 };
 
-/// Checks keys against a policy, on the calling thread. Clones are the same limiter.
+/// Checks keys against a policy, on any store. Clones are the same limiter.
 ///
-/// For stores that have to wait for an answer there is [`AsyncLimiter`].
+/// Each method makes a request, which is awaited (`limiter.check(key).await?`), or, on a store that
+/// answers on the calling thread, answered there (`limiter.check(key).now()?`).
 #[derive(Clone, Debug)]
-pub struct Limiter<B, P = Policy>(AsyncLimiter<B, P>);
+pub struct Limiter<B, P = Policy> {
+    backend: B,
+    policies: P,
+    shared: Arc<Shared>,
+}
 
-impl<B: SyncBackend> Limiter<B> {
+/// What clones have in common.
+#[derive(Debug)]
+struct Shared {
+    /// Keeps the name taken.
+    _claim: Claim,
+    queues: WaitQueues,
+}
+
+impl<B: Backend> Limiter<B> {
     /// A limiter called `name` that runs `algorithm` on `backend`.
     ///
     /// # Errors
@@ -27,11 +44,11 @@ impl<B: SyncBackend> Limiter<B> {
     where
         A: TryInto<Algorithm, Error: Into<ConfigError>>,
     {
-        AsyncLimiter::new(backend, name, algorithm).map(Self)
+        Self::with_policies(backend, Policy::new(name, algorithm)?)
     }
 }
 
-impl<B: SyncBackend, P: Policies> Limiter<B, P> {
+impl<B: Backend, P: Policies> Limiter<B, P> {
     /// A limiter that checks keys against `policies`, most often one [`Policy`], on `backend`.
     ///
     /// # Errors
@@ -39,125 +56,189 @@ impl<B: SyncBackend, P: Policies> Limiter<B, P> {
     /// If another limiter on this store has the name and other policies, or if the store cannot
     /// keep their state.
     pub fn with_policies(backend: B, policies: P) -> Result<Self, ConfigError> {
-        AsyncLimiter::with_policies(backend, policies).map(Self)
+        policies.try_each(&mut |policy| backend.accepts(policy))?;
+        let claim = policies.claim(backend.names())?;
+        let shared = Arc::new(Shared { _claim: claim, queues: WaitQueues::default() });
+        Ok(Self { backend, policies, shared })
     }
 
-    /// Spends one permit of `key`, if it has one left.
-    ///
-    /// # Errors
-    ///
-    /// When no decision was made. A denial is a decision.
-    pub fn check(&self, key: &(impl AsRef<[u8]> + ?Sized)) -> Result<Decision, Error> {
-        self.check_n(key, 1)
+    /// Lets at most this many callers wait, by this limiter and all of its clones; by default
+    /// 10,000.
+    #[must_use]
+    pub fn with_waiters_max(self, waiters_max: usize) -> Self {
+        self.shared.queues.limit(waiters_max);
+        self
     }
 
-    /// Spends `cost` permits of `key`, if it has as many left.
+    /// Spends permits of `key`, one unless the request says otherwise, if it has them left.
     ///
-    /// # Errors
-    ///
-    /// When no decision was made; if `cost` is zero or can never be admitted.
-    pub fn check_n(&self, key: &(impl AsRef<[u8]> + ?Sized), cost: u64) -> Result<Decision, Error> {
-        self.apply(key.as_ref(), cost, Action::Spend)
+    /// The request fails when no decision was made, and if the cost is zero or can never be
+    /// admitted. A denial is a decision.
+    #[inline(always)]
+    pub fn check<'a>(
+        &'a self,
+        key: &'a (impl AsRef<[u8]> + ?Sized),
+    ) -> Request<'a, B, P, Decision> {
+        self.request(key.as_ref(), Action::Spend)
     }
 
-    /// Tells what [`check`](Self::check) would answer, and changes nothing.
+    /// Tells what [`check`](Self::check) would decide, and changes nothing.
+    pub fn peek<'a>(&'a self, key: &'a (impl AsRef<[u8]> + ?Sized)) -> Request<'a, B, P, Decision> {
+        self.request(key.as_ref(), Action::Peek)
+    }
+
+    /// Spends permits of `key`, as a [`Permit`] to hold and settle; a denial is an error.
     ///
-    /// # Errors
+    /// The request fails with [`AcquireError::Denied`](crate::AcquireError::Denied) if the key does not have them left, and as
+    /// [`check`](Self::check) does.
+    pub fn acquire<'a>(
+        &'a self,
+        key: &'a (impl AsRef<[u8]> + ?Sized),
+    ) -> Request<'a, B, P, Permit<'a, B>> {
+        self.request(key.as_ref(), Action::Spend)
+    }
+
+    /// Does `work` if `key` has a permit left for it; otherwise fails as [`acquire`](Self::acquire)
+    /// does. Work that is `async` is awaited, other work is done with [`now`](Run::now):
     ///
-    /// When there is no answer.
-    pub fn peek(&self, key: &(impl AsRef<[u8]> + ?Sized)) -> Result<Decision, Error> {
-        self.apply(key.as_ref(), 1, Action::Peek)
+    /// ```
+    /// use ratelimit_algorithms::{Limiter, TokenBucket};
+    /// use ratelimit_memory::Memory;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let limiter = Limiter::new(Memory::new(), "sums", TokenBucket::per_hour(2))?;
+    /// assert_eq!(limiter.run("user:42", || 6 * 7).now()?, 42);
+    /// assert_eq!(limiter.run("user:42", async || 6 * 7).await?, 42);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn run<'a, W: FnOnce() -> O, O>(
+        &'a self,
+        key: &'a (impl AsRef<[u8]> + ?Sized),
+        work: W,
+    ) -> Run<Request<'a, B, P, Permit<'a, B>>, W, O> {
+        Run::new(self.acquire(key), work)
+    }
+
+    /// Waits until `key` has permits left, and spends them.
+    ///
+    /// Callers who wait for a key by this limiter or its clones are served in the order in which
+    /// they came. A wait that is dropped leaves the queue at once, and has spent nothing, or the
+    /// whole charge. (A mere [`check`](Self::check) does not queue.)
+    ///
+    /// The request fails with [`WaitError::Overloaded`](crate::WaitError::Overloaded) if too many
+    /// wait already, see [`with_waiters_max`](Self::with_waiters_max); when no decision was made;
+    /// and if the cost is zero or can never be admitted.
+    pub fn until_ready<'a>(&'a self, key: &'a (impl AsRef<[u8]> + ?Sized)) -> Wait<'a, B, P> {
+        Wait::new(&self.shared.queues, self.subject(key.as_ref()))
+    }
+
+    /// Spends permits of `key`, and sleeps the delay of the decision: with a
+    /// [`LeakyBucket`](crate::LeakyBucket) that is a queue, callers go on evenly spaced.
+    ///
+    /// The request fails with [`AcquireError::Denied`](crate::AcquireError::Denied) if the queue is too long, and when no
+    /// decision was made. The permit is spent once there is a decision, also if the request is
+    /// dropped in its delay.
+    pub fn pace<'a>(&'a self, key: &'a (impl AsRef<[u8]> + ?Sized)) -> Pace<'a, B, P> {
+        Pace::new(self.subject(key.as_ref()))
     }
 
     /// Makes `key` as good as new.
     ///
-    /// # Errors
-    ///
-    /// When the store did not do it, or may not have done it.
-    pub fn reset(&self, key: &(impl AsRef<[u8]> + ?Sized)) -> Result<Decision, Error> {
-        self.apply(key.as_ref(), 1, Action::Reset)
+    /// The request fails when the store did not do it, or may not have done it.
+    pub fn reset<'a>(&'a self, key: &'a (impl AsRef<[u8]> + ?Sized)) -> Request<'a, B, P, Status> {
+        self.request(key.as_ref(), Action::Reset)
     }
 
-    /// Gives `cost` permits back to `key`, never more than are charged now.
+    /// Gives permits back to `key`, never more than are charged now.
     ///
-    /// # Errors
-    ///
-    /// When the store did not do it, or may not have done it; if `cost` is zero or can never have
-    /// been charged.
-    pub fn refund(&self, key: &(impl AsRef<[u8]> + ?Sized), cost: u64) -> Result<Decision, Error> {
-        self.apply(key.as_ref(), cost, Action::Refund)
+    /// The request fails when the store did not do it, or may not have done it; if the cost is zero
+    /// or can never have been charged.
+    pub fn refund<'a>(&'a self, key: &'a (impl AsRef<[u8]> + ?Sized)) -> Request<'a, B, P, Status> {
+        self.request(key.as_ref(), Action::Refund)
     }
 
-    /// Charges `key` without asking: as much of `cost` as it has left. What it has not is
-    /// forgiven.
+    /// Charges `key` without deciding: the cost, or what is left if that is less.
     ///
-    /// # Errors
-    ///
-    /// When the store did not do it, or may not have done it; if `cost` is zero or beyond the
-    /// limit.
-    pub fn penalize(
-        &self,
-        key: &(impl AsRef<[u8]> + ?Sized),
-        cost: u64,
-    ) -> Result<Decision, Error> {
-        self.apply(key.as_ref(), cost, Action::Penalize)
+    /// The request fails when the store did not do it, or may not have done it; if the cost is zero
+    /// or beyond the limit.
+    pub fn penalize<'a>(
+        &'a self,
+        key: &'a (impl AsRef<[u8]> + ?Sized),
+    ) -> Request<'a, B, P, Status> {
+        self.request(key.as_ref(), Action::Penalize)
     }
 
     /// Denies every request of `key` until `length` has passed, at most
-    /// [`WINDOW_MAX`](crate::WINDOW_MAX), wherever it is checked on this store. A block that
-    /// lasts longer stays; only a [`reset`](Self::reset) ends it earlier.
+    /// [`WINDOW_MAX`](crate::WINDOW_MAX), wherever it is checked on this store. A block that lasts
+    /// longer stays; only a [`reset`](Self::reset) ends it earlier.
     ///
-    /// # Errors
-    ///
-    /// When the store did not do it, or may not have done it.
-    pub fn block(
-        &self,
-        key: &(impl AsRef<[u8]> + ?Sized),
+    /// The request fails when the store did not do it, or may not have done it.
+    pub fn block<'a>(
+        &'a self,
+        key: &'a (impl AsRef<[u8]> + ?Sized),
         length: Duration,
-    ) -> Result<Decision, Error> {
-        let length = Micros::from_duration_ceil(length);
-        self.apply(key.as_ref(), 1, Action::Block(length))
+    ) -> Request<'a, B, P, Status> {
+        self.request(key.as_ref(), Action::Block(Micros::from_duration_ceil(length)))
     }
 
     /// The name of the policies that keys are checked against.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.0.name()
+        self.policies.name()
     }
 
     /// The policy that `key` is checked against now.
     #[must_use]
     pub fn policy(&self, key: &(impl AsRef<[u8]> + ?Sized)) -> Cow<'_, Policy> {
-        self.0.policy(key)
+        self.policies.policy(key.as_ref())
+    }
+
+    #[inline(always)]
+    fn request<'a, R>(&'a self, key: &'a [u8], action: Action) -> Request<'a, B, P, R> {
+        Request::new(self.subject(key), action)
+    }
+
+    #[inline(always)]
+    pub(crate) const fn subject<'a>(&'a self, key: &'a [u8]) -> Subject<'a, B, P> {
+        Subject { backend: &self.backend, policies: &self.policies, key, cost: 1 }
+    }
+}
+
+impl<B, P> Limiter<B, P> {
+    /// The store that the limiter is on.
+    #[must_use]
+    pub const fn backend(&self) -> &B {
+        &self.backend
     }
 
     /// What keys are checked against.
     #[must_use]
     pub const fn policies(&self) -> &P {
-        self.0.policies()
-    }
-
-    pub(crate) const fn as_async(&self) -> &AsyncLimiter<B, P> {
-        &self.0
-    }
-
-    pub(crate) fn apply(&self, key: &[u8], cost: u64, action: Action) -> Result<Decision, Error> {
-        // Apart, so that who owns no policy keeps nothing in memory that would have to be dropped.
-        let ask = |policy: &Policy| self.ask(&question(policy, key, cost)?, action);
-        match self.0.policies().policy(key) {
-            Cow::Borrowed(policy) => ask(policy),
-            Cow::Owned(policy) => ask(&policy),
-        }
-    }
-
-    pub(crate) fn ask(&self, check: &Check<'_>, action: Action) -> Result<Decision, Error> {
-        the_one(self.0.backend().apply_now(Batch::one(check), action)?)
+        &self.policies
     }
 }
 
-/// Stores that answer at once answer awaiting callers too.
-impl<B, P> From<Limiter<B, P>> for AsyncLimiter<B, P> {
-    fn from(limiter: Limiter<B, P>) -> Self {
-        limiter.0
+impl<B: Clone> Limiter<B, InTier> {
+    /// This limiter, for a key whose tier something else knows: a request, a session.
+    ///
+    /// ```
+    /// use ratelimit_algorithms::{Limiter, Tier, Tiers, TokenBucket};
+    /// use ratelimit_memory::Memory;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let tiers = Tiers::new("api", TokenBucket::per_second(10))?;
+    /// let pro = tiers.add("pro", TokenBucket::per_second(100))?;
+    /// let limiter = Limiter::with_policies(Memory::new(), tiers.only(Tier::DEFAULT))?;
+    /// assert_eq!(limiter.check("user:42").now()?.limit, 10);
+    /// assert_eq!(limiter.in_tier(pro).check("user:42").now()?.limit, 100);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn in_tier(&self, tier: Tier) -> Self {
+        let (backend, shared) = (self.backend.clone(), Arc::clone(&self.shared));
+        Self { backend, policies: self.policies.but(tier), shared }
     }
 }

@@ -1,308 +1,253 @@
 //! Several limits at once: all of them admit and are charged, or none is.
 
-use std::{cmp::Reverse, fmt, mem::take};
+use std::{
+    borrow::Cow,
+    fmt,
+    future::Future,
+    marker::PhantomData,
+    mem::take,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
 
 use ratelimit_backend::{Backend, BackendError, ErrorKind, SyncBackend};
-use ratelimit_core::{Action, Batch, Check, Decision, Micros, Policy, store::Decisions};
-use smallvec::SmallVec;
+use ratelimit_core::{Action, store::Decisions};
 
-use crate::{AsyncLimiter, Error, Limiter, Policies, Question};
+use crate::{
+    AcquireError, Error, Limiter, Permits, Policies,
+    decision::LimitsDecision,
+    prepared::{Merged, PreparedCheck},
+    progress::Progress,
+    request::{RefundInDrop, refund_if_ready, refund_now},
+};
 
-/// Limits to be asked together, each with a key and a cost of its own.
+/// Limits to be checked together, each with a key and a cost of its own.
 ///
 /// All of them have to be on the same store. A limit that is named twice with the same key is
-/// charged the sum of the costs, and answers once for each. Each key is checked against the policy
+/// charged the sum of the costs, and decides once for each. Each key is checked against the policy
 /// that it had when it was named here.
+///
+/// ```
+/// use ratelimit_algorithms::{FixedWindow, Limiter, Limits, TokenBucket};
+/// use ratelimit_memory::Memory;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = Memory::new();
+/// let burst = Limiter::new(store.clone(), "burst", TokenBucket::per_second(10))?;
+/// let daily = Limiter::new(store, "daily", FixedWindow::per_day(50_000))?;
+///
+/// let limits = Limits::new(&burst, "user:42", 1).and(&daily, "org:7", 5);
+/// assert!(limits.check().now()?.is_allowed());
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "limits do nothing unless they are checked"]
-pub struct Limits<'a, L: Limit> {
-    pub(crate) asked: Vec<Question<'a, L::Backend>>,
+pub struct Limits<'a, B> {
+    pub(crate) checks: Vec<PreparedCheck<'a, B>>,
 }
 
-/// A limiter, whatever its policies: a [`Limiter`] or an [`AsyncLimiter`].
-pub trait Limit: sealed::Limit {}
-
-mod sealed {
-    use super::{Action, AsyncLimiter, Backend, Batch, Policies};
-
-    #[expect(unnameable_types, reason = "sealed")]
-    pub trait Limit {
-        /// The limiter of this kind and store that has one policy.
-        type Kind: super::Limit<Backend = Self::Backend>;
-        type Backend: Backend;
-        type Policies: Policies;
-
-        fn limiter(&self) -> &AsyncLimiter<Self::Backend, Self::Policies>;
-
-        /// Asks what can be answered without waiting; nobody is there to be told of an error.
-        fn ask_in_drop(backend: &Self::Backend, batch: Batch<'_>, action: Action);
-    }
-}
-
-impl<B: SyncBackend, P: Policies> Limit for Limiter<B, P> {}
-
-impl<B: SyncBackend, P: Policies> sealed::Limit for Limiter<B, P> {
-    type Kind = Limiter<B>;
-    type Backend = B;
-    type Policies = P;
-
-    fn limiter(&self) -> &AsyncLimiter<B, P> {
-        self.as_async()
-    }
-
-    fn ask_in_drop(backend: &B, batch: Batch<'_>, action: Action) {
-        let _ = backend.apply_now(batch, action);
-    }
-}
-
-impl<B: Backend, P: Policies> Limit for AsyncLimiter<B, P> {}
-
-impl<B: Backend, P: Policies> sealed::Limit for AsyncLimiter<B, P> {
-    type Kind = AsyncLimiter<B>;
-    type Backend = B;
-    type Policies = P;
-
-    fn limiter(&self) -> &Self {
-        self
-    }
-
-    fn ask_in_drop(backend: &B, batch: Batch<'_>, action: Action) {
-        drop(backend.apply(batch, action));
-    }
-}
-
-impl<'a, L: Limit> Limits<'a, L> {
+impl<'a, B: Backend> Limits<'a, B> {
     /// The first of several limits.
-    pub fn of(
-        limiter: &'a impl Limit<Kind = L, Backend = L::Backend>,
+    pub fn new<P: Policies>(
+        limiter: &'a Limiter<B, P>,
         key: &'a (impl AsRef<[u8]> + ?Sized),
         cost: u64,
     ) -> Self {
-        Self { asked: Vec::with_capacity(FEW) }.and(limiter, key, cost)
+        Self { checks: Vec::with_capacity(4) }.and(limiter, key, cost)
     }
 
     /// One more limit.
-    pub fn and(
-        self,
-        limiter: &'a impl Limit<Kind = L, Backend = L::Backend>,
+    pub fn and<P: Policies>(
+        mut self,
+        limiter: &'a Limiter<B, P>,
         key: &'a (impl AsRef<[u8]> + ?Sized),
         cost: u64,
     ) -> Self {
-        self.and_question(limiter.limiter().question(key, cost))
-    }
-
-    /// One more limit, by a question to it that was made already.
-    pub fn and_question(mut self, question: Question<'a, L::Backend>) -> Self {
-        self.asked.push(question);
+        self.checks.push(limiter.subject(key.as_ref()).prepare(cost));
         self
     }
-}
 
-impl<'a, B: Backend> From<Question<'a, B>> for Limits<'a, AsyncLimiter<B>> {
-    fn from(first: Question<'a, B>) -> Self {
-        Self { asked: vec![first] }
+    /// Spends all the costs, if every limit admits its own.
+    pub fn check(&self) -> LimitsRequest<'_, B> {
+        LimitsRequest::new(Cow::Borrowed(&self.checks), Action::Spend)
+    }
+
+    /// Tells what [`check`](Self::check) would decide, and changes nothing.
+    pub fn peek(&self) -> LimitsRequest<'_, B> {
+        LimitsRequest::new(Cow::Borrowed(&self.checks), Action::Peek)
+    }
+
+    /// Spends all the costs, to be settled later; a denial is an error.
+    pub fn acquire(self) -> LimitsRequest<'a, B, Permits<'a, B>> {
+        LimitsRequest::new(Cow::Owned(self.checks), Action::Spend)
     }
 }
 
 /// Shows the costs, and none of the keys.
-impl<L: Limit> fmt::Debug for Limits<'_, L> {
+impl<B> fmt::Debug for Limits<'_, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let costs = self.asked.iter().map(|asked| asked.cost);
+        let costs = self.checks.iter().map(|check| check.cost);
         f.debug_tuple("Limits").field(&costs.collect::<Vec<_>>()).finish()
     }
 }
 
-impl<B: SyncBackend> Limits<'_, Limiter<B>> {
-    /// Spends all the costs, if every limit admits its own.
+/// A request to several limits, which gives an `R`: a [`LimitsDecision`], or [`Permits`].
+///
+/// Like a [`Request`](crate::Request) it is awaited, or answered with [`now`](Self::now). It fails
+/// when no decision was made; with [`Error::DifferentStores`] if the limits are not on one store.
+#[must_use = "a request does nothing unless it is awaited, or answered with `now`"]
+pub struct LimitsRequest<'a, B, R = LimitsDecision> {
+    checks: Checks<'a, B>,
+    action: Action,
+    progress: Progress<'a, Result<(Checks<'a, B>, LimitsDecision), Error>>,
+    result: PhantomData<fn() -> R>,
+}
+
+type Checks<'a, B> = Cow<'a, [PreparedCheck<'a, B>]>;
+
+impl<'a, B: Backend, R> LimitsRequest<'a, B, R> {
+    const fn new(checks: Checks<'a, B>, action: Action) -> Self {
+        Self { checks, action, progress: Progress::New, result: PhantomData }
+    }
+}
+
+impl<'a, B: Backend, R: FromLimits<'a, B>> LimitsRequest<'a, B, R> {
+    /// Answers on the calling thread. On a store that has to be awaited this does not compile.
     ///
     /// # Errors
     ///
-    /// When no decision was made; [`Error::DifferentStores`] if they cannot be asked as one.
-    pub fn check(&self) -> Result<Answer, Error> {
-        self.apply(Action::Spend)
-    }
-
-    /// Tells what [`check`](Self::check) would answer, and changes nothing.
-    ///
-    /// # Errors
-    ///
-    /// As [`check`](Self::check).
-    pub fn peek(&self) -> Result<Answer, Error> {
-        self.apply(Action::Peek)
-    }
-
-    fn apply(&self, action: Action) -> Result<Answer, Error> {
+    /// As awaiting the request.
+    pub fn now(self) -> Result<R, R::Error>
+    where
+        B: SyncBackend,
+    {
         let mut merged = Merged::default();
-        merged.ask(&self.asked)?;
-        let decisions = self.asked[0].backend.apply_now(merged.batch(), action)?;
-        merged.answer(decisions)
+        fill(&mut merged, &self.checks)?;
+        let backend = self.checks[0].backend;
+        let decisions = backend.apply_now(merged.batch(), self.action).map_err(Error::from)?;
+        let decision = decide(&merged, decisions)?;
+        drop(merged);
+        R::from_limits(self.checks, decision, refund_now)
     }
-}
 
-impl<B: Backend> Limits<'_, AsyncLimiter<B>> {
-    /// Spends all the costs, if every limit admits its own.
+    /// Answers on the calling thread if the store can. `None`, and nothing done, if the store has
+    /// to be awaited.
     ///
     /// # Errors
     ///
-    /// When no decision was made; [`Error::DifferentStores`] if they cannot be asked as one.
-    pub async fn check(&self) -> Result<Answer, Error> {
-        self.apply(Action::Spend).await
+    /// As awaiting the request.
+    pub fn if_ready(mut self) -> Option<Result<R, R::Error>> {
+        self.try_ready()
     }
 
-    /// [`check`](Self::check) on a store that answers at once; `None`, and nothing charged, on one
-    /// that has to be awaited.
-    ///
-    /// # Errors
-    ///
-    /// As [`check`](Self::check).
-    #[must_use = "an answer that nobody looks at limits nothing"]
-    pub fn check_now(&self) -> Option<Result<Answer, Error>> {
-        self.apply_if_ready(Action::Spend)
-    }
-
-    /// Tells what [`check`](Self::check) would answer, and changes nothing.
-    ///
-    /// # Errors
-    ///
-    /// As [`check`](Self::check).
-    pub async fn peek(&self) -> Result<Answer, Error> {
-        self.apply(Action::Peek).await
-    }
-
-    /// First without waiting, as an [`AsyncLimiter`] does.
-    async fn apply(&self, action: Action) -> Result<Answer, Error> {
-        if let Some(answer) = self.apply_if_ready(action) {
-            return answer;
-        }
+    /// Takes the checks only if there is a decision.
+    fn try_ready(&mut self) -> Option<Result<R, R::Error>> {
         let mut merged = Merged::default();
-        merged.ask(&self.asked)?;
-        let decisions = self.asked[0].backend.apply(merged.batch(), action).await?;
-        merged.answer(decisions)
-    }
-
-    fn apply_if_ready(&self, action: Action) -> Option<Result<Answer, Error>> {
-        let mut merged = Merged::default();
-        if let Err(error) = merged.ask(&self.asked) {
-            return Some(Err(error));
+        if let Err(error) = fill(&mut merged, &self.checks) {
+            return Some(Err(error.into()));
         }
-        let decisions = self.asked[0].backend.apply_if_ready(merged.batch(), action)?;
-        Some(decisions.map_err(Error::from).and_then(|decisions| merged.answer(decisions)))
+        let decisions = self.checks[0].backend.apply_if_ready(merged.batch(), self.action)?;
+        let decision = decisions.map_err(Error::from).and_then(|all| decide(&merged, all));
+        drop(merged);
+        Some(match decision {
+            Ok(decision) => R::from_limits(take(&mut self.checks), decision, refund_if_ready),
+            Err(error) => Err(error.into()),
+        })
     }
 }
 
-/// The answer about several limits, of which there is at least one.
-#[must_use = "an answer that nobody looks at limits nothing"]
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Answer {
-    each: Vec<Decision>,
-    bound: usize,
-    bound_policy: Policy,
-}
+impl<'a, B: Backend, R: FromLimits<'a, B>> Future for LimitsRequest<'a, B, R> {
+    type Output = Result<R, R::Error>;
 
-impl Answer {
-    /// Whether every limit admitted, so that all of them were charged.
-    #[must_use]
-    pub fn is_allowed(&self) -> bool {
-        self.each.iter().all(Decision::is_allowed)
-    }
-
-    /// The time until all of them would admit, if nobody else spends; zero when they did.
-    #[must_use]
-    pub fn retry_after(&self) -> Micros {
-        self.each[self.bound].retry_after()
-    }
-
-    /// The decision of each limit, in the order in which they were named.
-    ///
-    /// Where the whole was admitted they describe the keys after the charge; where it was not, as
-    /// they stand, and an `Allow` among them says that this limit alone would have admitted.
-    pub fn each(&self) -> &[Decision] {
-        &self.each
-    }
-
-    /// Which limit bound: of those that denied the one with the longest wait, else the one with
-    /// the least remaining.
-    #[must_use]
-    pub const fn bound(&self) -> usize {
-        self.bound
-    }
-
-    /// The name of the limit that bound.
-    #[must_use]
-    pub fn bound_name(&self) -> &str {
-        self.bound_policy.name()
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Progress::New = self.progress
+            && let Some(answer) = self.try_ready()
+        {
+            self.progress = Progress::Done;
+            return Poll::Ready(answer);
+        }
+        let Self { checks, action, progress, .. } = &mut *self;
+        let answer = ready!(progress.poll(context, || awaited(take(checks), *action)));
+        let (checks, decision) = answer?;
+        Poll::Ready(R::from_limits(checks, decision, refund_if_ready))
     }
 }
 
-/// The question as the store is asked it: every policy and key once. It is filled where it lies,
-/// since it is too large to be moved for nothing.
-#[derive(Default)]
-pub(crate) struct Merged<'a> {
-    pub(crate) checks: SmallVec<[Check<'a>; FEW]>,
-    /// For each limit that was named, which of the checks is about it; none where each has its own.
-    positions: Vec<usize>,
+async fn awaited<B: Backend>(
+    checks: Checks<'_, B>,
+    action: Action,
+) -> Result<(Checks<'_, B>, LimitsDecision), Error> {
+    let mut merged = Merged::default();
+    fill(&mut merged, &checks)?;
+    let decisions = checks[0].backend.apply(merged.batch(), action).await?;
+    let decision = decide(&merged, decisions)?;
+    drop(merged);
+    Ok((checks, decision))
 }
 
-/// Limits that are merged without an allocation.
-const FEW: usize = 16;
-
-impl<'a> Merged<'a> {
-    #[inline(always)]
-    pub(crate) fn ask<B: Backend>(&mut self, asked: &'a [Question<'_, B>]) -> Result<(), Error> {
-        for question in asked {
-            if !question.backend.names().is(asked[0].backend.names()) {
-                return Err(Error::DifferentStores);
-            }
-            self.checks.push(question.as_check()?);
-        }
-        if Batch::new(&self.checks).is_none() {
-            self.merge()?;
-        }
-        Ok(())
+#[inline(always)]
+fn fill<'a, B: Backend>(
+    merged: &mut Merged<'a>,
+    checks: &'a [PreparedCheck<'a, B>],
+) -> Result<(), Error> {
+    let names = checks[0].backend.names();
+    if !checks.iter().all(|check| check.backend.names().is(names)) {
+        return Err(Error::DifferentStores);
     }
+    merged.fill(checks.iter())
+}
 
-    /// On one store equal names mean equal policies, so costs can be added up. (Where a policy has
-    /// changed between two mentions of a key, the first one counts.)
-    #[cold]
-    fn merge(&mut self) -> Result<(), Error> {
-        for check in take(&mut self.checks) {
-            match self.checks.iter().position(|known| known.is_about(&check)) {
-                None => {
-                    self.positions.push(self.checks.len());
-                    self.checks.push(check);
-                }
-                Some(position) => {
-                    let known = &mut self.checks[position];
-                    let cost = known.cost().get().saturating_add(check.cost().get());
-                    *known = Check::new(known.policy(), check.key(), cost)?;
-                    self.positions.push(position);
-                }
-            }
-        }
-        Ok(())
+fn decide(merged: &Merged<'_>, decisions: Decisions) -> Result<LimitsDecision, Error> {
+    if decisions.len() != merged.checks.len() {
+        return Err(BackendError::unknown(ErrorKind::Protocol).into());
     }
+    let policy = |index| merged.checks[merged.position(index)].policy();
+    Ok(LimitsDecision::new(merged.spread(decisions), policy))
+}
 
-    /// Which of the checks is about the limit that was named at `index`.
-    pub(crate) fn position(&self, index: usize) -> usize {
-        self.positions.get(index).copied().unwrap_or(index)
+/// Shows no key.
+impl<B, R> fmt::Debug for LimitsRequest<'_, B, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { action, checks, .. } = self;
+        let mut shown = f.debug_struct("LimitsRequest");
+        shown.field("action", action).field("limits", &checks.len()).finish_non_exhaustive()
     }
+}
 
-    fn batch(&self) -> Batch<'_> {
-        Batch::new(&self.checks).expect("`ask` leaves no two checks about the same")
+use self::sealed::FromLimits;
+
+mod sealed {
+    use super::{Checks, Error, LimitsDecision, RefundInDrop};
+
+    /// A result that a decision about several limits is turned into.
+    #[expect(unnameable_types, reason = "sealed")]
+    pub trait FromLimits<'a, B>: Sized {
+        type Error: From<Error>;
+
+        fn from_limits(
+            checks: Checks<'a, B>,
+            decision: LimitsDecision,
+            refund: RefundInDrop<B>,
+        ) -> Result<Self, Self::Error>;
     }
+}
 
-    fn answer(&self, decisions: Decisions) -> Result<Answer, Error> {
-        if decisions.len() != self.checks.len() {
-            return Err(BackendError::unknown(ErrorKind::Protocol).into());
-        }
-        let each: Vec<_> = if self.positions.is_empty() {
-            decisions.into()
-        } else {
-            self.positions.iter().map(|&position| decisions[position]).collect()
-        };
-        let urgency = |decision: &Decision| (Reverse(decision.retry_after()), decision.remaining);
-        let bound = (0..each.len()).min_by_key(|&index| urgency(&each[index]));
-        let bound = bound.unwrap_or_default();
-        let bound_policy = self.checks[self.position(bound)].policy().clone();
-        Ok(Answer { each, bound, bound_policy })
+impl<B> FromLimits<'_, B> for LimitsDecision {
+    type Error = Error;
+
+    fn from_limits(_: Checks<'_, B>, decision: Self, _: RefundInDrop<B>) -> Result<Self, Error> {
+        Ok(decision)
+    }
+}
+
+impl<'a, B> FromLimits<'a, B> for Permits<'a, B> {
+    type Error = AcquireError;
+
+    fn from_limits(
+        checks: Checks<'a, B>,
+        decision: LimitsDecision,
+        refund: RefundInDrop<B>,
+    ) -> Result<Self, AcquireError> {
+        Self::new(checks.into_owned(), decision, refund)
     }
 }

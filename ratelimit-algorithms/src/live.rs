@@ -17,14 +17,14 @@ use crate::{Policies, Visit};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let limit = Live::new("api", TokenBucket::per_second(10))?;
 /// let limiter = Limiter::with_policies(Memory::new(), limit.clone())?;
-/// assert_eq!(limiter.check("user:42")?.limit, 10);
+/// assert_eq!(limiter.check("user:42").now()?.limit, 10);
 ///
 /// limit.update(TokenBucket::per_second(50))?;
-/// assert_eq!(limiter.check("user:42")?.limit, 50);
+/// assert_eq!(limiter.check("user:42").now()?.limit, 50);
 ///
 /// // What cannot be honoured is refused, and changes nothing.
 /// assert!(limit.update(TokenBucket::per_second(0)).is_err());
-/// assert_eq!(limiter.check("user:42")?.limit, 50);
+/// assert_eq!(limiter.check("user:42").now()?.limit, 50);
 /// # Ok(())
 /// # }
 /// ```

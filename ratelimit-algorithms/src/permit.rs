@@ -1,21 +1,36 @@
-//! Permits that somebody holds: a denial is an error, and what was not needed is given back.
+//! Permits, as values to hold while the work is done: unused ones are given back.
 
-use std::{borrow::Cow, cmp::Ordering, fmt};
+use std::{
+    borrow::Cow,
+    cmp::Ordering,
+    fmt,
+    future::Future,
+    iter::repeat_n,
+    pin::Pin,
+    task::{Context, Poll},
+};
 
 use ratelimit_backend::{Backend, SyncBackend};
-use ratelimit_core::{Action, Batch, Check, Decision, Micros, Policy, Receipt, Source};
+use ratelimit_core::{Action, Check, Decision, Policy, Receipt, Source};
+use smallvec::{SmallVec, smallvec};
 
-use crate::{Answer, AsyncLimiter, Error, Limit, Limiter, Policies, async_limiter::question};
+use crate::{
+    AcquireError, Error, Policies,
+    decision::LimitsDecision,
+    prepared::{Merged, PreparedCheck, batch},
+    progress::Progress,
+    request::{FromDecision, RefundInDrop, Subject, check},
+};
 
 /// Permits that a key has spent, as a value to hold while the work is done.
 ///
-/// Dropped, they stay spent, unless [`refund_on_drop`](Self::refund_on_drop) says otherwise. Where
+/// Dropped, they stay spent, unless [`refund_on_drop`](Self::refund_on_drop) says otherwise. If
 /// the cost is known only afterwards, acquire an estimate and [`settle`](Self::settle) it.
 ///
-/// What is given back is what is left of this very charge: after its window has gone that is
-/// nothing, so giving back late never makes room that was not there. Nor is anything given back
-/// where the key's policy has changed meanwhile: how much is left was reckoned at the old rate. And
-/// where somebody else than the store has decided ([`Source`]), there is nothing to settle.
+/// A refund gives back what is left of this very charge: after its window has gone that is
+/// nothing, so a late refund never makes room that was not there. Nothing is given back if the
+/// key's policy has changed meanwhile, since what is left was worked out at the old rate. If
+/// something other than the store has decided ([`Source`]), there is nothing to settle.
 ///
 /// ```
 /// use ratelimit_algorithms::{FixedWindow, Limiter};
@@ -25,268 +40,330 @@ use crate::{Answer, AsyncLimiter, Error, Limit, Limiter, Policies, async_limiter
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let tokens = Limiter::new(Memory::new(), "tokens", FixedWindow::per_minute(10_000))?;
 ///
-/// let permit = tokens.acquire_n("user:42", 1_000)?;
+/// let permit = tokens.acquire("user:42").cost(1_000).now()?;
 /// let used = ask_the_model();
-/// permit.settle(used)?;
+/// permit.settle(used).now()?;
 ///
-/// assert_eq!(tokens.peek("user:42")?.remaining, 10_000 - 412);
+/// assert_eq!(tokens.peek("user:42").now()?.remaining, 10_000 - 412);
 /// # Ok(())
 /// # }
 /// ```
 #[must_use = "permits that are dropped stay spent"]
-pub struct Permit<'a, L: Limit> {
-    limiter: &'a L,
-    policy: Cow<'a, Policy>,
-    key: &'a [u8],
-    cost: u64,
-    decision: Decision,
-    refunds_on_drop: bool,
-}
+pub struct Permit<'a, B>(Charge<'a, B>);
 
-/// Why there are no permits.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum AcquireError {
-    /// The key has not as many left.
-    #[error("rate limit exceeded, retry after {}", .0.retry_after())]
-    Denied(Decision),
-    /// Of several limits, at least one has not as many left.
-    #[error("rate limit {} exceeded, retry after {}", .0.bound_name(), .0.retry_after())]
-    DeniedTogether(Answer),
-    /// No decision was made.
-    #[error(transparent)]
-    Failed(#[from] Error),
-}
-
-impl AcquireError {
-    /// The time until the same request would be admitted, if nobody else spends; `None` where no
-    /// decision was made.
-    #[must_use]
-    pub fn retry_after(&self) -> Option<Micros> {
-        match self {
-            Self::Denied(decision) => Some(decision.retry_after()),
-            Self::DeniedTogether(answer) => Some(answer.retry_after()),
-            Self::Failed(_) => None,
+impl<'a, B> Permit<'a, B> {
+    /// The permits that `decision` about `check` has spent.
+    pub(crate) fn new(
+        check: PreparedCheck<'a, B>,
+        decision: Decision,
+        refund: RefundInDrop<B>,
+    ) -> Result<Self, AcquireError> {
+        if !decision.is_allowed() {
+            return Err(AcquireError::Denied(decision));
         }
+        Ok(Self(Charge { parts: smallvec![(check, decision)], refunds_on_drop: false, refund }))
     }
-}
 
-impl<'a, L: Limit> Permit<'a, L> {
-    /// What the limiter said.
-    pub const fn decision(&self) -> &Decision {
-        &self.decision
+    /// The decision of the limiter.
+    pub fn decision(&self) -> &Decision {
+        &self.0.parts[0].1
     }
 
     /// Gives the permits back when this is dropped before it is settled: for work that counts only
     /// if it ends well. Call [`keep`](Self::keep) when it has.
     ///
-    /// Of an [`AsyncLimiter`] that works on stores that answer at once; on others they stay spent,
-    /// since nothing can be awaited in a drop.
-    pub const fn refund_on_drop(mut self) -> Self {
-        self.refunds_on_drop = true;
+    /// Permits that were awaited are given back only on stores that answer at once; on others they
+    /// stay spent, since nothing can be awaited in a drop.
+    pub fn refund_on_drop(mut self) -> Self {
+        self.0.refunds_on_drop = true;
         self
     }
 
     /// Leaves the permits spent.
     pub fn keep(mut self) {
-        self.refunds_on_drop = false;
+        self.0.refunds_on_drop = false;
     }
 
-    /// What is to be done for the work to have cost `actual`, under the policy that the key has by
-    /// now.
-    fn settlement(&mut self, actual: u64) -> Option<(u64, Action)> {
-        self.refunds_on_drop = false;
-        let limiter: &'a L = self.limiter;
-        let before = std::mem::replace(&mut self.policy, limiter.limiter().policy(self.key));
-        settlement(&self.decision, (&before, &self.policy), self.cost, actual)
-    }
-
-    fn check(&self, cost: u64) -> Result<Check<'_>, Error> {
-        let check = question(&self.policy, self.key, cost)?;
-        Ok(check.with_receipt(Some(Receipt::of(&self.decision, &self.policy, self.cost))))
-    }
-}
-
-impl<B: SyncBackend, P: Policies> Permit<'_, Limiter<B, P>> {
-    /// Makes the work have cost `actual`: gives the rest back, or charges what is missing as far
+    /// Makes the work have cost `actual`: gives the rest back, or charges what is missing, as far
     /// as the key has it left.
-    ///
-    /// # Errors
-    ///
-    /// When the store did not do it, or may not have done it.
-    pub fn settle(mut self, actual: u64) -> Result<(), Error> {
-        let Some((cost, action)) = self.settlement(actual) else { return Ok(()) };
-        self.limiter.ask(&self.check(cost)?, action).map(drop)
+    pub fn settle(self, actual: u64) -> Settle<'a, B> {
+        Settle::new(self.0, smallvec![actual])
     }
 
     /// Gives all of them back.
-    ///
-    /// # Errors
-    ///
-    /// When the store did not do it, or may not have done it.
-    pub fn refund(self) -> Result<(), Error> {
+    pub fn refund(self) -> Settle<'a, B> {
         self.settle(0)
     }
 }
 
-impl<B: Backend, P: Policies> Permit<'_, AsyncLimiter<B, P>> {
-    /// Makes the work have cost `actual`: gives the rest back, or charges what is missing as far
-    /// as the key has it left.
-    ///
-    /// # Errors
-    ///
-    /// When the store did not do it, or may not have done it.
-    pub async fn settle(mut self, actual: u64) -> Result<(), Error> {
-        let Some((cost, action)) = self.settlement(actual) else { return Ok(()) };
-        self.limiter.ask(&self.check(cost)?, action).await.map(drop)
-    }
+impl<'a, B, P: Policies> FromDecision<'a, B, P> for Permit<'a, B> {
+    type Error = AcquireError;
 
-    /// Gives all of them back.
-    ///
-    /// # Errors
-    ///
-    /// When the store did not do it, or may not have done it.
-    pub async fn refund(self) -> Result<(), Error> {
-        self.settle(0).await
-    }
-}
-
-impl<L: Limit> Drop for Permit<'_, L> {
-    fn drop(&mut self) {
-        if self.refunds_on_drop
-            && let Some((cost, action)) = self.settlement(0)
-            && let Ok(check) = self.check(cost)
-        {
-            L::ask_in_drop(self.limiter.limiter().backend(), Batch::one(&check), action);
-        }
+    fn from_decision(
+        subject: Subject<'a, B, P>,
+        policy: Cow<'a, Policy>,
+        decision: Decision,
+        refund: RefundInDrop<B>,
+    ) -> Result<Self, AcquireError> {
+        let Subject { backend, policies, key, cost } = subject;
+        Self::new(PreparedCheck { backend, policies, policy, key, cost }, decision, refund)
     }
 }
 
 /// Shows no key.
-impl<L: Limit> fmt::Debug for Permit<'_, L> {
+impl<B> fmt::Debug for Permit<'_, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { cost, decision, .. } = self;
+        let (check, decision) = &self.0.parts[0];
         let mut shown = f.debug_struct("Permit");
-        shown.field("cost", cost).field("decision", decision).finish_non_exhaustive()
+        shown.field("cost", &check.cost).field("decision", decision).finish_non_exhaustive()
     }
 }
 
-impl<B: SyncBackend, P: Policies> Limiter<B, P> {
-    /// Spends one permit of `key`; that it has none left is an error.
-    ///
-    /// # Errors
-    ///
-    /// [`AcquireError::Denied`] if it has none left; when no decision was made.
-    pub fn acquire<'a>(
-        &'a self,
-        key: &'a (impl AsRef<[u8]> + ?Sized),
-    ) -> Result<Permit<'a, Self>, AcquireError> {
-        self.acquire_n(key, 1)
+/// Permits of several limits that were charged as one, as a value to hold while the work is done.
+///
+/// Dropped, they stay spent, unless [`refund_on_drop`](Self::refund_on_drop) says otherwise. A
+/// refund gives back of each what a [`Permit`] would.
+///
+/// ```
+/// use ratelimit_algorithms::{FixedWindow, Limiter, Limits, TokenBucket};
+/// use ratelimit_memory::Memory;
+///
+/// # fn ask_the_model() -> u64 { 412 }
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = Memory::new();
+/// let requests = Limiter::new(store.clone(), "requests", TokenBucket::per_minute(60))?;
+/// let tokens = Limiter::new(store, "tokens", FixedWindow::per_minute(10_000))?;
+///
+/// let both = Limits::new(&requests, "user:42", 1).and(&tokens, "user:42", 1_000);
+/// let permits = both.acquire().now()?;
+/// let used = ask_the_model();
+/// permits.settle([1, used]).now()?;
+///
+/// assert_eq!(tokens.peek("user:42").now()?.remaining, 10_000 - 412);
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "permits that are dropped stay spent"]
+pub struct Permits<'a, B> {
+    charge: Charge<'a, B>,
+    decision: LimitsDecision,
+}
+
+impl<'a, B> Permits<'a, B> {
+    /// The permits that `decision` about `checks` has spent.
+    pub(crate) fn new(
+        checks: Vec<PreparedCheck<'a, B>>,
+        decision: LimitsDecision,
+        refund: RefundInDrop<B>,
+    ) -> Result<Self, AcquireError> {
+        if !decision.is_allowed() {
+            return Err(AcquireError::DeniedTogether(decision));
+        }
+        let parts = checks.into_iter().zip(decision.each().iter().copied()).collect();
+        Ok(Self { charge: Charge { parts, refunds_on_drop: false, refund }, decision })
     }
 
-    /// Spends `cost` permits of `key`; that it has not as many left is an error.
-    ///
-    /// # Errors
-    ///
-    /// As [`acquire`](Self::acquire); if `cost` is zero or can never be admitted.
-    pub fn acquire_n<'a>(
-        &'a self,
-        key: &'a (impl AsRef<[u8]> + ?Sized),
-        cost: u64,
-    ) -> Result<Permit<'a, Self>, AcquireError> {
-        let key = key.as_ref();
-        let policy = self.policies().policy(key);
-        let decision = self.ask(&question(&policy, key, cost)?, Action::Spend)?;
-        permit(self, policy, key, cost, decision)
+    /// The decision of the limits.
+    pub const fn decision(&self) -> &LimitsDecision {
+        &self.decision
     }
 
-    /// Does `work` if `key` has a permit left for it.
+    /// Gives the permits back when these are dropped before they are settled: for work that counts
+    /// only if it ends well. Call [`keep`](Self::keep) when it has.
     ///
-    /// # Errors
-    ///
-    /// As [`acquire`](Self::acquire). What `work` returns, errors too, is its result.
-    pub fn run<T>(
-        &self,
-        key: &(impl AsRef<[u8]> + ?Sized),
-        work: impl FnOnce() -> T,
-    ) -> Result<T, AcquireError> {
-        self.acquire(key)?.keep();
-        Ok(work())
+    /// Permits that were awaited are given back only on stores that answer at once; on others they
+    /// stay spent, since nothing can be awaited in a drop.
+    pub fn refund_on_drop(mut self) -> Self {
+        self.charge.refunds_on_drop = true;
+        self
+    }
+
+    /// Leaves the permits spent.
+    pub fn keep(mut self) {
+        self.charge.refunds_on_drop = false;
+    }
+
+    /// Makes the work have cost `actual`, a cost for each limit in the order in which they were
+    /// named: charges what is missing, as far as the keys have it left, and gives the rest back.
+    /// Limits for which there is no cost keep what they were charged.
+    pub fn settle(self, actual: impl IntoIterator<Item = u64>) -> Settle<'a, B> {
+        Settle::new(self.charge, actual.into_iter().collect())
+    }
+
+    /// Gives all of them back.
+    pub fn refund(self) -> Settle<'a, B> {
+        let limits = self.decision.each().len();
+        self.settle(repeat_n(0, limits))
     }
 }
 
-impl<B: Backend, P: Policies> AsyncLimiter<B, P> {
-    /// Spends one permit of `key`; that it has none left is an error.
-    ///
-    /// # Errors
-    ///
-    /// [`AcquireError::Denied`] if it has none left; when no decision was made.
-    pub async fn acquire<'a>(
-        &'a self,
-        key: &'a (impl AsRef<[u8]> + ?Sized),
-    ) -> Result<Permit<'a, Self>, AcquireError> {
-        self.acquire_n(key, 1).await
-    }
-
-    /// Spends `cost` permits of `key`; that it has not as many left is an error.
-    ///
-    /// # Errors
-    ///
-    /// As [`acquire`](Self::acquire); if `cost` is zero or can never be admitted.
-    pub async fn acquire_n<'a>(
-        &'a self,
-        key: &'a (impl AsRef<[u8]> + ?Sized),
-        cost: u64,
-    ) -> Result<Permit<'a, Self>, AcquireError> {
-        let key = key.as_ref();
-        let policy = self.policies().policy(key);
-        let decision = self.ask(&question(&policy, key, cost)?, Action::Spend).await?;
-        permit(self, policy, key, cost, decision)
-    }
-
-    /// Does `work` if `key` has a permit left for it.
-    ///
-    /// # Errors
-    ///
-    /// As [`acquire`](Self::acquire). What `work` returns, errors too, is its result.
-    pub async fn run<T>(
-        &self,
-        key: &(impl AsRef<[u8]> + ?Sized),
-        work: impl AsyncFnOnce() -> T,
-    ) -> Result<T, AcquireError> {
-        self.acquire(key).await?.keep();
-        Ok(work().await)
+/// Shows no key.
+impl<B> fmt::Debug for Permits<'_, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permits").field("decision", &self.decision).finish_non_exhaustive()
     }
 }
 
-/// What is to be done for what was charged `cost` to have cost `actual`, now that the key has the
-/// second of two policies; nothing where that is so already, the store was charged nothing, or
-/// something would be given back by a receipt of another policy.
-pub(crate) fn settlement(
-    charged: &Decision,
-    (before, now): (&Policy, &Policy),
-    cost: u64,
-    actual: u64,
-) -> Option<(u64, Action)> {
-    if charged.source() != Source::Store {
-        return None;
-    }
-    match actual.cmp(&cost) {
-        Ordering::Equal => None,
-        Ordering::Less => (before == now).then_some((cost - actual, Action::Refund)),
-        Ordering::Greater => Some(((actual - cost).min(now.limit()), Action::Penalize)),
+/// The settlement of a [`Permit`] or of [`Permits`]: awaited, or made with [`now`](Self::now).
+#[must_use = "nothing is settled unless this is awaited, or made with `now`"]
+pub struct Settle<'a, B> {
+    /// Until it is polled.
+    charge: Option<Charge<'a, B>>,
+    actual: SmallVec<[u64; 1]>,
+    progress: Progress<'a, Result<(), Error>>,
+}
+
+impl<'a, B> Settle<'a, B> {
+    fn new(charge: Charge<'a, B>, actual: SmallVec<[u64; 1]>) -> Self {
+        Self { charge: Some(charge), actual, progress: Progress::New }
     }
 }
 
-pub(crate) fn permit<'a, L: Limit>(
-    limiter: &'a L,
+impl<B: Backend> Settle<'_, B> {
+    /// Settles on the calling thread. On a store that has to be awaited this does not compile.
+    ///
+    /// # Errors
+    ///
+    /// As awaiting the settlement.
+    pub fn now(mut self) -> Result<(), Error>
+    where
+        B: SyncBackend,
+    {
+        let Some(mut charge) = self.charge.take() else { return Ok(()) };
+        charge.refunds_on_drop = false;
+        let settlement = charge.settlement(self.actual.iter().copied())?;
+        for action in SETTLING {
+            if let checks @ [_, ..] = &*settlement.checks(action)? {
+                charge.backend().apply_now(batch(checks), action)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Fails when the store did not do it, or may not have done it; missing permits are charged first.
+impl<B: Backend> Future for Settle<'_, B> {
+    type Output = Result<(), Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { charge, actual, progress } = &mut *self;
+        progress.poll(context, || settle(charge.take(), std::mem::take(actual)))
+    }
+}
+
+async fn settle<B: Backend>(
+    charge: Option<Charge<'_, B>>,
+    actual: SmallVec<[u64; 1]>,
+) -> Result<(), Error> {
+    let Some(mut charge) = charge else { return Ok(()) };
+    charge.refunds_on_drop = false;
+    let settlement = charge.settlement(actual.iter().copied())?;
+    for action in SETTLING {
+        if let checks @ [_, ..] = &*settlement.checks(action)? {
+            charge.backend().apply(batch(checks), action).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Charges come first: if the refund fails, too little was given back, and not too much.
+const SETTLING: [Action; 2] = [Action::Penalize, Action::Refund];
+
+impl<B> fmt::Debug for Settle<'_, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settle").field("actual", &self.actual).finish_non_exhaustive()
+    }
+}
+
+/// What was charged as one, and has not been settled.
+struct Charge<'a, B> {
+    parts: SmallVec<[(PreparedCheck<'a, B>, Decision); 1]>,
+    refunds_on_drop: bool,
+    refund: RefundInDrop<B>,
+}
+
+impl<'a, B> Charge<'a, B> {
+    fn backend(&self) -> &'a B {
+        self.parts[0].0.backend
+    }
+
+    /// What has to be done so that the charge is `actual`, a cost for each part.
+    fn settlement(&self, actual: impl IntoIterator<Item = u64>) -> Result<Settlement<'_>, Error> {
+        let mut merged = Merged::default();
+        merged.fill(self.parts.iter().map(|(check, _)| check))?;
+        let mut costs = vec![0_u64; merged.checks.len()];
+        let mut actual = actual.into_iter();
+        for (index, (check, _)) in self.parts.iter().enumerate() {
+            let cost = actual.next().unwrap_or(check.cost);
+            let costs = &mut costs[merged.position(index)];
+            *costs = costs.saturating_add(cost);
+        }
+        let first_about =
+            |position| (0..self.parts.len()).find(|&index| merged.position(index) == position);
+        let part = |(position, (check, actual)): (usize, (&Check<'_>, u64))| {
+            let (prepared, decision) = &self.parts[first_about(position)?];
+            let policy = prepared.policies.policy(prepared.key);
+            let charged = check.cost().get();
+            let (cost, action) = correction(decision, (check.policy(), &policy), charged, actual)?;
+            let (key, receipt) = (prepared.key, Receipt::of(decision, check.policy(), charged));
+            Some(Correction { policy, key, cost, receipt, action })
+        };
+        Ok(Settlement(merged.checks.iter().zip(costs).enumerate().filter_map(part).collect()))
+    }
+}
+
+impl<B> Drop for Charge<'_, B> {
+    fn drop(&mut self) {
+        if self.refunds_on_drop
+            && let Ok(settlement) = self.settlement(repeat_n(0, self.parts.len()))
+            && let Ok(checks) = settlement.checks(Action::Refund)
+            && !checks.is_empty()
+        {
+            (self.refund)(self.backend(), batch(&checks));
+        }
+    }
+}
+
+/// What has to be done to the keys of a charge, each under the policy that it has by now.
+struct Settlement<'a>(SmallVec<[Correction<'a>; 1]>);
+
+struct Correction<'a> {
     policy: Cow<'a, Policy>,
     key: &'a [u8],
     cost: u64,
-    decision: Decision,
-) -> Result<Permit<'a, L>, AcquireError> {
-    if !decision.is_allowed() {
-        return Err(AcquireError::Denied(decision));
+    receipt: Receipt,
+    action: Action,
+}
+
+impl Settlement<'_> {
+    /// The checks of the keys that need this action.
+    fn checks(&self, action: Action) -> Result<SmallVec<[Check<'_>; 1]>, Error> {
+        self.0.iter().filter(|part| part.action == action).map(Correction::check).collect()
     }
-    Ok(Permit { limiter, policy, key, cost, decision, refunds_on_drop: false })
+}
+
+impl Correction<'_> {
+    fn check(&self) -> Result<Check<'_>, Error> {
+        let check = check(&self.policy, self.key, self.cost)?;
+        Ok(check.with_receipt(Some(self.receipt)))
+    }
+}
+
+/// What has to be done so that `decision`, which charged `charged`, has charged `actual`, now that
+/// the key has the second of two policies. `None` if that is so already, if the store charged
+/// nothing, or if a receipt of another policy would give something back.
+fn correction(
+    decision: &Decision,
+    (before, now): (&Policy, &Policy),
+    charged: u64,
+    actual: u64,
+) -> Option<(u64, Action)> {
+    if decision.source() != Source::Store {
+        return None;
+    }
+    match actual.cmp(&charged) {
+        Ordering::Equal => None,
+        Ordering::Less => (before == now).then_some((charged - actual, Action::Refund)),
+        Ordering::Greater => Some(((actual - charged).min(now.limit()), Action::Penalize)),
+    }
 }

@@ -61,9 +61,9 @@ use ratelimit_core::{ConfigError, Policy};
 ///     busy: Policy::new("api", TokenBucket::per_second(20))?,
 /// };
 /// let limiter = Limiter::with_policies(Memory::new(), limits)?;
-/// assert_eq!(limiter.check("user:42")?.limit, 100);
+/// assert_eq!(limiter.check("user:42").now()?.limit, 100);
 /// is_busy.store(true, Ordering::Relaxed);
-/// assert_eq!(limiter.check("user:42")?.limit, 20);
+/// assert_eq!(limiter.check("user:42").now()?.limit, 20);
 /// # Ok(())
 /// # }
 /// ```

@@ -31,13 +31,13 @@ use crate::{Policies, Visit, live::successor};
 ///     _ => Tier::DEFAULT,
 /// });
 /// let limiter = Limiter::with_policies(Memory::new(), limits)?;
-/// assert_eq!(limiter.check("user:42")?.limit, 10);
-/// assert_eq!(limiter.check("pro:7")?.limit, 100);
-/// assert_eq!(limiter.check("user:acme")?.limit, 1_000);
+/// assert_eq!(limiter.check("user:42").now()?.limit, 10);
+/// assert_eq!(limiter.check("pro:7").now()?.limit, 100);
+/// assert_eq!(limiter.check("user:acme").now()?.limit, 1_000);
 ///
 /// // A tier's numbers can change, and a tier can be found by its name.
 /// tiers.update(tiers.tier("pro")?, TokenBucket::per_second(200))?;
-/// assert_eq!(limiter.check("pro:7")?.limit, 200);
+/// assert_eq!(limiter.check("pro:7").now()?.limit, 200);
 /// # Ok(())
 /// # }
 /// ```
@@ -154,9 +154,8 @@ impl Tiers {
         TierBy { tiers: self.clone(), choose }
     }
 
-    /// These tiers, where every key is in `tier`: for what is known to be of one, and for an
-    /// [`AsyncLimiter`](crate::AsyncLimiter) that is told of each key
-    /// [which one it is in](crate::AsyncLimiter::in_tier).
+    /// These tiers, where every key is in `tier`: for keys that are known to be in one, and for a
+    /// limiter that is told the tier of each key, see [`in_tier`](crate::Limiter::in_tier).
     pub fn only(&self, tier: Tier) -> InTier {
         InTier { tiers: self.clone(), tier }
     }

@@ -3,7 +3,7 @@
 
 use std::{error::Error, fmt::Display, sync::LazyLock};
 
-use ratelimit_algorithms::{AcquireError, AsyncLimiter, FixedWindow, Limiter, rate_limit};
+use ratelimit_algorithms::{AcquireError, FixedWindow, Limiter, rate_limit};
 use ratelimit_memory::Memory;
 
 /// A limiter of so many permits a day.
@@ -12,7 +12,7 @@ fn daily(name: &str, limit: u64) -> Limiter<Memory> {
 }
 
 static TWICE: LazyLock<Limiter<Memory>> = LazyLock::new(|| daily("twice", 2));
-static ASYNC: LazyLock<AsyncLimiter<Memory>> = LazyLock::new(|| daily("async", 2).into());
+static ASYNC: LazyLock<Limiter<Memory>> = LazyLock::new(|| daily("async", 2));
 
 #[test]
 fn a_function_is_called_as_often_as_its_key_has_permits() {
@@ -41,7 +41,7 @@ fn a_function_without_a_key_has_one_for_all_callers_and_for_itself_alone() {
     assert!(first().is_ok() && first().is_ok() && first().is_err());
     assert!(second().is_ok());
     let key = concat!(module_path!(), "::first");
-    assert_eq!(TWICE.peek(key).unwrap().remaining, 0);
+    assert_eq!(TWICE.peek(key).now().unwrap().remaining, 0);
 }
 
 #[test]

@@ -14,8 +14,8 @@ use std::{
 };
 
 use ratelimit_algorithms::{
-    AcquireError, AsyncLimiter, Backend, BackendError, Clock, Error, ErrorKind, LeakyBucket,
-    Timestamp, TokenBucket, WaitError,
+    AcquireError, Backend, BackendError, Clock, Error, ErrorKind, LeakyBucket, Limiter, Timestamp,
+    TokenBucket, WaitError,
 };
 use ratelimit_backend::{Names, Reply};
 use ratelimit_core::{Action, Batch};
@@ -68,25 +68,25 @@ impl Backend for Slow {
 }
 
 /// One permit each 100 ms, of which none is left.
-async fn spent() -> AsyncLimiter<Slow> {
-    let limiter = AsyncLimiter::new(Slow::new(), "test", TokenBucket::per_second(10));
+async fn spent() -> Limiter<Slow> {
+    let limiter = Limiter::new(Slow::new(), "test", TokenBucket::per_second(10));
     let limiter = limiter.expect("the numbers are good");
-    let spent = limiter.check_n("key", 10).await.expect("the store answers");
+    let spent = limiter.check("key").cost(10).await.expect("the store answers");
     assert!(spent.is_allowed());
     limiter
 }
 
-fn waiting(limiter: &AsyncLimiter<Slow>, count: usize) -> bool {
-    format!("{limiter:?}").contains(&format!("Lines({count} waiting)"))
+fn waiting(limiter: &Limiter<Slow>, count: usize) -> bool {
+    format!("{limiter:?}").contains(&format!("WaitQueues({count} waiting)"))
 }
 
 type Served = Arc<Mutex<Vec<usize>>>;
 
 /// Waits as the `number`th in line, and then writes that down.
-fn stand(limiter: &AsyncLimiter<Slow>, served: &Served, number: usize) -> JoinHandle<()> {
+fn stand(limiter: &Limiter<Slow>, served: &Served, number: usize) -> JoinHandle<()> {
     let (limiter, served) = (limiter.clone(), served.clone());
     tokio::spawn(async move {
-        let _ = limiter.until_ready("key").await.expect("there is no deadline");
+        limiter.until_ready("key").await.expect("there is no deadline");
         served.lock().expect("nobody has panicked").push(number);
     })
 }
@@ -176,9 +176,9 @@ async fn a_wait_that_is_dropped_at_any_poll_has_spent_one_permit_or_none() {
 #[tokio::test(start_paused = true)]
 async fn a_hundred_thousand_wait_for_one_key_and_one_more_is_too_many() {
     let bucket = TokenBucket::per_second(1_000_000).burst(1_000);
-    let limiter = AsyncLimiter::new(Slow::new(), "test", bucket).unwrap();
+    let limiter = Limiter::new(Slow::new(), "test", bucket).unwrap();
     let limiter = limiter.with_waiters_max(100_000);
-    assert!(limiter.check_n("key", 1_000).await.unwrap().is_allowed());
+    assert!(limiter.check("key").cost(1_000).await.unwrap().is_allowed());
     let served = Served::default();
     let tasks: Vec<_> = (0..100_000).map(|number| stand(&limiter, &served, number)).collect();
     while !waiting(&limiter, 100_000) {
@@ -204,7 +204,7 @@ async fn a_wait_that_cannot_end_in_time_says_so_at_once() {
     let (limiter, start) = (spent().await, Instant::now());
     let within = |cost, millis| {
         let limiter = limiter.clone();
-        async move { limiter.until_ready_within("key", cost, Duration::from_millis(millis)).await }
+        async move { limiter.until_ready("key").cost(cost).within(Duration::from_millis(millis)).await }
     };
     let error = within(5, 499).await.unwrap_err();
     assert!(matches!(&error, WaitError::Denied(decision) if !decision.is_allowed()));
@@ -214,7 +214,7 @@ async fn a_wait_that_cannot_end_in_time_says_so_at_once() {
     yield_now().await;
     assert!(matches!(within(2, 199).await, Err(WaitError::Denied(_))), "nor behind others");
     assert_eq!(start.elapsed(), Duration::ZERO);
-    assert!(first.await.unwrap().unwrap().is_allowed(), "exactly in time");
+    first.await.unwrap().expect("exactly in time");
     assert_eq!(start.elapsed(), Duration::from_millis(500));
 }
 
@@ -223,21 +223,21 @@ async fn a_deadline_ends_a_wait_behind_others() {
     let (limiter, start) = (spent().await, Instant::now());
     let first = tokio::spawn({
         let limiter = limiter.clone();
-        async move { limiter.until_ready_n("key", 10).await }
+        async move { limiter.until_ready("key").cost(10).await }
     });
     yield_now().await;
-    let second = limiter.until_ready_within("key", 1, Duration::from_millis(300)).await;
+    let second = limiter.until_ready("key").within(Duration::from_millis(300)).await;
     assert!(matches!(second, Err(WaitError::TimedOut)), "{second:?}");
     assert_eq!(start.elapsed(), Duration::from_millis(300));
     assert!(waiting(&limiter, 1));
-    assert!(first.await.unwrap().unwrap().is_allowed());
+    first.await.unwrap().unwrap();
     assert_eq!(start.elapsed(), Duration::from_secs(1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_error_of_the_store_ends_the_wait_of_everyone() {
     let store = Slow::new();
-    let limiter = AsyncLimiter::new(store.clone(), "test", TokenBucket::per_second(1)).unwrap();
+    let limiter = Limiter::new(store.clone(), "test", TokenBucket::per_second(1)).unwrap();
     assert!(limiter.check("key").await.unwrap().is_allowed());
     let wait = || {
         let limiter = limiter.clone();
@@ -254,13 +254,13 @@ async fn an_error_of_the_store_ends_the_wait_of_everyone() {
     store.is_broken.store(false, Ordering::Relaxed);
     assert!(waiting(&limiter, 0));
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert!(limiter.until_ready("key").await.unwrap().is_allowed(), "and then it goes on");
+    limiter.until_ready("key").await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_cost_that_never_fits_does_not_wait() {
     let limiter = spent().await;
-    let error = limiter.until_ready_n("key", 11).await.unwrap_err();
+    let error = limiter.until_ready("key").cost(11).await.unwrap_err();
     assert!(matches!(error, WaitError::Failed(Error::Cost(_))), "{error:?}");
 }
 
@@ -269,14 +269,14 @@ async fn keys_do_not_wait_for_each_other() {
     let (limiter, start) = (spent().await, Instant::now());
     let mut hindered = pin!(limiter.until_ready("key"));
     assert!(polled(hindered.as_mut(), 2).await.is_none());
-    assert!(limiter.until_ready("other").await.unwrap().is_allowed());
+    limiter.until_ready("other").await.unwrap();
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_paced_key_goes_on_evenly() {
     let queue = LeakyBucket::per_second(10).queue(Duration::from_millis(250));
-    let limiter = AsyncLimiter::new(Slow::new(), "test", queue).unwrap();
+    let limiter = Limiter::new(Slow::new(), "test", queue).unwrap();
     let start = Instant::now();
     let pace = |_| {
         let limiter = limiter.clone();
@@ -297,7 +297,7 @@ async fn a_paced_key_goes_on_evenly() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_wake_up_is_lost_where_many_come_and_go() {
-    let limiter = AsyncLimiter::new(Memory::new(), "test", TokenBucket::per_second(5_000).burst(1));
+    let limiter = Limiter::new(Memory::new(), "test", TokenBucket::per_second(5_000).burst(1));
     let limiter = limiter.unwrap();
     let wait = |number: usize| {
         let limiter = limiter.clone();
@@ -323,8 +323,8 @@ async fn no_wake_up_is_lost_where_many_come_and_go() {
 #[test]
 fn a_wait_may_be_sent_to_another_thread() {
     fn is_send(_: &impl Send) {}
-    let limiter = AsyncLimiter::new(Memory::new(), "test", TokenBucket::per_second(1)).unwrap();
+    let limiter = Limiter::new(Memory::new(), "test", TokenBucket::per_second(1)).unwrap();
     is_send(&limiter.until_ready("key"));
-    is_send(&limiter.until_ready_within("key", 1, Duration::ZERO));
+    is_send(&limiter.until_ready("key").within(Duration::ZERO));
     is_send(&limiter.pace("key"));
 }

@@ -8,7 +8,7 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc};
 use bytes::Bytes;
 use http::{Response, request::Parts};
 use ratelimit_algorithms::{
-    Answer, AsyncLimiter, Backend, Decision, Error, Limits, Policies, Policy, Question,
+    Backend, Decision, Error, Limiter, Limits, LimitsDecision, Policies, Policy, PreparedCheck,
 };
 use smallvec::SmallVec;
 
@@ -24,7 +24,7 @@ use crate::{
 /// Everything that a layer was told: limits, keys, costs, and what responses say.
 #[derive(Clone)]
 pub(crate) struct Pipeline<B, K, P> {
-    pub(crate) limiter: AsyncLimiter<B, P>,
+    pub(crate) limiter: Limiter<B, P>,
     /// Picks the limiter that stands in for the first one, where that depends on the request.
     pub(crate) tier: Option<Arc<ChooseTier<B, P>>>,
     pub(crate) key: K,
@@ -51,7 +51,7 @@ pub(crate) struct AdditionalLimit<B> {
 pub(crate) trait AnyLimiter<B>: Send + Sync {
     fn name(&self) -> &str;
 
-    fn question<'a>(&'a self, key: &'a RequestKey, cost: u64) -> Question<'a, B>;
+    fn prepare<'a>(&'a self, key: &'a RequestKey, cost: u64) -> PreparedCheck<'a, B>;
 }
 
 #[derive(Clone)]
@@ -60,8 +60,7 @@ pub(crate) enum Cost {
     Of(Arc<CostFn>),
 }
 
-pub(crate) type ChooseTier<B, P> =
-    dyn Fn(&AsyncLimiter<B, P>, &Parts) -> AsyncLimiter<B, P> + Send + Sync;
+pub(crate) type ChooseTier<B, P> = dyn Fn(&Limiter<B, P>, &Parts) -> Limiter<B, P> + Send + Sync;
 pub(crate) type CostFn = dyn Fn(&Parts) -> Option<u64> + Send + Sync;
 pub(crate) type Skip = dyn Fn(&Parts) -> bool + Send + Sync;
 
@@ -92,7 +91,7 @@ type Keys = SmallVec<[RequestKey; 1]>;
 /// The arguments of a request's checks.
 struct CheckArgs<B, P> {
     /// Stands in for the first limiter.
-    limiter: Option<AsyncLimiter<B, P>>,
+    limiter: Option<Limiter<B, P>>,
     cost: u64,
     keys: Keys,
     /// Left in the request if it is admitted.
@@ -197,11 +196,11 @@ where
     fn check_if_ready(&self, args: &CheckArgs<B, P>) -> Option<Result<LimitDecisions, Error>> {
         let first = self.first(args);
         if self.more.is_empty() {
-            let decision = first.check_now()?;
+            let decision = first.check().if_ready()?;
             return Some(decision.map(|decision| self.alone(decision, &first)));
         }
         let (limits, policies) = self.limits(first, args);
-        limits.check_now().map(|answer| answer.map(|answer| together(&answer, policies)))
+        limits.check().if_ready().map(|answer| answer.map(|answer| together(&answer, policies)))
     }
 
     async fn check(&self, args: &CheckArgs<B, P>) -> Result<LimitDecisions, Error> {
@@ -213,23 +212,23 @@ where
         limits.check().await.map(|answer| together(&answer, policies))
     }
 
-    fn first<'a>(&'a self, args: &'a CheckArgs<B, P>) -> Question<'a, B> {
-        args.limiter.as_ref().unwrap_or(&self.limiter).question(&args.keys[0], args.cost)
+    fn first<'a>(&'a self, args: &'a CheckArgs<B, P>) -> PreparedCheck<'a, B> {
+        args.limiter.as_ref().unwrap_or(&self.limiter).prepare(&args.keys[0], args.cost)
     }
 
     /// All limits, and the policies by which they decide.
     fn limits<'a>(
         &'a self,
-        first: Question<'a, B>,
+        first: PreparedCheck<'a, B>,
         args: &'a CheckArgs<B, P>,
-    ) -> (Limits<'a, AsyncLimiter<B>>, Vec<Policy>) {
+    ) -> (Limits<'a, B>, Vec<Policy>) {
         let more = self.more.iter().zip(&args.keys[1..]);
-        let more = more.map(|(limit, key)| limit.limiter.question(key, limit.cost));
-        let questions: Vec<_> = std::iter::once(first).chain(more).collect();
-        let policies = self.policies(questions.iter().map(Question::policy));
-        let mut questions = questions.into_iter();
-        let first = Limits::from(questions.next().expect("there is a first"));
-        (questions.fold(first, Limits::and_question), policies)
+        let more = more.map(|(limit, key)| limit.limiter.prepare(key, limit.cost));
+        let checks: Vec<_> = std::iter::once(first).chain(more).collect();
+        let policies = self.policies(checks.iter().map(PreparedCheck::policy));
+        let mut checks = checks.into_iter();
+        let first = Limits::from(checks.next().expect("there is a first"));
+        (checks.fold(first, Limits::and_prepared), policies)
     }
 
     /// The policies that decide, unless nobody has to be told.
@@ -238,8 +237,8 @@ where
         if is_needed { policies.cloned().collect() } else { Vec::new() }
     }
 
-    fn alone(&self, decision: Decision, question: &Question<'_, B>) -> LimitDecisions {
-        let policies = self.policies(std::iter::once(question.policy()));
+    fn alone(&self, decision: Decision, check: &PreparedCheck<'_, B>) -> LimitDecisions {
+        let policies = self.policies(std::iter::once(check.policy()));
         LimitDecisions { each: SmallVec::from_buf([decision]), bound: 0, policies }
     }
 
@@ -326,7 +325,7 @@ where
             (None, ..) => None,
             (Some(more), ..) => {
                 let AdditionalLimit { limiter, cost, .. } = &self.more[more];
-                Some((*cost, limiter.question(key, *cost).policy().limit()))
+                Some((*cost, limiter.prepare(key, *cost).policy().limit()))
             }
         }
     }
@@ -340,7 +339,7 @@ impl<B: Backend, K, P: Policies> Pipeline<B, K, P> {
     }
 }
 
-fn together(answer: &Answer, policies: Vec<Policy>) -> LimitDecisions {
+fn together(answer: &LimitsDecision, policies: Vec<Policy>) -> LimitDecisions {
     LimitDecisions { each: answer.each().into(), bound: answer.bound(), policies }
 }
 
@@ -357,13 +356,13 @@ impl<T> MaybeReady<T> {
     }
 }
 
-impl<B: Backend, P: Policies> AnyLimiter<B> for AsyncLimiter<B, P> {
+impl<B: Backend, P: Policies> AnyLimiter<B> for Limiter<B, P> {
     fn name(&self) -> &str {
         self.name()
     }
 
-    fn question<'a>(&'a self, key: &'a RequestKey, cost: u64) -> Question<'a, B> {
-        self.question(key, cost)
+    fn prepare<'a>(&'a self, key: &'a RequestKey, cost: u64) -> PreparedCheck<'a, B> {
+        self.prepare(key, cost)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use http::{HeaderName, response::Parts};
-use ratelimit_algorithms::{AsyncLimiter, Backend, Decision, Permit, Policies, Policy};
+use ratelimit_algorithms::{Backend, Decision, Limiter, Permit, Policies, Policy};
 
 use crate::{Rejection, RequestKey, response::catch_panic};
 
@@ -36,7 +36,7 @@ pub(crate) type Settling = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// A charge by `limiter`.
 pub(crate) struct Reserved<B: Backend, P: Policies> {
     pub(crate) settlement: Settlement,
-    pub(crate) limiter: AsyncLimiter<B, P>,
+    pub(crate) limiter: Limiter<B, P>,
     pub(crate) policy: Policy,
     pub(crate) key: RequestKey,
     pub(crate) cost: u64,
@@ -44,9 +44,9 @@ pub(crate) struct Reserved<B: Backend, P: Policies> {
 }
 
 impl<B: Backend, P: Policies> Reserved<B, P> {
-    fn permit(&self) -> Option<Permit<'_, AsyncLimiter<B, P>>> {
+    fn permit(&self) -> Option<Permit<'_, B>> {
         let Self { limiter, policy, key, cost, decision, .. } = self;
-        limiter.permit(policy, key, *cost, *decision).ok()
+        limiter.prepare_under(policy, key, *cost).permit(*decision).ok()
     }
 }
 

@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let store = Observed::new(Memory::new(), StatsD);
     let limiter = Limiter::new(store, "api", TokenBucket::per_hour(2))?;
     for _ in 0..3 {
-        let _ = limiter.check("user:42")?;
+        let _ = limiter.check("user:42").now()?;
     }
     Ok(())
 }

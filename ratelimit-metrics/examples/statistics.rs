@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     for n in 0..1000 {
         let key = if n % 3 == 0 { "mallory".to_owned() } else { format!("user:{}", n % 50) };
-        let _ = limiter.check(&key)?;
+        let _ = limiter.check(&key).now()?;
     }
 
     let snapshot = statistics.snapshot();

@@ -27,7 +27,7 @@ use crate::{
 /// let store = Observed::new(Memory::new(), Arc::clone(&statistics));
 /// let limiter = Limiter::new(store, "api", TokenBucket::per_hour(2))?;
 /// for _ in 0..3 {
-///     let _ = limiter.check("user:42")?;
+///     let _ = limiter.check("user:42").now()?;
 /// }
 ///
 /// let snapshot = statistics.snapshot();

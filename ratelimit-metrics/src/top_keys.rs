@@ -38,7 +38,7 @@ use crate::{
 /// let store = Observed::new(Memory::new(), Arc::clone(&offenders));
 /// let limiter = Limiter::new(store, "api", TokenBucket::per_hour(2))?;
 /// for key in ["mallory", "mallory", "mallory", "mallory", "alice"] {
-///     let _ = limiter.check(key)?;
+///     let _ = limiter.check(key).now()?;
 /// }
 ///
 /// let top = offenders.top(10);

@@ -21,8 +21,8 @@ use crate::arguments::Arguments;
 /// | `on_limit = "error"` | on denial, and where no decision was made, returns `Err`: the function's error type is made `From` the limiter's | this |
 /// | `on_limit = "none"` | then returns `None` | |
 ///
-/// A plain function needs a `Limiter`, an `async` one an `AsyncLimiter`, which any `Limiter` turns
-/// into. Nothing is given back when the body fails.
+/// An `async` function awaits the limiter, on any store. A plain function needs a store that answers
+/// on the calling thread. Nothing is given back when the body fails.
 #[proc_macro_attribute]
 pub fn rate_limit(arguments: TokenStream, function: TokenStream) -> TokenStream {
     let arguments = parse_macro_input!(arguments as Arguments);

@@ -36,17 +36,17 @@ use crate::Live;
 ///
 /// let limits = LimitsFile::open(&path)?;
 /// let limiter = Limiter::with_policies(Memory::new(), limits.live("api")?)?;
-/// assert_eq!(limiter.check("user:42")?.limit, 100);
+/// assert_eq!(limiter.check("user:42").now()?.limit, 100);
 ///
 /// std::fs::write(&path, "api = '200/60s'")?;
 /// limits.reload()?;
-/// assert_eq!(limiter.check("user:42")?.limit, 200);
+/// assert_eq!(limiter.check("user:42").now()?.limit, 200);
 ///
 /// // A file that is wrong changes nothing, and the error says where it is.
 /// std::fs::write(&path, "api = '300/60'")?;
 /// let error = limits.reload().unwrap_err().to_string();
 /// assert!(error.contains("limits.toml, line 1, api: a length is whole numbers with units"));
-/// assert_eq!(limiter.check("user:42")?.limit, 200);
+/// assert_eq!(limiter.check("user:42").now()?.limit, 200);
 /// # Ok(())
 /// # }
 /// # #[cfg(not(feature = "toml"))]

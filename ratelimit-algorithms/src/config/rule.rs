@@ -51,8 +51,8 @@ use crate::{
 /// let store = Memory::new();
 /// let api = Limiter::new(store.clone(), "api", settings.api)?;
 /// let login = Limiter::new(store, "login", settings.login)?;
-/// assert_eq!(api.check("user:42")?.limit, 100);
-/// assert_eq!(login.check("user:42")?.limit, 5);
+/// assert_eq!(api.check("user:42").now()?.limit, 100);
+/// assert_eq!(login.check("user:42").now()?.limit, 5);
 /// # Ok(())
 /// # }
 /// ```

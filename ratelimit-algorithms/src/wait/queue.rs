@@ -1,11 +1,11 @@
-//! The lines in which callers wait, one for each key that somebody waits for.
+//! The queues in which callers wait, one for each key that somebody waits for.
 //!
-//! Whoever joins a line gets a ticket, and the lowest ticket is first. Leaving, at the end or in
-//! the middle, is all there is to do: who leaves as the first wakes the next.
+//! Each waiter has a ticket, and the lowest ticket is first. Waiters only ever join and leave, at
+//! the head or in the middle; a head that leaves wakes its successor.
 //!
-//! No wake-up is lost. Whether a ticket is first is read, and its waker left, under the lock under
-//! which the first one leaves and takes the waker of the next: either the next sees that it is
-//! first, or its waker is there to be taken. There is nothing else that two threads share.
+//! No wake-up is lost. A waiter looks whether it is first, and leaves its waker, under the same lock
+//! under which the head leaves and takes its successor's waker: either the successor sees that it
+//! is first, or its waker is there to be taken. Threads share nothing else.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -15,49 +15,49 @@ use std::{
     task::{Poll, Waker},
 };
 
-/// All lines of one limiter.
-pub(crate) struct Lines(Mutex<Waiting>);
+/// All queues of one limiter.
+pub(crate) struct WaitQueues(Mutex<Waiting>);
 
 struct Waiting {
     most: usize,
     count: usize,
     next: u64,
-    lines: HashMap<Box<[u8]>, Line>,
+    queues: HashMap<Box<[u8]>, Queue>,
 }
 
-/// Tickets; and of those that have been polled, whom to wake.
-type Line = BTreeMap<u64, Option<Waker>>;
+/// Tickets, and the wakers of those that were polled.
+type Queue = BTreeMap<u64, Option<Waker>>;
 
-/// How many may wait for one limiter if nothing is said: each is a task or a thread that hangs.
+/// Waiters that one limiter may have by default: each is a task or a thread that hangs.
 pub(crate) const WAITERS_MAX: usize = 10_000;
 
-impl Default for Lines {
+impl Default for WaitQueues {
     fn default() -> Self {
-        let (most, lines) = (WAITERS_MAX, HashMap::new());
-        Self(Mutex::new(Waiting { most, count: 0, next: 0, lines }))
+        let (most, queues) = (WAITERS_MAX, HashMap::new());
+        Self(Mutex::new(Waiting { most, count: 0, next: 0, queues }))
     }
 }
 
-impl Lines {
-    /// Lets no more than so many wait.
+impl WaitQueues {
+    /// Lets at most `most` callers wait.
     pub(crate) fn limit(&self, most: usize) {
         self.lock().most = most;
     }
 
-    /// A place at the end of the line of `key`; `None` if as many wait as may.
-    pub(crate) fn join<'a>(&'a self, key: &'a [u8]) -> Option<Place<'a>> {
+    /// A ticket at the end of the queue of `key`; `None` if as many wait as may.
+    pub(crate) fn join<'a>(&'a self, key: &'a [u8]) -> Option<Ticket<'a>> {
         let mut waiting = self.lock();
         if waiting.most <= waiting.count {
             return None;
         }
-        let ticket = waiting.next;
+        let number = waiting.next;
         waiting.count += 1;
         waiting.next += 1;
-        match waiting.lines.get_mut(key) {
-            Some(line) => line.insert(ticket, None),
-            None => waiting.lines.entry(key.into()).or_default().insert(ticket, None),
+        match waiting.queues.get_mut(key) {
+            Some(queue) => queue.insert(number, None),
+            None => waiting.queues.entry(key.into()).or_default().insert(number, None),
         };
-        Some(Place { lines: self, key, ticket })
+        Some(Ticket { queues: self, key, number })
     }
 
     /// No caller's code runs under the lock: wakers are cloned, woken and dropped outside.
@@ -67,56 +67,56 @@ impl Lines {
 }
 
 /// Shows no keys.
-impl fmt::Debug for Lines {
+impl fmt::Debug for WaitQueues {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Lines({} waiting)", self.lock().count)
+        write!(f, "WaitQueues({} waiting)", self.lock().count)
     }
 }
 
-/// A place in a line, which is left when it is dropped.
-pub(crate) struct Place<'a> {
-    lines: &'a Lines,
+/// A place in a queue, which is left when this is dropped.
+pub(crate) struct Ticket<'a> {
+    queues: &'a WaitQueues,
     key: &'a [u8],
-    ticket: u64,
+    number: u64,
 }
 
-impl Place<'_> {
+impl Ticket<'_> {
     pub(crate) fn is_first(&self) -> bool {
-        self.lines.lock().lines.get(self.key).is_none_or(|line| self.leads(line))
+        self.queues.lock().queues.get(self.key).is_none_or(|queue| self.leads(queue))
     }
 
-    /// Waits until this place is the first.
+    /// Waits until this ticket is the first.
     pub(crate) async fn turn(&self) {
         poll_fn(|context| self.poll(context.waker().clone())).await;
     }
 
     fn poll(&self, waker: Waker) -> Poll<()> {
-        let mut waiting = self.lines.lock();
-        let Some(line) = waiting.lines.get_mut(self.key) else { return Poll::Ready(()) };
-        if self.leads(line) {
+        let mut waiting = self.queues.lock();
+        let Some(queue) = waiting.queues.get_mut(self.key) else { return Poll::Ready(()) };
+        if self.leads(queue) {
             return Poll::Ready(());
         }
-        let before = line.insert(self.ticket, Some(waker));
+        let before = queue.insert(self.number, Some(waker));
         drop(waiting);
         drop(before);
         Poll::Pending
     }
 
-    fn leads(&self, line: &Line) -> bool {
-        line.first_key_value().is_some_and(|(&first, _)| first == self.ticket)
+    fn leads(&self, queue: &Queue) -> bool {
+        queue.first_key_value().is_some_and(|(&first, _)| first == self.number)
     }
 
-    /// Leaves; returns whom to wake.
+    /// Leaves; returns the waker of the next waiter, if that is first now.
     fn leave(&self) -> Option<Waker> {
-        let mut waiting = self.lines.lock();
+        let mut waiting = self.queues.lock();
         waiting.count -= 1;
-        let line = waiting.lines.get_mut(self.key)?;
-        let was_first = self.leads(line);
-        let own = line.remove(&self.ticket);
+        let queue = waiting.queues.get_mut(self.key)?;
+        let was_first = self.leads(queue);
+        let own = queue.remove(&self.number);
         let next =
-            line.first_entry().filter(|_| was_first).and_then(|mut next| next.get_mut().take());
-        if line.is_empty() {
-            waiting.lines.remove(self.key);
+            queue.first_entry().filter(|_| was_first).and_then(|mut next| next.get_mut().take());
+        if queue.is_empty() {
+            waiting.queues.remove(self.key);
         }
         drop(waiting);
         drop(own);
@@ -124,7 +124,7 @@ impl Place<'_> {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Ticket<'_> {
     fn drop(&mut self) {
         if let Some(next) = self.leave() {
             next.wake();

@@ -1,4 +1,4 @@
-//! Timers: what waits for an instant to come, on whatever runs the waiting.
+//! Timers: a way to wait for an instant, on tokio, on a thread, or on another runtime.
 
 use std::{
     future::{Future, poll_fn},
@@ -9,9 +9,13 @@ use std::{
     time::Instant,
 };
 
-/// What time it is, and how to wait.
+/// A source of instants, and a way to wait for one.
 ///
 /// With the feature `tokio` there is [`TokioTimer`]; another runtime's is two lines.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no timer",
+    note = "enable the feature `tokio` of `ratelimit-algorithms`, or name a timer with `.timer(…)`"
+)]
 pub trait Timer: Send + Sync {
     /// The present instant.
     fn now(&self) -> Instant;
@@ -20,10 +24,10 @@ pub trait Timer: Send + Sync {
     fn sleep_until(&self, then: Instant) -> impl Future<Output = ()> + Send;
 }
 
-/// The timer of a tokio runtime; like the runtime's, it can be paused in tests.
-#[cfg(feature = "tokio")]
+/// The timer of a tokio runtime, with the feature `tokio`; like the runtime's, it can be paused in
+/// tests.
 #[derive(Clone, Copy, Debug, Default)]
-#[expect(clippy::exhaustive_structs, reason = "there is nothing to it")]
+#[expect(clippy::exhaustive_structs, reason = "it has no settings")]
 pub struct TokioTimer;
 
 #[cfg(feature = "tokio")]

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use ratelimit_algorithms::{AsyncLimiter, Backend, CostError, Error, FixedWindow, Limiter, Limits};
+use ratelimit_algorithms::{Backend, CostError, Error, FixedWindow, Limiter, Limits};
 use ratelimit_backend::{ManualClock, Names, Reply};
 use ratelimit_core::{Action, Batch, Micros};
 use ratelimit_memory::Memory;
@@ -31,27 +31,27 @@ impl<B: Backend> Backend for Far<B> {
 #[test]
 fn a_store_that_answers_at_once_needs_no_runtime() -> Outcome {
     let store: Arc<dyn Backend> = Arc::new(Memory::new());
-    let limiter = AsyncLimiter::new(store, "daily", FixedWindow::per_day(3))?;
-    let decision = limiter.check_n_now("key", 2).ok_or("memory answers at once")??;
+    let limiter = Limiter::new(store, "daily", FixedWindow::per_day(3))?;
+    let decision = limiter.check("key").cost(2).if_ready().ok_or("memory answers at once")??;
     assert_eq!((decision.is_allowed(), decision.remaining), (true, 1));
-    let both = Limits::of(&limiter, "key", 1).and(&limiter, "other", 4);
+    let both = Limits::new(&limiter, "key", 1).and(&limiter, "other", 4);
     assert!(matches!(
-        both.check_now(),
+        both.check().if_ready(),
         Some(Err(Error::Cost(CostError::ExceedsLimit { cost: 4, max: 3 })))
     ));
-    let both = Limits::of(&limiter, "key", 1).and(&limiter, "other", 3).check_now();
+    let both = Limits::new(&limiter, "key", 1).and(&limiter, "other", 3).check().if_ready();
     assert!(both.ok_or("memory answers at once")??.is_allowed());
-    let denied = limiter.check_n_now("key", 1).ok_or("memory answers at once")??;
+    let denied = limiter.check("key").if_ready().ok_or("memory answers at once")??;
     assert!(!denied.is_allowed());
     Ok(())
 }
 
 #[tokio::test]
 async fn a_store_that_has_to_be_awaited_is_not_asked() -> Outcome {
-    let limiter = AsyncLimiter::new(Far(Memory::new()), "daily", FixedWindow::per_day(3))?;
-    assert!(limiter.check_n_now("key", 3).is_none());
-    assert!(Limits::of(&limiter, "key", 3).check_now().is_none());
-    assert!(limiter.check_n("key", 3).await?.is_allowed(), "nothing was charged");
+    let limiter = Limiter::new(Far(Memory::new()), "daily", FixedWindow::per_day(3))?;
+    assert!(limiter.check("key").cost(3).if_ready().is_none());
+    assert!(Limits::new(&limiter, "key", 3).check().if_ready().is_none());
+    assert!(limiter.check("key").cost(3).await?.is_allowed(), "nothing was charged");
     Ok(())
 }
 
@@ -60,31 +60,32 @@ async fn whatever_is_asked_a_store_that_is_awaited_answers_as_one_at_hand() -> O
     let (clock, keys_max) = (ManualClock::default(), NonZeroUsize::MIN);
     let store = || Memory::with_clock(clock.clone(), keys_max);
     let near = Limiter::new(store(), "daily", FixedWindow::per_day(9))?;
-    let at_once = AsyncLimiter::new(store(), "daily", FixedWindow::per_day(9))?;
-    let far = AsyncLimiter::new(Far(store()), "daily", FixedWindow::per_day(9))?;
+    let at_once = Limiter::new(store(), "daily", FixedWindow::per_day(9))?;
+    let far = Limiter::new(Far(store()), "daily", FixedWindow::per_day(9))?;
     macro_rules! ask {
-        ($($action:ident($($argument:expr),*)),* $(,)?) => {$(
-            let expected = near.$action("key", $($argument),*)?;
-            assert_eq!(at_once.$action("key", $($argument),*).await?, expected);
-            assert_eq!(far.$action("key", $($argument),*).await?, expected);
+        ($($verb:ident($($argument:expr),*)$(.cost($cost:expr))?),* $(,)?) => {$(
+            let expected = near.$verb("key" $(, $argument)*)$(.cost($cost))?.now()?;
+            assert_eq!(at_once.$verb("key" $(, $argument)*)$(.cost($cost))?.await?, expected);
+            assert_eq!(far.$verb("key" $(, $argument)*)$(.cost($cost))?.await?, expected);
             clock.advance(Micros::from_secs(1));
         )*};
     }
     let blocked = Duration::from_secs(2);
-    ask!(check(), check_n(3), penalize(4), refund(2), peek(), block(blocked), check(), reset());
-    assert_eq!((near.name(), near.peek("key")?.remaining), (at_once.name(), 9));
+    ask!(check(), check().cost(3), penalize().cost(4), refund().cost(2), peek(), peek().cost(4));
+    ask!(block(blocked), check(), reset());
+    assert_eq!((near.name(), near.peek("key").now()?.remaining), (at_once.name(), 9));
     Ok(())
 }
 
 #[tokio::test]
 async fn several_limits_are_looked_at_and_given_back_as_one_is() -> Outcome {
     let store = Far(Memory::new());
-    let limiter = AsyncLimiter::new(store, "daily", FixedWindow::per_day(9))?;
-    let both = || Limits::of(&limiter, "key", 2).and(&limiter, "other", 9);
+    let limiter = Limiter::new(store, "daily", FixedWindow::per_day(9))?;
+    let both = || Limits::new(&limiter, "key", 2).and(&limiter, "other", 9);
     assert!(both().peek().await?.is_allowed(), "nothing was spent yet");
     let permits = both().acquire().await?;
     assert!(!both().peek().await?.is_allowed());
-    assert!(permits.answer().is_allowed() && !format!("{permits:?}").contains("key"));
+    assert!(permits.decision().is_allowed() && !format!("{permits:?}").contains("key"));
     permits.refund().await?;
     assert_eq!(limiter.peek("other").await?.remaining, 9);
     Ok(())
@@ -93,12 +94,12 @@ async fn several_limits_are_looked_at_and_given_back_as_one_is() -> Outcome {
 /// Against the rules of futures, but nobody is to pay for that.
 #[test]
 fn a_check_that_is_polled_again_after_its_answer_charges_nothing() -> Outcome {
-    let limiter = AsyncLimiter::new(Memory::new(), "daily", FixedWindow::per_day(3))?;
+    let limiter = Limiter::new(Memory::new(), "daily", FixedWindow::per_day(3))?;
     let mut context = Context::from_waker(Waker::noop());
     let mut check = std::pin::pin!(limiter.check("key"));
     assert!(check.as_mut().poll(&mut context).is_ready());
     assert!(check.as_mut().poll(&mut context).is_pending());
-    let charged = limiter.check_n_now("key", 1).ok_or("memory answers at once")??;
+    let charged = limiter.check("key").if_ready().ok_or("memory answers at once")??;
     assert_eq!(charged.remaining, 1);
     Ok(())
 }
@@ -111,16 +112,20 @@ fn a_check_can_go_to_another_thread_and_holds_no_lock_until_it_is_polled() -> Ou
         future
     }
     let limiter = Limiter::new(Memory::new(), "daily", FixedWindow::per_day(3))?;
-    let awaited = AsyncLimiter::from(limiter.clone());
-    let far = AsyncLimiter::new(Far(Memory::new()), "daily", FixedWindow::per_day(3))?;
-    let both = Limits::of(&awaited, "key", 1).and(&awaited, "other", 1);
+    let awaited = limiter.clone();
+    let far = Limiter::new(Far(Memory::new()), "daily", FixedWindow::per_day(3))?;
+    let both = Limits::new(&awaited, "key", 1).and(&awaited, "other", 1);
     let unpolled = (
         sendable(awaited.check("key")),
-        sendable(far.check_n("key", 2)),
+        sendable(far.check("key").cost(2)),
         sendable(both.check()),
         sendable(awaited.acquire("key")),
     );
-    assert_eq!(limiter.check_n("key", 3)?.remaining, 0, "nobody holds the lock, or has charged");
+    assert_eq!(
+        limiter.check("key").cost(3).now()?.remaining,
+        0,
+        "nobody holds the lock, or has charged"
+    );
     drop(unpolled);
     Ok(())
 }

@@ -13,7 +13,7 @@ use crate::store;
 const LONG: Duration = Duration::from_secs(60);
 
 fn is_waiting(limiter: &Limiter<Memory<ManualClock>>, count: usize) -> bool {
-    format!("{limiter:?}").contains(&format!("Lines({count} waiting)"))
+    format!("{limiter:?}").contains(&format!("WaitQueues({count} waiting)"))
 }
 
 // FAULTS 60.
@@ -22,12 +22,12 @@ fn threads_are_served_in_the_order_they_came_without_a_runtime() {
     let (store, clock) = store();
     let bucket = TokenBucket::per_second(1_000).burst(1);
     let limiter = Limiter::new(store, "api", bucket).unwrap();
-    assert!(limiter.check("key").unwrap().is_allowed());
+    assert!(limiter.check("key").now().unwrap().is_allowed());
     let (served, order) = mpsc::channel();
     let wait = |number| {
         let (limiter, served) = (limiter.clone(), served.clone());
         thread::spawn(move || {
-            assert!(limiter.until_ready("key").unwrap().is_allowed());
+            limiter.until_ready("key").wait().unwrap();
             served.send(number).unwrap();
         })
     };
@@ -56,7 +56,7 @@ fn no_wake_up_is_lost_between_threads() {
         thread::spawn(move || {
             for _ in 0..50 {
                 let longest = if number % 2 == 0 { LONG } else { Duration::from_micros(150) };
-                match limiter.until_ready_within("key", 1, longest) {
+                match limiter.until_ready("key").within(longest).wait() {
                     Ok(_) => {}
                     Err(WaitError::Denied(_) | WaitError::TimedOut) if longest < LONG => {}
                     Err(error) => panic!("{error}"),
@@ -73,8 +73,8 @@ fn no_wake_up_is_lost_between_threads() {
 #[test]
 fn a_thread_that_cannot_be_served_in_time_is_told_at_once() {
     let limiter = Limiter::new(store().0, "api", FixedWindow::per_hour(1)).unwrap();
-    assert!(limiter.until_ready("key").unwrap().is_allowed());
-    let denied = limiter.until_ready_within("key", 1, LONG).unwrap_err();
+    limiter.until_ready("key").wait().unwrap();
+    let denied = limiter.until_ready("key").within(LONG).wait().unwrap_err();
     assert!(matches!(denied, WaitError::Denied(_)));
     assert_eq!(denied.retry_after(), Some(Micros::from_secs(3_600)));
 }
@@ -84,8 +84,8 @@ fn a_thread_that_cannot_be_served_in_time_is_told_at_once() {
 fn a_thread_too_many_is_told_at_once() {
     let limiter = Limiter::new(store().0, "api", FixedWindow::per_hour(1)).unwrap();
     let limiter = limiter.with_waiters_max(0);
-    assert!(matches!(limiter.until_ready("key"), Err(WaitError::Overloaded)));
-    assert_eq!(limiter.peek("key").unwrap().remaining, 1, "and nothing is charged");
+    assert!(matches!(limiter.until_ready("key").wait(), Err(WaitError::Overloaded)));
+    assert_eq!(limiter.peek("key").now().unwrap().remaining, 1, "and nothing is charged");
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn a_thread_is_paced_by_a_queue() {
     let queue = LeakyBucket::per_second(1_000).queue(Duration::from_micros(2_500));
     let limiter = Limiter::new(store().0, "api", queue).unwrap();
     for _ in 0..3 {
-        assert!(limiter.pace("key").unwrap().is_allowed());
+        limiter.pace("key").wait().unwrap();
     }
-    assert!(matches!(limiter.pace("key"), Err(AcquireError::Denied(_))));
+    assert!(matches!(limiter.pace("key").wait(), Err(AcquireError::Denied(_))));
 }

@@ -1,6 +1,6 @@
 //! Several limits asked as one, where they are about the same state.
 
-use ratelimit_algorithms::{AsyncLimiter, CostError, Error, FixedWindow, Limiter, Limits};
+use ratelimit_algorithms::{CostError, Error, FixedWindow, Limiter, Limits};
 use ratelimit_memory::Memory;
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
@@ -8,23 +8,23 @@ type Outcome = Result<(), Box<dyn std::error::Error>>;
 #[test]
 fn a_key_that_is_named_twice_is_charged_the_sum() -> Outcome {
     let limiter = Limiter::new(Memory::new(), "daily", FixedWindow::per_day(10))?;
-    let answer = Limits::of(&limiter, "key", 3).and(&limiter, "key", 4).check()?;
+    let answer = Limits::new(&limiter, "key", 3).and(&limiter, "key", 4).check().now()?;
     assert!(answer.is_allowed());
     assert_eq!(answer.each().iter().map(|each| each.remaining).collect::<Vec<_>>(), [3, 3]);
-    assert_eq!(limiter.peek("key")?.remaining, 3);
+    assert_eq!(limiter.peek("key").now()?.remaining, 3);
 
-    let denied = Limits::of(&limiter, "key", 2).and(&limiter, "key", 2).check()?;
+    let denied = Limits::new(&limiter, "key", 2).and(&limiter, "key", 2).check().now()?;
     assert!(!denied.is_allowed(), "2 would fit, 2 and 2 do not");
-    assert_eq!(limiter.peek("key")?.remaining, 3, "and none is charged");
+    assert_eq!(limiter.peek("key").now()?.remaining, 3, "and none is charged");
     Ok(())
 }
 
 #[test]
 fn a_sum_that_can_never_be_admitted_is_an_error() -> Outcome {
     let limiter = Limiter::new(Memory::new(), "daily", FixedWindow::per_day(10))?;
-    let error = Limits::of(&limiter, "key", 6).and(&limiter, "key", 6).check();
+    let error = Limits::new(&limiter, "key", 6).and(&limiter, "key", 6).check().now();
     assert!(matches!(error, Err(Error::Cost(CostError::ExceedsLimit { cost: 12, max: 10 }))));
-    assert_eq!(limiter.peek("key")?.remaining, 10);
+    assert_eq!(limiter.peek("key").now()?.remaining, 10);
     Ok(())
 }
 
@@ -33,16 +33,17 @@ fn two_limiters_of_one_name_and_store_share_what_they_spend() -> Outcome {
     let store = Memory::new();
     let one = Limiter::new(store.clone(), "daily", FixedWindow::per_day(10))?;
     let other = Limiter::new(store, "daily", FixedWindow::per_day(10))?;
-    let answer = Limits::of(&one, "key", 4).and(&other, "key", 4).and(&one, "else", 1).check()?;
+    let answer =
+        Limits::new(&one, "key", 4).and(&other, "key", 4).and(&one, "else", 1).check().now()?;
     assert!(answer.is_allowed());
-    assert_eq!([one.peek("key")?.remaining, other.peek("else")?.remaining], [2, 9]);
+    assert_eq!([one.peek("key").now()?.remaining, other.peek("else").now()?.remaining], [2, 9]);
     Ok(())
 }
 
 #[tokio::test]
 async fn awaiting_callers_are_charged_the_same() -> Outcome {
-    let limiter = AsyncLimiter::new(Memory::new(), "daily", FixedWindow::per_day(10))?;
-    let answer = Limits::of(&limiter, "key", 3).and(&limiter, "key", 4).check().await?;
+    let limiter = Limiter::new(Memory::new(), "daily", FixedWindow::per_day(10))?;
+    let answer = Limits::new(&limiter, "key", 3).and(&limiter, "key", 4).check().await?;
     assert!(answer.is_allowed());
     assert_eq!(limiter.peek("key").await?.remaining, 3);
     Ok(())

@@ -221,7 +221,7 @@ fn another_algorithm_comes_with_a_reload_where_keys_start_anew() -> Outcome {
     let [by_kept, by_anew] = [&kept, &anew]
         .map(|limits| Limiter::with_policies(store().0, limits.live("a").unwrap()).unwrap());
     for limiter in [&by_kept, &by_anew] {
-        assert!(limiter.check_n("key", 10)?.is_allowed());
+        assert!(limiter.check("key").cost(10).now()?.is_allowed());
     }
     file.write("b = '1/1s'\n[a]\nalgorithm = 'fixed_window'\nlimit = 20\nwindow = '1d'");
     let refused = kept.reload();
@@ -230,8 +230,8 @@ fn another_algorithm_comes_with_a_reload_where_keys_start_anew() -> Outcome {
         Err(FileError::Change { source: ConfigError::AlgorithmChange { .. }, .. })
     ));
     anew.reload()?;
-    assert_eq!(by_kept.peek("key")?.remaining, 0);
-    assert_eq!(by_anew.peek("key")?.remaining, 20);
+    assert_eq!(by_kept.peek("key").now()?.remaining, 0);
+    assert_eq!(by_anew.peek("key").now()?.remaining, 20);
     assert_eq!(anew.live("b")?.current().carry_over(), CarryOver::Reset, "new ones as well");
     Ok(())
 }

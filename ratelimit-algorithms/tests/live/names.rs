@@ -26,9 +26,9 @@ fn limiters_of_one_handle_share_its_name_and_what_is_spent() -> Outcome {
     let one = Limiter::with_policies(store.clone(), limit.clone())?;
     limit.update(FixedWindow::per_day(20))?;
     let other = Limiter::with_policies(store, limit)?;
-    let answer = Limits::of(&one, "key", 4).and(&other, "key", 5).check()?;
+    let answer = Limits::new(&one, "key", 4).and(&other, "key", 5).check().now()?;
     assert!(answer.is_allowed());
-    assert_eq!(one.peek("key")?.remaining, 11);
+    assert_eq!(one.peek("key").now()?.remaining, 11);
     Ok(())
 }
 
@@ -39,8 +39,8 @@ fn policies_behind_a_pointer_are_the_same_policies() -> Outcome {
     let one = Limiter::with_policies(store.clone(), pointer)?;
     let other = Limiter::with_policies(store.clone(), limit)?;
     is_refused(&store, Live::new(one.name(), daily())?);
-    assert!(one.check_n("key", 4)?.is_allowed());
-    assert_eq!(other.peek("key")?.remaining, 6);
+    assert!(one.check("key").cost(4).now()?.is_allowed());
+    assert_eq!(other.peek("key").now()?.remaining, 6);
     Ok(())
 }
 
@@ -69,8 +69,8 @@ fn one_handle_serves_several_stores() -> Outcome {
     let one = Limiter::with_policies(store().0, limit.clone())?;
     let other = Limiter::with_policies(store().0, limit.clone())?;
     limit.update(FixedWindow::per_day(3))?;
-    assert_eq!(one.check_n("key", 2)?.remaining, 1);
-    assert_eq!(other.peek("key")?.remaining, 3, "each store has its own state");
+    assert_eq!(one.check("key").cost(2).now()?.remaining, 1);
+    assert_eq!(other.peek("key").now()?.remaining, 3, "each store has its own state");
     Ok(())
 }
 

@@ -7,8 +7,7 @@ use std::{
 };
 
 use ratelimit_algorithms::{
-    Algorithm, AsyncLimiter, CarryOver, ConfigError, FixedWindow, Limiter, Policies, Tier, Tiers,
-    TokenBucket,
+    Algorithm, CarryOver, ConfigError, FixedWindow, Limiter, Policies, Tier, Tiers, TokenBucket,
 };
 
 use crate::{Outcome, store};
@@ -30,13 +29,13 @@ fn a_key_keeps_what_it_has_spent_when_its_tier_changes() -> Outcome {
     let pro = tiers.add("pro", FixedWindow::per_day(100))?;
     let table = Table::default();
     let limiter = Limiter::with_policies(store().0, by_table(&tiers, &table))?;
-    assert_eq!(limiter.check_n("key", 7)?.remaining, 3);
+    assert_eq!(limiter.check("key").cost(7).now()?.remaining, 3);
 
     table.write().unwrap().insert(b"key".to_vec(), pro);
-    assert_eq!(limiter.check_n("key", 13)?.remaining, 80);
+    assert_eq!(limiter.check("key").cost(13).now()?.remaining, 80);
     table.write().unwrap().clear();
-    assert!(!limiter.check("key")?.is_allowed(), "20 are spent of 10");
-    assert_eq!(limiter.check("another")?.remaining, 9);
+    assert!(!limiter.check("key").now()?.is_allowed(), "20 are spent of 10");
+    assert_eq!(limiter.check("another").now()?.remaining, 9);
     Ok(())
 }
 
@@ -48,9 +47,9 @@ fn a_share_is_kept_where_the_carry_over_says_so() -> Outcome {
     let tiers = tiers.with_carry_over(CarryOver::Proportional);
     let table = Table::default();
     let limiter = Limiter::with_policies(store().0, by_table(&tiers, &table))?;
-    assert!(limiter.check_n("key", 7)?.is_allowed());
+    assert!(limiter.check("key").cost(7).now()?.is_allowed());
     table.write().unwrap().insert(b"key".to_vec(), pro);
-    assert_eq!(limiter.peek("key")?.remaining, 30);
+    assert_eq!(limiter.peek("key").now()?.remaining, 30);
     Ok(())
 }
 
@@ -58,9 +57,9 @@ fn a_share_is_kept_where_the_carry_over_says_so() -> Outcome {
 async fn a_key_can_be_told_its_tier_with_each_check() -> Outcome {
     let tiers = Tiers::new("api", FixedWindow::per_day(10))?;
     let pro = tiers.add("pro", FixedWindow::per_day(100))?;
-    let limiter = AsyncLimiter::with_policies(store().0, tiers.only(Tier::DEFAULT))?;
-    assert_eq!(limiter.check_n("key", 7).await?.remaining, 3);
-    assert_eq!(limiter.in_tier(pro).check_n("key", 13).await?.remaining, 80);
+    let limiter = Limiter::with_policies(store().0, tiers.only(Tier::DEFAULT))?;
+    assert_eq!(limiter.check("key").cost(7).await?.remaining, 3);
+    assert_eq!(limiter.in_tier(pro).check("key").cost(13).await?.remaining, 80);
     tiers.update(pro, FixedWindow::per_day(50))?;
     assert_eq!(limiter.in_tier(pro).peek("key").await?.remaining, 30);
     assert!(!limiter.check("key").await?.is_allowed());
@@ -133,9 +132,9 @@ fn all_tiers_are_of_one_algorithm_unless_keys_start_anew() -> Outcome {
     let pro = tiers.add("pro", TokenBucket::per_second(5))?;
     let table = Table::default();
     let limiter = Limiter::with_policies(store().0, by_table(&tiers, &table))?;
-    assert!(limiter.check_n("key", 10)?.is_allowed());
+    assert!(limiter.check("key").cost(10).now()?.is_allowed());
     table.write().unwrap().insert(b"key".to_vec(), pro);
-    assert_eq!(limiter.check("key")?.remaining, 4);
+    assert_eq!(limiter.check("key").now()?.remaining, 4);
     Ok(())
 }
 

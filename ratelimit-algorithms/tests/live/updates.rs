@@ -19,10 +19,10 @@ use crate::{Outcome, store};
 fn the_next_check_sees_an_update_whoever_makes_it() -> Outcome {
     let limit = Live::new("api", FixedWindow::per_day(10))?;
     let limiter = Limiter::with_policies(store().0, limit.clone())?;
-    assert_eq!(limiter.check("key")?.limit, 10);
+    assert_eq!(limiter.check("key").now()?.limit, 10);
     thread::scope(|scope| scope.spawn(|| limit.update(FixedWindow::per_day(20))).join())
         .expect("no thread panics")?;
-    assert_eq!(limiter.check("key")?.limit, 20);
+    assert_eq!(limiter.check("key").now()?.limit, 20);
     assert_eq!(limiter.policy("key").limit(), 20);
     Ok(())
 }
@@ -35,9 +35,9 @@ fn what_is_spent_is_carried_over_as_the_limit_says() -> Outcome {
     {
         let limit = Live::new("api", FixedWindow::per_day(10))?.with_carry_over(carry_over);
         let limiter = Limiter::with_policies(store().0, limit.clone())?;
-        assert!(limiter.check_n("key", 7)?.is_allowed());
+        assert!(limiter.check("key").cost(7).now()?.is_allowed());
         limit.update(FixedWindow::per_day(20))?;
-        assert_eq!(limiter.peek("key")?.remaining, remaining, "{carry_over:?}");
+        assert_eq!(limiter.peek("key").now()?.remaining, remaining, "{carry_over:?}");
     }
     Ok(())
 }
@@ -47,13 +47,13 @@ fn what_is_spent_is_carried_over_as_the_limit_says() -> Outcome {
 fn lowering_and_raising_a_limit_again_hands_out_no_second_quota() -> Outcome {
     let limit = Live::new("api", SlidingWindowLog::per_day(10))?;
     let limiter = Limiter::with_policies(store().0, limit.clone())?;
-    assert!(limiter.check_n("key", 8)?.is_allowed());
+    assert!(limiter.check("key").cost(8).now()?.is_allowed());
     limit.update(SlidingWindowLog::per_day(5))?;
-    assert!(!limiter.check("key")?.is_allowed());
+    assert!(!limiter.check("key").now()?.is_allowed());
     limit.update(SlidingWindowLog::per_day(10))?;
-    assert_eq!(limiter.peek("key")?.remaining, 2);
+    assert_eq!(limiter.peek("key").now()?.remaining, 2);
     limit.update(SlidingWindowLog::per_hour(10))?;
-    assert_eq!(limiter.peek("key")?.remaining, 2, "another window is no other quota");
+    assert_eq!(limiter.peek("key").now()?.remaining, 2, "another window is no other quota");
     Ok(())
 }
 
@@ -65,11 +65,11 @@ fn another_algorithm_is_refused_unless_keys_start_anew() -> Outcome {
     {
         let limit = Live::new("api", FixedWindow::per_day(10))?.with_carry_over(carry_over);
         let limiter = Limiter::with_policies(store().0, limit.clone())?;
-        assert!(limiter.check_n("key", 10)?.is_allowed());
+        assert!(limiter.check("key").cost(10).now()?.is_allowed());
         let updated = limit.update(TokenBucket::per_second(7));
         let change = ConfigError::AlgorithmChange { from: "fixed window", to: "token bucket" };
         assert_eq!(updated, if is_allowed { Ok(()) } else { Err(change) });
-        assert_eq!(limiter.peek("key")?.remaining, if is_allowed { 7 } else { 0 });
+        assert_eq!(limiter.peek("key").now()?.remaining, if is_allowed { 7 } else { 0 });
         assert!(limit.update(FixedWindow::per_day(11)).is_ok(), "back again");
     }
     Ok(())
@@ -128,7 +128,7 @@ fn a_million_checks_among_updates_each_see_one_whole_configuration() -> Outcome 
                 limit.update(other).map_err(|error| error.to_string())?;
             }
             let key = [b'a' + u8::try_from(turn % 5).unwrap_or_default()];
-            let decision = limiter.check(&key).map_err(|error| error.to_string())?;
+            let decision = limiter.check(&key).now().map_err(|error| error.to_string())?;
             let configuration = match decision.limit {
                 10 if is_refilled(&decision, 100_000) => 0,
                 1_000 if is_refilled(&decision, 1_000_000) => 1,
@@ -164,7 +164,7 @@ proptest! {
             clock.advance(Micros::new(passed));
             limit.update(per(permits, 9_000_000))?;
             for _ in 0..checks {
-                let decision = limiter.check("key")?;
+                let decision = limiter.check("key").now()?;
                 if decision.is_allowed() {
                     admitted.push(decision.at);
                     let since = decision.at - Micros::new(8_999_999);

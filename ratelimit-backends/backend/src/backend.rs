@@ -54,6 +54,11 @@ pub trait Backend: Send + Sync {
 }
 
 /// A store that can also answer on the calling thread, without a runtime.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot answer on the calling thread",
+    label = "this store has to be awaited",
+    note = "await the request instead: `.await` in place of `.now()`"
+)]
 pub trait SyncBackend: Backend {
     /// Applies `action` to `batch`; returns a decision for each of its checks, in order.
     ///

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use ratelimit_algorithms::{AsyncLimiter, TokenBucket};
+use ratelimit_algorithms::{Limiter, TokenBucket};
 use ratelimit_redis::{Redis, Settings};
 use ratelimit_servers::Server;
 use tokio::{runtime::Runtime, task::JoinSet};
@@ -16,7 +16,7 @@ fn checks(criterion: &mut Criterion) {
     let settings = settings.with_deadline(Duration::from_secs(10));
     let store = runtime.block_on(settings.connect()).expect("the server is up");
     let bucket = TokenBucket::per_minute(1).burst(100_000_000);
-    let limiter = AsyncLimiter::new(store, "bench", bucket).expect("good numbers");
+    let limiter = Limiter::new(store, "bench", bucket).expect("good numbers");
     for callers in [1, 64] {
         let name = format!("allowed, {callers} callers");
         criterion.bench_function(&name, |bencher| {
@@ -26,7 +26,7 @@ fn checks(criterion: &mut Criterion) {
 }
 
 /// How long so many checks take, shared out among callers.
-async fn spend(limiter: &AsyncLimiter<Redis>, callers: u64, checks: u64) -> Duration {
+async fn spend(limiter: &Limiter<Redis>, callers: u64, checks: u64) -> Duration {
     let began = Instant::now();
     let mut tasks = JoinSet::new();
     for _ in 0..callers {

@@ -12,12 +12,12 @@
 //! check is ever charged twice.
 //!
 //! ```no_run
-//! use ratelimit_algorithms::{AsyncLimiter, TokenBucket};
+//! use ratelimit_algorithms::{Limiter, TokenBucket};
 //! use ratelimit_redis::Redis;
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let store = Redis::connect("redis://127.0.0.1:6379").await?;
-//! let limiter = AsyncLimiter::new(store, "api", TokenBucket::per_second(10).burst(20))?;
+//! let limiter = Limiter::new(store, "api", TokenBucket::per_second(10).burst(20))?;
 //!
 //! let decision = limiter.check("user:42").await?;
 //! if !decision.is_allowed() {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use log::{LevelFilter, Log, Metadata, Record};
-use ratelimit_algorithms::{AsyncLimiter, TokenBucket};
+use ratelimit_algorithms::{Limiter, TokenBucket};
 use ratelimit_redis::Settings;
 use ratelimit_servers::{Fault, Proxy, Server};
 
@@ -36,7 +36,7 @@ async fn no_secret_is_in_an_error_a_debug_text_or_a_log() {
     let settings = settings(&format!("redis://:{PASSWORD}@127.0.0.1:{}", proxy.port));
     let redis = settings.connect().await.expect("it is right");
     note_debug(&redis);
-    let limiter = AsyncLimiter::new(redis, "limit", TokenBucket::per_second(10)).expect("good");
+    let limiter = Limiter::new(redis, "limit", TokenBucket::per_second(10)).expect("good");
     note_debug(&limiter);
     for fault in [
         Fault::Garbage(b"HTTP/1.1 400\r\n\r\n"),

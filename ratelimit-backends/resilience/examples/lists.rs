@@ -13,7 +13,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     lists.under("api").allow("health-check");
 
     for key in ["mallory", "health-check", "user:42"] {
-        let decision = limiter.check(key)?;
+        let decision = limiter.check(key).now()?;
         println!("{key}: allowed {}, says the {:?}", decision.is_allowed(), decision.source());
     }
     Ok(())

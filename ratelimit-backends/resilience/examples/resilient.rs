@@ -3,7 +3,7 @@
 //! `cargo run -p ratelimit-resilience --features tokio --example resilient`
 
 use ratelimit_algorithms::{
-    AsyncLimiter, Backend, BackendError, Clock, ErrorKind, MonotonicClock, Names, TokenBucket,
+    Backend, BackendError, Clock, ErrorKind, Limiter, MonotonicClock, Names, TokenBucket,
 };
 use ratelimit_backend::Reply;
 use ratelimit_core::{Action, Batch};
@@ -28,7 +28,7 @@ impl Backend for Away {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let local = Local::new(Memory::new()).with_limit("api", TokenBucket::per_hour(2))?;
     let store = Resilient::over(Away::default()).on_failure(OnFailure::Local(local));
-    let limiter = AsyncLimiter::new(store, "api", TokenBucket::per_hour(100))?;
+    let limiter = Limiter::new(store, "api", TokenBucket::per_hour(100))?;
     let clock = MonotonicClock::new();
     for _ in 0..3 {
         let asked = clock.now()?;

@@ -14,8 +14,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let (mut refused, mut let_through) = (0, 0);
         for user in 0..1_000 {
             let key = format!("user:{percent}:{user}");
-            let _ = limiter.check(&key)?;
-            let second = limiter.check(&key)?;
+            let _ = limiter.check(&key).now()?;
+            let second = limiter.check(&key).now()?;
             refused += u32::from(!second.is_allowed());
             let_through += u32::from(second.source() == Source::Shadow);
         }

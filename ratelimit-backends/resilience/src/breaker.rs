@@ -38,7 +38,7 @@ use crate::circuit::{Circuit, CircuitState, Health, Leave};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let store = Breaker::new(Memory::new());
 /// let limiter = Limiter::new(store.clone(), "api", TokenBucket::per_second(10))?;
-/// assert!(limiter.check("user:42")?.is_allowed());
+/// assert!(limiter.check("user:42").now()?.is_allowed());
 /// assert_eq!(store.state(), CircuitState::Closed);
 /// # Ok(())
 /// # }

@@ -22,14 +22,14 @@ use tokio::{runtime::Handle, time::timeout};
 /// ```
 /// use std::time::Duration;
 ///
-/// use ratelimit_algorithms::{AsyncLimiter, TokenBucket};
+/// use ratelimit_algorithms::{Limiter, TokenBucket};
 /// use ratelimit_memory::Memory;
 /// use ratelimit_resilience::Deadline;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let store = Deadline::new(Memory::new()).with_length(Duration::from_millis(50));
-/// let limiter = AsyncLimiter::new(store, "api", TokenBucket::per_second(10))?;
+/// let limiter = Limiter::new(store, "api", TokenBucket::per_second(10))?;
 /// assert!(limiter.check("user:42").await?.is_allowed());
 /// # Ok(())
 /// # }

@@ -45,9 +45,9 @@ use crate::{
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let limiter = Limiter::new(DenyCache::new(Memory::new()), "api", TokenBucket::per_hour(1))?;
-/// assert!(limiter.check("user:42")?.is_allowed());
-/// assert_eq!(limiter.check("user:42")?.source(), Source::Store);
-/// assert_eq!(limiter.check("user:42")?.source(), Source::Cache);
+/// assert!(limiter.check("user:42").now()?.is_allowed());
+/// assert_eq!(limiter.check("user:42").now()?.source(), Source::Store);
+/// assert_eq!(limiter.check("user:42").now()?.source(), Source::Cache);
 /// # Ok(())
 /// # }
 /// ```

@@ -36,7 +36,7 @@ use crate::{
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let store = Fallback::new(Memory::new(), OnFailure::Allow);
 /// let limiter = Limiter::new(store.clone(), "api", TokenBucket::per_second(10))?;
-/// assert_eq!(limiter.check("user:42")?.source(), Source::Store);
+/// assert_eq!(limiter.check("user:42").now()?.source(), Source::Store);
 /// assert_eq!(store.failures().allowed, 0);
 /// # Ok(())
 /// # }

@@ -41,8 +41,8 @@ use crate::{
 /// let limiter = Limiter::new(lists.clone(), "api", TokenBucket::per_second(10))?;
 /// lists.everywhere().deny("mallory");
 /// lists.under("api").allow("health-check");
-/// assert!(!limiter.check("mallory")?.is_allowed());
-/// assert_eq!(limiter.check("health-check")?.source(), Source::List);
+/// assert!(!limiter.check("mallory").now()?.is_allowed());
+/// assert_eq!(limiter.check("health-check").now()?.source(), Source::List);
 /// # Ok(())
 /// # }
 /// ```

@@ -18,7 +18,7 @@ use crate::{Breaker, Deadline, Fallback, OnFailure};
 /// ```
 /// use std::time::Duration;
 ///
-/// use ratelimit_algorithms::{AsyncLimiter, TokenBucket};
+/// use ratelimit_algorithms::{Limiter, TokenBucket};
 /// use ratelimit_memory::Memory;
 /// use ratelimit_resilience::{Local, OnFailure, Resilient};
 ///
@@ -29,7 +29,7 @@ use crate::{Breaker, Deadline, Fallback, OnFailure};
 /// let store = Resilient::over(redis)
 ///     .with_deadline(Duration::from_millis(50))
 ///     .on_failure(OnFailure::Local(local));
-/// let limiter = AsyncLimiter::new(store, "api", TokenBucket::per_second(10))?;
+/// let limiter = Limiter::new(store, "api", TokenBucket::per_second(10))?;
 /// assert!(limiter.check("user:42").await?.is_allowed());
 /// # Ok(())
 /// # }

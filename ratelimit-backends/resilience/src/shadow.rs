@@ -35,13 +35,13 @@ use crate::decisions::{ALLOW, Answer, fill, map, part};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let shadow = Shadow::new(Memory::new());
 /// let limiter = Limiter::new(shadow.clone(), "api", TokenBucket::per_hour(1))?;
-/// assert!(limiter.check("user:42")?.is_allowed());
-/// let second = limiter.check("user:42")?;
+/// assert!(limiter.check("user:42").now()?.is_allowed());
+/// let second = limiter.check("user:42").now()?;
 /// assert!(second.is_allowed());
 /// assert_eq!((second.source(), second.remaining), (Source::Shadow, 0));
 ///
 /// shadow.enforce(100)?;
-/// assert!(!limiter.check("user:42")?.is_allowed());
+/// assert!(!limiter.check("user:42").now()?.is_allowed());
 /// # Ok(())
 /// # }
 /// ```

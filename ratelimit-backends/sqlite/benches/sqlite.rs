@@ -14,8 +14,8 @@ fn check(criterion: &mut Criterion, name: &str, bucket: TokenBucket) {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let store = Sqlite::open(folder.path().join("limits.db")).expect("a file can be made");
     let limiter = Limiter::new(store, "bench", bucket).expect("good numbers");
-    let _ = limiter.check("user:0000042").expect("the store answers");
-    criterion.bench_function(name, |bencher| bencher.iter(|| limiter.check("user:0000042")));
+    let _ = limiter.check("user:0000042").now().expect("the store answers");
+    criterion.bench_function(name, |bencher| bencher.iter(|| limiter.check("user:0000042").now()));
 }
 
 criterion_group!(benches, checks);

@@ -21,11 +21,11 @@
 //! # let folder = tempfile::tempdir()?;
 //! # let path = folder.path().join("limits.db");
 //! let limiter = Limiter::new(Sqlite::open(&path)?, "api", TokenBucket::per_hour(10))?;
-//! assert_eq!(limiter.check("user:42")?.remaining, 9);
+//! assert_eq!(limiter.check("user:42").now()?.remaining, 9);
 //! drop(limiter);
 //!
 //! let again = Limiter::new(Sqlite::open(&path)?, "api", TokenBucket::per_hour(10))?;
-//! assert_eq!(again.check("user:42")?.remaining, 8);
+//! assert_eq!(again.check("user:42").now()?.remaining, 8);
 //! # Ok(())
 //! # }
 //! ```

@@ -5,7 +5,7 @@ mod responses;
 use std::{fmt, sync::Arc};
 
 use http::request::Parts;
-use ratelimit_algorithms::{AsyncLimiter, Backend, InTier, Policies, Policy, Tier};
+use ratelimit_algorithms::{Backend, InTier, Limiter, Policies, Policy, Tier};
 use tower_layer::Layer;
 
 use crate::{
@@ -53,8 +53,7 @@ pub struct RateLimitLayer<B, K, P = Policy> {
 
 impl<B: Backend, K: AsyncKeyFn, P: Policies> RateLimitLayer<B, K, P> {
     /// Checks each request with `limiter`, under the key that `key` finds, at a cost of 1.
-    pub fn new(limiter: impl Into<AsyncLimiter<B, P>>, key: K) -> Self {
-        let limiter = limiter.into();
+    pub fn new(limiter: Limiter<B, P>, key: K) -> Self {
         let headers = Headers::new(&limiter.policy(&[]));
         let pipeline = Pipeline {
             limiter,
@@ -132,7 +131,7 @@ impl<B: Clone, K: Clone, P: Clone> RateLimitLayer<B, K, P> {
     /// ```
     pub fn also<Q>(
         mut self,
-        limiter: impl Into<AsyncLimiter<B, Q>>,
+        limiter: Limiter<B, Q>,
         key: impl AsyncKeyFn + 'static,
         cost: u64,
     ) -> Self
@@ -141,7 +140,6 @@ impl<B: Clone, K: Clone, P: Clone> RateLimitLayer<B, K, P> {
         Q: Policies + 'static,
     {
         let pipeline = self.pipeline_mut();
-        let limiter = limiter.into();
         pipeline.headers.add_limit(&limiter.policy(&[]));
         pipeline.more.push(AdditionalLimit {
             limiter: Arc::new(limiter),
@@ -250,9 +248,8 @@ impl<B: Clone, K: Clone> RateLimitLayer<B, K, InTier> {
     where
         F: Fn(&Parts) -> Tier + Send + Sync + 'static,
     {
-        let choose = move |limiter: &AsyncLimiter<B, InTier>, request: &Parts| {
-            limiter.in_tier(tier(request))
-        };
+        let choose =
+            move |limiter: &Limiter<B, InTier>, request: &Parts| limiter.in_tier(tier(request));
         self.pipeline_mut().tier = Some(Arc::new(choose));
         self
     }

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 #[cfg(feature = "tokio")]
 use ratelimit_algorithms::TokioTimer;
-use ratelimit_algorithms::{AsyncLimiter, Backend, Policies, Policy, Timer};
+use ratelimit_algorithms::{Backend, Limiter, Policies, Policy, Timer};
 use tower_layer::Layer;
 
 use super::{service::Outgoing, throttle::Throttle};
@@ -14,7 +14,7 @@ use crate::key::KeyFn;
 ///
 #[cfg_attr(feature = "tokio", doc = "```")]
 #[cfg_attr(not(feature = "tokio"), doc = "```ignore")]
-/// use ratelimit_algorithms::{AsyncLimiter, TokenBucket};
+/// use ratelimit_algorithms::{Limiter, TokenBucket};
 /// use ratelimit_http::{OutgoingLayer, TargetHost};
 /// use ratelimit_memory::Memory;
 /// # use http::{Request, Response};
@@ -25,7 +25,7 @@ use crate::key::KeyFn;
 /// # let client = service_fn(async |_: Request<()>| {
 /// #     Ok::<_, std::convert::Infallible>(Response::new(()))
 /// # });
-/// let limiter = AsyncLimiter::new(Memory::new(), "upstream", TokenBucket::per_second(1_000))?;
+/// let limiter = Limiter::new(Memory::new(), "upstream", TokenBucket::per_second(1_000))?;
 /// let client = OutgoingLayer::new(limiter, TargetHost).layer(client);
 /// let request = Request::get("https://api.example.com/users").body(())?;
 /// let response = client.oneshot(request).await?;
@@ -34,7 +34,7 @@ use crate::key::KeyFn;
 /// ```
 ///
 /// A request waits until its key has a permit left, first come, first served, as
-/// [`until_ready`](AsyncLimiter::until_ready_by) does; or, [`paced`](Self::paced), evenly spaced.
+/// [`until_ready`](Limiter::until_ready) does; or, [`paced`](Self::paced), evenly spaced.
 /// A response with status 429 or 503 and `Retry-After` starts a cooldown of the key, and so does
 /// one that says, in any form that [`Advice`](crate::Advice) reads, that nothing is left. The key's
 /// next requests wait until it is over, a day at most; the response itself is returned. So the
@@ -51,16 +51,15 @@ pub struct OutgoingLayer<B, K, T, P = Policy> {
 #[cfg(feature = "tokio")]
 impl<B: Backend, K: KeyFn, P: Policies> OutgoingLayer<B, K, TokioTimer, P> {
     /// Makes each request wait, by tokio's timer, until `limiter` has a permit for its key.
-    pub fn new(limiter: impl Into<AsyncLimiter<B, P>>, key: K) -> Self {
+    pub fn new(limiter: Limiter<B, P>, key: K) -> Self {
         Self::with_timer(limiter, key, TokioTimer)
     }
 }
 
 impl<B: Backend, K: KeyFn, T: Timer, P: Policies> OutgoingLayer<B, K, T, P> {
     /// Makes each request wait, by `timer`, until `limiter` has a permit for its key.
-    pub fn with_timer(limiter: impl Into<AsyncLimiter<B, P>>, key: K, timer: T) -> Self {
-        let (limiter, cooldowns) = (limiter.into(), Arc::default());
-        let (cost, wait_max, is_paced) = (1, WAIT_MAX, false);
+    pub fn with_timer(limiter: Limiter<B, P>, key: K, timer: T) -> Self {
+        let (cost, wait_max, is_paced, cooldowns) = (1, WAIT_MAX, false, Arc::default());
         let throttle = Throttle { limiter, key, timer, cost, wait_max, is_paced, cooldowns };
         Self { throttle: Arc::new(throttle) }
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use http::{HeaderMap, StatusCode, request::Parts};
-use ratelimit_algorithms::{AcquireError, AsyncLimiter, Backend, Policies, Timer, WaitError};
+use ratelimit_algorithms::{AcquireError, Backend, Limiter, Policies, Timer, WaitError};
 
 use super::{advice::Advice, cooldowns::Cooldowns};
 use crate::key::{KeyError, KeyFn, RequestKey};
@@ -15,7 +15,7 @@ use crate::key::{KeyError, KeyFn, RequestKey};
 /// The settings of an [`OutgoingLayer`](super::OutgoingLayer), and the cooldowns of its keys.
 #[derive(Clone)]
 pub(super) struct Throttle<B, K, T, P> {
-    pub(super) limiter: AsyncLimiter<B, P>,
+    pub(super) limiter: Limiter<B, P>,
     pub(super) key: K,
     pub(super) timer: T,
     pub(super) cost: u64,
@@ -32,11 +32,15 @@ impl<B: Backend, K: KeyFn, T: Timer, P: Policies> Throttle<B, K, T, P> {
         let deadline = self.timer.now().checked_add(self.wait_max);
         self.wait_for_cooldown(&key, deadline).await?;
         if self.is_paced {
-            let _ = self.limiter.pace_by(&self.timer, &key).await?;
+            self.limiter.pace(&key).timer(&self.timer).await?;
         } else {
             let left =
                 deadline.map(|deadline| deadline.saturating_duration_since(self.timer.now()));
-            let _ = self.limiter.until_ready_by(&self.timer, &key, self.cost, left).await?;
+            let wait = self.limiter.until_ready(&key).cost(self.cost).timer(&self.timer);
+            match left {
+                Some(left) => wait.within(left).await?,
+                None => wait.await?,
+            };
         }
         // A response to another request may have started a cooldown meanwhile.
         self.wait_for_cooldown(&key, deadline).await?;

@@ -180,7 +180,7 @@ where
         for _ in 0..5 {
             clock.advance(Micros::from_duration_floor(window.mul_f64(random.f64() / 4.0)));
             let response = send(&app, from("192.0.2.1:1")).await;
-            let decision = limiter.peek(&RequestKey::from("all")).expect("memory answers");
+            let decision = limiter.peek(&RequestKey::from("all")).now().expect("memory answers");
             let advice = Advice::read(response.headers(), UNIX_EPOCH + NOW);
             is_of(&advice, &decision);
             let denied = response.status() == 429;

@@ -11,7 +11,7 @@ use std::{
 
 use axum::body::Body;
 use http::{Request, request::Parts};
-use ratelimit_algorithms::{AsyncLimiter, FixedWindow, Timer};
+use ratelimit_algorithms::{FixedWindow, Limiter, Timer};
 use ratelimit_http::{ApiKey, Awaited, KeyError, KeyFn, PeerAddr, RateLimitLayer, RequestKey};
 use tower::{Layer, ServiceExt, service_fn};
 
@@ -106,7 +106,7 @@ async fn a_key_that_fails_or_panics_while_it_is_awaited_harms_one_request() {
 async fn a_key_can_be_awaited_beside_one_that_is_there_and_on_a_store_that_is_awaited_too() {
     let store = Far(store().0);
     let per = |name, limit| {
-        AsyncLimiter::new(store.clone(), name, FixedWindow::per_minute(limit)).expect("is valid")
+        Limiter::new(store.clone(), name, FixedWindow::per_minute(limit)).expect("is valid")
     };
     let layer = RateLimitLayer::new(per("peer", 9), PeerAddr);
     let app = app(layer.also(per("user", 1), users!(Bell::Silent), 1));

@@ -2,7 +2,7 @@
 
 use axum::{Router, extract::Extension, routing::get};
 use http::request::Parts;
-use ratelimit_algorithms::{AsyncLimiter, Decision, FixedWindow};
+use ratelimit_algorithms::{Decision, FixedWindow, Limiter};
 use ratelimit_http::{KeyError, Peer, PeerAddr, RateLimitLayer};
 use ratelimit_resilience::{Fallback, Local, OnFailure, Shadow};
 
@@ -48,7 +48,7 @@ async fn a_store_that_fails_can_let_everybody_through_or_leave_it_to_a_local_lim
 
 #[tokio::test]
 async fn a_limit_that_is_only_watched_lets_through_and_tells_what_is_left() {
-    let limiter = AsyncLimiter::new(Shadow::new(store().0), "api", FixedWindow::per_minute(1));
+    let limiter = Limiter::new(Shadow::new(store().0), "api", FixedWindow::per_minute(1));
     let app = app(RateLimitLayer::new(limiter.expect("numbers are fine"), PeerAddr));
     for _ in 0..3 {
         let response = send(&app, from("192.0.2.1:1")).await;

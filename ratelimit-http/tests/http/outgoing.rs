@@ -12,8 +12,7 @@ use std::{
 
 use http::{Request, Response, response::Builder};
 use ratelimit_algorithms::{
-    AcquireError, AsyncLimiter, Clock, LeakyBucket, ManualClock, Micros, Timer, TokenBucket,
-    WaitError,
+    AcquireError, Clock, LeakyBucket, Limiter, ManualClock, Micros, Timer, TokenBucket, WaitError,
 };
 use ratelimit_http::{
     HeaderFormat, KeyError, KeyFn, Outgoing, OutgoingError, OutgoingLayer, RateLimitLayer,
@@ -61,7 +60,7 @@ fn layer<K: KeyFn>(key: K, permits: u64) -> (Layered<K>, Leap) {
     let (store, clock) = store();
     let timer = Leap { clock, start: Instant::now(), stands: Arc::default() };
     let algorithm = TokenBucket::per_minute(permits).burst(1);
-    let limiter = AsyncLimiter::new(store, "upstream", algorithm).expect("numbers are fine");
+    let limiter = Limiter::new(store, "upstream", algorithm).expect("numbers are fine");
     (OutgoingLayer::with_timer(limiter, key, timer.clone()), timer)
 }
 
@@ -156,7 +155,7 @@ async fn a_client_of_ours_is_never_denied_by_a_server_of_ours() {
     for formats in [[HeaderFormat::XRateLimit], [HeaderFormat::Draft6], [HeaderFormat::Draft10]] {
         let (store, clock) = store();
         let timer = Leap { clock, start: Instant::now(), stands: Arc::default() };
-        let per = |name, rate: TokenBucket| AsyncLimiter::new(store.clone(), name, rate);
+        let per = |name, rate: TokenBucket| Limiter::new(store.clone(), name, rate);
         let strict = per("strict", TokenBucket::per_minute(6).burst(3)).expect("numbers are fine");
         let server = RateLimitLayer::new(strict, "all").headers(formats).layer(server([]));
         let loose = per("loose", TokenBucket::per_second(1_000)).expect("numbers are fine");
@@ -192,7 +191,7 @@ async fn requests_can_be_evenly_spaced() {
     let (store, clock) = store();
     let timer = Leap { clock, start: Instant::now(), stands: Arc::default() };
     let queue = LeakyBucket::per_second(10).queue(Duration::from_secs(5));
-    let limiter = AsyncLimiter::new(store, "upstream", queue).expect("numbers are fine");
+    let limiter = Limiter::new(store, "upstream", queue).expect("numbers are fine");
     let client = OutgoingLayer::with_timer(limiter, "all", timer.clone()).paced();
     let client = client.layer(server([]));
     for tenth in 0..20 {

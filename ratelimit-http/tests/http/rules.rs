@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use http::{Request, request::Parts};
-use ratelimit_algorithms::{AsyncLimiter, FixedWindow, Limiter};
+use ratelimit_algorithms::{FixedWindow, Limiter};
 use ratelimit_backend::Backend;
 use ratelimit_http::{
     ApiKey, ClientIp, ClientIpError, HeaderFormat, KeyError, KeyFn, PeerAddr, RateLimitLayer,
@@ -12,8 +12,8 @@ use crate::support::{
     Far, Store, app, budget, from, header, per_minute, send, status, store, text,
 };
 
-fn per<B: Backend + Clone>(store: &B, name: &str, limit: u64) -> AsyncLimiter<B> {
-    AsyncLimiter::new(store.clone(), name, FixedWindow::per_minute(limit)).expect("is valid")
+fn per<B: Backend + Clone>(store: &B, name: &str, limit: u64) -> Limiter<B> {
+    Limiter::new(store.clone(), name, FixedWindow::per_minute(limit)).expect("is valid")
 }
 
 fn size(request: &Parts) -> Option<u64> {
@@ -161,5 +161,9 @@ async fn a_store_that_has_to_be_awaited_is_asked_once() {
     let limiter = Limiter::new(far.0, "a", FixedWindow::per_minute(3)).expect("is the same");
     let request = from("192.0.2.1:1").into_parts().0;
     let key = PeerAddr.key(&request).expect("peer is known");
-    assert_eq!(limiter.peek(&key).expect("memory answers").remaining, 1, "denials charge nothing");
+    assert_eq!(
+        limiter.peek(&key).now().expect("memory answers").remaining,
+        1,
+        "denials charge nothing"
+    );
 }

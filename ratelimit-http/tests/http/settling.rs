@@ -13,7 +13,7 @@ use std::{
 use axum::body::Body;
 use http::{Request, Response, StatusCode};
 use ratelimit_algorithms::{
-    AsyncLimiter, Backend, BackendError, ErrorKind, FixedWindow, Micros, Policies, Tier, Tiers,
+    Backend, BackendError, ErrorKind, FixedWindow, Limiter, Micros, Policies, Tier, Tiers,
 };
 use ratelimit_backend::{Names, Reply};
 use ratelimit_core::{Action, Batch};
@@ -25,18 +25,18 @@ use crate::support::{Far, Store, from, poll, store};
 type Answer = Result<Response<Body>, Infallible>;
 
 /// A hundred an hour, for everyone together.
-fn tokens<B: Backend + Clone>(store: B) -> AsyncLimiter<B> {
-    AsyncLimiter::new(store, "tokens", FixedWindow::per_hour(100)).expect("numbers are fine")
+fn tokens<B: Backend + Clone>(store: B) -> Limiter<B> {
+    Limiter::new(store, "tokens", FixedWindow::per_hour(100)).expect("numbers are fine")
 }
 
 /// Reserves 60, and settles by what the service says in `x-cost`.
 fn reserving<B: Backend + Clone + 'static>(
-    limiter: &AsyncLimiter<B>,
+    limiter: &Limiter<B>,
 ) -> RateLimitLayer<B, &'static str> {
     RateLimitLayer::new(limiter.clone(), "all").cost(60).settle_by(cost_header("x-cost"))
 }
 
-async fn left<B: Backend, P: Policies>(limiter: &AsyncLimiter<B, P>) -> u64 {
+async fn left<B: Backend, P: Policies>(limiter: &Limiter<B, P>) -> u64 {
     let key = ratelimit_http::RequestKey::from("all");
     limiter.peek(&key).await.expect("the store answers").remaining
 }
@@ -245,7 +245,7 @@ async fn a_store_that_fails_to_settle_does_not_fail_the_request() {
 async fn of_several_limits_the_first_is_settled() {
     let store = store().0;
     let (first, second) = (tokens(store.clone()), FixedWindow::per_hour(10));
-    let second = AsyncLimiter::new(store, "calls", second).expect("numbers are fine");
+    let second = Limiter::new(store, "calls", second).expect("numbers are fine");
     let service = service_fn(async |_: Request<Body>| answer("20"));
     let layer = reserving(&first).also(second.clone(), "all", 1);
     let _ = layer.layer(service).oneshot(request()).await;
@@ -256,7 +256,7 @@ async fn of_several_limits_the_first_is_settled() {
 async fn a_request_is_settled_in_its_tier() {
     let tiers = Tiers::new("tokens", FixedWindow::per_hour(100)).expect("numbers are fine");
     let pro = tiers.add("pro", FixedWindow::per_hour(1_000)).expect("numbers are fine");
-    let limiter = AsyncLimiter::with_policies(store().0, tiers.only(Tier::DEFAULT));
+    let limiter = Limiter::with_policies(store().0, tiers.only(Tier::DEFAULT));
     let limiter = limiter.expect("the name is free");
     let layer = RateLimitLayer::new(limiter.clone(), "all").tier_by(move |_| pro).cost(600);
     let service = service_fn(|_: Request<Body>| ready(answer("20")));

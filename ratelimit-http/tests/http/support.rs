@@ -11,8 +11,8 @@ use axum::{Router, body::Body, extract::Extension, response::Response, routing::
 use http::{Request, request::Builder};
 use http_body_util::BodyExt;
 use ratelimit_algorithms::{
-    Algorithm, AsyncLimiter, Backend, BackendError, ConfigError, Decision, ErrorKind, FixedWindow,
-    Limiter, ManualClock, Policies,
+    Algorithm, Backend, BackendError, ConfigError, Decision, ErrorKind, FixedWindow, Limiter,
+    ManualClock, Policies,
 };
 use ratelimit_backend::{Names, Reply};
 use ratelimit_core::{Action, Batch};
@@ -146,6 +146,6 @@ impl Backend for Far {
     }
 }
 
-pub(crate) fn on<B: Backend>(backend: B) -> AsyncLimiter<B> {
-    AsyncLimiter::new(backend, "api", FixedWindow::per_minute(1)).expect("algorithm is valid")
+pub(crate) fn on<B: Backend>(backend: B) -> Limiter<B> {
+    Limiter::new(backend, "api", FixedWindow::per_minute(1)).expect("algorithm is valid")
 }

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, thread, time::Duration};
 
-use ratelimit_algorithms::{AsyncLimiter, FixedWindow, Limiter, Limits};
+use ratelimit_algorithms::{FixedWindow, Limiter, Limits};
 use ratelimit_backend::{BackendError, ErrorKind};
 use ratelimit_core::Source;
 use ratelimit_metrics::{Observed, Statistics};
@@ -15,8 +15,8 @@ fn allowed_denied_and_errors_are_all_calls_that_returned() {
     let (theirs, statistics) = shared(Statistics::new());
     let limiter = three(Observed::new(Failing::new(ErrorKind::Timeout), theirs), "api");
     for _ in 0..5 {
-        let _ = limiter.check("user");
-        let _ = limiter.check("fail");
+        let _ = limiter.check("user").now();
+        let _ = limiter.check("fail").now();
     }
 
     let snapshot = statistics.snapshot();
@@ -41,7 +41,7 @@ fn threads_at_once_lose_no_count() {
             scope.spawn(move || {
                 let limiter = three(store, name);
                 for n in 0..EACH {
-                    let _ = limiter.check(if n % 4 == 0 { "fail" } else { "user" });
+                    let _ = limiter.check(if n % 4 == 0 { "fail" } else { "user" }).now();
                 }
             });
         }
@@ -82,7 +82,7 @@ fn a_call_about_several_limits_is_one_call_and_a_check_of_each() {
     let narrow = three(store.clone(), "narrow");
     let wide = Limiter::new(store, "wide", FixedWindow::per_day(100)).unwrap();
     for _ in 0..5 {
-        let _ = Limits::of(&wide, "org", 2).and(&narrow, "user", 1).check().unwrap();
+        let _ = Limits::new(&wide, "org", 2).and(&narrow, "user", 1).check().now().unwrap();
     }
 
     let snapshot = statistics.snapshot();
@@ -99,12 +99,12 @@ fn a_call_about_several_limits_is_one_call_and_a_check_of_each() {
 fn what_is_no_request_is_neither_allowed_nor_denied() {
     let (theirs, statistics) = shared(Statistics::new());
     let limiter = three(Observed::new(memory(), theirs), "api");
-    let _ = limiter.peek("user").unwrap();
-    let _ = limiter.penalize("user", 3).unwrap();
-    let _ = limiter.peek("user").unwrap();
-    let _ = limiter.refund("user", 1).unwrap();
-    let _ = limiter.block("user", Duration::from_secs(1)).unwrap();
-    let _ = limiter.reset("user").unwrap();
+    let _ = limiter.peek("user").now().unwrap();
+    limiter.penalize("user").cost(3).now().unwrap();
+    let _ = limiter.peek("user").now().unwrap();
+    limiter.refund("user").now().unwrap();
+    limiter.block("user", Duration::from_secs(1)).now().unwrap();
+    limiter.reset("user").now().unwrap();
 
     let calls = statistics.snapshot().calls;
     assert_eq!((calls.done, calls.total()), (6, 6));
@@ -116,7 +116,7 @@ fn a_key_near_its_limit_is_counted_as_such() {
     let (theirs, statistics) = shared(Statistics::new().with_near_limit_percent(34));
     let limiter = three(Observed::new(memory(), theirs), "api");
     for _ in 0..4 {
-        let _ = limiter.check("user").unwrap();
+        let _ = limiter.check("user").now().unwrap();
     }
     // Two left are too many, one left and none left are near, a denial is none.
     assert_eq!(statistics.snapshot().limiters[0].near_limit, 2);
@@ -129,7 +129,7 @@ fn answers_at_once_are_measured_as_often_as_said() {
     let store = Observed::with_latency_every(memory(), theirs, every);
     let limiter = three(store, "api");
     for _ in 0..40 {
-        let _ = limiter.check("user").unwrap();
+        let _ = limiter.check("user").now().unwrap();
     }
     let latency = &statistics.snapshot().limiters[0].latency;
     assert_eq!(latency.measured, 10);
@@ -141,13 +141,13 @@ fn answers_at_once_are_measured_as_often_as_said() {
 async fn answers_that_are_awaited_are_all_measured() {
     let (theirs, statistics) = shared(Statistics::new());
     let store = Observed::new(Failing::new(ErrorKind::Closed), theirs);
-    let limiter: AsyncLimiter<_> = three(store, "api").into();
+    let limiter: Limiter<_> = three(store, "api").into();
     for _ in 0..5 {
         let _ = limiter.check("user").await.unwrap();
         let _ = limiter.check("fail").await.unwrap_err();
     }
     // Dropped before it returned: no call that has returned.
-    drop(limiter.check("user"));
+    drop(limiter.check("user").now());
     let snapshot = statistics.snapshot();
     assert_eq!((snapshot.calls.total(), snapshot.limiters[0].latency.measured), (10, 10));
 }

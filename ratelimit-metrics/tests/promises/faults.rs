@@ -25,9 +25,9 @@ fn panic(_: &Event<'_>) {
 fn a_recorder_that_panics_is_caught_and_counted() {
     let store = Observed::new(Failing::new(ErrorKind::Timeout), Run(panic));
     let limiter = three(store.clone(), "api");
-    let answers = [(); 4].map(|()| limiter.check("user").unwrap().is_allowed());
+    let answers = [(); 4].map(|()| limiter.check("user").now().unwrap().is_allowed());
     assert_eq!(answers, [true, true, true, false]);
-    assert!(limiter.check("fail").is_err());
+    assert!(limiter.check("fail").now().is_err());
     assert_eq!(store.missed(), 5);
 }
 
@@ -41,7 +41,7 @@ fn what_a_recorder_throws_may_throw_again() {
         }
     }
     let store = Observed::new(memory(), Run(|_: &Event<'_>| resume_unwind(Box::new(Bomb))));
-    assert!(three(store.clone(), "api").check("user").unwrap().is_allowed());
+    assert!(three(store.clone(), "api").check("user").now().unwrap().is_allowed());
     assert_eq!(store.missed(), 1);
 }
 
@@ -68,7 +68,7 @@ impl SyncBackend for Mute {
 #[test]
 fn a_store_that_gives_too_few_decisions_is_an_error_here_as_it_is_for_the_caller() {
     let (theirs, statistics) = shared(Statistics::new());
-    assert!(three(Observed::new(Mute(memory()), theirs), "api").check("user").is_err());
+    assert!(three(Observed::new(Mute(memory()), theirs), "api").check("user").now().is_err());
     let snapshot = statistics.snapshot();
     assert_eq!((snapshot.calls.errors, snapshot.limiters[0].errors.protocol), (1, 1));
 }
@@ -79,7 +79,7 @@ fn one_recorder_that_panics_hides_nothing_from_the_others() {
     let (first, last) = (Statistics::new(), Statistics::new());
     let ((first, f), (last, l)) = (shared(first), shared(last));
     let store = Observed::new(memory(), (first, vec![Run(panic)], Some(last)));
-    let _ = three(store.clone(), "api").check("user").unwrap();
+    let _ = three(store.clone(), "api").check("user").now().unwrap();
     assert_eq!((f.snapshot().calls.total(), l.snapshot().calls.total()), (1, 1));
     assert_eq!(store.missed(), 1);
 }
@@ -93,14 +93,14 @@ fn a_recorder_may_ask_about_the_very_key() {
     let record: Box<dyn Fn(&Event<'_>) + Send + Sync> = Box::new(move |event| {
         let (receiver, limiter) = &mut *asked.lock().unwrap();
         let limiter = limiter.get_or_insert_with(|| receiver.recv().unwrap());
-        let decision = limiter.check(event.key.as_bytes()).unwrap();
+        let decision = limiter.check(event.key.as_bytes()).now().unwrap();
         assert!(decision.is_allowed());
     });
     let store = Observed::new(memory(), Run(record));
     let limiter = three(store.clone(), "api");
     sender.send(limiter.clone()).unwrap();
-    assert_eq!(limiter.check("user").unwrap().remaining, 2);
-    assert_eq!(limiter.peek("user").unwrap().remaining, 1);
+    assert_eq!(limiter.check("user").now().unwrap().remaining, 2);
+    assert_eq!(limiter.peek("user").now().unwrap().remaining, 1);
     // What it asked itself was decided, and not told to it again.
     assert_eq!(store.missed(), 2);
 }
@@ -118,7 +118,7 @@ fn a_recorder_that_is_stuck_keeps_nobody_waiting() {
     });
     let (theirs, buffered) = shared(Buffered::new(stuck, size(4)).unwrap());
     let limiter = three(Observed::new(memory(), theirs), "api");
-    let answers = [(); 20].map(|()| limiter.check("user").unwrap().is_allowed());
+    let answers = [(); 20].map(|()| limiter.check("user").now().unwrap().is_allowed());
     assert_eq!(answers.iter().filter(|&&is_allowed| is_allowed).count(), 3);
     // Four are in the buffer, and perhaps one in its hands.
     assert!((15..=16).contains(&buffered.dropped()), "{buffered:?}");
@@ -135,8 +135,8 @@ fn what_is_buffered_is_told_as_it_was_or_counted_as_dropped() {
     let limiter = three(Observed::new(Failing::new(ErrorKind::Full), theirs), "api");
     let direct = Statistics::new();
     for _ in 0..5 {
-        let _ = limiter.check("user");
-        let _ = limiter.check("fail");
+        let _ = limiter.check("user").now();
+        let _ = limiter.check("fail").now();
     }
     buffered.flush();
     let api = policy("api");
@@ -163,7 +163,7 @@ fn a_recorder_that_panics_on_its_own_thread_goes_on() {
     let (theirs, buffered) = shared(Buffered::new(moody, size(100)).unwrap());
     let limiter = three(Observed::new(memory(), theirs), "api");
     for _ in 0..5 {
-        let _ = limiter.check("user").unwrap();
+        let _ = limiter.check("user").now().unwrap();
     }
     buffered.flush();
     assert_eq!((ours.load(Ordering::Relaxed), buffered.dropped()), (5, 3));
@@ -191,8 +191,8 @@ fn a_buffer_keeps_no_more_of_a_long_key_than_it_says() {
     });
     let (theirs, buffered) = shared(Buffered::new(measure, size(10)).unwrap());
     let limiter = three(Observed::new(memory(), theirs), "api");
-    let _ = limiter.check(&vec![7; 1 << 20]).unwrap();
-    let _ = limiter.check("user").unwrap();
+    let _ = limiter.check(&vec![7; 1 << 20]).now().unwrap();
+    let _ = limiter.check("user").now().unwrap();
     buffered.flush();
     assert_eq!(*ours.lock().unwrap(), [1024, 4]);
 }

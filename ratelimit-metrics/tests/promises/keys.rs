@@ -39,7 +39,7 @@ fn offenders_are_those_that_are_denied_and_not_those_that_are_many() {
     let limiter = three(Observed::new(memory(), theirs), "api");
     for (key, checks) in [("calm", 3), ("eager", 5), ("greedy", 9)] {
         for _ in 0..checks {
-            let _ = limiter.check(key).unwrap();
+            let _ = limiter.check(key).now().unwrap();
         }
     }
     let top = offenders.top(10);

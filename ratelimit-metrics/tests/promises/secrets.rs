@@ -22,8 +22,8 @@ fn a_key_is_found_in_no_event_no_snapshot_and_no_debug() {
     let limiter = three(store.clone(), "api");
     let other = three(store.clone(), "other");
     for _ in 0..5 {
-        let _ = limiter.check(CANARY).unwrap();
-        let _ = Limits::of(&limiter, CANARY, 1).and(&other, CANARY, 1).check().unwrap();
+        let _ = limiter.check(CANARY).now().unwrap();
+        let _ = Limits::new(&limiter, CANARY, 1).and(&other, CANARY, 1).check().now().unwrap();
     }
     let mut text = shown.lock().unwrap().clone();
     assert!(text.contains("Key(13 bytes)"), "events are shown");
@@ -53,8 +53,8 @@ fn a_key_is_found_in_no_log_no_list_and_no_series() {
     let lines = crate::log::Lines::of(tracing::Level::TRACE, || {
         metrics::with_local_recorder(&exporter, || {
             for _ in 0..5 {
-                let _ = limiter.check(CANARY);
-                let _ = limiter.check(&format!("fail {CANARY}"));
+                let _ = limiter.check(CANARY).now();
+                let _ = limiter.check(&format!("fail {CANARY}")).now();
             }
         });
     });

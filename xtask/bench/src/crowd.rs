@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use ratelimit_algorithms::{AsyncLimiter, Backend};
+use ratelimit_algorithms::{Backend, Limiter};
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -73,7 +73,7 @@ where
 }
 
 /// What is asked of a limiter of ours.
-pub(crate) async fn check<B: Backend>(limiter: AsyncLimiter<B>, key: Arc<str>) -> Result<()> {
+pub(crate) async fn check<B: Backend>(limiter: Limiter<B>, key: Arc<str>) -> Result<()> {
     ensure!(limiter.check(&*key).await?.is_allowed(), "denied");
     Ok(())
 }

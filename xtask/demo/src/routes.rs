@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Result;
 use axum::{Json, Router, routing::get};
 use ratelimit_algorithms::{
-    Adaptive, Algorithm, AsyncLimiter, Backend, Decision, FixedWindow, LeakyBucket,
+    Adaptive, Algorithm, Backend, Decision, FixedWindow, LeakyBucket, Limiter,
     SlidingWindowCounter, SlidingWindowLog, TokenBucket,
 };
 use ratelimit_http::{
@@ -44,7 +44,7 @@ pub(crate) fn app(store: Arc<dyn Backend>) -> Result<Router> {
     let mut app = page::router();
     let mut limiters = Vec::new();
     for (name, algorithm) in algorithms {
-        let limiter = AsyncLimiter::new(store.clone(), name, algorithm)?;
+        let limiter = Limiter::new(store.clone(), name, algorithm)?;
         let layer = RateLimitLayer::new(limiter.clone(), client.clone())
             .cost(if name == "export" { 5 } else { 1 })
             .headers([XRateLimit, Draft10]);

@@ -7,7 +7,7 @@ use axum::{
     http::Request,
     response::{IntoResponse, Json, Response},
 };
-use ratelimit_algorithms::{AsyncLimiter, Backend};
+use ratelimit_algorithms::{Backend, Limiter};
 use ratelimit_http::{KeyError, KeyFn, RequestKey};
 use ratelimit_metrics::{Observed, Snapshot, Statistics, TopKey, TopKeys};
 use serde_json::{Map, Value, json};
@@ -32,7 +32,7 @@ const KEYS: NonZeroUsize = NonZeroUsize::new(1_000).unwrap();
 /// What there is to tell of some limiters.
 pub(crate) struct Watch {
     store: Store,
-    limiters: Vec<AsyncLimiter<Store>>,
+    limiters: Vec<Limiter<Store>>,
     clients: Vec<(&'static str, RequestKey)>,
 }
 
@@ -40,7 +40,7 @@ impl Watch {
     /// These limiters, whose keys are found by `client`.
     pub(crate) fn new(
         store: Store,
-        limiters: Vec<AsyncLimiter<Store>>,
+        limiters: Vec<Limiter<Store>>,
         client: &impl KeyFn,
     ) -> Result<Self, KeyError> {
         let key = |name| {
@@ -65,7 +65,7 @@ impl Watch {
         Json(json!({ "limiters": limiters, "offenders": offenders })).into_response()
     }
 
-    async fn limiter(&self, snapshot: &Snapshot, limiter: &AsyncLimiter<Store>) -> Value {
+    async fn limiter(&self, snapshot: &Snapshot, limiter: &Limiter<Store>) -> Value {
         let totals = snapshot.limiters.iter().find(|totals| totals.limiter == limiter.name());
         let mut remaining = Map::new();
         for (name, key) in &self.clients {

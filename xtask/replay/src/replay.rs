@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use ratelimit_algorithms::{
-    Algorithm, Answer, AsyncLimiter, Backend, CarryOver, ConfigError, Decision, Error, ErrorKind,
-    Limits, ManualClock, Policy, Timestamp,
+    Algorithm, Backend, BackendError, CarryOver, ConfigError, Decision, Error, ErrorKind, Limits,
+    LimitsDecision, ManualClock, Policy, Timestamp,
 };
+use ratelimit_core::{Batch, Check, Key};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -29,7 +30,7 @@ const DECIDED: [&str; 10] = [
     "note",
 ];
 
-type Limiter = AsyncLimiter<Arc<dyn Backend>>;
+type Limiter = ratelimit_algorithms::Limiter<Arc<dyn Backend>>;
 
 /// The scenario's steps, with what `engine` decided.
 pub(crate) async fn replay(
@@ -81,14 +82,14 @@ impl Stage {
         self.clock.set(now.ok_or_else(|| Kinded("Clock".to_owned()))?);
         let decision = match &step.action {
             Action::All(all) => return Ok(object(self.all(all).await?)),
-            Action::Check(asked) => as_ref(main)?.check_n(&asked.key, asked.cost()).await?,
-            Action::Refund(asked) => as_ref(main)?.refund(&asked.key, asked.cost()).await?,
+            Action::Check(asked) => as_ref(main)?.check(&asked.key).cost(asked.cost()).await?,
+            Action::Refund(asked) => refund(as_ref(main)?, asked).await?,
             Action::Reset(asked) => {
-                let _as_new = as_ref(main)?.reset(&asked.key).await?;
+                as_ref(main)?.reset(&asked.key).await?;
                 return Ok(Map::new());
             }
             Action::Peek(asked) => {
-                let limits = Limits::of(as_ref(main)?, &asked.key, asked.cost());
+                let limits = Limits::new(as_ref(main)?, &asked.key, asked.cost());
                 limits.peek().await?.each()[0]
             }
         };
@@ -102,11 +103,11 @@ impl Stage {
         let Some((first, (_, Asked { key, .. }))) = asked.next() else {
             return Ok(json!({ "allowed": true, "each": [] }));
         };
-        let mut limits = Limits::of(first, key, all[0].1.cost());
+        let mut limits = Limits::new(first, key, all[0].1.cost());
         for (limiter, (_, asked)) in asked {
             limits = limits.and(limiter, &asked.key, asked.cost());
         }
-        let answer: Answer = limits.check().await?;
+        let answer: LimitsDecision = limits.check().await?;
         let each: Vec<_> = answer.each().iter().map(shown).collect();
         Ok(json!({ "allowed": answer.is_allowed(), "each": each }))
     }
@@ -137,7 +138,7 @@ impl Stage {
         carry_over: CarryOver,
     ) -> Result<Limiter, ConfigError> {
         let policy = Policy::new(name, algorithm)?.with_carry_over(carry_over);
-        AsyncLimiter::with_policies(Arc::clone(&self.store), policy)
+        Limiter::with_policies(Arc::clone(&self.store), policy)
     }
 }
 
@@ -150,6 +151,14 @@ impl Asked {
 
 fn as_ref(main: &Result<Limiter, ConfigError>) -> Result<&Limiter, ConfigError> {
     main.as_ref().map_err(|error| *error)
+}
+
+/// A refund, with the whole of its decision.
+async fn refund(limiter: &Limiter, asked: &Asked) -> Result<Decision, Error> {
+    let check = Check::new(limiter.policies(), Key::new(&asked.key)?, asked.cost())?;
+    let backend = limiter.backend();
+    let decisions = backend.apply(Batch::one(&check), ratelimit_core::Action::Refund).await?;
+    Ok(decisions.into_first().ok_or(BackendError::unknown(ErrorKind::Protocol))?)
 }
 
 fn shown(decision: &Decision) -> Value {

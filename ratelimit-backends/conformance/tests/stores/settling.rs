@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use ratelimit_algorithms::{AsyncLimiter, Backend, Limits, Micros, Permit};
+use ratelimit_algorithms::{Backend, Limits, Micros, Permit};
 
 use crate::{
     on::On,
     rules::{LIMIT, algorithm, any_algorithm, wait},
 };
 
-type Limiter = AsyncLimiter<Arc<dyn Backend>>;
+type Limiter = ratelimit_algorithms::Limiter<Arc<dyn Backend>>;
 
 /// A charge, some time after the one before; what it comes to, and so many charges later that is
 /// known.
@@ -32,7 +32,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 fn limiter(on: &On, number: usize) -> Limiter {
-    AsyncLimiter::new(on.store.clone(), &on.new_name(), algorithm(number, LIMIT)).unwrap()
+    Limiter::new(on.store.clone(), &on.new_name(), algorithm(number, LIMIT)).unwrap()
 }
 
 /// Had each charge been what it was settled for from the start, everything that was admitted would
@@ -40,7 +40,7 @@ fn limiter(on: &On, number: usize) -> Limiter {
 pub(crate) fn permits_that_are_settled_for_less_mint_nothing(on: &On) {
     on.holds(&(any_algorithm(), steps()), async |(number, steps)| {
         let (limiter, exact) = (limiter(on, number), limiter(on, number));
-        let mut held: Vec<(usize, Permit<'_, Limiter>, u64)> = Vec::new();
+        let mut held: Vec<(usize, Permit<'_, Arc<dyn Backend>>, u64)> = Vec::new();
         let (mut now, mut admitted) = (0, Vec::new());
         on.time.set(Micros::ZERO);
         for (index, step) in steps.into_iter().enumerate() {
@@ -50,7 +50,7 @@ pub(crate) fn permits_that_are_settled_for_less_mint_nothing(on: &On) {
             for (_, permit, actual) in due.collect::<Vec<_>>() {
                 permit.settle(actual).await.unwrap();
             }
-            if let Ok(permit) = limiter.acquire_n("key", step.cost).await {
+            if let Ok(permit) = limiter.acquire("key").cost(step.cost).await {
                 held.push((index + step.later, permit, step.actual));
                 admitted.push((now, step.actual));
             }
@@ -61,7 +61,7 @@ pub(crate) fn permits_that_are_settled_for_less_mint_nothing(on: &On) {
         let left = limiter.peek("key").await.unwrap().remaining;
         for (then, cost) in admitted {
             on.time.set(Micros::new(then));
-            let decision = exact.check_n("key", cost).await.unwrap();
+            let decision = exact.check("key").cost(cost).await.unwrap();
             prop_assert!(decision.is_allowed(), "{cost} at {then}: {decision:?}");
         }
         on.time.set(Micros::new(now));
@@ -80,10 +80,10 @@ pub(crate) fn several_permits_are_settled_as_each_alone(on: &On) {
         let apart = [limiter(on, first), limiter(on, second)];
         for Step { wait, cost, actual, .. } in steps {
             on.time.clock.advance(Micros::new(wait));
-            let limits = Limits::of(&together[0], "key", 1).and(&together[1], "key", cost);
+            let limits = Limits::new(&together[0], "key", 1).and(&together[1], "key", cost);
             let permits = limits.acquire().await;
             let alone =
-                (apart[0].peek("key").await.unwrap(), apart[1].acquire_n("key", cost).await);
+                (apart[0].peek("key").await.unwrap(), apart[1].acquire("key").cost(cost).await);
             let (peek, Ok(one)) = alone else {
                 prop_assert!(permits.is_err());
                 continue;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use proptest::prelude::*;
-use ratelimit_algorithms::{AsyncLimiter, Backend, ConfigError, Micros, Names, Policy};
+use ratelimit_algorithms::{Backend, ConfigError, Limiter, Micros, Names, Policy};
 use ratelimit_backend::Reply;
 use ratelimit_core::{Action, Batch, Check, Key, store::apply};
 use tokio::task::{JoinHandle, yield_now};
@@ -110,7 +110,7 @@ impl Backend for Counting {
 
 /// A limiter, and those who wait for it.
 struct Line {
-    limiter: AsyncLimiter<Counting>,
+    limiter: Limiter<Counting>,
     asking: Arc<AtomicUsize>,
     time: Time,
     served: Arc<Mutex<Vec<Option<u64>>>>,
@@ -120,7 +120,7 @@ impl Line {
     fn new(on: &On, policy: Policy) -> Self {
         let asking = Arc::<AtomicUsize>::default();
         let store = Counting { store: on.store.clone(), asking: asking.clone() };
-        let limiter = AsyncLimiter::with_policies(store, policy).unwrap();
+        let limiter = Limiter::with_policies(store, policy).unwrap();
         Self { limiter, asking, time: on.time.clone(), served: Arc::default() }
     }
 
@@ -158,7 +158,7 @@ impl Line {
         let Self { limiter, time, served, .. } = self;
         let (limiter, time, served) = (limiter.clone(), time.clone(), served.clone());
         tokio::spawn(async move {
-            let _ = limiter.until_ready_by(&time, "key", cost, None).await.unwrap();
+            limiter.until_ready("key").cost(cost).timer(&time).await.unwrap();
             served.lock().unwrap()[number] = Some(time.since_start().as_micros());
         })
     }

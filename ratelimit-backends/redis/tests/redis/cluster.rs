@@ -2,7 +2,7 @@
 
 use std::{error::Error, time::Duration};
 
-use ratelimit_algorithms::{Adaptive, AsyncLimiter, Scope};
+use ratelimit_algorithms::{Adaptive, Limiter, Scope};
 use ratelimit_backend::{Effect, ErrorKind};
 use ratelimit_core::{Action, ConfigError, Policy, token_bucket};
 use ratelimit_redis::Redis;
@@ -57,10 +57,10 @@ async fn limits_of_one_key_are_asked_together_and_those_of_several_in_a_group() 
 async fn a_sensor_that_keys_share_is_refused_outside_of_a_group() {
     let Some((_cluster, redis)) = connect().await else { return };
     let shared = Adaptive::per(10, HOUR).scope(Scope::Shared);
-    let refused = AsyncLimiter::new(redis.clone(), "load", shared).map(drop);
+    let refused = Limiter::new(redis.clone(), "load", shared).map(drop);
     assert_eq!(refused, Err(ConfigError::NotAtomic { field: "scope" }));
     let tenant = redis.group("tenant-7").expect("a good name");
-    let limiter = AsyncLimiter::new(tenant, "load", shared).expect("a group has one slot");
+    let limiter = Limiter::new(tenant, "load", shared).expect("a group has one slot");
     for key in ["a", "b"] {
         assert!(limiter.check(key).await.expect("it decides").is_allowed());
     }

@@ -3,7 +3,7 @@
 use std::{fs, num::NonZeroUsize, ops::Range, thread};
 
 use ratelimit_algorithms::{
-    AsyncLimiter, ErrorKind, FixedWindow, Limiter, Limits, ManualClock, Micros, Timestamp,
+    ErrorKind, FixedWindow, Limiter, Limits, ManualClock, Micros, Timestamp,
 };
 use ratelimit_servers::effort;
 use ratelimit_sqlite::Sqlite;
@@ -28,9 +28,9 @@ fn a_full_store_refuses_new_keys_and_keeps_the_known_ones_exact() {
     }
     spend(&lasting, "known", 1);
 
-    assert_fails(brief.check("new"), ErrorKind::Capacity);
+    assert_fails(brief.check("new").now(), ErrorKind::Capacity);
     assert_fails(
-        Limits::of(&lasting, "known", 1).and(&brief, "new", 1).check(),
+        Limits::new(&lasting, "known", 1).and(&brief, "new", 1).check().now(),
         ErrorKind::Capacity,
     );
     assert_eq!(left(&brief, "new"), 10);
@@ -59,7 +59,7 @@ fn an_expired_key_and_a_new_one_are_charged_together_in_a_full_store() {
     spend(&lasting, "live", 1);
     clock.advance(Micros::from_secs(1));
     let both = |brief: &Limiter<Sqlite>, lasting: &Limiter<Sqlite>| {
-        Limits::of(brief, "old", 3).and(lasting, "new", 1).check()
+        Limits::new(brief, "old", 3).and(lasting, "new", 1).check().now()
     };
     assert_fails(both(&brief, &lasting), ErrorKind::Capacity);
     drop((brief, lasting));
@@ -76,7 +76,7 @@ fn the_total_counts_the_keys_of_all_processes() {
     let [one, other] = [(); 2].map(|()| limiter(&settings().open().unwrap(), 10));
     spend(&one, "a", 1);
     spend(&other, "b", 1);
-    assert_fails(one.check("c"), ErrorKind::Capacity);
+    assert_fails(one.check("c").now(), ErrorKind::Capacity);
     folder.stranger().execute_batch("DELETE FROM record").unwrap();
     spend(&one, "c", 1);
 }
@@ -91,7 +91,7 @@ async fn expired_rows_are_dropped_a_batch_at_a_time() {
     for key in 0..2_000 {
         spend(&brief, key.to_string(), 1);
     }
-    let lasting = AsyncLimiter::from(limiter(&store, 1_000));
+    let lasting = limiter(&store, 1_000);
     clock.advance(Micros::from_secs(1));
 
     let mut rows = folder.rows();
@@ -137,10 +137,10 @@ fn a_denial_and_a_peek_write_nothing() {
     spend(&limiter, "key", 1);
     let before = fs::read(folder.log()).unwrap();
     for _ in 0..10 {
-        assert!(!limiter.check("key").unwrap().is_allowed());
-        assert!(limiter.peek("other").unwrap().is_allowed());
-        assert!(limiter.reset("unknown").unwrap().is_allowed());
-        assert!(limiter.refund("unknown", 1).unwrap().is_allowed());
+        assert!(!limiter.check("key").now().unwrap().is_allowed());
+        assert!(limiter.peek("other").now().unwrap().is_allowed());
+        assert_eq!(limiter.reset("unknown").now().unwrap().remaining, 1);
+        assert_eq!(limiter.refund("unknown").now().unwrap().remaining, 1);
     }
     assert!(fs::read(folder.log()).unwrap() == before);
 }

@@ -8,9 +8,7 @@ use std::{
     thread,
 };
 
-use ratelimit_algorithms::{
-    AsyncLimiter, BackendError, Clock, Effect, ErrorKind, Timestamp, WallClock,
-};
+use ratelimit_algorithms::{BackendError, Clock, Effect, ErrorKind, Timestamp, WallClock};
 
 use crate::subject::{Call, Folder, assert_fails, backend_error, left, limiter, poll, spend, wait};
 
@@ -26,13 +24,13 @@ async fn many_tasks_and_threads_at_once_spend_exactly_the_limit() {
     let threads = (0..THREADS).map(|_| {
         let limiter = limiter.clone();
         thread::spawn(move || {
-            let admitted = (0..EACH).filter(|_| limiter.check("key").unwrap().is_allowed());
+            let admitted = (0..EACH).filter(|_| limiter.check("key").now().unwrap().is_allowed());
             admitted.count() as u64
         })
     });
     let threads: Vec<_> = threads.collect();
     let tasks = (0..TASKS).map(|_| {
-        let limiter = AsyncLimiter::from(limiter.clone());
+        let limiter = limiter.clone();
         tokio::spawn(async move {
             let mut admitted = 0;
             for _ in 0..EACH {
@@ -57,7 +55,7 @@ async fn many_tasks_and_threads_at_once_spend_exactly_the_limit() {
 fn a_reply_dropped_before_its_turn_leaves_no_charge() {
     let folder = Folder::new();
     let limiter = limiter(&folder.open(), 100);
-    let calls = AsyncLimiter::from(limiter.clone());
+    let calls = limiter.clone();
     drop(calls.check("key"));
     assert_eq!(left(&limiter, "key"), 100);
 
@@ -80,15 +78,15 @@ fn a_reply_dropped_before_its_turn_leaves_no_charge() {
 fn a_reply_dropped_at_any_time_leaves_one_whole_charge_or_none() {
     let folder = Folder::new();
     let limiter = limiter(&folder.open(), 100_000);
-    let calls = AsyncLimiter::from(limiter.clone());
+    let calls = limiter.clone();
     let mut left_before = left(&limiter, "key");
     for yields in 0..200 {
-        let mut call: Call<'_> = Box::pin(calls.check_n("key", 10));
+        let mut call: Call<'_> = Box::pin(calls.check("key").cost(10));
         let _ = poll(&mut call);
         (0..yields).for_each(|_| thread::yield_now());
         drop(call);
         // This one comes after whatever becomes of it.
-        let left_after = limiter.check_n("key", 10).unwrap().remaining;
+        let left_after = limiter.check("key").cost(10).now().unwrap().remaining;
         assert!([10, 20].contains(&(left_before - left_after)));
         left_before = left_after;
     }
@@ -99,7 +97,7 @@ fn a_reply_dropped_at_any_time_leaves_one_whole_charge_or_none() {
 #[tokio::test]
 async fn an_async_check_blocks_no_other_task() {
     let folder = Folder::new();
-    let limiter = AsyncLimiter::from(limiter(&folder.open(), 10));
+    let limiter = limiter(&folder.open(), 10);
     let stranger = folder.stranger();
     stranger.execute_batch("BEGIN IMMEDIATE").unwrap();
     let release = async {
@@ -118,7 +116,7 @@ fn a_closed_store_has_answered_who_waited_and_says_closed_to_others() {
     let folder = Folder::new();
     let store = folder.open();
     let limiter = limiter(&store, 10);
-    let calls = AsyncLimiter::from(limiter.clone());
+    let calls = limiter.clone();
     let mut waiting: Call<'_> = Box::pin(calls.check("key"));
     assert!(poll(&mut waiting).is_pending());
 
@@ -127,8 +125,8 @@ fn a_closed_store_has_answered_who_waited_and_says_closed_to_others() {
     assert!(matches!(poll(&mut waiting), Poll::Ready(Ok(decision)) if decision.remaining == 9));
     assert!(!folder.log().exists(), "the file is closed");
 
-    assert_fails(limiter.check("key"), ErrorKind::Closed);
-    assert_fails(limiter.peek("key"), ErrorKind::Closed);
+    assert_fails(limiter.check("key").now(), ErrorKind::Closed);
+    assert_fails(limiter.peek("key").now(), ErrorKind::Closed);
     let mut late: Call<'_> = Box::pin(calls.check("key"));
     let Poll::Ready(refused) = poll(&mut late) else { panic!("it waits for nothing") };
     assert_fails(refused, ErrorKind::Closed);
@@ -167,7 +165,7 @@ fn a_panic_of_the_clock_rolls_back_and_leaves_the_store_usable() {
 
     for _ in 0..20 {
         clock.0.store(true, Ordering::Relaxed);
-        if let Ok(answer) = catch_unwind(AssertUnwindSafe(|| limiter.check("key"))) {
+        if let Ok(answer) = catch_unwind(AssertUnwindSafe(|| limiter.check("key").now())) {
             let error = backend_error(answer);
             assert_eq!((error.kind(), error.effect()), (ErrorKind::Unavailable, Effect::Unknown));
         }

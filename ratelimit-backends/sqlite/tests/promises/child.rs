@@ -71,7 +71,7 @@ fn plays_its_role() {
 /// Spends, and reports how many were admitted.
 fn spend(settings: Settings, checks: u64, limit: u64) {
     let limiter = limiter(&settings.with_deadline(A_MINUTE).open().unwrap(), limit);
-    let admitted = (0..checks).filter(|_| limiter.check("key").unwrap().is_allowed()).count();
+    let admitted = (0..checks).filter(|_| limiter.check("key").now().unwrap().is_allowed()).count();
     eprint!("{admitted}");
 }
 
@@ -81,7 +81,7 @@ fn endless(settings: Settings) {
     thread::scope(|scope| {
         for _ in 0..ENDLESS_THREADS {
             scope.spawn(|| {
-                while limiter.check("key").unwrap().is_allowed() {
+                while limiter.check("key").now().unwrap().is_allowed() {
                     std::io::stderr().write_all(b".").unwrap();
                 }
             });

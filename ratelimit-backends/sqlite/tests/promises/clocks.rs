@@ -21,7 +21,7 @@ fn a_clock_that_steps_across_a_restart_grants_no_more_than_time() {
     let spend_all = |now| {
         let store = folder.settings().with_clock(ManualClock::new(now)).open().unwrap();
         let limiter = Limiter::new(store, "slow", SLOW).unwrap();
-        (0..20).filter(|_| limiter.check("key").unwrap().is_allowed()).count()
+        (0..20).filter(|_| limiter.check("key").now().unwrap().is_allowed()).count()
     };
     assert_eq!(spend_all(NOON), 10);
     assert_eq!(spend_all(NOON - AN_HOUR), 0, "one hour back");
@@ -49,7 +49,7 @@ fn a_clock_before_1970_is_an_error_and_charges_nothing() {
         Limiter::new(settings.open().unwrap(), "slow", SLOW).unwrap()
     };
     let wrong = open(folder.settings().with_clock(Before1970));
-    assert_fails(wrong.check("key"), ErrorKind::Clock);
-    assert_fails(wrong.peek("key"), ErrorKind::Clock);
-    assert_eq!(open(folder.settings()).check("key").unwrap().remaining, 9);
+    assert_fails(wrong.check("key").now(), ErrorKind::Clock);
+    assert_fails(wrong.peek("key").now(), ErrorKind::Clock);
+    assert_eq!(open(folder.settings()).check("key").now().unwrap().remaining, 9);
 }

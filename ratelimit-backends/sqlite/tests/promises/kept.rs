@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 
-use ratelimit_algorithms::{AsyncLimiter, ErrorKind, Limiter, Limits, TokenBucket};
+use ratelimit_algorithms::{ErrorKind, Limiter, Limits, TokenBucket};
 use ratelimit_sqlite::Sqlite;
 
 use crate::subject::{Folder, assert_fails, backend_error, left, limiter, spend};
@@ -37,7 +37,7 @@ fn hostile_keys_are_distinct_and_harmless() {
         spend(&limiter, key, spent);
     }
     for (spent, key) in (1..).zip(keys) {
-        assert_eq!(limiter.peek(key).unwrap().remaining, 100 - spent);
+        assert_eq!(limiter.peek(key).now().unwrap().remaining, 100 - spent);
     }
     drop(limiter);
     assert_eq!(folder.rows() as usize, keys.len());
@@ -80,11 +80,11 @@ fn a_state_that_is_none_is_corrupt_until_a_reset() {
     let damage = "UPDATE record SET state = x'01ff' WHERE slot = CAST('permits/key' AS BLOB)";
     assert_eq!(folder.stranger().execute(damage, []).unwrap(), 1);
 
-    assert_fails(limiter.check("key"), ErrorKind::Corrupt);
-    assert_fails(limiter.peek("key"), ErrorKind::Corrupt);
+    assert_fails(limiter.check("key").now(), ErrorKind::Corrupt);
+    assert_fails(limiter.peek("key").now(), ErrorKind::Corrupt);
     assert_eq!(left(&limiter, "other"), 9);
-    assert_eq!(limiter.reset("key").unwrap().remaining, 10);
-    assert_eq!(limiter.check("key").unwrap().remaining, 9);
+    assert_eq!(limiter.reset("key").now().unwrap().remaining, 10);
+    assert_eq!(limiter.check("key").now().unwrap().remaining, 9);
 }
 
 // FAULTS 189.
@@ -100,8 +100,8 @@ fn a_batch_that_fails_leaves_nothing() {
     let damage = "UPDATE record SET state = x'' WHERE slot = CAST('bad/key' AS BLOB)";
     assert_eq!(folder.stranger().execute(damage, []).unwrap(), 1);
 
-    let both = Limits::of(&good, "key", 1).and(&bad, "key", 1);
-    assert_fails(both.check(), ErrorKind::Corrupt);
+    let both = Limits::new(&good, "key", 1).and(&bad, "key", 1);
+    assert_fails(both.check().now(), ErrorKind::Corrupt);
     assert_eq!(left(&good, "key"), 9);
 }
 
@@ -113,7 +113,7 @@ async fn an_error_concerns_its_own_caller_only() {
     spend(&limiter, "bad", 1);
     folder.stranger().execute_batch("UPDATE record SET state = x''").unwrap();
 
-    let limiter = AsyncLimiter::from(limiter);
+    let limiter = limiter;
     let calls = (0..64).map(|call| {
         let limiter = limiter.clone();
         tokio::spawn(async move {
@@ -141,14 +141,12 @@ fn no_key_is_in_an_error() {
     let mut errors = Vec::new();
     for damage in ["UPDATE record SET state = x'02'", "DROP TABLE total", "DROP TABLE record"] {
         folder.stranger().execute_batch(damage).unwrap();
-        errors.push(backend_error(limiter.check(if damage.contains("UPDATE") {
-            CANARY
-        } else {
-            "canary 2"
-        })));
+        errors.push(backend_error(
+            limiter.check(if damage.contains("UPDATE") { CANARY } else { "canary 2" }).now(),
+        ));
     }
     store.close();
-    errors.push(backend_error(limiter.check(CANARY)));
+    errors.push(backend_error(limiter.check(CANARY).now()));
 
     let kinds: Vec<_> = errors.iter().map(|error| error.kind()).collect();
     use ErrorKind::{Closed, Incompatible};

@@ -80,9 +80,9 @@ fn a_row_keeps_the_newest_entries_of_its_log() {
 fn a_segment_that_is_missing_is_corrupt_until_a_reset() {
     let full = Full::new();
     full.damage("DELETE FROM segment WHERE number = (SELECT min(number) FROM segment)");
-    assert_fails(full.limiter.check("key"), ErrorKind::Corrupt);
-    assert_fails(full.limiter.peek("key"), ErrorKind::Corrupt);
-    assert!(full.limiter.reset("key").unwrap().is_allowed());
+    assert_fails(full.limiter.check("key").now(), ErrorKind::Corrupt);
+    assert_fails(full.limiter.peek("key").now(), ErrorKind::Corrupt);
+    assert_eq!(full.limiter.reset("key").now().unwrap().remaining, u64::from(LIMIT));
     full.spend();
     assert_eq!((full.folder.segments(), full.folder.rows()), (0, 1));
     full.folder.verify();
@@ -104,8 +104,8 @@ fn what_is_no_segment_is_corrupt() {
     ] {
         let full = Full::new();
         full.damage(damage);
-        assert_fails(full.limiter.check("key"), ErrorKind::Corrupt);
-        assert!(full.limiter.reset("key").unwrap().is_allowed());
+        assert_fails(full.limiter.check("key").now(), ErrorKind::Corrupt);
+        assert_eq!(full.limiter.reset("key").now().unwrap().remaining, u64::from(LIMIT));
         full.folder.verify();
     }
 }
@@ -119,10 +119,10 @@ fn a_check_reads_no_more_of_a_log_than_its_decision_depends_on() {
     full.spend();
     assert_eq!(left(&full.limiter, "key"), 1);
     spend(&full.limiter, "key", 1);
-    let denied = full.limiter.check("key").unwrap();
+    let denied = full.limiter.check("key").now().unwrap();
     assert_eq!((denied.is_allowed(), denied.retry_after()), (false, A_SECOND));
     // This one depends on an entry in the middle.
-    assert_fails(full.limiter.check_n("key", 500), ErrorKind::Corrupt);
+    assert_fails(full.limiter.check("key").cost(500).now(), ErrorKind::Corrupt);
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn a_denial_tells_of_any_entry_when_it_leaves() {
     let full = Full::new();
     spend(&full.limiter, "key", 1);
     for cost in 1..=u64::from(LIMIT) {
-        let denied = full.limiter.check_n("key", cost).unwrap();
+        let denied = full.limiter.check("key").cost(cost).now().unwrap();
         assert_eq!(denied.retry_after(), Micros::from_secs(cost), "{cost}");
     }
 }
@@ -174,7 +174,7 @@ fn long_logs_are_forgotten_a_few_hundred_segments_at_a_time() {
 fn a_segment_that_is_too_short_is_corrupt() {
     let full = Full::new();
     full.damage("UPDATE segment SET entries = x'018094ebdc0301' WHERE number = 31");
-    assert_fails(full.limiter.refund("key", 1), ErrorKind::Corrupt);
+    assert_fails(full.limiter.refund("key").now(), ErrorKind::Corrupt);
 }
 
 /// Where the first segments have the entries of the last one, those between are from no time at all.
@@ -182,14 +182,14 @@ fn a_segment_that_is_too_short_is_corrupt() {
 fn segments_out_of_order_are_corrupt() {
     let full = Full::new();
     full.damage("UPDATE segment SET entries = (SELECT entries FROM segment ORDER BY number DESC)");
-    assert_fails(full.limiter.refund("key", 1), ErrorKind::Corrupt);
-    assert_fails(full.limiter.check_n("key", 500), ErrorKind::Corrupt);
+    assert_fails(full.limiter.refund("key").now(), ErrorKind::Corrupt);
+    assert_fails(full.limiter.check("key").cost(500).now(), ErrorKind::Corrupt);
 }
 
 #[test]
 fn a_refund_gives_back_entries_of_any_segment() {
     let full = Full::new();
-    assert!(full.limiter.refund("key", 700).unwrap().is_allowed());
+    assert_eq!(full.limiter.refund("key").cost(700).now().unwrap().remaining, 701);
     assert_eq!(left(&full.limiter, "key"), 701);
     assert!(full.folder.segments() < 10);
     (0..701).for_each(|_| spend(&full.limiter, "key", 1));

@@ -108,7 +108,7 @@ fn a_process_killed_while_it_makes_the_tables_is_in_nobodys_way() {
         child.kill().unwrap();
         child.wait().unwrap();
         let limiter = limiter(&folder.open(), 10);
-        assert_eq!(limiter.check("key").unwrap().remaining, 9);
+        assert_eq!(limiter.check("key").now().unwrap().remaining, 9);
         drop(limiter);
         folder.verify();
     }
@@ -124,7 +124,7 @@ fn stores_opened_at_once_make_the_tables_once() {
             scope.spawn(|| {
                 barrier.wait();
                 let limiter = limiter(&Sqlite::open(folder.file()).unwrap(), 100);
-                assert!(limiter.check("key").unwrap().is_allowed());
+                assert!(limiter.check("key").now().unwrap().is_allowed());
             });
         }
     });

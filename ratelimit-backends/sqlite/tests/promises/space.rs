@@ -42,7 +42,7 @@ pub(crate) fn fill(settings: ratelimit_sqlite::Settings) {
         limit(Some(kib << 10));
         let refused = loop {
             keys += 1;
-            let answer = limiter.check(&key(keys));
+            let answer = limiter.check(&key(keys)).now();
             if answer.is_err() {
                 break answer;
             }
@@ -50,7 +50,7 @@ pub(crate) fn fill(settings: ratelimit_sqlite::Settings) {
         };
         assert_fails(refused, ErrorKind::Full);
         for _ in 0..3 {
-            assert_fails(limiter.check(&key(keys)), ErrorKind::Full);
+            assert_fails(limiter.check(&key(keys)).now(), ErrorKind::Full);
         }
         assert_eq!((left(&limiter, &key(keys)), left(&limiter, &key(keys - 1))), (10, 9));
 
@@ -74,7 +74,7 @@ fn a_flood_of_keys_stops_at_the_cap_and_takes_the_space_that_is_stated() {
     let key = |key: usize| format!("user:{:07}", key * 7_368_787 % 10_000_000);
     (0..keys_max).for_each(|number| spend(&limiter, key(number), 1));
     for number in keys_max..keys_max + 100 {
-        assert_fails(limiter.check(&key(number)), ErrorKind::Capacity);
+        assert_fails(limiter.check(&key(number)).now(), ErrorKind::Capacity);
     }
     spend(&limiter, key(0), 1);
     assert_eq!((left(&limiter, &key(0)), left(&limiter, &key(1))), (8, 9));

@@ -94,12 +94,12 @@ pub(crate) fn limiter(store: &Sqlite, limit: u64) -> Limiter<Sqlite> {
 /// Spends permits that there are.
 #[track_caller]
 pub(crate) fn spend(limiter: &Limiter<Sqlite>, key: impl AsRef<[u8]>, permits: u64) {
-    assert!(limiter.check_n(&key, permits).unwrap().is_allowed());
+    assert!(limiter.check(&key).cost(permits).now().unwrap().is_allowed());
 }
 
 /// How many permits are left of `key`.
 pub(crate) fn left(limiter: &Limiter<Sqlite>, key: &str) -> u64 {
-    limiter.peek(key).unwrap().remaining
+    limiter.peek(key).now().unwrap().remaining
 }
 
 /// What an async caller waits for.

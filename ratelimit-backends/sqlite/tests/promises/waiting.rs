@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ratelimit_algorithms::{AsyncLimiter, ErrorKind};
+use ratelimit_algorithms::ErrorKind;
 use tokio::runtime::Builder;
 
 use crate::{
@@ -25,17 +25,14 @@ fn a_lock_that_another_process_holds_is_a_timeout_until_it_is_let_go() {
     let holder = Holder::new(&folder.file());
     let start = Instant::now();
     for _ in 0..5 {
-        assert_fails(limiter.check("key"), ErrorKind::Timeout);
-        assert_fails(
-            wait(Box::pin(AsyncLimiter::from(limiter.clone()).check("key"))),
-            ErrorKind::Timeout,
-        );
+        assert_fails(limiter.check("key").now(), ErrorKind::Timeout);
+        assert_fails(wait(Box::pin(limiter.clone().check("key"))), ErrorKind::Timeout);
     }
     assert!(start.elapsed() < A_MINUTE / 6, "{:?} for ten calls", start.elapsed());
     assert_eq!(left(&limiter, "key"), 9, "a peek waits for no lock");
 
     holder.let_go();
-    assert_eq!(limiter.check("key").unwrap().remaining, 8);
+    assert_eq!(limiter.check("key").now().unwrap().remaining, 8);
 }
 
 // FAULTS 190.
@@ -48,7 +45,7 @@ fn a_thousand_callers_are_served_in_order_or_refused_at_once() {
     let folder = Folder::new();
     let settings = folder.settings().with_queue_max(NonZeroUsize::new(QUEUE_MAX).unwrap());
     let limiter = limiter(&settings.open().unwrap(), LIMIT);
-    let calls = AsyncLimiter::from(limiter.clone());
+    let calls = limiter.clone();
 
     let holder = Holder::new(&folder.file());
     let mut waiting = Vec::new();
@@ -76,7 +73,7 @@ fn a_thousand_callers_in_the_queue_all_keep_their_deadline() {
     let folder = Folder::new();
     let store = folder.settings().with_deadline(Duration::from_millis(50)).open().unwrap();
     let limiter = limiter(&store, 10);
-    let calls = AsyncLimiter::from(limiter.clone());
+    let calls = limiter.clone();
     spend(&limiter, "key", 1);
 
     let holder = Holder::new(&folder.file());
@@ -100,7 +97,7 @@ async fn a_ticker_on_the_same_thread_goes_on_while_checks_wait_for_a_lock() {
 
     let folder = Folder::new();
     let store = folder.settings().with_deadline(DEADLINE).open().unwrap();
-    let calls = AsyncLimiter::from(limiter(&store, 10));
+    let calls = limiter(&store, 10);
     let holder = Holder::new(&folder.file());
     let checks = (0..8).map(|_| {
         let calls = calls.clone();
@@ -127,7 +124,7 @@ async fn a_ticker_on_the_same_thread_goes_on_while_checks_wait_for_a_lock() {
 #[test]
 fn async_callers_need_no_runtime() {
     let folder = Folder::new();
-    let calls = AsyncLimiter::from(limiter(&folder.open(), 10));
+    let calls = limiter(&folder.open(), 10);
     assert_eq!(wait(Box::pin(calls.check("key"))).unwrap().remaining, 9);
     assert_eq!(wait(Box::pin(calls.peek("key"))).unwrap().remaining, 9);
 }
@@ -142,7 +139,7 @@ fn a_runtime_that_is_shut_down_with_checks_in_flight_leaves_a_store_that_closes(
 
     let runtime = Builder::new_multi_thread().worker_threads(2).build().unwrap();
     for _ in 0..50 {
-        let calls = AsyncLimiter::from(limiter.clone());
+        let calls = limiter.clone();
         runtime.spawn(async move { calls.check("key").await });
     }
     runtime.shutdown_background();
@@ -151,7 +148,7 @@ fn a_runtime_that_is_shut_down_with_checks_in_flight_leaves_a_store_that_closes(
     let left = left(&limiter, "key");
     assert!((50..=100).contains(&left), "{left} left");
     store.close();
-    assert_fails(limiter.check("key"), ErrorKind::Closed);
+    assert_fails(limiter.check("key").now(), ErrorKind::Closed);
     assert!(!folder.log().exists(), "the file is closed");
     folder.verify();
 }

@@ -4,7 +4,7 @@ use std::{future::poll_fn, task::Poll};
 
 use actix_web::{App, HttpMessage, http::StatusCode, test, web};
 use ratelimit_actix::RateLimit;
-use ratelimit_algorithms::{AsyncLimiter, Backend, Decision, FixedWindow};
+use ratelimit_algorithms::{Backend, Decision, FixedWindow, Limiter};
 use ratelimit_backend::{Names, Reply};
 use ratelimit_core::{Action, Batch};
 use ratelimit_http::{ClientIp, Extension, KeyFn, RateLimitLayer, UnixSocket};
@@ -102,7 +102,7 @@ impl Backend for Elsewhere {
 
 #[actix_web::test]
 async fn a_store_elsewhere_is_awaited() {
-    let limiter = AsyncLimiter::new(Elsewhere(store()), "api", FixedWindow::per_minute(1)).unwrap();
+    let limiter = Limiter::new(Elsewhere(store()), "api", FixedWindow::per_minute(1)).unwrap();
     let limit = RateLimit::new(RateLimitLayer::new(limiter, "everyone"));
     let app = App::new().wrap(limit).route("/", web::get().to(async || "hello"));
     let app = test::init_service(app).await;

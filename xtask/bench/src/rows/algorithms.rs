@@ -81,7 +81,7 @@ type Log = (Limiter<Memory<ManualClock>>, ManualClock);
 fn walk<'a>((limiter, clock): &'a Log, asked: &'a [String]) -> Side<'a> {
     side(1, asked, |key| {
         clock.advance(Micros::new(1));
-        limiter.check(key.as_str())
+        limiter.check(key.as_str()).now()
     })
 }
 
@@ -91,7 +91,7 @@ fn turns<'a>(
     clock: &ManualClock,
 ) -> Side<'a> {
     let clock = clock.clone();
-    let mut round = side(1, asked, |key| limiter.check(key.as_str()));
+    let mut round = side(1, asked, |key| limiter.check(key.as_str()).now());
     Box::new(move || {
         clock.advance(Micros::from_secs(10));
         round()

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Result;
-use ratelimit_algorithms::AsyncLimiter;
+use ratelimit_algorithms::Limiter;
 use ratelimit_backend::Backend;
 use ratelimit_memory::Memory;
 
@@ -23,11 +23,11 @@ pub(crate) fn rows(bench: &mut Bench<'_>) -> Result<()> {
     let clock = SharedClock::new().0;
     let asked = &Keys::Many.asked(bench.effort(1 << 18));
     let sync = subject::ours(clock.clone(), Outcome::Allowed.bucket())?;
-    let generic = AsyncLimiter::from(subject::ours(clock.clone(), Outcome::Allowed.bucket())?);
+    let generic = subject::ours(clock.clone(), Outcome::Allowed.bucket())?;
     let store: Arc<dyn Backend> = Arc::new(Memory::with_clock(clock, subject::ROOM));
-    let dynamic = AsyncLimiter::new(store, "bench", Outcome::Allowed.bucket())?;
+    let dynamic = Limiter::new(store, "bench", Outcome::Allowed.bucket())?;
     let title = |name| Title { name, beside: "the synchronous check", mark: Mark::More(4.0) };
-    let check = || side(1, asked, |key| sync.check(key.as_str()));
+    let check = || side(1, asked, |key| sync.check(key.as_str()).now());
     bench.race(&title("memory, async check, generic"), Unit::Nanos, || {
         (side(1, asked, |key| polled(generic.check(key.as_str()))), check())
     });

@@ -33,10 +33,10 @@ fn row(bench: &mut Bench<'_>, keys: Keys) -> Result<()> {
     let ours = subject::ours(SharedClock::new().0, Outcome::Allowed.bucket())?;
     let bare = Bare::new();
     let asked = &keys.asked(bench.effort(if keys == Keys::Zipf { 1 << 22 } else { 1 << 18 }));
-    keys.each().for_each(|key| drop((ours.check(&key), bare.insert(&key))));
+    keys.each().for_each(|key| drop((ours.check(&key).now(), bare.insert(&key))));
     let title = Title { name: &name, beside: "lock, look up, write", mark: Mark::None };
     bench.race(&title, Unit::Nanos, || {
-        let check = side(1, asked, |key| ours.check(key.as_str()));
+        let check = side(1, asked, |key| ours.check(key.as_str()).now());
         (check, side(1, asked, |key| bare.touch(key)))
     });
     Ok(())

@@ -27,10 +27,11 @@ fn composite(bench: &mut Bench<'_>, count: usize) -> Result<()> {
     let asked = &Keys::Many.asked(bench.effort(1 << 16));
     let (first, more) = limiters.split_first().ok_or_else(|| anyhow::anyhow!("none"))?;
     let together = |key: &String| {
-        let limits = Limits::of(first, key, 1);
-        more.iter().fold(limits, |limits, limiter| limits.and(limiter, key, 1)).check()
+        let limits = Limits::new(first, key, 1);
+        more.iter().fold(limits, |limits, limiter| limits.and(limiter, key, 1)).check().now()
     };
-    let alone = |key: &String| limiters.iter().filter(|limiter| limiter.check(key).is_ok()).count();
+    let alone =
+        |key: &String| limiters.iter().filter(|limiter| limiter.check(key).now().is_ok()).count();
     let title = Title { name: &name, beside: "as many single checks", mark: Mark::Ratio(0.9) };
     bench.race(&title, Unit::Nanos, || (side(1, asked, together), side(1, asked, alone)));
     Ok(())

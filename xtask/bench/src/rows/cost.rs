@@ -3,9 +3,7 @@
 use std::{hint::black_box, sync::Arc};
 
 use anyhow::{Result, bail};
-use ratelimit_algorithms::{
-    Algorithm, AsyncLimiter, FixedWindow, Limiter, SlidingWindowCounter, TokenBucket,
-};
+use ratelimit_algorithms::{Algorithm, FixedWindow, Limiter, SlidingWindowCounter, TokenBucket};
 use ratelimit_backend::{Backend, ManualClock};
 use ratelimit_memory::Memory;
 
@@ -45,11 +43,11 @@ pub(crate) fn probe(name: &str) -> Result<()> {
 fn allocations(bench: &mut Bench<'_>, outcome: Outcome) -> Result<()> {
     let clock = ManualClock::default();
     let limiter = subject::ours(clock, outcome.bucket())?;
-    let generic = AsyncLimiter::from(limiter.clone());
+    let generic = limiter.clone();
     let store: Arc<dyn Backend> = Arc::new(Memory::new());
-    let dynamic = AsyncLimiter::new(store, "bench", outcome.bucket())?;
+    let dynamic = Limiter::new(store, "bench", outcome.bucket())?;
     let checks: [(&str, &dyn Fn()); 3] = [
-        ("sync", &|| drop(black_box(limiter.check("user:42")))),
+        ("sync", &|| drop(black_box(limiter.check("user:42").now()))),
         ("async", &|| drop(black_box(polled(generic.check("user:42"))))),
         ("async, dyn", &|| drop(black_box(polled(dynamic.check("user:42"))))),
     ];
@@ -92,7 +90,7 @@ fn resident_probe(what: &str) -> Result<f64> {
         }
     };
     let ours = Limiter::new(Memory::with_clock(clock.0, subject::ROOM), "bench", algorithm)?;
-    grown(|key| drop(ours.check(&key)))
+    grown(|key| drop(ours.check(&key).now()))
 }
 
 /// Bytes that `spend` adds per key.
@@ -127,10 +125,10 @@ fn instructions_probe(what: &str, outcome: Outcome) -> Result<()> {
     let (clock, key) = (SharedClock::new(), subject::key(42));
     let ours = subject::ours(clock.0.clone(), outcome.bucket())?;
     let theirs = subject::governor::<std::hash::RandomState>(&clock, outcome)?;
-    let _ = (ours.check(&key), theirs.check_key(&key));
+    let _ = (ours.check(&key).now(), theirs.check_key(&key));
     for _ in 0..checks {
         match what {
-            "ours" => drop(black_box(ours.check(black_box(key.as_str())))),
+            "ours" => drop(black_box(ours.check(black_box(key.as_str())).now())),
             _ => drop(black_box(theirs.check_key(black_box(&key)))),
         }
     }

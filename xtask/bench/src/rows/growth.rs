@@ -36,7 +36,7 @@ fn flood(bench: &mut Bench<'_>) {
     bench.race(&title, Unit::Nanos, || {
         let ours: Side<'_> = Box::new(move || {
             let ours = subject::ours(clock.0.clone(), Outcome::Denied.bucket());
-            ours.map_or(f64::NAN, |ours| nanos_each(1, keys, |key| ours.check(key.as_str())))
+            ours.map_or(f64::NAN, |ours| nanos_each(1, keys, |key| ours.check(key.as_str()).now()))
         });
         let theirs: Side<'_> = Box::new(move || {
             let theirs = subject::governor::<std::hash::RandomState>(clock, Outcome::Denied);
@@ -83,9 +83,9 @@ fn our_sweep() -> Result<Swept> {
     let store = Memory::with_clock(clock.0.clone(), room);
     let old = Limiter::new(store.clone(), "old", TokenBucket::per_second(1))?;
     let known = Limiter::new(store, "known", Outcome::Allowed.bucket())?;
-    (0..OLD).for_each(|number| drop(old.check(&key(number))));
+    (0..OLD).for_each(|number| drop(old.check(&key(number)).now()));
     let keys: Vec<_> = (OLD..OLD + KNOWN).map(key).collect();
-    let check = |key: &String| drop(known.check(key.as_str()));
+    let check = |key: &String| drop(known.check(key.as_str()).now());
     keys.iter().for_each(check);
     clock.0.advance(Micros::from_secs(50));
     keys.iter().for_each(check);
@@ -95,7 +95,7 @@ fn our_sweep() -> Result<Swept> {
     let checks_p9999 = checks_during(&keys, check, || {
         for key in &new {
             let began = Instant::now();
-            drop(old.check(key.as_str()));
+            drop(old.check(key.as_str()).now());
             slowest = slowest.max(began.elapsed().as_nanos() as f64 / 1e3);
         }
     });

@@ -13,8 +13,8 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use ratelimit_algorithms::{
-    Adaptive, Algorithm, AsyncLimiter, FixedWindow, LeakyBucket, Limiter, SlidingWindowCounter,
-    SlidingWindowLog, TokenBucket,
+    Adaptive, Algorithm, FixedWindow, LeakyBucket, Limiter, SlidingWindowCounter, SlidingWindowLog,
+    TokenBucket,
 };
 use ratelimit_backend::SyncBackend;
 use ratelimit_memory::Memory;
@@ -130,11 +130,8 @@ async fn our_rate(
         ("sqlite", _) => rate(Sqlite::open(file)?, algorithm),
         (_, Some(server)) => {
             let store = Redis::connect(&server.url()).await?;
-            let limiter = AsyncLimiter::new(
-                store,
-                &algorithm.replace(' ', "-"),
-                self::algorithm(algorithm)?,
-            )?;
+            let limiter =
+                Limiter::new(store, &algorithm.replace(' ', "-"), self::algorithm(algorithm)?)?;
             let (began, mut asked) = (Instant::now(), 0.0);
             while began.elapsed() < LENGTH {
                 let _ = limiter.check("user:42").await?;
@@ -152,7 +149,7 @@ fn rate(store: impl SyncBackend, algorithm: &str) -> Result<f64> {
     let (began, mut asked) = (Instant::now(), 0.0);
     while began.elapsed() < LENGTH {
         for _ in 0..10 {
-            let _ = limiter.check("user:42")?;
+            let _ = limiter.check("user:42").now()?;
         }
         asked += 10.0;
     }

@@ -10,7 +10,7 @@ mod together;
 use std::{cell::LazyCell, num::NonZeroUsize, time::Duration};
 
 use anyhow::Result;
-use ratelimit_algorithms::AsyncLimiter;
+use ratelimit_algorithms::Limiter;
 use ratelimit_redis::{Redis, Settings};
 use ratelimit_servers::Server;
 use tokio::runtime::Runtime;
@@ -42,9 +42,9 @@ async fn connect(server: &Server, coalescing: Coalescing) -> Result<Redis> {
     Ok(settings.connect().await?)
 }
 
-async fn limiter(server: &Server, coalescing: Coalescing) -> Result<AsyncLimiter<Redis>> {
+async fn limiter(server: &Server, coalescing: Coalescing) -> Result<Limiter<Redis>> {
     let store = connect(server, coalescing).await?;
-    Ok(AsyncLimiter::new(store, "bench", Outcome::Allowed.bucket())?)
+    Ok(Limiter::new(store, "bench", Outcome::Allowed.bucket())?)
 }
 
 /// Whether checks may share a command.

@@ -51,11 +51,11 @@ fn series(
 /// Known keys, so many, evenly.
 fn keys(count: usize) -> Result<Side<'static>> {
     let limiter = subject::ours(SharedClock::new().0, Outcome::Allowed.bucket())?;
-    (0..count).for_each(|number| drop(limiter.check(&key(number))));
+    (0..count).for_each(|number| drop(limiter.check(&key(number)).now()));
     let mut asked = Keys::Zipf.asked(PART);
     // A number that shares no divisor with any of the counts visits all of them in turns.
     asked.iter_mut().enumerate().for_each(|(index, asked)| *asked = key(index * 7_919 % count));
-    Ok(Box::new(move || nanos_each(1, &asked, |key| limiter.check(key.as_str()))))
+    Ok(Box::new(move || nanos_each(1, &asked, |key| limiter.check(key.as_str()).now())))
 }
 
 /// New keys, into a store that is full of so many expired ones.
@@ -63,13 +63,13 @@ fn evicted(count: usize) -> Result<Side<'static>> {
     let (clock, room) = (SharedClock::new().0, NonZeroUsize::new(count));
     let store = Memory::with_clock(clock.clone(), room.unwrap_or(NonZeroUsize::MIN));
     let limiter = Limiter::new(store, "bench", TokenBucket::per_second(1))?;
-    (0..count).for_each(|number| drop(limiter.check(&key(number))));
+    (0..count).for_each(|number| drop(limiter.check(&key(number)).now()));
     let mut next = count;
     Ok(Box::new(move || {
         clock.advance(Micros::from_secs(10));
         let new: Vec<_> = (next..).take(PART.min(count / 2)).map(key).collect();
         next += new.len();
-        nanos_each(1, &new, |key| limiter.check(key.as_str()))
+        nanos_each(1, &new, |key| limiter.check(key.as_str()).now())
     }))
 }
 
@@ -81,8 +81,12 @@ fn limits(count: usize) -> Result<Side<'static>> {
     let asked: Vec<_> = (0..PART / count).map(|number| key(number % 100)).collect();
     Ok(Box::new(move || {
         nanos_each(1, &asked, |key| {
-            let limits = Limits::of(&limiters[0], key, 1);
-            limiters[1..].iter().fold(limits, |limits, limiter| limits.and(limiter, key, 1)).check()
+            let limits = Limits::new(&limiters[0], key, 1);
+            limiters[1..]
+                .iter()
+                .fold(limits, |limits, limiter| limits.and(limiter, key, 1))
+                .check()
+                .now()
         })
     }))
 }
@@ -97,7 +101,7 @@ fn entries(count: usize) -> Result<Side<'static>> {
     Ok(Box::new(move || {
         nanos_each(1, &asked, |key| {
             clock.advance(Micros::new(1));
-            limiter.check(key.as_str())
+            limiter.check(key.as_str()).now()
         })
     }))
 }
@@ -122,7 +126,7 @@ fn stored(count: usize, cost: fn(u64) -> u64) -> Result<Side<'static>> {
         // Kept for as long as the file is asked.
         let _ = &folder;
         clock.advance(Micros::new(if cost == 1 { 1_000 } else { 0 }));
-        limiter.check_n(key.as_str(), cost)
+        limiter.check(key.as_str()).cost(cost).now()
     };
     Keys::One.asked(count).iter().for_each(|key| drop(check(key, 1)));
     let (asked, cost) = (Keys::One.asked(PART / 256), cost(entries));
@@ -132,7 +136,7 @@ fn stored(count: usize, cost: fn(u64) -> u64) -> Result<Side<'static>> {
 fn callers(count: usize) -> Result<Side<'static>> {
     let limiter = subject::ours(SharedClock::new().0, Outcome::Allowed.bucket())?;
     let asked = Keys::Many.asked(PART);
-    Ok(Box::new(move || nanos_each(count, &asked, |key| limiter.check(key.as_str()))))
+    Ok(Box::new(move || nanos_each(count, &asked, |key| limiter.check(key.as_str()).now())))
 }
 
 /// Checks a round.

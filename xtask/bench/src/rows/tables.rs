@@ -30,11 +30,11 @@ fn on_dashmap(bench: &mut Bench<'_>, keys: Keys, threads: usize) -> Result<()> {
     let dashmap = Limiter::new(store, "bench", Outcome::Allowed.bucket())?;
     let mutexes = subject::ours(clock, Outcome::Allowed.bucket())?;
     let asked = &keys.asked(bench.effort(if keys == Keys::Zipf { 1 << 22 } else { 1 << 18 }));
-    keys.each().for_each(|key| drop((dashmap.check(&key), mutexes.check(&key))));
+    keys.each().for_each(|key| drop((dashmap.check(&key).now(), mutexes.check(&key).now())));
     let title = Title { name: &name, beside: "on mutexes", mark: Mark::None };
     bench.race(&title, Unit::Nanos, || {
-        let on_dashmap = side(threads, asked, |key| dashmap.check(key.as_str()));
-        (on_dashmap, side(threads, asked, |key| mutexes.check(key.as_str())))
+        let on_dashmap = side(threads, asked, |key| dashmap.check(key.as_str()).now());
+        (on_dashmap, side(threads, asked, |key| mutexes.check(key.as_str()).now()))
     });
     Ok(())
 }

@@ -11,7 +11,7 @@ mod timed;
 use std::{sync::Arc, time::Duration};
 
 use axum::http::StatusCode;
-use ratelimit_algorithms::{AsyncLimiter, TokenBucket};
+use ratelimit_algorithms::{Limiter, TokenBucket};
 use ratelimit_http::KeyFn;
 use ratelimit_redis::{Redis, Settings};
 use ratelimit_resilience::Resilient;
@@ -101,7 +101,7 @@ async fn aside(mut server: Server, act: fn(&mut Server)) -> Server {
 /// How often each fingerprint was charged, as the server has it.
 async fn charges(server: &Server, requests: usize) -> Vec<u64> {
     let settings = Settings::new(&server.url()).unwrap().with_deadline(Duration::from_secs(60));
-    let limiter: AsyncLimiter<Redis> = limiter(settings.connect().await.unwrap());
+    let limiter: Limiter<Redis> = limiter(settings.connect().await.unwrap());
     let mut charges = Vec::with_capacity(requests);
     for fingerprint in 0..requests {
         let head = run::request(fingerprint).into_parts().0;
@@ -112,8 +112,8 @@ async fn charges(server: &Server, requests: usize) -> Vec<u64> {
 }
 
 /// Nothing comes back while the test runs.
-fn limiter<B: ratelimit_algorithms::Backend>(store: B) -> AsyncLimiter<B> {
-    AsyncLimiter::new(store, "load", TokenBucket::per(10, Duration::from_secs(10_000_000))).unwrap()
+fn limiter<B: ratelimit_algorithms::Backend>(store: B) -> Limiter<B> {
+    Limiter::new(store, "load", TokenBucket::per(10, Duration::from_secs(10_000_000))).unwrap()
 }
 
 fn requests() -> usize {

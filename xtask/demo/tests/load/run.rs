@@ -14,7 +14,7 @@ use axum::{
     http::{Request, StatusCode},
     routing::get,
 };
-use ratelimit_algorithms::{AsyncLimiter, Backend};
+use ratelimit_algorithms::{Backend, Limiter};
 use ratelimit_http::{ApiKey, RateLimitLayer};
 use tokio::time::{Instant, sleep};
 use tower::ServiceExt;
@@ -100,7 +100,7 @@ impl Run {
 }
 
 /// As the demo has it.
-pub(crate) fn app<B: Backend + Clone + 'static>(limiter: AsyncLimiter<B>) -> Router {
+pub(crate) fn app<B: Backend + Clone + 'static>(limiter: Limiter<B>) -> Router {
     let layer = RateLimitLayer::new(limiter, client());
     Router::new().route("/", get(async || "hello").layer(layer))
 }

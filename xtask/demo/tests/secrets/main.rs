@@ -17,7 +17,7 @@ use axum::{
     http::{Request, StatusCode, request::Builder},
     routing::get,
 };
-use ratelimit_algorithms::{AsyncLimiter, Backend, Decision, TokenBucket};
+use ratelimit_algorithms::{Backend, Decision, Limiter, TokenBucket};
 use ratelimit_http::{ApiKey, HeaderFormat, KeyFn, RateLimitLayer};
 use ratelimit_memory::Memory;
 use ratelimit_metrics::{Facade, Log, Observed, Statistics, TopKeys};
@@ -84,8 +84,7 @@ async fn through<B: Backend + Clone + Debug + 'static>(said: &Said, store: B) {
     let recorders =
         (Statistics::new(), (TopKeys::offenders(ten).pepper(PEPPER), Log::new(), Facade::new()));
     let store = Observed::new(store, recorders);
-    let limiter =
-        AsyncLimiter::new(store.clone(), "api_requests", TokenBucket::per_hour(2)).unwrap();
+    let limiter = Limiter::new(store.clone(), "api_requests", TokenBucket::per_hour(2)).unwrap();
     let finders = [ApiKey::header("x-api-key"), ApiKey::bearer(), ApiKey::cookie("session")];
     for finder in finders.map(|finder| finder.pepper(PEPPER)) {
         let layer = RateLimitLayer::new(limiter.clone(), finder.clone())
@@ -102,7 +101,7 @@ async fn through<B: Backend + Clone + Debug + 'static>(said: &Said, store: B) {
     let head = places()[0](Request::get("/")).body(()).unwrap().into_parts().0;
     let key = ApiKey::header("x-api-key").pepper(PEPPER).key(&head).unwrap();
     for cost in [1, 3] {
-        match limiter.check_n(&key, cost).await {
+        match limiter.check(&key).cost(cost).await {
             Ok(decision) => said.debug(&(&key, decision)),
             Err(error) => said.error(&error),
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
-use ratelimit_algorithms::{AsyncLimiter, Limits};
+use ratelimit_algorithms::{Limiter, Limits};
 
 use super::{Coalescing, Site, connect};
 use crate::{
@@ -26,14 +26,14 @@ fn row(bench: &mut Bench<'_>, Site { runtime, server }: &Site, number: usize) ->
     crowd::race(bench, runtime, (&name, "three checks"), callers, || {
         let Some(server) = &**server else { return Ok(None) };
         let store = runtime.block_on(connect(server, Coalescing::Off))?;
-        let limiter = |name| AsyncLimiter::new(store.clone(), name, Outcome::Allowed.bucket());
+        let limiter = |name| Limiter::new(store.clone(), name, Outcome::Allowed.bucket());
         let limiters = [limiter("first")?, limiter("second")?, limiter("third")?];
         let ours = {
             let limiters = limiters.clone();
             move |key: Arc<str>| {
                 let [first, second, third] = limiters.clone();
                 async move {
-                    let all = Limits::of(&first, &*key, 1).and(&second, &*key, 1);
+                    let all = Limits::new(&first, &*key, 1).and(&second, &*key, 1);
                     let answer = all.and(&third, &*key, 1).check().await?;
                     ensure!(answer.is_allowed(), "denied");
                     Ok(())

@@ -27,13 +27,13 @@ fn row(bench: &mut Bench<'_>, outcome: Outcome, reach: f64) -> Result<()> {
     let theirs = ByHand::open(&files.theirs(), outcome)?;
     // The one permit of each key is spent before.
     for key in &keys {
-        let _ = (ours.check(key)?, theirs.check(key)?);
+        let _ = (ours.check(key).now()?, theirs.check(key)?);
     }
     let beside = "BEGIN IMMEDIATE, SELECT, UPSERT, COMMIT";
     let title = Title { name: &name, beside, mark: Mark::AtLeast(reach) };
     let (ours, theirs) = turns(
         bench.effort(ROUNDS),
-        || rate(&keys, |key| Ok(ours.check(key)?.is_allowed())),
+        || rate(&keys, |key| Ok(ours.check(key).now()?.is_allowed())),
         || rate(&keys, |key| theirs.check(key)),
     );
     let [ours, theirs] = [ours, theirs].map(|rounds| rounds.into_iter().collect::<Result<_>>());

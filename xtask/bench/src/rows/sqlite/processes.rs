@@ -74,7 +74,7 @@ pub(crate) fn probe(file: &str) -> Result<()> {
     let (began, mut asked, mut longest) = (Instant::now(), 0.0, Duration::ZERO);
     for key in keys.iter().cycle() {
         let before = Instant::now();
-        while !is_answered(limiter.check(key))? {}
+        while !is_answered(limiter.check(key).now())? {}
         longest = longest.max(before.elapsed());
         asked += 1.0;
         if LENGTH < began.elapsed() {

@@ -6,7 +6,6 @@ use std::{
 };
 
 use anyhow::Result;
-use ratelimit_algorithms::AsyncLimiter;
 use tokio::{runtime::Runtime, task};
 
 use super::{Files, by_hand::ByHand, open};
@@ -31,7 +30,7 @@ fn row(bench: &mut Bench<'_>, runtime: &Runtime, number: usize) -> Result<()> {
     let callers = Callers { number, rate: Mark::AtLeast(3.0), p99: Mark::Figure(10.0) };
     let files = Files::new()?;
     crowd::race(bench, runtime, (&name, beside), callers, || {
-        let limiter = AsyncLimiter::from(open(&files.ours(), Outcome::Allowed, PATIENT)?);
+        let limiter = open(&files.ours(), Outcome::Allowed, PATIENT)?;
         let by_hand = Arc::new(Mutex::new(ByHand::open(&files.theirs(), Outcome::Allowed)?));
         let ours = move |key| crowd::check(limiter.clone(), key);
         let theirs = move |key: Arc<str>| {

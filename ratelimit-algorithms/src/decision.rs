@@ -1,0 +1,77 @@
+//! Results of requests, beside the core's `Decision`: a key's numbers after a change, and the
+//! decision about several limits.
+
+use std::cmp::Reverse;
+
+use ratelimit_core::{Decision, Micros, Policy};
+
+/// The numbers of a key after it was changed, or after a wait.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Status {
+    /// The most permits that a key as good as new has.
+    pub limit: u64,
+    /// How many further requests of cost 1 would be admitted at this instant.
+    pub remaining: u64,
+    /// The time until the key is as good as new, if nobody spends.
+    pub reset_after: Micros,
+}
+
+impl Status {
+    pub(crate) const fn after(decision: &Decision) -> Self {
+        let Decision { limit, remaining, reset_after, .. } = *decision;
+        Self { limit, remaining, reset_after }
+    }
+}
+
+/// The decision about several limits, of which there is at least one.
+#[must_use = "a decision that nobody looks at limits nothing"]
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LimitsDecision {
+    each: Vec<Decision>,
+    bound: usize,
+    bound_policy: Policy,
+}
+
+impl LimitsDecision {
+    /// The decision of which `each` is a part, where `policy` gives the policy of each.
+    pub(crate) fn new<'a>(each: Vec<Decision>, policy: impl FnOnce(usize) -> &'a Policy) -> Self {
+        let urgency = |decision: &Decision| (Reverse(decision.retry_after()), decision.remaining);
+        let bound = (0..each.len()).min_by_key(|&index| urgency(&each[index])).unwrap_or_default();
+        Self { each, bound, bound_policy: policy(bound).clone() }
+    }
+
+    /// Whether every limit admitted, so that all of them were charged.
+    #[must_use]
+    pub fn is_allowed(&self) -> bool {
+        self.each.iter().all(Decision::is_allowed)
+    }
+
+    /// The time until all of them would admit, if nobody else spends; zero when they did.
+    #[must_use]
+    pub fn retry_after(&self) -> Micros {
+        self.each[self.bound].retry_after()
+    }
+
+    /// The decision of each limit, in the order in which they were named.
+    ///
+    /// If all limits admitted, the decisions describe the keys after the charge. If not, they
+    /// describe the keys as they stand, and an `Allow` among them says that this limit alone would
+    /// have admitted.
+    pub fn each(&self) -> &[Decision] {
+        &self.each
+    }
+
+    /// The index of the limit that bound: the denying one with the longest wait, else the one with
+    /// the least remaining.
+    #[must_use]
+    pub const fn bound(&self) -> usize {
+        self.bound
+    }
+
+    /// The name of the limit that bound.
+    #[must_use]
+    pub fn bound_name(&self) -> &str {
+        self.bound_policy.name()
+    }
+}

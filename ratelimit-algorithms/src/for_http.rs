@@ -1,0 +1,78 @@
+//! What `ratelimit-http` needs, and no application: checks that know their policy before they are
+//! made, and permits of a charge that was decided earlier.
+
+use std::borrow::Cow;
+
+use ratelimit_backend::Backend;
+use ratelimit_core::{Action, Decision, Policy};
+
+use crate::{
+    AcquireError, Limiter, Limits, Permit, Policies, PreparedCheck, Request,
+    request::{Subject, refund_if_ready},
+};
+
+#[doc(hidden)]
+impl<B: Backend, P: Policies> Limiter<B, P> {
+    /// A check of `cost` permits of `key`, under the policy that it has now: whatever is updated
+    /// before it is made.
+    pub fn prepare<'a>(
+        &'a self,
+        key: &'a (impl AsRef<[u8]> + ?Sized),
+        cost: u64,
+    ) -> PreparedCheck<'a, B> {
+        self.subject(key.as_ref()).prepare(cost)
+    }
+
+    /// A check under a policy that `key` had.
+    pub fn prepare_under<'a>(
+        &'a self,
+        policy: &'a Policy,
+        key: &'a (impl AsRef<[u8]> + ?Sized),
+        cost: u64,
+    ) -> PreparedCheck<'a, B> {
+        let Subject { backend, policies, key, .. } = self.subject(key.as_ref());
+        PreparedCheck { backend, policies, policy: Cow::Borrowed(policy), key, cost }
+    }
+}
+
+#[doc(hidden)]
+impl<'a, B: Backend> PreparedCheck<'a, B> {
+    /// The policy that decides.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Spends the cost, if the key has that many permits left.
+    #[inline(always)]
+    pub fn check(&self) -> Request<'_, B, Policy> {
+        let Self { backend, policy, key, cost, .. } = self;
+        let subject = Subject { backend: *backend, policies: &**policy, key, cost: *cost };
+        Request::new(subject, Action::Spend)
+    }
+
+    /// The permits that `decision` about this check has spent, alone or among others.
+    ///
+    /// # Errors
+    ///
+    /// [`AcquireError::Denied`] if it has spent none.
+    pub fn permit(self, decision: Decision) -> Result<Permit<'a, B>, AcquireError> {
+        Permit::new(self, decision, refund_if_ready)
+    }
+}
+
+#[doc(hidden)]
+impl<'a, B> From<PreparedCheck<'a, B>> for Limits<'a, B> {
+    fn from(first: PreparedCheck<'a, B>) -> Self {
+        Self { checks: vec![first] }
+    }
+}
+
+#[doc(hidden)]
+impl<'a, B> Limits<'a, B> {
+    /// One more limit.
+    pub fn and_prepared(mut self, check: PreparedCheck<'a, B>) -> Self {
+        self.checks.push(check);
+        self
+    }
+}

@@ -1,0 +1,276 @@
+//! One request to a limiter: a verb, a key and its options; awaited, or answered on the spot.
+
+use std::{
+    borrow::Cow,
+    fmt,
+    future::Future,
+    marker::PhantomData,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use ratelimit_backend::{Backend, BackendError, ErrorKind, SyncBackend};
+use ratelimit_core::{Action, Batch, Check, Decision, Key, Policy, store::Decisions};
+
+use crate::{Error, Policies, decision::Status, progress::Progress};
+
+/// A request to a limiter about one key, which gives an `R`: a [`Decision`], a [`Status`] or a
+/// [`Permit`](crate::Permit).
+///
+/// Nothing happens before it is awaited, which works on any store, or answered with
+/// [`now`](Self::now), which works on stores that answer on the calling thread:
+///
+/// ```
+/// use ratelimit_algorithms::{Limiter, TokenBucket};
+/// use ratelimit_memory::Memory;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let limiter = Limiter::new(Memory::new(), "api", TokenBucket::per_hour(10))?;
+/// assert_eq!(limiter.check("user:42").now()?.remaining, 9);
+/// assert_eq!(limiter.check("user:42").cost(5).await?.remaining, 4);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A request that is dropped while it is awaited has changed nothing, or has done the whole.
+///
+/// It is a future of its own rather than an `async` block: a block would copy the decision of a
+/// store in memory from layer to layer, which takes as long as making it.
+#[must_use = "a request does nothing unless it is awaited, or answered with `now`"]
+pub struct Request<'a, B, P, R = Decision> {
+    subject: Subject<'a, B, P>,
+    action: Action,
+    progress: Progress<'a, Result<(Cow<'a, Policy>, Decision), Error>>,
+    result: PhantomData<fn() -> R>,
+}
+
+/// A cost of a key, and what decides about it.
+#[expect(unnameable_types, missing_debug_implementations, reason = "of a sealed trait")]
+pub struct Subject<'a, B, P> {
+    pub(crate) backend: &'a B,
+    pub(crate) policies: &'a P,
+    pub(crate) key: &'a [u8],
+    pub(crate) cost: u64,
+}
+
+impl<'a, B, P, R> Request<'a, B, P, R> {
+    #[inline(always)]
+    pub(crate) const fn new(subject: Subject<'a, B, P>, action: Action) -> Self {
+        Self { subject, action, progress: Progress::New, result: PhantomData }
+    }
+
+    /// Makes the request about `cost` permits; by default it is about one. (A reset and a block are
+    /// about all of them.)
+    #[inline(always)]
+    pub fn cost(mut self, cost: u64) -> Self {
+        self.subject.cost = cost;
+        self
+    }
+}
+
+impl<'a, B: Backend, P: Policies, R: FromDecision<'a, B, P>> Request<'a, B, P, R> {
+    /// Answers on the calling thread. On a store that has to be awaited this does not compile:
+    ///
+    /// ```compile_fail,E0277
+    /// use std::sync::Arc;
+    /// use ratelimit_algorithms::{Backend, Limiter, TokenBucket};
+    /// use ratelimit_memory::Memory;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let store: Arc<dyn Backend> = Arc::new(Memory::new());
+    /// let limiter = Limiter::new(store, "api", TokenBucket::per_hour(10))?;
+    /// let decision = limiter.check("user:42").now()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As awaiting the request.
+    #[inline]
+    pub fn now(self) -> Result<R, R::Error>
+    where
+        B: SyncBackend,
+    {
+        let Self { subject, action, .. } = self;
+        subject.under_policy(|policy| {
+            let check = subject.check(&policy)?;
+            let decisions = subject.backend.apply_now(Batch::one(&check), action);
+            let decision = the_one(decisions.map_err(Error::from)?)?;
+            R::from_decision(subject, policy, decision, refund_now)
+        })
+    }
+
+    /// Answers on the calling thread if the store can. `None`, and nothing done, if the store has
+    /// to be awaited.
+    ///
+    /// # Errors
+    ///
+    /// As awaiting the request.
+    #[inline(always)]
+    pub fn if_ready(self) -> Option<Result<R, R::Error>> {
+        self.subject.if_ready(self.action)
+    }
+}
+
+impl<'a, B: Backend, P: Policies, R: FromDecision<'a, B, P>> Future for Request<'a, B, P, R> {
+    type Output = Result<R, R::Error>;
+
+    /// Inlined, and each case is put together on a path of its own: so a decision stays in
+    /// registers, and that of a `dyn` store is copied once less.
+    #[inline(always)]
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { subject, action, .. } = *self;
+        if let Progress::New = self.progress {
+            match subject.if_ready(action) {
+                Some(Ok(result)) => {
+                    self.progress = Progress::Done;
+                    return Poll::Ready(Ok(result));
+                }
+                Some(Err(error)) => {
+                    self.progress = Progress::Done;
+                    return Poll::Ready(Err(error));
+                }
+                None => {}
+            }
+        }
+        let (policy, decision) = ready!(self.progress.poll(context, || subject.awaited(action)))
+            .map_err(R::Error::from)?;
+        Poll::Ready(R::from_decision(subject, policy, decision, refund_if_ready))
+    }
+}
+
+/// Shows no key.
+impl<B, P, R> fmt::Debug for Request<'_, B, P, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { subject, action, .. } = self;
+        let mut shown = f.debug_struct("Request");
+        shown.field("action", action).field("cost", &subject.cost).finish_non_exhaustive()
+    }
+}
+
+impl<B, P> Clone for Subject<'_, B, P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<B, P> Copy for Subject<'_, B, P> {}
+
+impl<'a, B, P: Policies> Subject<'a, B, P> {
+    /// Decides under the policy that the key has now. The branches are separate, so that a borrowed
+    /// policy needs no drop.
+    #[inline(always)]
+    fn under_policy<T>(self, decide: impl Fn(Cow<'a, Policy>) -> T) -> T {
+        match self.policies.policy(self.key) {
+            Cow::Borrowed(policy) => decide(Cow::Borrowed(policy)),
+            Cow::Owned(policy) => decide(Cow::Owned(policy)),
+        }
+    }
+
+    #[inline(always)]
+    fn check<'c>(self, policy: &'c Policy) -> Result<Check<'c>, Error>
+    where
+        'a: 'c,
+    {
+        check(policy, self.key, self.cost)
+    }
+}
+
+impl<'a, B: Backend, P: Policies> Subject<'a, B, P> {
+    #[inline(always)]
+    fn if_ready<R: FromDecision<'a, B, P>>(self, action: Action) -> Option<Result<R, R::Error>> {
+        self.under_policy(|policy| {
+            let check = match self.check(&policy) {
+                Ok(check) => check,
+                Err(error) => return Some(Err(error.into())),
+            };
+            match self.backend.apply_if_ready(Batch::one(&check), action)? {
+                Ok(decisions) => Some(match the_one(decisions) {
+                    Ok(decision) => R::from_decision(self, policy, decision, refund_if_ready),
+                    Err(error) => Err(error.into()),
+                }),
+                Err(error) => Some(Err(Error::from(error).into())),
+            }
+        })
+    }
+
+    async fn awaited(self, action: Action) -> Result<(Cow<'a, Policy>, Decision), Error> {
+        let policy = self.policies.policy(self.key);
+        let check = self.check(&policy)?;
+        let decision = the_one(self.backend.apply(Batch::one(&check), action).await?)?;
+        Ok((policy, decision))
+    }
+}
+
+pub(crate) use self::sealed::FromDecision;
+
+mod sealed {
+    use super::{Cow, Decision, Error, Policy, RefundInDrop, Subject};
+
+    /// A result that a decision is turned into.
+    #[expect(unnameable_types, reason = "sealed")]
+    pub trait FromDecision<'a, B, P>: Sized {
+        type Error: From<Error>;
+
+        fn from_decision(
+            subject: Subject<'a, B, P>,
+            policy: Cow<'a, Policy>,
+            decision: Decision,
+            refund: RefundInDrop<B>,
+        ) -> Result<Self, Self::Error>;
+    }
+}
+
+/// How a permit is given back when it is dropped: as its store was called when it was acquired.
+pub(crate) type RefundInDrop<B> = fn(&B, Batch<'_>);
+
+/// Nobody is there to see an error.
+pub(crate) fn refund_now<B: SyncBackend>(backend: &B, batch: Batch<'_>) {
+    drop(backend.apply_now(batch, Action::Refund));
+}
+
+/// Nothing can be awaited in a drop.
+pub(crate) fn refund_if_ready<B: Backend>(backend: &B, batch: Batch<'_>) {
+    drop(backend.apply_if_ready(batch, Action::Refund));
+}
+
+impl<B, P> FromDecision<'_, B, P> for Decision {
+    type Error = Error;
+
+    #[inline(always)]
+    fn from_decision(
+        _: Subject<'_, B, P>,
+        _: Cow<'_, Policy>,
+        decision: Decision,
+        _: RefundInDrop<B>,
+    ) -> Result<Self, Error> {
+        Ok(decision)
+    }
+}
+
+impl<B, P> FromDecision<'_, B, P> for Status {
+    type Error = Error;
+
+    fn from_decision(
+        _: Subject<'_, B, P>,
+        _: Cow<'_, Policy>,
+        decision: Decision,
+        _: RefundInDrop<B>,
+    ) -> Result<Self, Error> {
+        Ok(Self::after(&decision))
+    }
+}
+
+#[inline(always)]
+pub(crate) fn check<'a>(policy: &'a Policy, key: &'a [u8], cost: u64) -> Result<Check<'a>, Error> {
+    Ok(Check::new(policy, Key::new(key)?, cost)?)
+}
+
+/// The decision about a batch of one; a store that gives none is broken.
+#[inline(always)]
+fn the_one(decisions: Decisions) -> Result<Decision, Error> {
+    let decision = decisions.into_first();
+    Ok(decision.ok_or(BackendError::unknown(ErrorKind::Protocol))?)
+}
