@@ -13,8 +13,8 @@ use crate::{
     Synchronous,
     busy::patiently,
     error::Failure,
-    log::Log,
-    probe::{explain_open, explain_write, refused},
+    wal::Log,
+    file::{explain_open, explain_write, refused},
     schema,
 };
 

@@ -53,24 +53,20 @@
 mod settings;
 mod sqlite;
 
+mod group_commit;
 mod job;
-mod queue;
+mod writer;
 
+mod long_log;
+mod purge;
 mod rows;
-mod store;
-mod walk;
-
-mod excerpt;
-mod layout;
-mod question;
-mod segments;
 
 mod busy;
 mod database;
 mod error;
-mod log;
-mod probe;
+mod file;
 mod schema;
+mod wal;
 
 pub use crate::{
     settings::{Settings, Synchronous},

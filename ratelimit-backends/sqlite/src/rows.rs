@@ -10,9 +10,9 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     error::Failure,
-    question::{Fate, Known, Question},
-    segments::{Past, Segments},
-    walk::Walk,
+    long_log::decide::{Fate, Known, Question},
+    long_log::segments::{Past, Segments},
+    purge::Walk,
 };
 
 /// The rows of one transaction.

@@ -7,7 +7,7 @@
 use ratelimit_backend::{BackendError, ErrorKind};
 use rusqlite::{Connection, MAIN_DB, Transaction, TransactionBehavior, config::DbConfig};
 
-use crate::{Synchronous, error::Failure, log::LOG_PAGES_MAX};
+use crate::{Synchronous, error::Failure, wal::LOG_PAGES_MAX};
 
 /// `rtlm`, in the file's header.
 const APPLICATION_ID: i32 = i32::from_be_bytes(*b"rtlm");

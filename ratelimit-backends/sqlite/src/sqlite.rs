@@ -16,8 +16,8 @@ use crate::{
     Settings,
     busy::due_after,
     job::{Answer, Job},
-    queue::Queue,
-    store::Store,
+    writer::Queue,
+    group_commit::Store,
 };
 
 /// Keeps state in a SQLite file. Clones are the same store.

@@ -14,7 +14,7 @@ use ratelimit_core::{
 
 use crate::{
     error::Failure,
-    segments::{ENTRIES, Past, Segments, Stored},
+    long_log::segments::{ENTRIES, Past, Segments, Stored},
 };
 
 /// A record whose log is known in parts.

@@ -17,7 +17,7 @@ use crate::{
     error::Failure,
     job::{Answer, Job},
     rows::Rows,
-    walk::Walk,
+    purge::Walk,
 };
 
 /// What the writer needs to answer jobs.
@@ -180,7 +180,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::segments;
+    use crate::long_log::segments;
 
     // FAULTS 179.
     #[test]

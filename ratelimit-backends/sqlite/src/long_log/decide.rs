@@ -7,10 +7,10 @@ use ratelimit_core::{
 
 use crate::{
     error::Failure,
-    excerpt::Excerpt,
-    layout::Layout,
+    long_log::partial_log::Excerpt,
+    long_log::layout::Layout,
     rows::Row,
-    segments::{Past, Segments},
+    long_log::segments::{Past, Segments},
 };
 
 /// A batch at a time.

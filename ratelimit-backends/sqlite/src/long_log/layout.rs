@@ -4,8 +4,8 @@ use ratelimit_core::{StateError, store::Record};
 
 use crate::{
     error::Failure,
-    excerpt::Excerpt,
-    segments::{ENTRIES, Past, Segments, Stored},
+    long_log::partial_log::Excerpt,
+    long_log::segments::{ENTRIES, Past, Segments, Stored},
 };
 
 /// What is to be stored of a record.

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::{
     error::Failure,
     rows::{DELETE, micros},
-    segments::{Past, Segments},
+    long_log::segments::{Past, Segments},
 };
 
 /// Where the walk is, and when it goes on.

@@ -17,7 +17,7 @@ use ratelimit_core::{Action, Batch};
 
 use crate::{
     job::{Answer, Job},
-    store::Store,
+    group_commit::Store,
 };
 
 pub(crate) struct Queue {
