@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::{Cost, CostError, Decision, KeyTooLong, Micros, Policy, Receipt};
+use crate::{Cost, CostError, Decision, KeyTooLong, Micros, Policy, Receipt, Timestamp};
 
 /// Who is being limited: bytes, taken as they are.
 ///
@@ -56,6 +56,12 @@ impl Receipt {
     pub fn of(decision: &Decision, policy: &Policy, cost: u64) -> Self {
         let [level, count] = policy.receipt(decision);
         Self { at: decision.at, cost, level, count }
+    }
+
+    /// The instant of the charge.
+    #[must_use]
+    pub const fn at(&self) -> Timestamp {
+        self.at
     }
 }
 

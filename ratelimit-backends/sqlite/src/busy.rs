@@ -1,11 +1,11 @@
 //! Waiting for a lock that another process holds.
 //!
-//! SQLite wakes nobody when it releases a lock, so who wants it has to look again and again. Its
-//! own busy handler soon sleeps for a tenth of a second between two looks; among writers that
-//! come back at once, that starves some of them for seconds. Here the sleeps stay short, differ at
-//! random, and get shorter as time runs out. Each is followed by two looks in a row: the holder who
-//! was about to end a transaction has ended it by the second. More of them would only take the
-//! processor from a holder who was interrupted in the midst of one.
+//! SQLite wakes nobody when it releases a lock, so a waiter has to try again and again. Its own busy
+//! handler soon sleeps for a tenth of a second between two attempts; among writers that come back at
+//! once, that starves some of them for seconds. Here the sleeps stay short, differ at random, and get
+//! shorter as time runs out. Two attempts in a row follow each of them: a holder who was about to end
+//! a transaction has ended it by the second. More of them would only take the processor from a
+//! holder who was interrupted in the midst of one.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -15,21 +15,21 @@ use std::{
 
 use crate::error::Failure;
 
-/// Repeats `attempt` while others hold a lock that it needs, at least once, until `due`.
-pub(crate) fn patiently<T>(
-    due: Instant,
+/// Repeats `attempt` while others hold a lock that it needs, at least once, until `deadline`.
+pub(crate) fn retry_while_busy<T>(
+    deadline: Instant,
     mut attempt: impl FnMut() -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let mut pause = PAUSE_MIN;
     loop {
-        for _ in 1..LOOKS {
+        for _ in 1..ATTEMPTS {
             let result = attempt();
             if !is_busy(&result) {
                 return result;
             }
         }
         let result = attempt();
-        let left = due.saturating_duration_since(Instant::now());
+        let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() || !is_busy(&result) {
             return result;
         }
@@ -43,7 +43,7 @@ fn is_busy<T>(result: &Result<T, Failure>) -> bool {
 }
 
 /// The instant `length` from now, but within a year, which every clock can express.
-pub(crate) fn due_after(length: Duration) -> Instant {
+pub(crate) fn deadline_after(length: Duration) -> Instant {
     Instant::now() + length.min(A_YEAR)
 }
 
@@ -55,12 +55,12 @@ fn jittered(pause: Duration) -> Duration {
 }
 
 /// Of eight busy processes, several times fewer calls wait for long than with one, or with eight.
-const LOOKS: usize = 2;
+const ATTEMPTS: usize = 2;
 
 /// About what a transaction takes.
 const PAUSE_MIN: Duration = Duration::from_micros(20);
 
-/// The share of the time left that one sleep may take: who has waited longest looks most often.
+/// The share of the time left that one sleep may take: whoever has waited longest tries most often.
 const HASTE: u32 = 32;
 
 /// Some dozens of transactions: the processor is left to whoever holds the lock.

@@ -1,4 +1,4 @@
-//! What SQLite says, as a kind of error and an effect.
+//! SQLite's errors, each as a kind and an effect.
 //!
 //! Its texts name tables, columns and paths, never values, and so no keys.
 
@@ -6,7 +6,7 @@ use ratelimit_backend::{BackendError, ErrorKind};
 use ratelimit_core::StateError;
 use rusqlite::{ErrorCode, ffi};
 
-/// Why a transaction does not go on.
+/// The reason why a transaction does not go on.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// One batch cannot be decided. It has written nothing, and others may go on without it.
@@ -18,7 +18,7 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// Whether somebody else holds a lock.
+    /// Returns true if somebody else holds a lock.
     pub(crate) fn is_busy(&self) -> bool {
         match self {
             Self::Refused(_) => false,
@@ -26,8 +26,8 @@ impl Failure {
         }
     }
 
-    /// Whether a write to the file or its log was refused. The shared memory is another matter: it
-    /// grows when the log has been written.
+    /// Returns true if a write to the file or its WAL was refused. The shared memory is another matter: it
+    /// grows when the WAL has been written.
     pub(crate) fn is_of_writing(&self) -> bool {
         let (Self::Statement(error) | Self::Commit(error)) = self else { return false };
         error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_IOERR_WRITE)
@@ -58,11 +58,11 @@ impl From<Failure> for BackendError {
             Failure::Refused(error) => error,
             Failure::Statement(error) => Self::not_applied(kind(&error)).with_source(error),
             Failure::Commit(error) => match kind(&error) {
-                // What did not fit, or was not begun, is not in the file.
+                // A commit that did not fit, or was not begun, is not in the file.
                 kind @ (ErrorKind::Full | ErrorKind::ReadOnly | ErrorKind::Timeout) => {
                     Self::not_applied(kind).with_source(error)
                 }
-                // The log may hold all of it, and whoever opens it next may find it there.
+                // The WAL may hold all of it, and whoever opens it next may find it there.
                 kind => Self::unknown(kind).with_source(error),
             },
         }

@@ -1,4 +1,4 @@
-//! Finds out what SQLite does not tell: why a file cannot be made, opened or extended.
+//! What SQLite does not tell of a file: its identity, and why it cannot be made, opened or extended.
 
 use std::{
     ffi::OsString,
@@ -11,7 +11,30 @@ use ratelimit_backend::{BackendError, ErrorKind};
 
 use crate::error::Failure;
 
-/// Why the file at `path` could not be opened.
+/// The file that a path leads to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    #[cfg(unix)]
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
+        use std::os::unix::fs::MetadataExt;
+
+        let metadata = fs::metadata(path)?;
+        Ok(Self { device: metadata.dev(), inode: metadata.ino() })
+    }
+
+    /// Elsewhere a file that is open can be neither deleted nor replaced.
+    #[cfg(not(unix))]
+    pub(crate) fn of(_: &Path) -> io::Result<Self> {
+        Ok(Self { device: 0, inode: 0 })
+    }
+}
+
+/// Explains why the file at `path` could not be opened.
 pub(crate) fn explain_open(failure: Failure, path: &Path) -> BackendError {
     let error = BackendError::from(failure);
     if error.kind() != ErrorKind::Unavailable {
@@ -20,15 +43,15 @@ pub(crate) fn explain_open(failure: Failure, path: &Path) -> BackendError {
     probe(path, 0).err().map_or(error, refused)
 }
 
-/// Why a transaction on the file at `path` failed. To SQLite only a full disk is full, not a quota
+/// Explains why a transaction on the file at `path` failed. To SQLite only a full disk is full, not a quota
 /// or a limit on the size of files.
 pub(crate) fn explain_write(failure: Failure, path: &Path) -> BackendError {
     if !failure.is_of_writing() {
         return failure.into();
     }
-    let log_bytes = fs::metadata(beside(path, "-wal")).map_or(0, |log| log.len());
-    match probe(path, log_bytes).map_err(refused) {
-        // The part of the log that says the rest is valid comes last, and did not fit.
+    let wal_bytes = fs::metadata(beside(path, "-wal")).map_or(0, |wal| wal.len());
+    match probe(path, wal_bytes).map_err(refused) {
+        // The part of the WAL that makes the rest valid comes last, and did not fit.
         Err(full) if full.kind() == ErrorKind::Full => full,
         _ => failure.into(),
     }
@@ -49,7 +72,7 @@ fn beside(path: &Path, suffix: &str) -> OsString {
     name
 }
 
-/// What the system says, as an error that has left nothing behind.
+/// The error of the system, which has left nothing behind.
 pub(crate) fn refused(error: io::Error) -> BackendError {
     let kind = match error.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => ErrorKind::ReadOnly,

@@ -1,4 +1,7 @@
-//! The store: transactions of one batch or many, and the tidying between them.
+//! The group commit: all decisions that wait for the file are one transaction.
+//!
+//! A transaction for many costs hardly more than for one. Each job of a group is decided by itself,
+//! in order: one that is refused has written nothing, and the others go on without it.
 
 use std::{
     collections::VecDeque,
@@ -7,25 +10,41 @@ use std::{
 };
 
 use ratelimit_backend::{BackendError, Clock, ErrorKind};
-use ratelimit_core::{Action, Batch};
+use ratelimit_core::{Action, Batch, Check, Key, Policy, Receipt, store::Decisions};
 use rusqlite::Connection;
 
 use crate::{
-    Settings,
-    busy::{due_after, patiently},
+    SqliteSettings,
+    busy::{deadline_after, retry_while_busy},
     database::Database,
     error::Failure,
-    job::{Answer, Job},
+    purge::Purge,
     rows::Rows,
-    purge::Walk,
 };
 
-/// What the writer needs to answer jobs.
-pub(crate) struct Store {
+pub(crate) type Answer = Result<Decisions, BackendError>;
+
+/// Applies batches in transactions, and tidies up between them.
+pub(crate) struct Committer {
     database: Database,
     clock: Arc<dyn Clock>,
     keys_max: u64,
-    walk: Walk,
+    purge: Purge,
+}
+
+/// A batch that waits for its turn. It owns what it is made of, since its caller may leave before.
+pub(crate) struct Job {
+    checks: Vec<OwnedCheck>,
+    action: Action,
+    deadline: Instant,
+    reply: oneshot::Sender<Answer>,
+}
+
+struct OwnedCheck {
+    policy: Policy,
+    key: Box<[u8]>,
+    cost: u64,
+    receipt: Option<Receipt>,
 }
 
 /// How a transaction begins.
@@ -37,43 +56,30 @@ enum Begin {
     Write,
 }
 
-impl Store {
-    pub(crate) fn open(settings: Settings) -> Result<Self, BackendError> {
-        let Settings { path, synchronous, keys_max, clock, .. } = settings;
+impl Committer {
+    pub(crate) fn open(settings: SqliteSettings) -> Result<Self, BackendError> {
+        let SqliteSettings { path, synchronous, keys_max, clock, .. } = settings;
         let keys_max = u64::try_from(keys_max.get()).unwrap_or(u64::MAX);
-        let database = Database::open(path, synchronous, due_after(OPEN_DEADLINE))?;
-        Ok(Self { database, clock, keys_max, walk: Walk::default() })
+        let database = Database::open(path, synchronous, deadline_after(OPENING_MAX))?;
+        Ok(Self { database, clock, keys_max, purge: Purge::default() })
     }
 
     /// Applies one batch in a transaction of its own.
-    pub(crate) fn apply(&mut self, batch: Batch<'_>, action: Action, due: Instant) -> Answer {
-        let begin = if action == Action::Peek { Begin::Read } else { Begin::Write };
-        self.transact(begin, due, |rows| rows.apply(batch, action))
+    pub(crate) fn apply(&mut self, batch: Batch<'_>, action: Action, deadline: Instant) -> Answer {
+        self.transact(Begin::of(action), deadline, |rows| rows.apply(batch, action))
     }
 
-    /// Answers all jobs: the peeks, which wait for no lock, in one transaction, the rest in
-    /// another, each in order.
+    /// Answers all jobs: the peeks, which wait for no lock, in one transaction, and the others in
+    /// another one, each in order.
     pub(crate) fn answer(&mut self, jobs: VecDeque<Job>) {
-        let (peeks, others) = jobs.into_iter().partition(|job| job.action() == Action::Peek);
+        let (peeks, others) = jobs.into_iter().partition(|job| job.action == Action::Peek);
         self.answer_in(Begin::Read, peeks);
         self.answer_in(Begin::Write, others);
     }
 
     fn answer_in(&mut self, begin: Begin, mut jobs: VecDeque<Job>) {
         while let Some(first) = jobs.front() {
-            let due = first.due();
-            let answers = self.transact(begin, due, |rows| {
-                let mut answers = Vec::with_capacity(jobs.len());
-                for job in &jobs {
-                    answers.push(match job.apply(rows) {
-                        Ok(decisions) => decisions.map(Ok),
-                        Err(Failure::Refused(error)) => Some(Err(error)),
-                        Err(failure) => return Err(failure),
-                    });
-                }
-                Ok(answers)
-            });
-            match answers {
+            match self.transact(begin, first.deadline, |rows| apply_all(&jobs, rows)) {
                 Ok(answers) => {
                     for (job, answer) in jobs.drain(..).zip(answers) {
                         if let Some(answer) = answer {
@@ -89,41 +95,41 @@ impl Store {
         }
     }
 
-    /// Runs `work` in a transaction, again and again until `due` while others are in its way.
+    /// Runs `work` in a transaction, repeatedly until `deadline` while others hold a lock.
     fn transact<T>(
         &mut self,
         begin: Begin,
-        due: Instant,
+        deadline: Instant,
         mut work: impl FnMut(&mut Rows<'_>) -> Result<T, Failure>,
     ) -> Result<T, BackendError> {
-        let Self { database, clock, keys_max, walk } = self;
-        let connection = database.connection(due)?;
-        let value = patiently(due, || {
+        let Self { database, clock, keys_max, purge } = self;
+        let connection = database.connection(deadline)?;
+        let value = retry_while_busy(deadline, || {
             let transaction = Transaction::begin(connection, begin)?;
             // Read under the write lock, so that times are in the order of the transactions.
             let now = clock.now()?;
-            let value = work(&mut Rows::new(connection, walk, now, *keys_max))?;
+            let value = work(&mut Rows::new(connection, purge, now, *keys_max))?;
             transaction.commit()?;
-            walk.pass(now);
+            purge.pass(now);
             Ok(value)
         });
         value.map_err(|failure| database.explain(failure))
     }
 
-    /// Whether there is something to tidy up.
+    /// Returns true if there is something to tidy up.
     pub(crate) fn is_untidy(&self) -> bool {
-        self.walk.is_due() || self.database.is_log_long()
+        self.purge.is_due() || self.database.is_wal_long()
     }
 
-    /// Drops some expired records, and writes the log back. It waits for nobody: what fails is left
-    /// for the next time.
+    /// Drops some expired records, and writes the write-ahead log back. It waits for nobody: a step
+    /// that fails is left for the next time.
     pub(crate) fn tidy(&mut self) {
-        if self.walk.is_due() {
-            self.walk.rest();
+        if self.purge.is_due() {
+            self.purge.rest();
             let _ = self.transact(Begin::Write, Instant::now(), |rows| rows.purge());
         }
-        if self.database.is_log_long() {
-            self.database.write_log_back();
+        if self.database.is_wal_long() {
+            self.database.write_wal_back();
         }
     }
 
@@ -132,13 +138,79 @@ impl Store {
     }
 }
 
-/// How many of the jobs an error concerns: if time is up, it is so for those that are due.
+/// Applies each job; gives no answer to those whose caller has left, and stops at the first failure
+/// that fails the transaction.
+fn apply_all(jobs: &VecDeque<Job>, rows: &mut Rows<'_>) -> Result<Vec<Option<Answer>>, Failure> {
+    let mut answers = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        answers.push(match job.apply(rows) {
+            Ok(decisions) => decisions.map(Ok),
+            Err(Failure::Refused(error)) => Some(Err(error)),
+            Err(failure) => return Err(failure),
+        });
+    }
+    Ok(answers)
+}
+
+/// Counts the jobs that an error concerns: a timeout concerns those whose time is up.
 fn failed(error: &BackendError, jobs: &VecDeque<Job>) -> usize {
     if error.kind() != ErrorKind::Timeout {
         return jobs.len();
     }
     let now = Instant::now();
-    jobs.iter().take_while(|job| job.due() <= now).count().max(1)
+    jobs.iter().take_while(|job| job.deadline <= now).count().max(1)
+}
+
+impl Job {
+    /// A job, and the end that its caller waits at.
+    pub(crate) fn new(
+        batch: Batch<'_>,
+        action: Action,
+        deadline: Instant,
+    ) -> (Self, oneshot::Receiver<Answer>) {
+        let checks = batch.checks().iter().map(OwnedCheck::new).collect();
+        let (reply, answer) = oneshot::channel();
+        (Self { checks, action, deadline, reply }, answer)
+    }
+
+    /// Applies the batch to `rows`, unless the caller has left: then nobody is to be charged.
+    fn apply(&self, rows: &mut Rows<'_>) -> Result<Option<Decisions>, Failure> {
+        if self.reply.is_closed() {
+            return Ok(None);
+        }
+        let checks: Option<Vec<_>> = self.checks.iter().map(OwnedCheck::borrow).collect();
+        // Validated when it was queued.
+        let batch = checks.as_deref().and_then(Batch::new);
+        let batch = batch.ok_or(BackendError::not_applied(ErrorKind::Protocol))?;
+        rows.apply(batch, self.action).map(Some)
+    }
+
+    /// Answers the caller, unless it has left.
+    fn answer(self, answer: Answer) {
+        let _ = self.reply.send(answer);
+    }
+}
+
+impl OwnedCheck {
+    fn new(check: &Check<'_>) -> Self {
+        Self {
+            policy: check.policy().clone(),
+            key: check.key().as_bytes().into(),
+            cost: check.cost().get(),
+            receipt: check.receipt(),
+        }
+    }
+
+    fn borrow(&self) -> Option<Check<'_>> {
+        let check = Check::new(&self.policy, Key::new(&self.key).ok()?, self.cost).ok()?;
+        Some(check.with_receipt(self.receipt))
+    }
+}
+
+impl Begin {
+    fn of(action: Action) -> Self {
+        if action == Action::Peek { Self::Read } else { Self::Write }
+    }
 }
 
 /// A transaction that is rolled back unless it is committed, also by a panic.
@@ -170,12 +242,12 @@ impl Drop for Transaction<'_> {
 }
 
 /// Long enough for another process to make the tables.
-const OPEN_DEADLINE: Duration = Duration::from_secs(5);
+const OPENING_MAX: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
     use ratelimit_backend::{Effect, ManualClock};
-    use ratelimit_core::{Check, Key, Micros, Policy, fixed_window, sliding_window_log};
+    use ratelimit_core::{Check, Key, Micros, Policy, Receipt, fixed_window, sliding_window_log};
     use rusqlite::StatementStatus;
     use tempfile::TempDir;
 
@@ -187,10 +259,11 @@ mod tests {
     fn a_full_disk_is_full_until_there_is_space_again() {
         let (_folder, mut store) = store();
         let policy = policy();
-        let spend = |store: &mut Store, key: u32| {
+        let spend = |store: &mut Committer, key: u32| {
             let key = key.to_be_bytes().repeat(1_000);
             let check = Check::new(&policy, Key::new(&key).unwrap(), 1).unwrap();
-            let decisions = store.apply(Batch::one(&check), Action::Spend, due_after(DEADLINE));
+            let decisions =
+                store.apply(Batch::one(&check), Action::Spend, deadline_after(DEADLINE));
             decisions.map(|decisions| decisions[0].remaining)
         };
         assert_eq!(spend(&mut store, 0).unwrap(), 9);
@@ -212,53 +285,80 @@ mod tests {
         let (_folder, mut store) = store();
         let policy = policy();
         let check = Check::new(&policy, Key::new("key").unwrap(), 1).unwrap();
-        let spend = |store: &mut Store| {
-            store.apply(Batch::one(&check), Action::Spend, due_after(DEADLINE)).unwrap()[0]
+        let spend = |store: &mut Committer| {
+            store.apply(Batch::one(&check), Action::Spend, deadline_after(DEADLINE)).unwrap()[0]
         };
         assert_eq!(spend(&mut store).remaining, 9);
-        let connection = store.database.connection(due_after(DEADLINE)).unwrap();
+        let connection = store.database.connection(deadline_after(DEADLINE)).unwrap();
         connection.execute_batch("BEGIN IMMEDIATE; DELETE FROM record").unwrap();
         assert_eq!(spend(&mut store).remaining, 8);
     }
 
     /// Of a log of so many entries, each a microsecond after the one before.
     #[test]
-    fn whatever_a_decision_depends_on_is_found_in_few_steps() {
+    fn a_call_reads_and_writes_few_rows_of_a_log_of_any_length() {
         for entries in [1_000, 10_000] {
             let folder = tempfile::tempdir().unwrap();
             let clock = ManualClock::default();
-            let settings = Settings::file(folder.path().join("limits.db"));
-            let mut store = Store::open(settings.with_clock(clock.clone())).unwrap();
-            let window = Duration::from_micros(2 * entries);
-            let quota = sliding_window_log::Quota::new(entries, window).unwrap();
-            let policy = Policy::new("log", quota).unwrap();
-            let mut read = |action, cost| {
-                let check = Check::new(&policy, Key::new("key").unwrap(), cost).unwrap();
-                let answer = store.apply(Batch::one(&check), action, due_after(DEADLINE));
-                let connection = store.database.connection(due_after(DEADLINE)).unwrap();
-                let select = connection.prepare_cached(segments::SELECT).unwrap();
-                (answer.unwrap()[0].is_allowed(), select.reset_status(StatementStatus::Run))
+            let settings = SqliteSettings::file(folder.path().join("limits.db"));
+            let mut store = Committer::open(settings.with_clock(clock.clone())).unwrap();
+            let quota = |limit| {
+                sliding_window_log::Quota::new(limit, Duration::from_micros(2 * entries)).unwrap()
             };
+            let policy = Policy::new("log", quota(entries)).unwrap();
+            let more = Policy::new("log", quota(entries + 1)).unwrap();
+            let mut rows = |action, policy: &Policy, cost, receipt| {
+                let check = Check::new(policy, Key::new("key").unwrap(), cost).unwrap();
+                let check = check.with_receipt(receipt);
+                let answer = store.apply(Batch::one(&check), action, deadline_after(DEADLINE));
+                let connection = store.database.connection(deadline_after(DEADLINE)).unwrap();
+                let runs = [segments::SELECT, segments::INSERT].map(|statement| {
+                    let statement = connection.prepare_cached(statement).unwrap();
+                    statement.reset_status(StatementStatus::Run)
+                });
+                (answer.unwrap()[0], runs)
+            };
+            let mut receipts = Vec::new();
             for _ in 0..entries {
-                assert!(read(Action::Spend, 1).1 <= 1);
+                let (decision, [reads, writes]) = rows(Action::Spend, &policy, 1, None);
+                // The first time there are several segments to write.
+                assert!(decision.is_allowed() && reads <= LEVELS && writes <= 2 * LEVELS);
+                receipts.push(Receipt::of(&decision, &policy, 1));
                 clock.advance(Micros::new(1));
             }
-            let doublings = entries.ilog2().cast_signed();
             for cost in (1..=entries).step_by(97) {
-                let (is_allowed, segments) = read(Action::Peek, cost);
-                assert!(!is_allowed && segments <= doublings, "{segments} of {entries}: {cost}");
+                let (decision, [reads, _]) = rows(Action::Peek, &policy, cost, None);
+                assert!(!decision.is_allowed() && reads <= 2 * LEVELS, "{reads} reads: {cost}");
+            }
+            for receipt in receipts.into_iter().step_by(97) {
+                let (_, [reads, writes]) = rows(Action::Refund, &policy, 1, Some(receipt));
+                assert!(reads <= 2 * LEVELS && writes <= LEVELS, "{reads}, {writes}");
+            }
+            for (action, policy) in [
+                (Action::Refund, &policy),
+                (Action::Penalize, &policy),
+                (Action::Spend, &more),
+                (Action::Spend, &policy),
+                (Action::Block(Micros::new(1)), &policy),
+            ] {
+                let (_, [reads, writes]) = rows(action, policy, 1, None);
+                assert!(reads <= 2 * LEVELS && writes <= LEVELS, "{action:?}: {reads}, {writes}");
             }
             clock.advance(Micros::new(2 * entries - 2));
-            assert!(read(Action::Peek, 1).1 <= doublings, "all but the newest entry have left");
+            let (_, [reads, _]) = rows(Action::Peek, &policy, 1, None);
+            assert!(reads <= 2 * LEVELS, "all but the newest entry have left: {reads}");
         }
     }
 
+    /// Of segments and nodes above these entries.
+    const LEVELS: i32 = 3;
+
     const DEADLINE: Duration = Duration::from_secs(60);
 
-    fn store() -> (TempDir, Store) {
+    fn store() -> (TempDir, Committer) {
         let folder = tempfile::tempdir().unwrap();
-        let settings = Settings::file(folder.path().join("limits.db"));
-        let store = Store::open(settings.with_clock(ManualClock::default())).unwrap();
+        let settings = SqliteSettings::file(folder.path().join("limits.db"));
+        let store = Committer::open(settings.with_clock(ManualClock::default())).unwrap();
         (folder, store)
     }
 
@@ -268,8 +368,8 @@ mod tests {
         Policy::new("permits", quota).unwrap()
     }
 
-    fn limit_pages(store: &mut Store, pages: i32) {
-        let connection = store.database.connection(due_after(DEADLINE)).unwrap();
+    fn limit_pages(store: &mut Committer, pages: i32) {
+        let connection = store.database.connection(deadline_after(DEADLINE)).unwrap();
         connection.pragma_update(None, "max_page_count", pages).unwrap();
     }
 }

@@ -8,10 +8,10 @@
 //! A crash of the process leaves a decision whole or not at all: what was acknowledged is in the
 //! file, and nobody has to repair it. So does a loss of power under [`Synchronous::Full`]; under
 //! [`Synchronous::Normal`], the default, it may also take back the last decisions. A timeout
-//! leaves nothing: who cannot get the write lock in time gets
-//! [`ErrorKind::Timeout`](ratelimit_backend::ErrorKind::Timeout), and is not charged. No more is
-//! one whose charge finds no space, be it for a full disk, a quota or a limit on the size of files:
-//! that is [`ErrorKind::Full`](ratelimit_backend::ErrorKind::Full).
+//! leaves nothing: a caller that does not get the write lock in time gets
+//! [`ErrorKind::Timeout`](ratelimit_backend::ErrorKind::Timeout), and is not charged. A charge that
+//! finds no space, for a full disk, a quota or a limit on the size of files, is not made either: that
+//! is [`ErrorKind::Full`](ratelimit_backend::ErrorKind::Full).
 //!
 //! ```
 //! use ratelimit_algorithms::{Limiter, TokenBucket};
@@ -30,20 +30,26 @@
 //! # }
 //! ```
 //!
-//! # What it keeps to
+//! # Bounds
 //!
-//! The number of records is bounded ([`Settings::with_keys_max`]), for all processes together.
+//! The number of records is bounded ([`SqliteSettings::with_keys_max`]), for all processes together.
 //! Records that are as good as new are dropped in small steps between transactions; the file does
 //! not shrink, its free pages are used again. The write-ahead log is written back when it has
 //! grown to 4 MiB, by a thread of its own, and cut to that size when it starts anew. Processes that
 //! write without a pause let it grow to 16 MiB, and only somebody who keeps a read transaction open
-//! to more. Once a second the file is looked at, and if it was deleted or replaced the new one is opened.
+//! lets it grow further. Once a second the file is looked at, and if it was deleted or replaced the new one is opened.
 //!
-//! A log of requests takes three to six bytes an entry. Long ones lie in segments, of which a check
-//! reads what its decision depends on: one most often, and never more than a few for each doubling of
-//! the log. A refund, a block or other numbers of its policy read all of it.
+//! A log of requests takes three to six bytes an entry. A long one lies in segments of 32 entries,
+//! under nodes that sum them up, and a call reads those that its decision depends on: O(log n) rows
+//! for a log of n entries, most often one or two. Giving a charge back, blocking a key and other
+//! numbers of its policy cost no more. Calls that do more work: a refund without a receipt and a
+//! reset delete the segments that they empty, one row for each 32 entries; a change of numbers under
+//! `CarryOver::Proportional` rewrites all entries, once.
 //!
-//! # What it needs
+//! These segments are worth their code: a check of a full log of 10,000 entries costs what one of a
+//! single entry does, where rewriting the log would cost a hundred times as much.
+//!
+//! # Requirements
 //!
 //! A file system with locks and shared memory, as SQLite's write-ahead log does: not a network
 //! share. The file and its two companions (`-wal`, `-shm`) belong together. A store is of no use
@@ -54,7 +60,6 @@ mod settings;
 mod sqlite;
 
 mod group_commit;
-mod job;
 mod writer;
 
 mod long_log;
@@ -69,7 +74,7 @@ mod schema;
 mod wal;
 
 pub use crate::{
-    settings::{Settings, Synchronous},
+    settings::{SqliteSettings, Synchronous},
     sqlite::Sqlite,
 };
 

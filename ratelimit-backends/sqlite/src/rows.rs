@@ -1,63 +1,60 @@
 //! Records as rows, within one transaction.
 
-use ratelimit_backend::{BackendError, ErrorKind};
+use ratelimit_backend::{
+    BackendError, Change, ErrorKind,
+    transact::{Entry, decide},
+};
 use ratelimit_core::{
-    Action, Batch, Key, Timestamp,
-    store::{Decisions, Slot},
+    Action, Batch, Key, Micros, Timestamp,
+    store::{Decisions, Record, Slot},
 };
 use rusqlite::{Connection, OptionalExtension, params};
 use sha2::{Digest, Sha256};
 
 use crate::{
     error::Failure,
-    long_log::decide::{Fate, Known, Question},
-    long_log::segments::{Past, Segments},
-    purge::Walk,
+    long_log::{
+        decide::{Records, Step},
+        outline::Outline,
+        partial_log::PartialLog,
+        segments::Segments,
+    },
+    purge::{DELETE, Purge, as_stored},
 };
 
 /// The rows of one transaction.
 pub(crate) struct Rows<'a> {
     connection: &'a Connection,
-    walk: &'a mut Walk,
+    purge: &'a mut Purge,
     now: Timestamp,
     keys_max: u64,
 }
 
-/// A row that a batch is about: its slot, what was found there, and what is known of its record.
-pub(crate) struct Row<'a> {
+/// The row of a slot, if there is one.
+struct Row {
     slot: Vec<u8>,
-    found: Option<Found>,
-    pub(crate) known: Known<'a>,
-}
-
-struct Found {
-    id: i64,
-    past: Past,
+    id: Option<i64>,
+    /// That of a long log.
+    outline: Option<Vec<u8>>,
 }
 
 impl<'a> Rows<'a> {
     pub(crate) fn new(
         connection: &'a Connection,
-        walk: &'a mut Walk,
+        purge: &'a mut Purge,
         now: Timestamp,
         keys_max: u64,
     ) -> Self {
-        Self { connection, walk, now, keys_max }
+        Self { connection, purge, now, keys_max }
     }
 
-    /// Applies a batch. It writes what has changed, and only when nothing can be refused any more.
+    /// Applies a batch. It writes the changes, and only once nothing can be refused any more.
     pub(crate) fn apply(&mut self, batch: Batch<'_>, action: Action) -> Result<Decisions, Failure> {
-        for _ in 0..=STEPS_MAX {
-            let question = Question { batch, action, now: self.now };
-            let mut rows = self.load_all(&question)?;
-            let (fates, decisions) = question.ask(&mut rows)?;
-            if self.has_room_for(&rows, &fates)? {
-                for (row, fate) in rows.iter().zip(&fates) {
-                    self.save(row, fate)?;
-                }
+        for _ in 0..=PURGES_MAX {
+            if let Some(decisions) = self.apply_if_room(batch, action)? {
                 return Ok(decisions);
             }
-            if self.walk.is_barren(self.now) {
+            if self.purge.is_in_vain(self.now) {
                 break;
             }
             // This may drop rows of the batch itself, so they are read again.
@@ -68,63 +65,141 @@ impl<'a> Rows<'a> {
 
     /// Drops the expired among the next few records.
     pub(crate) fn purge(&mut self) -> Result<(), Failure> {
-        self.walk.step(self.connection, self.now)
+        self.purge.step(self.connection, self.now)
     }
 
-    fn load_all(&self, question: &Question<'_>) -> Result<Vec<Row<'a>>, Failure> {
-        let mut rows = Vec::with_capacity(question.batch.checks().len());
-        for slot in question.batch.slots() {
-            rows.push(self.load(slot, question)?);
+    /// Applies a batch, or returns `None` if there is no room for its new keys.
+    fn apply_if_room(
+        &mut self,
+        batch: Batch<'_>,
+        action: Action,
+    ) -> Result<Option<Decisions>, Failure> {
+        let (rows, entries) = self.load(batch, action)?;
+        let is_long = rows.iter().any(|row| row.outline.is_some());
+        if is_long && action != Action::Reset {
+            let records = self.open(&rows, entries)?;
+            return self.apply_to_long_logs(batch, action, &rows, records);
         }
-        Ok(rows)
+        let (changes, decisions) = decide(batch, action, &entries, self.now)?;
+        if !self.has_room_for(&rows, &changes)? {
+            return Ok(None);
+        }
+        for (row, change) in rows.iter().zip(changes) {
+            self.save(row, change)?;
+        }
+        Ok(Some(decisions))
     }
 
-    fn load(&self, slot: Slot<'_>, question: &Question<'_>) -> Result<Row<'a>, Failure> {
-        let bytes = slot_bytes(slot);
+    fn apply_to_long_logs(
+        &mut self,
+        batch: Batch<'_>,
+        action: Action,
+        rows: &[Row],
+        mut records: Records<'_>,
+    ) -> Result<Option<Decisions>, Failure> {
+        let (changes, decisions) = records.decide(Step { batch, action, now: self.now })?;
+        if !self.has_room_for(rows, &changes)? {
+            return Ok(None);
+        }
+        for ((row, log), change) in rows.iter().zip(records.logs).zip(changes) {
+            match (change, log) {
+                (Change::Put { value, ttl }, Some(log)) => {
+                    let (record, outline) = log.save(value)?;
+                    self.put(row, &record.encode(), outline, ttl)?;
+                }
+                (change, _) => self.save(row, change.map(|next| next.record))?,
+            }
+        }
+        Ok(Some(decisions))
+    }
+
+    fn load(&self, batch: Batch<'_>, action: Action) -> Result<(Vec<Row>, Vec<Entry>), Failure> {
+        let mut rows = Vec::with_capacity(batch.checks().len());
+        let mut entries = Vec::with_capacity(batch.checks().len());
         let mut select = self.connection.prepare_cached(SELECT)?;
-        let found = select.query_row([&bytes], |row| {
-            Ok((row.get(0)?, row.get::<_, Option<Vec<u8>>>(1)?, row.get::<_, Vec<u8>>(2)?))
-        });
-        let Some((id, past, state)) = found.optional()? else {
-            return Ok(Row { slot: bytes, found: None, known: Known::Nothing });
+        for slot in batch.slots() {
+            let bytes = slot_bytes(slot);
+            let found = select.query_row([&bytes], |row| {
+                Ok((
+                    row.get(0)?,
+                    row.get(1)?,
+                    Record::decode(row.get_ref(2)?.as_blob()?, slot.policy),
+                ))
+            });
+            let (id, outline, record) = match found.optional()? {
+                Some((id, outline, record)) => (Some(id), outline, Some(record)),
+                None => (None, None, None),
+            };
+            rows.push(Row { slot: bytes, id, outline });
+            entries.push(Entry::new(action, record)?);
+        }
+        Ok((rows, entries))
+    }
+
+    /// Opens the long logs among the records of `rows`.
+    fn open(&self, rows: &[Row], entries: Vec<Entry>) -> Result<Records<'a>, Failure> {
+        let open = |(row, entry): (&Row, &Entry)| match (row.id, &row.outline, entry) {
+            (Some(id), Some(outline), Entry::Record(record)) => {
+                let outline = Outline::decode(outline)?;
+                PartialLog::open(self.segments(id), outline, record.clone()).map(Some)
+            }
+            _ => Ok(None),
         };
-        let (past, known) = question.read(slot, self.segments(id), past.as_deref(), &state)?;
-        Ok(Row { slot: bytes, found: Some(Found { id, past }), known })
+        let logs = rows.iter().zip(&entries).map(open).collect::<Result<_, _>>()?;
+        Ok(Records { entries, logs })
     }
 
     fn segments(&self, record: i64) -> Segments<'a> {
         Segments { connection: self.connection, record }
     }
 
-    fn save(&mut self, row: &Row<'_>, fate: &Fate) -> Result<(), Failure> {
-        match (fate, &row.found) {
-            (Fate::Unchanged, _) | (Fate::Forgotten, None) => {}
-            (Fate::Forgotten, Some(Found { id, .. })) => {
+    fn save(&mut self, row: &Row, change: Change<Record>) -> Result<(), Failure> {
+        match (change, row.id) {
+            (Change::Keep, _) | (Change::Remove, None) => Ok(()),
+            (Change::Remove, Some(id)) => {
                 self.connection.prepare_cached(DELETE)?.execute([id])?;
+                Ok(())
             }
-            (Fate::Stored { layout, expires }, found) => {
-                let (past, state) = (layout.past.encode(), layout.record.encode());
-                let (record, before) = if let Some(Found { id, past: before }) = found {
-                    let values = params![id, micros(*expires), past, state];
-                    self.connection.prepare_cached(UPDATE)?.execute(values)?;
-                    (*id, *before)
-                } else {
-                    let values = params![row.slot, micros(*expires), past, state];
-                    self.connection.prepare_cached(INSERT)?.execute(values)?;
-                    (self.connection.last_insert_rowid(), Past::default())
-                };
-                layout.save(self.segments(record), before)?;
-                self.walk.note(*expires, found.is_none());
+            (Change::Put { value, ttl }, id) => {
+                let state = value.encode();
+                if let Some(id) = id.filter(|_| STATE_BYTES_MAX < state.len()) {
+                    let (record, outline) = PartialLog::split(self.segments(id), value)?;
+                    return self.put(row, &record.encode(), outline, ttl);
+                }
+                self.put(row, &state, None, ttl)
             }
         }
+    }
+
+    fn put(
+        &mut self,
+        row: &Row,
+        state: &[u8],
+        outline: Option<Outline>,
+        ttl: Micros,
+    ) -> Result<(), Failure> {
+        let expires = self.now + ttl;
+        let outline = outline.map(|outline| outline.encode());
+        let expires_at = as_stored(expires);
+        match row.id {
+            Some(id) => {
+                let values = params![id, expires_at, outline, state];
+                self.connection.prepare_cached(UPDATE)?.execute(values)?;
+            }
+            None => {
+                let values = params![row.slot, expires_at, outline, state];
+                self.connection.prepare_cached(INSERT)?.execute(values)?;
+            }
+        }
+        self.purge.note(expires, row.id.is_none());
         Ok(())
     }
 
-    fn has_room_for(&self, rows: &[Row<'_>], fates: &[Fate]) -> Result<bool, Failure> {
-        let is_new = |(row, fate): &(&Row<'_>, &Fate)| {
-            row.found.is_none() && matches!(fate, Fate::Stored { .. })
+    fn has_room_for<T>(&self, rows: &[Row], changes: &[Change<T>]) -> Result<bool, Failure> {
+        let is_new = |(row, change): &(&Row, &Change<T>)| {
+            row.id.is_none() && matches!(change, Change::Put { .. })
         };
-        let new = rows.iter().zip(fates).filter(is_new).count() as u64;
+        let new = rows.iter().zip(changes).filter(is_new).count() as u64;
         if new == 0 {
             return Ok(true);
         }
@@ -133,12 +208,12 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// The slot of a row: `name/key`, `name*` and the digest of a long key, or `name#` for a shared load
-/// sensor. A name has none of `/`, `*` and `#`, so no two have the same.
+/// The bytes of a slot: `name/key`, `name*` and the digest of a long key, or `name#` for a shared load
+/// sensor. A name has none of `/`, `*` and `#`, so no two slots are the same.
 fn slot_bytes(slot: Slot<'_>) -> Vec<u8> {
     let name = slot.policy.name().as_bytes();
     match slot.key.map(Key::as_bytes) {
-        Some(key) if key.len() <= KEY_MAX => [name, b"/", key].concat(),
+        Some(key) if key.len() <= KEY_BYTES_MAX => [name, b"/", key].concat(),
         Some(key) => [name, b"*", &Sha256::digest(key)].concat(),
         None => [name, b"#"].concat(),
     }
@@ -146,18 +221,15 @@ fn slot_bytes(slot: Slot<'_>) -> Vec<u8> {
 
 /// The longest key that is kept as it is: with the longest name, a slot is compared without leaving
 /// its page.
-const KEY_MAX: usize = 128;
+const KEY_BYTES_MAX: usize = 128;
 
-/// A time as it is stored.
-pub(crate) const fn micros(at: Timestamp) -> i64 {
-    at.as_micros().cast_signed()
-}
+/// States that are longer lose entries of their log to segments: two of them still fit a page.
+const STATE_BYTES_MAX: usize = 512;
 
-const SELECT: &str = "SELECT id, past, state FROM record WHERE slot = ?1";
-const INSERT: &str = "INSERT INTO record (slot, expires, past, state) VALUES (?1, ?2, ?3, ?4)";
-const UPDATE: &str = "UPDATE record SET expires = ?2, past = ?3, state = ?4 WHERE id = ?1";
-pub(crate) const DELETE: &str = "DELETE FROM record WHERE id = ?1";
+const SELECT: &str = "SELECT id, outline, state FROM record WHERE slot = ?1";
+const INSERT: &str = "INSERT INTO record (slot, expires, outline, state) VALUES (?1, ?2, ?3, ?4)";
+const UPDATE: &str = "UPDATE record SET expires = ?2, outline = ?3, state = ?4 WHERE id = ?1";
 const COUNT: &str = "SELECT records FROM total";
 
-/// Steps that one batch goes at most for the room it needs.
-const STEPS_MAX: usize = 4;
+/// Times that one batch purges at most for the room it needs.
+const PURGES_MAX: usize = 4;

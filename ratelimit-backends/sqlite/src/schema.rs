@@ -1,4 +1,4 @@
-//! What is in the file: whether it is ours, and how it came to be.
+//! The contents of the file: its tables, and whether they are ours.
 //!
 //! The file says whose it is (`application_id`) and in which version (`user_version`). A file that
 //! is empty becomes ours in one transaction; any other that is not exactly ours is left alone,
@@ -7,7 +7,7 @@
 use ratelimit_backend::{BackendError, ErrorKind};
 use rusqlite::{Connection, MAIN_DB, Transaction, TransactionBehavior, config::DbConfig};
 
-use crate::{Synchronous, error::Failure, wal::LOG_PAGES_MAX};
+use crate::{Synchronous, error::Failure, wal::WAL_PAGES_MAX};
 
 /// `rtlm`, in the file's header.
 const APPLICATION_ID: i32 = i32::from_be_bytes(*b"rtlm");
@@ -25,22 +25,22 @@ const OBJECTS: [&str; 6] = [
     id INTEGER PRIMARY KEY,
     slot BLOB NOT NULL UNIQUE,
     expires INTEGER NOT NULL,
-    past BLOB,
+    outline BLOB,
     state BLOB NOT NULL
 ) STRICT",
     "CREATE TABLE segment (
     record INTEGER NOT NULL,
+    level INTEGER NOT NULL,
     number INTEGER NOT NULL,
-    cost INTEGER NOT NULL,
-    entries BLOB NOT NULL,
-    PRIMARY KEY (record, number)
+    body BLOB NOT NULL,
+    PRIMARY KEY (record, level, number)
 ) STRICT, WITHOUT ROWID",
     "CREATE TABLE total (records INTEGER NOT NULL) STRICT",
     "CREATE TRIGGER record_inserted AFTER INSERT ON record
 BEGIN UPDATE total SET records = records + 1; END",
     "CREATE TRIGGER record_deleted AFTER DELETE ON record
 BEGIN UPDATE total SET records = records - 1; END",
-    "CREATE TRIGGER log_deleted AFTER DELETE ON record WHEN old.past IS NOT NULL
+    "CREATE TRIGGER log_deleted AFTER DELETE ON record WHEN old.outline IS NOT NULL
 BEGIN DELETE FROM segment WHERE record = old.id; END",
 ];
 
@@ -54,7 +54,7 @@ pub(crate) fn prepare(
     if connection.is_readonly(MAIN_DB)? {
         return Err(BackendError::not_applied(ErrorKind::ReadOnly).into());
     }
-    // Closing somebody else's file must not write its log back.
+    // Closing somebody else's file must not write its WAL back.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     let is_empty = {
         let _snapshot = Transaction::new_unchecked(connection, TransactionBehavior::Deferred)?;
@@ -77,7 +77,7 @@ pub(crate) fn prepare(
         Synchronous::Full => "full",
     };
     connection.pragma_update(None, "synchronous", synchronous)?;
-    connection.pragma_update(None, "journal_size_limit", LOG_BYTES_MAX)?;
+    connection.pragma_update(None, "journal_size_limit", WAL_BYTES_MAX)?;
     if is_empty {
         create(connection)?;
     }
@@ -98,7 +98,7 @@ fn create(connection: &Connection) -> Result<(), Failure> {
     transaction.commit().map_err(Failure::Commit)
 }
 
-/// Whether the file is to be made ours. Refuses one that is neither empty nor ours.
+/// Returns true if the file is to be made ours. Refuses one that is neither empty nor ours.
 fn is_empty(connection: &Connection) -> Result<bool, Failure> {
     let application_id: i32 =
         connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
@@ -120,7 +120,7 @@ fn is_empty(connection: &Connection) -> Result<bool, Failure> {
 const SELECT_OBJECTS: &str =
     r"SELECT sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY rowid";
 
-/// Why a file is not used.
+/// The reason why a file is not used.
 #[derive(Debug, thiserror::Error)]
 enum Foreign {
     #[error("file is of application {found:#010x}")]
@@ -139,12 +139,12 @@ impl From<Foreign> for Failure {
     }
 }
 
-/// A charge writes one page into the log. This one holds a dozen rows, and is a quarter of what
+/// A charge writes one page into the WAL. This one holds a dozen rows, and is a quarter of what
 /// SQLite would take.
 const PAGE_BYTES: i32 = 1_024;
 
-/// What is left of the log when it starts anew: as much as it is let grow.
-const LOG_BYTES_MAX: i32 = PAGE_BYTES * LOG_PAGES_MAX;
+/// The size to which the WAL is cut when it starts anew: as much as it is let grow.
+const WAL_BYTES_MAX: i32 = PAGE_BYTES * WAL_PAGES_MAX;
 
 #[cfg(test)]
 mod tests {

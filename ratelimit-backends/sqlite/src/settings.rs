@@ -1,4 +1,4 @@
-//! How a store is opened: where it is, how durable, and the bounds it keeps.
+//! The settings of a store: its place, its durability, and the bounds it keeps.
 
 use std::{
     num::NonZeroUsize,
@@ -7,20 +7,18 @@ use std::{
     time::Duration,
 };
 
-use ratelimit_backend::{BackendError, Clock, WallClock};
+use ratelimit_backend::{Clock, WallClock};
 
-use crate::Sqlite;
-
-/// Where a store is, and how it is kept.
+/// The place of a store, and how it is kept.
 ///
 /// ```
 /// use std::time::Duration;
-/// use ratelimit_sqlite::{Settings, Synchronous};
+/// use ratelimit_sqlite::{SqliteSettings, Synchronous};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let folder = tempfile::tempdir()?;
 /// # let path = folder.path().join("limits.db");
-/// let store = Settings::file(path)
+/// let store = SqliteSettings::file(path)
 ///     .with_synchronous(Synchronous::Full)
 ///     .with_deadline(Duration::from_millis(20))
 ///     .open()?;
@@ -29,7 +27,7 @@ use crate::Sqlite;
 /// ```
 #[must_use]
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct SqliteSettings {
     /// `None` for a store in memory.
     pub(crate) path: Option<PathBuf>,
     pub(crate) synchronous: Synchronous,
@@ -39,8 +37,8 @@ pub struct Settings {
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-/// When what was decided is safe from a loss of power. It is always safe from a crash of the
-/// process.
+/// The time at which a decision is safe from a loss of power. It is always safe from a crash of
+/// the process.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Synchronous {
@@ -52,8 +50,8 @@ pub enum Synchronous {
     Full,
 }
 
-impl Settings {
-    /// A store in the file at `path`, which is made if there is none.
+impl SqliteSettings {
+    /// A store in the file at `path`; opening it makes the file if there is none.
     pub fn file(path: impl AsRef<Path>) -> Self {
         Self::new(Some(path.as_ref().to_owned()))
     }
@@ -74,55 +72,39 @@ impl Settings {
         }
     }
 
-    /// When what was decided is safe from a loss of power.
+    /// Sets when a decision is safe from a loss of power.
     pub fn with_synchronous(self, synchronous: Synchronous) -> Self {
         Self { synchronous, ..self }
     }
 
-    /// How long a call may wait for its turn and for other processes; by default 100 ms.
+    /// Sets the time that a call may wait for its turn and for other processes; by default 100 ms.
     pub fn with_deadline(self, deadline: Duration) -> Self {
         Self { deadline, ..self }
     }
 
-    /// The most calls that may wait for their turn; by default 4096.
+    /// Sets the most calls that may wait for their turn; by default 4096.
     pub fn with_queue_max(self, queue_max: NonZeroUsize) -> Self {
         Self { queue_max, ..self }
     }
 
-    /// The most keys in the store, whichever process brought them; by default a million, which
-    /// take 95 MB if they have twelve bytes each and a window's count. New ones are refused then,
+    /// Sets the most keys in the store, whichever process brought them; by default a million, which
+    /// take 95 MB if they have twelve bytes each and a window's count. More keys are refused,
     /// unless others have expired.
     pub fn with_keys_max(self, keys_max: NonZeroUsize) -> Self {
         Self { keys_max, ..self }
     }
 
-    /// The clock to go by; by default the wall's, which all processes of a host share.
+    /// Sets the clock to go by; by default the wall's, which all processes of a host share.
     pub fn with_clock(self, clock: impl Clock + 'static) -> Self {
         Self { clock: Arc::new(clock), ..self }
     }
-
-    /// Opens the store, and starts the thread that serves async callers.
-    ///
-    /// # Errors
-    ///
-    /// All leave the file as it was.
-    ///
-    /// - `Incompatible`: it belongs to something else or to a newer version of this library, or
-    ///   its file system cannot keep a write-ahead log.
-    /// - `Corrupt`: it is no database.
-    /// - `ReadOnly`: it, or its folder, takes no writes.
-    /// - `Timeout`: another process kept it locked for five seconds.
-    /// - `Full`, `Unavailable`: there is no space, no such folder, no thread.
-    pub fn open(self) -> Result<Sqlite, BackendError> {
-        Sqlite::with_settings(self)
-    }
 }
 
-/// What a check may take as a whole.
+/// The time that a check may take as a whole.
 const DEADLINE: Duration = Duration::from_millis(100);
 
-/// As many as are decided within some 40 ms, well before the deadline.
+/// As many calls as are decided within some 40 ms, well before the deadline.
 const QUEUE_MAX: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
 
-/// As many as a store in memory holds.
+/// As many keys as a store in memory holds.
 const KEYS_MAX: NonZeroUsize = NonZeroUsize::new(1_000_000).unwrap();

@@ -13,38 +13,37 @@ use ratelimit_backend::{Backend, BackendError, ErrorKind, Names, Reply, SyncBack
 use ratelimit_core::{Action, Batch, store::Decisions};
 
 use crate::{
-    Settings,
-    busy::due_after,
-    job::{Answer, Job},
-    writer::Queue,
-    group_commit::Store,
+    SqliteSettings,
+    busy::deadline_after,
+    group_commit::{Answer, Committer, Job},
+    writer::Writer,
 };
 
 /// Keeps state in a SQLite file. Clones are the same store.
 ///
 /// Async callers are served by the store's own thread, and never block theirs. Synchronous callers
 /// block until the transaction is done; when nobody else is waiting, they run it themselves.
-/// Dropping the last clone answers who is still waiting, then closes the file.
+/// Dropping the last clone answers the callers that still wait, then closes the file.
 #[derive(Clone)]
 pub struct Sqlite(Arc<Inner>);
 
 struct Inner {
-    queue: Arc<Queue>,
+    writer: Arc<Writer>,
     names: Names,
     deadline: Duration,
-    writer: Mutex<Option<JoinHandle<()>>>,
-    /// Of the process that opened it. A forked child has neither the writer nor the locks.
+    thread: Mutex<Option<JoinHandle<()>>>,
+    /// The process that opened it. A forked child has neither the thread nor the locks.
     process: u32,
 }
 
 impl Sqlite {
-    /// Opens the store in the file at `path`, which is made if there is none.
+    /// Opens the store in the file at `path`, and makes the file if there is none.
     ///
     /// # Errors
     ///
-    /// See [`Settings::open`].
+    /// See [`SqliteSettings::open`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, BackendError> {
-        Settings::file(path).open()
+        SqliteSettings::file(path).open()
     }
 
     /// Opens a store in memory, private to this handle and its clones.
@@ -53,52 +52,71 @@ impl Sqlite {
     ///
     /// If there is no memory or no thread.
     pub fn in_memory() -> Result<Self, BackendError> {
-        Settings::in_memory().open()
+        SqliteSettings::in_memory().open()
     }
 
-    pub(crate) fn with_settings(settings: Settings) -> Result<Self, BackendError> {
+    fn with_settings(settings: SqliteSettings) -> Result<Self, BackendError> {
         let (deadline, queue_max) = (settings.deadline, settings.queue_max.get());
-        let queue = Arc::new(Queue::new(Store::open(settings)?, queue_max));
+        let writer = Arc::new(Writer::new(Committer::open(settings)?, queue_max));
         let serve = {
-            let queue = Arc::clone(&queue);
-            move || queue.serve()
+            let writer = Arc::clone(&writer);
+            move || writer.serve()
         };
-        let writer = thread::Builder::new().name("ratelimit-sqlite".to_owned()).spawn(serve);
-        let writer = writer.map_err(|error| {
+        let thread = thread::Builder::new().name("ratelimit-sqlite".to_owned()).spawn(serve);
+        let thread = thread.map_err(|error| {
             BackendError::not_applied(ErrorKind::Unavailable).with_source(error)
         })?;
         Ok(Self(Arc::new(Inner {
-            queue,
+            writer,
             names: Names::default(),
             deadline,
-            writer: Mutex::new(Some(writer)),
+            thread: Mutex::new(Some(thread)),
             process: process::id(),
         })))
     }
 
-    /// Refuses further calls with [`ErrorKind::Closed`], and blocks until those that wait have been
+    /// Refuses further calls with [`ErrorKind::Closed`], and blocks until those that wait are
     /// answered and the file is closed.
     pub fn close(&self) {
         self.0.close();
     }
 }
 
+impl SqliteSettings {
+    /// Opens the store, and starts the thread that serves async callers.
+    ///
+    /// # Errors
+    ///
+    /// All leave the file as it was.
+    ///
+    /// - `Incompatible`: it belongs to something else or to a newer version of this library, or
+    ///   its file system cannot keep a write-ahead log.
+    /// - `Corrupt`: it is no database.
+    /// - `ReadOnly`: it, or its folder, takes no writes.
+    /// - `Timeout`: another process kept it locked for five seconds.
+    /// - `Full`, `Unavailable`: there is no space, no such folder, no thread.
+    pub fn open(self) -> Result<Sqlite, BackendError> {
+        Sqlite::with_settings(self)
+    }
+}
+
 impl Inner {
-    fn due(&self) -> Result<Instant, BackendError> {
+    /// The deadline of a call that begins now.
+    fn deadline(&self) -> Result<Instant, BackendError> {
         if self.is_forked() {
             return Err(BackendError::not_applied(ErrorKind::Closed));
         }
-        Ok(due_after(self.deadline))
+        Ok(deadline_after(self.deadline))
     }
 
     fn enqueue(
         &self,
         batch: Batch<'_>,
         action: Action,
-        due: Instant,
+        deadline: Instant,
     ) -> Result<oneshot::Receiver<Answer>, BackendError> {
-        let (job, answer) = Job::new(batch, action, due);
-        self.queue.push(job)?;
+        let (job, answer) = Job::new(batch, action, deadline);
+        self.writer.push(job)?;
         Ok(answer)
     }
 
@@ -106,14 +124,14 @@ impl Inner {
         if self.is_forked() {
             return;
         }
-        self.queue.close();
-        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        // The writer itself is here when the waker it calls drops the last handle.
-        if let Some(writer) =
-            writer.take_if(|writer| writer.thread().id() != thread::current().id())
+        self.writer.close();
+        let mut handle = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        // The thread itself is here when a waker that it calls drops the last handle.
+        if let Some(handle) =
+            handle.take_if(|handle| handle.thread().id() != thread::current().id())
         {
             // It catches its panics.
-            let _ = writer.join();
+            let _ = handle.join();
         }
     }
 
@@ -133,12 +151,12 @@ impl Backend for Sqlite {
     /// no charge, and later one whole charge.
     fn apply<'a>(&'a self, batch: Batch<'a>, action: Action) -> Reply<'a> {
         Reply::waiting(async move {
-            let answer = self.0.enqueue(batch, action, self.0.due()?)?;
+            let answer = self.0.enqueue(batch, action, self.0.deadline()?)?;
             answer.await.unwrap_or_else(|_| Err(lost()))
         })
     }
 
-    /// Never: there is always a wait.
+    /// Returns `None`: there is always a wait.
     fn apply_if_ready(&self, _: Batch<'_>, _: Action) -> Option<Result<Decisions, BackendError>> {
         None
     }
@@ -152,11 +170,11 @@ impl SyncBackend for Sqlite {
     /// Blocks the calling thread until the transaction is done: some ten microseconds on an idle
     /// store, up to the deadline and the time of one transaction on a busy one.
     fn apply_now(&self, batch: Batch<'_>, action: Action) -> Result<Decisions, BackendError> {
-        let due = self.0.due()?;
-        if let Some(answer) = self.0.queue.try_apply(batch, action, due) {
+        let deadline = self.0.deadline()?;
+        if let Some(answer) = self.0.writer.try_apply(batch, action, deadline) {
             return answer;
         }
-        let answer = self.0.enqueue(batch, action, due)?;
+        let answer = self.0.enqueue(batch, action, deadline)?;
         answer.recv().unwrap_or_else(|_| Err(lost()))
     }
 }
@@ -184,13 +202,13 @@ mod tests {
     #[test]
     fn in_a_forked_child_a_store_is_closed_and_leaves_the_parents_alone() {
         let folder = tempfile::tempdir().unwrap();
-        let settings = Settings::file(folder.path().join("limits.db"));
+        let settings = SqliteSettings::file(folder.path().join("limits.db"));
         let parent = settings.with_clock(ManualClock::default()).open().unwrap();
         let child = Sqlite(Arc::new(Inner {
-            queue: Arc::clone(&parent.0.queue),
+            writer: Arc::clone(&parent.0.writer),
             names: Names::default(),
             deadline: parent.0.deadline,
-            writer: Mutex::new(None),
+            thread: Mutex::new(None),
             process: process::id() + 1,
         }));
         let quota =

@@ -1,9 +1,8 @@
-//! Whose turn it is: a bounded queue of jobs, and the one store that they all need.
+//! The writer: a bounded queue of jobs, and the one connection that all of them need.
 //!
-//! Whoever has locked the store is the writer. The store's own thread locks it whenever jobs wait,
-//! and takes all of them: a transaction for a group costs hardly more than for one job, and who
-//! comes alone waits for nobody. A thread that would block anyway locks it itself when no job
-//! waits, which saves two changes of thread.
+//! A thread that has locked the [`Committer`] is the writer. The store's own thread locks it
+//! whenever jobs wait, and takes all of them into one transaction. A thread that would block anyway
+//! locks it itself when no job waits, which saves two changes of thread.
 
 use std::{
     collections::VecDeque,
@@ -15,122 +14,120 @@ use std::{
 use ratelimit_backend::{BackendError, ErrorKind};
 use ratelimit_core::{Action, Batch};
 
-use crate::{
-    job::{Answer, Job},
-    group_commit::Store,
-};
+use crate::group_commit::{Answer, Committer, Job};
 
-pub(crate) struct Queue {
-    line: Mutex<Line>,
+pub(crate) struct Writer {
+    queue: Mutex<Queue>,
     /// There may be something to do for the store's own thread.
     wake: Condvar,
     jobs_max: usize,
-    /// Locked before `line` by who waits for it, and only tried by who holds `line`.
-    store: Mutex<Store>,
+    /// A thread that waits for it does not hold `queue`; one that holds `queue` only tries.
+    committer: Mutex<Committer>,
 }
 
 #[derive(Default)]
-struct Line {
+struct Queue {
     jobs: VecDeque<Job>,
     is_untidy: bool,
     is_closed: bool,
 }
 
-impl Queue {
-    pub(crate) fn new(store: Store, jobs_max: usize) -> Self {
-        let (line, wake) = (Mutex::default(), Condvar::new());
-        Self { line, wake, jobs_max, store: Mutex::new(store) }
+impl Writer {
+    pub(crate) fn new(committer: Committer, jobs_max: usize) -> Self {
+        let (queue, wake) = (Mutex::default(), Condvar::new());
+        Self { queue, wake, jobs_max, committer: Mutex::new(committer) }
     }
 
-    /// Applies a batch on the calling thread, or gives `None` if it has to queue.
+    /// Applies a batch on the calling thread, or returns `None` if it has to queue.
     pub(crate) fn try_apply(
         &self,
         batch: Batch<'_>,
         action: Action,
-        due: Instant,
+        deadline: Instant,
     ) -> Option<Answer> {
-        let mut store = self.try_turn()?;
-        let answer = store.apply(batch, action, due);
-        let is_untidy = store.is_untidy();
-        drop(store);
+        let mut committer = self.try_lock()?;
+        let answer = committer.apply(batch, action, deadline);
+        let is_untidy = committer.is_untidy();
+        drop(committer);
         if is_untidy {
-            lock(&self.line).is_untidy = true;
+            lock(&self.queue).is_untidy = true;
             self.wake.notify_one();
         }
         Some(answer)
     }
 
-    /// The store, if nobody has it and nobody waits for it, not even to tidy up.
-    fn try_turn(&self) -> Option<MutexGuard<'_, Store>> {
-        let line = lock(&self.line);
-        if line.is_closed || line.is_untidy || !line.jobs.is_empty() {
+    /// Locks the committer, if nobody has it and nobody waits for it, not even to tidy up.
+    fn try_lock(&self) -> Option<MutexGuard<'_, Committer>> {
+        let queue = lock(&self.queue);
+        if queue.is_closed || queue.is_untidy || !queue.jobs.is_empty() {
             return None;
         }
-        match self.store.try_lock() {
-            Ok(store) => Some(store),
-            Err(TryLockError::Poisoned(store)) => Some(store.into_inner()),
+        match self.committer.try_lock() {
+            Ok(committer) => Some(committer),
+            Err(TryLockError::Poisoned(committer)) => Some(committer.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         }
     }
 
-    /// Puts a job at the end of the line.
+    /// Puts a job at the end of the queue.
     pub(crate) fn push(&self, job: Job) -> Result<(), BackendError> {
-        let mut line = lock(&self.line);
-        if line.is_closed {
+        let mut queue = lock(&self.queue);
+        if queue.is_closed {
             return Err(BackendError::not_applied(ErrorKind::Closed));
         }
-        if self.jobs_max <= line.jobs.len() {
+        if self.jobs_max <= queue.jobs.len() {
             return Err(BackendError::not_applied(ErrorKind::Overloaded));
         }
-        line.jobs.push_back(job);
-        drop(line);
+        queue.jobs.push_back(job);
+        drop(queue);
         self.wake.notify_one();
         Ok(())
     }
 
-    /// Lets nobody else into the line.
+    /// Lets nobody else into the queue.
     pub(crate) fn close(&self) {
-        lock(&self.line).is_closed = true;
+        lock(&self.queue).is_closed = true;
         self.wake.notify_one();
     }
 
-    /// The life of the store's own thread: answers jobs, and tidies up behind them, until the
-    /// queue is closed and empty.
+    /// Runs on the store's own thread: answers jobs, and tidies up behind them, until the queue is
+    /// closed and empty.
     pub(crate) fn serve(&self) {
         while self.wait() {
             // A panic of the caller's clock or waker rolls the transaction back and takes its
             // jobs, whose callers hear of it. The store goes on.
-            let _ = panic::catch_unwind(AssertUnwindSafe(|| self.take_turn()));
+            let _ = panic::catch_unwind(AssertUnwindSafe(|| self.serve_once()));
         }
-        lock(&self.store).close();
+        lock(&self.committer).close();
     }
 
-    fn take_turn(&self) {
-        let mut store = lock(&self.store);
-        store.answer(self.take());
-        if store.is_untidy() {
-            store.tidy();
+    fn serve_once(&self) {
+        let mut committer = lock(&self.committer);
+        committer.answer(self.take());
+        if committer.is_untidy() {
+            committer.tidy();
         }
     }
 
-    /// Waits until there is something to do, or gives `false` at the end.
+    /// Waits until there is something to do; returns false at the end.
     fn wait(&self) -> bool {
-        let is_idle = |line: &mut Line| line.jobs.is_empty() && !line.is_untidy && !line.is_closed;
-        let line = self.wake.wait_while(lock(&self.line), is_idle);
-        let line = line.unwrap_or_else(PoisonError::into_inner);
-        !line.jobs.is_empty() || !line.is_closed
+        let is_idle =
+            |queue: &mut Queue| queue.jobs.is_empty() && !queue.is_untidy && !queue.is_closed;
+        let queue = self.wake.wait_while(lock(&self.queue), is_idle);
+        let queue = queue.unwrap_or_else(PoisonError::into_inner);
+        !queue.jobs.is_empty() || !queue.is_closed
     }
 
-    /// Takes the jobs at the head of the line. Whoever looks meanwhile finds the store locked.
+    /// Takes the jobs at the head of the queue. A caller who looks meanwhile finds the committer locked.
     fn take(&self) -> VecDeque<Job> {
-        let mut line = lock(&self.line);
-        line.is_untidy = false;
-        let group = line.jobs.len().min(GROUP_MAX);
-        line.jobs.drain(..group).collect()
+        let mut queue = lock(&self.queue);
+        queue.is_untidy = false;
+        let group = queue.jobs.len().min(GROUP_MAX);
+        queue.jobs.drain(..group).collect()
     }
 }
 
-/// A poisoned lock is as good as any: a panic rolls its transaction back.
+/// Locks, poisoned or not: a panic rolls its transaction back.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,12 +2,12 @@
 
 use ratelimit_conformance::{Effort, processes, suite};
 use ratelimit_servers::effort;
-use ratelimit_sqlite::Settings;
+use ratelimit_sqlite::SqliteSettings;
 
 mod in_memory {
     use super::*;
 
-    suite!(async |clock| Settings::in_memory().with_clock(clock).open().unwrap(), traces());
+    suite!(async |clock| SqliteSettings::in_memory().with_clock(clock).open().unwrap(), traces());
 }
 
 mod in_a_file {
@@ -21,7 +21,7 @@ mod in_a_file {
     use super::*;
 
     /// Files outlive the suite's tests, and are replaced by those of its next run.
-    fn new_file() -> Settings {
+    fn new_file() -> SqliteSettings {
         static FILES: AtomicUsize = AtomicUsize::new(0);
 
         let name = format!("conformance-{}.db", FILES.fetch_add(1, Ordering::Relaxed));
@@ -29,7 +29,7 @@ mod in_a_file {
         for companion in ["", "-wal", "-shm"] {
             let _ = fs::remove_file(format!("{}{companion}", path.display()));
         }
-        Settings::file(path)
+        SqliteSettings::file(path)
     }
 
     suite!(async |clock| new_file().with_clock(clock).open().unwrap(), traces());
@@ -43,7 +43,7 @@ mod in_a_file {
             let file = folder.path().join("limits.db").display().to_string();
             Some((folder, file))
         },
-        async |file| Settings::file(file).with_deadline(A_MINUTE).open().unwrap(),
+        async |file| SqliteSettings::file(file).with_deadline(A_MINUTE).open().unwrap(),
     );
 }
 

@@ -5,7 +5,7 @@
 //! enough of it will have left the window is one binary search. Charges of the same instant share
 //! an entry; entries that have left the window are dropped by the next charge.
 
-use alloc::{collections::VecDeque, vec::Vec};
+use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 use core::num::NonZeroU64;
 
 use crate::{
@@ -19,8 +19,8 @@ pub(crate) struct Log {
     entries: VecDeque<Entry>,
     /// The running total before the oldest entry.
     base: u64,
-    /// Entries that the oldest one stands for, besides itself: of a log that is shown in part.
-    hidden: usize,
+    /// Of a log that is shown in part: entries that stand for more, and how many besides themselves.
+    hidden: Option<Box<[(Timestamp, u64)]>>,
 }
 
 /// One charge, or several of the same instant.
@@ -39,14 +39,26 @@ impl Log {
 
     /// Whether so many entries, or more, are within the `window` that ends at `now`.
     pub(crate) fn has_live(&self, count: u64, window: Micros, now: Timestamp) -> bool {
-        let all = self.entries.len().saturating_add(self.hidden);
-        let reaches = |entries: usize| count <= u64::try_from(entries).unwrap_or(u64::MAX);
+        let reaches = |first| count <= self.count_from(first);
         // Most logs have fewer, of whatever age.
-        reaches(all)
+        reaches(0)
             && match self.first_live(window, now) {
                 0 => true,
-                gone => reaches(self.entries.len().saturating_sub(gone)),
+                live => reaches(live),
             }
+    }
+
+    /// The number of entries from the one at `index` on.
+    fn count_from(&self, index: usize) -> u64 {
+        let shown = self.entries.len().saturating_sub(index);
+        let is_there = |&&(at, _): &&(Timestamp, u64)| {
+            self.entries
+                .binary_search_by_key(&at, |entry| entry.at)
+                .is_ok_and(|found| index <= found)
+        };
+        let hidden = self.hidden.iter().flat_map(|hidden| hidden.iter().filter(is_there));
+        let shown = u64::try_from(shown).unwrap_or(u64::MAX);
+        hidden.fold(shown, |all, &(_, entries)| all.saturating_add(entries))
     }
 
     /// When the oldest entry that counts at `now` leaves the `window`; `now` if there is none.
@@ -67,11 +79,6 @@ impl Log {
     /// When the last entry that counts at `now` leaves the `window`; `now` if there is none.
     pub(crate) fn last_leaves(&self, window: Micros, now: Timestamp) -> Timestamp {
         self.newest().map_or(now, |newest| now.max(newest + window))
-    }
-
-    /// What all entries cost, whether they count or not.
-    pub(crate) fn cost(&self) -> u64 {
-        self.total().saturating_sub(self.base)
     }
 
     /// The instant of the oldest entry.
@@ -119,35 +126,11 @@ impl Log {
         }
     }
 
-    /// Takes off the oldest entries, so many of them, or all there are.
-    pub(crate) fn split_off_oldest(&mut self, entries: usize) -> Self {
-        let entries: VecDeque<_> = self.entries.drain(..entries.min(self.entries.len())).collect();
-        let end = entries.back().map_or(self.base, |newest| newest.total);
-        let (base, hidden) = (core::mem::replace(&mut self.base, end), 0);
-        Self { entries, base, hidden }
-    }
-
-    /// The entries of all `logs`, or `None` unless they are in order.
-    pub(crate) fn join(logs: impl IntoIterator<Item = Self>) -> Option<Self> {
-        let mut logs = logs.into_iter();
-        let mut all = logs.next().unwrap_or_default();
-        for log in logs {
-            if all.newest().zip(log.oldest()).is_some_and(|(newest, oldest)| oldest <= newest) {
-                return None;
-            }
-            let before = all.total();
-            before.checked_add(log.cost())?;
-            all.entries.extend(log.entries.iter().map(|entry| Entry {
-                total: before.saturating_add(entry.total.saturating_sub(log.base)),
-                ..*entry
-            }));
-        }
-        Some(all)
-    }
-
     /// Lets the oldest entry stand for so many more.
-    pub(crate) const fn hide(&mut self, entries: usize) {
-        self.hidden = entries;
+    pub(crate) fn hide(&mut self, entries: usize) {
+        let entries = u64::try_from(entries).unwrap_or(u64::MAX);
+        let oldest = self.oldest().filter(|_| 0 < entries);
+        self.hidden = oldest.map(|oldest| Box::from([(oldest, entries)]));
     }
 
     /// Merges the entries dated later than `now` into one at `now`.
@@ -229,6 +212,22 @@ impl Log {
         Some(Self { entries: entries.into(), ..Self::default() })
     }
 
+    /// A log of entries that stand for several each: instant, cost, number. `None` unless they are in
+    /// order, and cost something.
+    pub(crate) fn from_parts(
+        parts: impl IntoIterator<Item = (Timestamp, u64, u64)>,
+    ) -> Option<Self> {
+        let mut hidden = Vec::new();
+        let cost = |(at, cost, entries): (_, _, u64)| {
+            if 1 < entries {
+                hidden.push((at, entries.saturating_sub(1)));
+            }
+            Some((at, cost))
+        };
+        let log = Self::from_costs(parts.into_iter().map(cost))?;
+        Some(Self { hidden: (!hidden.is_empty()).then(|| hidden.into()), ..log })
+    }
+
     fn total(&self) -> u64 {
         self.entries.back().map_or(self.base, |entry| entry.total)
     }
@@ -266,7 +265,6 @@ impl Log {
             && window <= now - oldest.at
         {
             self.base = oldest.total;
-            self.hidden = 0;
             self.entries.pop_front();
         }
         if self.entries.len() < self.entries.capacity().div_euclid(SLACK) {

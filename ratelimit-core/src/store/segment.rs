@@ -1,14 +1,13 @@
-//! For a store that keeps a long log in pieces: its entries, apart from their record.
+//! The entries of a log apart from their record, for a store that keeps a long log in pieces.
 //!
-//! A log may have a million entries, of which a decision needs few. A store can keep most of them
-//! in [`LogSegment`]s, and give [`apply`](crate::store::apply) a record whose log shows some of these, and
-//! has one entry [in the place](LogSegment::merged) of all between them, see
-//! [`Record::hiding`]. When these entries were made is then known by its bounds only, and that is
-//! enough as long as the decision is the same at both: the later an entry was made, the later does
-//! a denied request fit, and nothing else depends on it.
+//! A log may have a million entries, and a decision needs few of them. A store can keep most of them
+//! in [`LogSegment`]s, and give [`apply`](crate::store::apply) a record whose log has one entry in
+//! place of all that the store has not read. The store knows between which instants these were made.
+//! That is enough if the decision is the same at both: the later an entry was made, the longer it
+//! counts, and nothing else depends on its time.
 
 use crate::{
-    Micros, StateError, Timestamp,
+    StateError, Timestamp,
     state::{entries::Log, record::Record},
 };
 
@@ -17,77 +16,38 @@ use crate::{
 pub struct LogSegment(pub(crate) Log);
 
 impl LogSegment {
-    /// One entry in the place of many that cost as much.
+    /// Makes a segment of entries, each given by its instant, its cost, and the number of entries that
+    /// it stands for, itself included.
     ///
     /// # Errors
     ///
-    /// [`StateError::Corrupt`] if they cost nothing.
-    pub fn merged(at: Timestamp, cost: u64) -> Result<Self, StateError> {
-        Log::from_costs([Some((at, cost))].into_iter()).map(Self).ok_or(StateError::Corrupt)
+    /// [`StateError::Corrupt`] unless they are in order, of different instants, and cost something.
+    pub fn from_entries(
+        entries: impl IntoIterator<Item = (Timestamp, u64, u64)>,
+    ) -> Result<Self, StateError> {
+        Log::from_parts(entries).map(Self).ok_or(StateError::Corrupt)
     }
 
-    /// How many entries there are.
+    /// The instants and costs of the entries.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.costs().len()
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// What the entries cost together.
-    #[must_use]
-    pub fn cost(&self) -> u64 {
-        self.0.cost()
-    }
-
-    /// When the first entry was made.
-    #[must_use]
-    pub fn oldest(&self) -> Option<Timestamp> {
-        self.0.oldest()
-    }
-
-    /// When the last entry was made.
-    #[must_use]
-    pub fn newest(&self) -> Option<Timestamp> {
-        self.0.newest()
-    }
-
-    /// Takes off the oldest entries, so many of them, or all there are.
-    #[must_use]
-    pub fn split_off_oldest(&mut self, entries: usize) -> Self {
-        Self(self.0.split_off_oldest(entries))
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = (Timestamp, u64)> {
+        self.0.costs()
     }
 }
 
 impl Record {
-    /// Leaves the record with an empty log, and gives its entries; `None` if its state has no log.
+    /// Empties the log, and returns its entries; `None` if the state has no log.
     pub fn take_log(&mut self) -> Option<LogSegment> {
         self.log_mut().map(core::mem::take).map(LogSegment)
     }
 
-    /// The same record with a log of all those entries, in the place of its own.
+    /// The same record with these entries in place of its own.
     ///
     /// # Errors
     ///
-    /// [`StateError::Corrupt`] unless they are in order, or if there is no log.
-    pub fn with_log(
-        mut self,
-        segments: impl IntoIterator<Item = LogSegment>,
-    ) -> Result<Self, StateError> {
-        let entries = Log::join(segments.into_iter().map(|segment| segment.0));
-        let (log, entries) = self.log_mut().zip(entries).ok_or(StateError::Corrupt)?;
-        *log = entries;
+    /// [`StateError::Corrupt`] if the state has no log.
+    pub fn with_log(mut self, entries: LogSegment) -> Result<Self, StateError> {
+        *self.log_mut().ok_or(StateError::Corrupt)? = entries.0;
         Ok(self)
-    }
-
-    /// How many entries of a segment of its log no longer count at `now`.
-    #[must_use]
-    pub fn expired(&self, segment: &LogSegment, now: Timestamp) -> usize {
-        let window = self.under.window().unwrap_or(Micros::ZERO);
-        segment.0.first_live(window, now)
     }
 }

@@ -2,7 +2,7 @@
 
 use proptest::{prelude::*, sample::Index};
 use ratelimit_core::{
-    Action, Decision, Micros, Outcome, StateError,
+    Action, Decision, Micros, Outcome, StateError, Timestamp,
     store::{LogSegment, Record},
 };
 
@@ -13,41 +13,46 @@ use crate::{
 };
 
 #[test]
-fn segments_are_refused_unless_they_are_in_order() {
+fn entries_are_refused_unless_they_are_in_order() {
     let rule = Rule::SlidingWindowLog { limit: 9, window: 10, entries_max: 9 };
     let record = log_of_two(&rule);
-    let entry = |micros| LogSegment::merged(at(micros), 1).expect("an entry");
-    let join = |times: &[u64]| {
-        let segments = times.iter().copied().map(entry);
-        record.clone().with_log(segments).map(|mut record| {
-            record.take_log().map(|log| (log.len(), log.cost(), log.oldest(), log.newest()))
-        })
+    let log = |entries: &[(u64, u64)]| {
+        let entries = entries.iter().map(|&(micros, cost)| (at(micros), cost, 1));
+        let record = record.clone().with_log(LogSegment::from_entries(entries)?);
+        record.map(|mut record| entries_of(&record.take_log().expect("it has a log")))
     };
-    assert_eq!(join(&[5, 6, 9]), Ok(Some((3, 3, Some(at(5)), Some(at(9))))));
-    assert_eq!(join(&[]), Ok(Some((0, 0, None, None))));
-    assert_eq!(join(&[5, 5]), Err(StateError::Corrupt));
-    assert_eq!(join(&[6, 5]), Err(StateError::Corrupt));
-    assert_eq!(LogSegment::merged(at(5), 0), Err(StateError::Corrupt));
-    let all = LogSegment::merged(at(5), u64::MAX).expect("an entry");
-    assert_eq!(record.clone().with_log([all, entry(6)]), Err(StateError::Corrupt));
+    assert_eq!(log(&[(5, 1), (6, 2), (9, 3)]), Ok(vec![(at(5), 1), (at(6), 2), (at(9), 3)]));
+    assert_eq!(log(&[]), Ok(vec![]));
+    assert_eq!(log(&[(5, 1), (5, 1)]), Err(StateError::Corrupt));
+    assert_eq!(log(&[(6, 1), (5, 1)]), Err(StateError::Corrupt));
+    assert_eq!(log(&[(5, 0)]), Err(StateError::Corrupt));
+    assert_eq!(log(&[(5, u64::MAX), (6, 1)]), Err(StateError::Corrupt));
 }
 
+fn entries_of(log: &LogSegment) -> Vec<(Timestamp, u64)> {
+    log.entries().collect()
+}
+
+/// All entries from the first to the last, and one that stands for so many.
 #[test]
-fn an_entry_counts_for_one_window() {
-    let log = Rule::SlidingWindowLog { limit: 9, window: 10, entries_max: 9 };
-    for rule in [log, Rule::Adaptive(Adaptive::new(9, 10, Default::default()))] {
-        let mut record = log_of_two(&rule);
-        let log = record.take_log().expect("it has a log");
-        assert!(record.take_log().is_some_and(|log| log.is_empty()));
-        for (now, expired) in [(0, 0), (10, 0), (11, 1), (13, 1), (14, 2), (15, 2)] {
-            assert_eq!(record.expired(&log, at(now)), expired, "{now}");
-        }
+fn entries_that_stand_for_several_count_as_many_until_they_leave() {
+    let rule = Rule::SlidingWindowLog { limit: 100, window: 10, entries_max: 9 };
+    let mut subject = Subject::new(&rule);
+    assert!(subject.spend(1, 1).is_allowed());
+    let mut record = subject.record.take().expect("it has been spent on");
+    assert!(record.take_log().is_some());
+    let parts = [(at(1), 1, 1), (at(2), 3, 3), (at(4), 4, 4), (at(6), 1, 1)];
+    let log = LogSegment::from_entries(parts).expect("in order");
+    subject.record = record.with_log(log).ok();
+    for (now, live) in [(7, 9), (10, 9), (11, 8), (12, 5), (14, 1), (16, 0)] {
+        let decision = subject.peek(now, 1);
+        assert_eq!(decision.is_allowed(), live < 9, "{now}");
     }
 }
 
 #[test]
 fn bytes_that_are_more_or_less_than_a_segment_are_refused() {
-    let bytes = LogSegment::merged(at(5), 1).expect("an entry").encode();
+    let bytes = LogSegment::from_entries([(at(5), 1, 1)]).expect("an entry").encode();
     assert!(LogSegment::decode(&bytes).is_ok());
     assert_eq!(LogSegment::decode(&bytes[1..]), Err(StateError::Corrupt));
     assert_eq!(LogSegment::decode(&[&bytes[..], &[0]].concat()), Err(StateError::Corrupt));
@@ -76,24 +81,25 @@ proptest! {
         }
         let Some(record) = subject.record else { return Ok(()) };
         let mut rest = record.clone();
-        let Some(mut log) = rest.take_log() else {
+        let Some(log) = rest.take_log() else {
             let has_log = matches!(rule, Rule::SlidingWindowLog { .. } | Rule::Adaptive(_));
             prop_assert!(!has_log);
             prop_assert_eq!(&rest, &record);
-            prop_assert_eq!(rest.with_log([]), Err(StateError::Corrupt));
+            prop_assert_eq!(rest.with_log(LogSegment::default()), Err(StateError::Corrupt));
             return Ok(());
         };
-        let all = (log.len(), log.cost());
-        let mut segments: Vec<_> = cuts.iter().map(|&cut| log.split_off_oldest(cut)).collect();
-        segments.push(log);
-        let sum = segments.iter().fold((0, 0), |(entries, cost), segment| {
-            (entries + segment.len(), cost + segment.cost())
-        });
-        prop_assert_eq!(sum, all);
-        for segment in &mut segments {
-            *segment = LogSegment::decode(&segment.encode()).expect("what was encoded");
-        }
-        let whole = rest.with_log(segments).map(|record| record.encode());
+        let mut entries = entries_of(&log);
+        let mut pieces: Vec<_> =
+            cuts.iter().map(|&cut| entries.drain(..cut.min(entries.len())).collect()).collect();
+        pieces.push(entries);
+        let one = |&(at, cost): &_| (at, cost, 1);
+        let read = |piece: &Vec<_>| {
+            let piece = LogSegment::from_entries(piece.iter().map(one)).expect("in order");
+            entries_of(&LogSegment::decode(&piece.encode()).expect("what was encoded"))
+        };
+        let all: Vec<_> = pieces.iter().flat_map(read).collect();
+        let log = LogSegment::from_entries(all.iter().map(one)).expect("in order");
+        let whole = rest.with_log(log).map(|record| record.encode());
         prop_assert_eq!(whole, Ok(record.encode()));
     }
 
@@ -113,28 +119,25 @@ proptest! {
         let (mut subject, now) = logged(&rule, window / 20, limit / 12, &charges);
         let mut rest = subject.record.take().expect("the first is admitted");
         let (now, cost) = (now + 1, 1 + share_of(subject.limit() - 1, share));
-        let mut log = rest.take_log().expect("it has a log");
-        let _ = log.split_off_oldest(rest.expired(&log, at(now)));
-        let mut middle = log.split_off_oldest(last.index(log.len().max(1)));
-        let oldest = middle.split_off_oldest(first.index(middle.len().max(1)));
-        let newest = log;
-        if [&oldest, &middle, &newest].into_iter().any(LogSegment::is_empty) {
+        let mut oldest = entries_of(&rest.take_log().expect("it has a log"));
+        oldest.retain(|&(then, _)| now - then.as_micros() < window);
+        let mut middle = oldest.split_off(first.index(oldest.len().max(1)));
+        let newest = middle.split_off(last.index(middle.len().max(1)));
+        if [&oldest, &middle, &newest].into_iter().any(Vec::is_empty) {
             return Ok(());
         }
-        let mut told = |middle: &LogSegment, hidden| {
-            let segments = [&oldest, middle, &newest].map(LogSegment::clone);
-            let record = rest.clone().with_log(segments);
-            subject.record = Some(record.expect("in order").hiding(hidden));
+        let one = |&(at, cost): &_| (at, cost, 1);
+        let mut told = |middle: Vec<_>| {
+            let entries = oldest.iter().map(one).chain(middle).chain(newest.iter().map(one));
+            let log = LogSegment::from_entries(entries).expect("in order");
+            subject.record = rest.clone().with_log(log).ok();
             subject.act(Action::Peek, now, cost)
         };
-        let whole = told(&middle, 0);
-        let merged = |segment: &LogSegment, step: fn(u64) -> u64, time| {
-            LogSegment::merged(at(step(time)), segment.cost()).expect("an entry")
-        };
-        let after = oldest.newest().expect("not empty").as_micros();
-        let before = newest.oldest().expect("not empty").as_micros();
-        let early = told(&merged(&middle, |time| time + 1, after), middle.len() - 1);
-        let late = told(&merged(&middle, |time| time - 1, before), middle.len() - 1);
+        let whole = told(middle.iter().map(one).collect());
+        let (all, entries) = (middle.iter().map(|&(_, cost)| cost).sum(), middle.len() as u64);
+        let merged = |micros| vec![(at(micros), all, entries)];
+        let early = told(merged(oldest[oldest.len() - 1].0.as_micros() + 1));
+        let late = told(merged(newest[0].0.as_micros() - 1));
         prop_assert_eq!(standing(&early), standing(&whole));
         prop_assert_eq!(standing(&late), standing(&whole));
         let [early, whole, late] = [early, whole, late].map(|decision| retry_after(&decision));

@@ -13,7 +13,7 @@ use ratelimit_core::{Action, Batch, store::Decisions};
 use ratelimit_memory::Memory;
 use ratelimit_redis::{Redis, Settings as RedisSettings};
 use ratelimit_servers::Server;
-use ratelimit_sqlite::Settings as SqliteSettings;
+use ratelimit_sqlite::SqliteSettings;
 
 /// What scenarios run on.
 pub(crate) enum Engine {

@@ -17,7 +17,7 @@ use ratelimit_algorithms::Backend;
 use ratelimit_memory::Memory;
 use ratelimit_redis::Settings as RedisSettings;
 use ratelimit_servers::Server;
-use ratelimit_sqlite::Settings as SqliteSettings;
+use ratelimit_sqlite::SqliteSettings;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::time::Time;

@@ -1,174 +1,124 @@
-//! What is asked of records, and how much of them has to be known for it.
+//! Decisions about records of which some have long logs.
 
+use ratelimit_backend::{
+    Change,
+    transact::{Entry, decide},
+};
 use ratelimit_core::{
-    Action, Batch, Decision, StateError, Timestamp,
-    store::{Decisions, Record, Slot, apply},
+    Action, Batch, StateError, Timestamp,
+    store::{Decisions, Record},
 };
 
-use crate::{
-    error::Failure,
-    long_log::partial_log::Excerpt,
-    long_log::layout::Layout,
-    rows::Row,
-    long_log::segments::{Past, Segments},
-};
+use super::partial_log::{Next, PartialLog};
+use crate::error::Failure;
 
-/// A batch at a time.
+/// The records of a batch, and the long logs among them.
+pub(crate) struct Records<'a> {
+    pub(crate) entries: Vec<Entry>,
+    /// One for each entry; `None` where the record is known as a whole.
+    pub(crate) logs: Vec<Option<PartialLog<'a>>>,
+}
+
+/// A part of the log of one of the records.
+#[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
+struct Place {
+    record: usize,
+    part: usize,
+}
+
+/// A batch, what to do, and when.
 #[derive(Clone, Copy)]
-pub(crate) struct Question<'a> {
+pub(crate) struct Step<'a> {
     pub(crate) batch: Batch<'a>,
     pub(crate) action: Action,
     pub(crate) now: Timestamp,
 }
 
-/// What is known of a record.
-pub(crate) enum Known<'a> {
-    /// There is none, or it is to be forgotten, whatever it is.
-    Nothing,
-    Whole(Record),
-    Excerpt(Excerpt<'a>),
-}
+type Outcome = (Vec<Change<Next>>, Decisions);
 
-/// What becomes of a record.
-pub(crate) enum Fate {
-    Unchanged,
-    Forgotten,
-    Stored { layout: Layout, expires: Timestamp },
-}
-
-/// A part of the log of a row.
-#[derive(Clone, Copy, Eq, PartialEq)]
-struct Place {
-    row: usize,
-    part: usize,
-}
-
-impl Question<'_> {
-    /// Reads a record; of a long log, where possible, what is needed most often.
-    pub(crate) fn read<'a>(
-        &self,
-        slot: Slot<'_>,
-        segments: Segments<'a>,
-        past: Option<&[u8]>,
-        state: &[u8],
-    ) -> Result<(Past, Known<'a>), Failure> {
-        let record = Record::decode(state, slot.policy);
-        if self.action == Action::Reset {
-            // What is about to be forgotten may be anything.
-            return Ok((Past::default(), record.map_or(Known::Nothing, Known::Whole)));
-        }
-        let (record, past) = (record?, Past::decode(past)?);
-        if past == Past::default() {
-            return Ok((past, Known::Whole(record)));
-        }
-        // Other actions may change any entry; so does a policy whose numbers have changed.
-        let adds_only = matches!(self.action, Action::Spend | Action::Peek);
-        if adds_only
-            && record.header() == slot.header()
-            && let Some(excerpt) = Excerpt::open(segments, past, record.clone(), self.now)?
-        {
-            return Ok((past, Known::Excerpt(excerpt)));
-        }
-        Ok((past, Known::Whole(segments.whole(record, past)?)))
-    }
-
-    /// Reads on until the answer is certain; gives what becomes of each record, and the decisions.
-    pub(crate) fn ask(&self, rows: &mut [Row<'_>]) -> Result<(Vec<Fate>, Decisions), Failure> {
-        let (mut records, mut decisions) = self.suppose(rows, |_| false)?;
-        while let Some(Place { row, part }) = self.doubt(rows, &decisions)? {
-            rows[row].known.reveal(part)?;
-            (records, decisions) = self.suppose(rows, |_| false)?;
-        }
-        if self.action == Action::Peek {
-            return Ok((Vec::new(), decisions));
-        }
-        let is_charged = decisions.iter().all(Decision::is_allowed);
-        let mut fates = Vec::with_capacity(rows.len());
-        for (row, record) in rows.iter().zip(records) {
-            fates.push(self.fate(&row.known, record, is_charged)?);
-        }
-        Ok((fates, decisions))
-    }
-
-    fn fate(
-        &self,
-        known: &Known<'_>,
-        record: Option<Record>,
-        is_charged: bool,
-    ) -> Result<Fate, StateError> {
-        let Some(record) = record else { return Ok(Fate::Forgotten) };
-        let (is_unchanged, excerpt) = match known {
-            Known::Nothing => (false, None),
-            Known::Whole(before) => (*before == record, None),
-            Known::Excerpt(excerpt) => (excerpt.record(|_| false)? == record, Some(excerpt)),
-        };
-        if is_unchanged {
-            return Ok(Fate::Unchanged);
-        }
-        let expires = self.now + record.lifetime(self.now);
-        Ok(Fate::Stored { layout: Layout::new(record, excerpt, is_charged)?, expires })
-    }
-
-    /// What comes of it if all hidden entries are as early as may be, but for those of some places,
-    /// which are as late.
-    fn suppose(
-        &self,
-        rows: &[Row<'_>],
-        is_late: impl Fn(Place) -> bool,
-    ) -> Result<(Vec<Option<Record>>, Decisions), Failure> {
-        let record = |(row, Row { known, .. }): (usize, &Row<'_>)| {
-            known.record(|part| is_late(Place { row, part }))
-        };
-        let mut records = rows.iter().enumerate().map(record).collect::<Result<Vec<_>, _>>()?;
-        let decisions = apply(self.batch, self.action, &mut records, self.now)?;
-        Ok((records, decisions))
-    }
-
-    /// Where more has to be known before the decisions are certain.
-    ///
-    /// What is allowed is so however early entries are. When something denied will fit depends on
-    /// one entry, and never comes sooner for later entries: so, if all together make a difference,
-    /// one part alone does.
-    fn doubt(&self, rows: &[Row<'_>], decisions: &Decisions) -> Result<Option<Place>, Failure> {
-        if decisions.iter().all(Decision::is_allowed) {
-            return Ok(None);
-        }
-        // Mostly it is the one that is waited for.
-        for (row, decision) in decisions.iter().enumerate() {
-            let Known::Excerpt(excerpt) = &rows[row].known else { continue };
-            if let Some(part) = excerpt.awaited(self.now + decision.retry_after()) {
-                return Ok(Some(Place { row, part }));
+impl Records<'_> {
+    /// Decides, and reads what the decisions depend on.
+    pub(crate) fn decide(&mut self, step: Step<'_>) -> Result<Outcome, Failure> {
+        for (check, log) in step.batch.checks().iter().zip(&mut self.logs) {
+            if let (Some(receipt), Some(log)) = (check.receipt(), log) {
+                log.read_around(receipt.at())?;
             }
         }
-        if self.suppose(rows, |_| true)?.1 == *decisions {
-            return Ok(None);
-        }
-        for (row, Row { known, .. }) in rows.iter().enumerate() {
-            let Known::Excerpt(excerpt) = known else { continue };
-            for (part, _) in excerpt.hidden() {
-                let place = Place { row, part };
-                if self.suppose(rows, |other| other == place)?.1 != *decisions {
-                    return Ok(Some(place));
+        loop {
+            let early = self.suppose(step, |_| false)?;
+            if self.read_changed(&early)? {
+                continue;
+            }
+            match self.decisive(step, &early)? {
+                Some(Place { record, part }) => {
+                    self.logs[record].as_mut().map_or(Ok(()), |log| log.read(part))?;
                 }
+                None => return Ok(early),
             }
         }
-        Ok(None)
-    }
-}
-
-impl Known<'_> {
-    fn record(&self, is_late: impl Fn(usize) -> bool) -> Result<Option<Record>, StateError> {
-        match self {
-            Self::Nothing => Ok(None),
-            Self::Whole(record) => Ok(Some(record.clone())),
-            Self::Excerpt(excerpt) => excerpt.record(is_late).map(Some),
-        }
     }
 
-    fn reveal(&mut self, part: usize) -> Result<(), Failure> {
-        match self {
-            Self::Excerpt(excerpt) => excerpt.reveal(part),
-            _ => Ok(()),
+    /// The outcome if all entries that were not read are as old as they may be, but for those of
+    /// some places, which are as new.
+    fn suppose(&self, step: Step<'_>, is_late: impl Fn(Place) -> bool) -> Result<Outcome, Failure> {
+        let supposed =
+            |(record, (entry, log)): (usize, (&Entry, &Option<PartialLog<'_>>))| match log {
+                None => Ok(entry.clone()),
+                Some(log) => log.suppose(|part| is_late(Place { record, part })).map(Entry::Record),
+            };
+        let entries = self.entries.iter().zip(&self.logs).enumerate().map(supposed);
+        let entries = entries.collect::<Result<Vec<_>, StateError>>()?;
+        let (changes, decisions) = decide(step.batch, step.action, &entries, step.now)?;
+        let next =
+            |(record, change)| self.next(record, change, |part| is_late(Place { record, part }));
+        let changes = changes.into_iter().enumerate().map(next);
+        Ok((changes.collect::<Result<_, _>>()?, decisions))
+    }
+
+    fn next(
+        &self,
+        record: usize,
+        change: Change<Record>,
+        is_late: impl Fn(usize) -> bool,
+    ) -> Result<Change<Next>, StateError> {
+        Ok(match (change, &self.logs[record]) {
+            (Change::Put { value, ttl }, Some(log)) => {
+                Change::Put { value: log.next(value, is_late)?, ttl }
+            }
+            (change, _) => change.map(Next::whole),
+        })
+    }
+
+    fn read_changed(&mut self, (changes, _): &Outcome) -> Result<bool, Failure> {
+        let mut has_read = false;
+        for (change, log) in changes.iter().zip(&mut self.logs) {
+            if let (Change::Put { value, .. }, Some(log)) = (change, log) {
+                has_read |= log.read_changed(value)?;
+            }
         }
+        Ok(has_read)
+    }
+
+    /// A place on which the outcome depends: it differs from `early` if the entries there, and in
+    /// all places before it, are as new as they may be, and does not without those there.
+    fn decisive(&self, step: Step<'_>, early: &Outcome) -> Result<Option<Place>, Failure> {
+        let parts = |(record, log): (usize, &Option<PartialLog<'_>>)| {
+            let parts = log.iter().flat_map(PartialLog::hidden);
+            parts.map(move |part| Place { record, part }).collect::<Vec<_>>()
+        };
+        let places: Vec<_> = self.logs.iter().enumerate().flat_map(parts).collect();
+        let is_same = |late: usize| -> Result<bool, Failure> {
+            let is_late = |place: Place| places[..late].binary_search(&place).is_ok();
+            Ok(self.suppose(step, is_late)? == *early)
+        };
+        if places.is_empty() || is_same(places.len())? {
+            return Ok(None);
+        }
+        let (mut same, mut other) = (0, places.len());
+        while same + 1 < other {
+            let middle = same.midpoint(other);
+            if is_same(middle)? { same = middle } else { other = middle }
+        }
+        Ok(places.get(same).copied())
     }
 }

@@ -5,8 +5,10 @@ use std::time::Duration;
 use ratelimit_backend::{Clock as _, ManualClock, SyncBackend as _};
 use ratelimit_conformance::ReferenceStore;
 use ratelimit_core::{
-    Action, Algorithm, Batch, Check, Key, Micros, Policy, Timestamp, adaptive, sliding_window_log,
+    Action, Algorithm, Batch, CarryOver, Check, Decision, Key, Micros, Policy, Receipt, Timestamp,
+    adaptive, sliding_window_log,
 };
+use ratelimit_servers::effort;
 use ratelimit_sqlite::Sqlite;
 
 use crate::subject::Folder;
@@ -32,15 +34,21 @@ impl Both {
 
     #[track_caller]
     fn ask(&mut self, action: Action, cost: u64) -> bool {
+        self.ask_about(action, cost, None).is_allowed()
+    }
+
+    #[track_caller]
+    fn ask_about(&mut self, action: Action, cost: u64, receipt: Option<Receipt>) -> Decision {
         let check = Check::new(&self.policy, Key::new("key").unwrap(), cost).unwrap();
+        let check = check.with_receipt(receipt);
         let (batch, now) = (Batch::one(&check), self.clock.now().unwrap());
         let found = self.store.apply_now(batch, action).unwrap()[0];
         assert_eq!(
             [found],
             *self.reference.apply(batch, action, now).unwrap(),
-            "{action:?} {cost}"
+            "{action:?} {cost} {receipt:?}"
         );
-        found.is_allowed()
+        found
     }
 
     /// Spends a permit a second, so many times.
@@ -105,4 +113,107 @@ fn a_denial_drops_no_entry() {
     assert!(!both.ask(Action::Spend, both.policy.limit()));
     both.step_back(29);
     both.ask(Action::Peek, 1);
+}
+
+/// Charges and receipts, and whatever else may happen to a log, again and again at random.
+struct Life {
+    both: Both,
+    charges: Vec<(Receipt, u64)>,
+    numbers: Numbers,
+}
+
+impl Life {
+    fn new(algorithm: impl Into<Algorithm>, seed: u64) -> Self {
+        Self { both: Both::new(algorithm), charges: Vec::new(), numbers: Numbers(seed) }
+    }
+
+    fn spend(&mut self, cost: u64) {
+        let decision = self.both.ask_about(Action::Spend, cost, None);
+        if decision.is_allowed() {
+            self.charges.push((Receipt::of(&decision, &self.both.policy, cost), cost));
+        }
+    }
+
+    /// Spends, so many times, now and then several permits or several times in a moment.
+    fn fill(&mut self, charges: u64) {
+        for _ in 0..charges {
+            let (pause, cost) = (self.numbers.below(3_000_000), 1 + self.numbers.below(9) / 8);
+            self.both.clock.advance(Micros::new(pause));
+            self.spend(cost);
+        }
+    }
+
+    fn settle(&mut self) {
+        if !self.charges.is_empty() {
+            let index = self.numbers.below(self.charges.len() as u64);
+            let (receipt, cost) = self.charges.swap_remove(usize::try_from(index).unwrap());
+            let _ =
+                self.both.ask_about(Action::Refund, 1 + self.numbers.below(cost), Some(receipt));
+        }
+    }
+
+    fn go_on(&mut self, changes: &[Policy]) {
+        let limit = self.both.policy.limit();
+        let (cost, charges) = (1 + self.numbers.below(limit), self.numbers.below(200));
+        match self.numbers.below(16) {
+            0..4 => self.fill(charges),
+            4..8 => (0..8).for_each(|_| self.settle()),
+            8 => drop(self.both.ask(Action::Refund, 1 + cost / 8)),
+            9 => drop(self.both.ask(Action::Penalize, 1 + cost / 16)),
+            10 => drop(self.both.ask(Action::Block(Micros::from_secs(cost)), 1)),
+            11 => self.both.step_back(self.numbers.below(limit)),
+            // Never so long that the record is dropped, which a step back would show.
+            12 => {
+                self.both.clock.advance(Micros::from_secs(cost / 4));
+                self.spend(1);
+            }
+            13 => {
+                let index = self.numbers.below(changes.len() as u64);
+                self.both.policy = changes[usize::try_from(index).unwrap()].clone();
+            }
+            _ => self.spend(cost),
+        }
+        for _ in 0..4 {
+            let cost = 1 + self.numbers.below(self.both.policy.limit());
+            let _ = self.both.ask(Action::Peek, cost);
+        }
+    }
+}
+
+/// Numbers that look random.
+#[derive(Clone)]
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % end.max(1)
+    }
+}
+
+#[test]
+fn whatever_happens_to_a_long_log_the_store_decides_as_the_core() {
+    let capped = sliding_window_log::Quota::capped(100_000, Duration::from_secs(2_000), 1_500);
+    let algorithms: [Algorithm; 3] =
+        [log(2_000).into(), capped.unwrap().into(), hybrid(700).into()];
+    for (seed, algorithm) in (0..effort(60_u64, 6)).zip(algorithms.into_iter().cycle()) {
+        let mut life = Life::new(algorithm, seed);
+        let policy = |algorithm, rule| {
+            Policy::new("log", algorithm).map(|policy| policy.with_carry_over(rule)).unwrap()
+        };
+        let other: Algorithm = match algorithm {
+            Algorithm::Adaptive(_) => hybrid(900).into(),
+            _ => log(1_300).into(),
+        };
+        let rules = [CarryOver::AsIs, CarryOver::AsIs, CarryOver::Proportional, CarryOver::Reset];
+        let changes: Vec<_> = rules
+            .into_iter()
+            .flat_map(|rule| [policy(algorithm, rule), policy(other, rule)])
+            .collect();
+        life.fill(1_400);
+        for _ in 0..effort(300, 60) {
+            life.go_on(&changes);
+        }
+    }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use ratelimit_conformance::subprocess;
-use ratelimit_sqlite::{Settings, Synchronous};
+use ratelimit_sqlite::{SqliteSettings, Synchronous};
 use rusqlite::Connection;
 
 use crate::subject::{A_MINUTE, limiter};
@@ -55,7 +55,7 @@ fn plays_its_role() {
     else {
         return;
     };
-    let settings = Settings::file(&file);
+    let settings = SqliteSettings::file(&file);
     match role.split(' ').collect::<Vec<_>>()[..] {
         ["spend", checks, limit] => spend(settings, parse(checks), parse(limit)),
         ["endless", "normal"] => endless(settings),
@@ -69,14 +69,14 @@ fn plays_its_role() {
 }
 
 /// Spends, and reports how many were admitted.
-fn spend(settings: Settings, checks: u64, limit: u64) {
+fn spend(settings: SqliteSettings, checks: u64, limit: u64) {
     let limiter = limiter(&settings.with_deadline(A_MINUTE).open().unwrap(), limit);
     let admitted = (0..checks).filter(|_| limiter.check("key").now().unwrap().is_allowed()).count();
     eprint!("{admitted}");
 }
 
 /// Spends in several threads until it is killed, and reports each permit by one byte.
-fn endless(settings: Settings) {
+fn endless(settings: SqliteSettings) {
     let limiter = limiter(&settings.open().unwrap(), u64::from(u32::MAX));
     thread::scope(|scope| {
         for _ in 0..ENDLESS_THREADS {
@@ -90,7 +90,7 @@ fn endless(settings: Settings) {
 }
 
 /// Opens, however long the others take, and reports what kind of error there is.
-fn open(settings: Settings) {
+fn open(settings: SqliteSettings) {
     match settings.with_deadline(A_MINUTE).open() {
         Ok(_) => eprint!("opened"),
         Err(error) => eprint!("{:?}", error.kind()),

@@ -45,7 +45,7 @@ fn a_clock_before_1970_is_an_error_and_charges_nothing() {
     }
 
     let folder = Folder::new();
-    let open = |settings: ratelimit_sqlite::Settings| -> Limiter<Sqlite> {
+    let open = |settings: ratelimit_sqlite::SqliteSettings| -> Limiter<Sqlite> {
         Limiter::new(settings.open().unwrap(), "slow", SLOW).unwrap()
     };
     let wrong = open(folder.settings().with_clock(Before1970));

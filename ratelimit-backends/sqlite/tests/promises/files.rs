@@ -8,7 +8,7 @@ use std::{
 };
 
 use ratelimit_algorithms::{ErrorKind, Limiter};
-use ratelimit_sqlite::{Settings, Sqlite, Synchronous};
+use ratelimit_sqlite::{Sqlite, SqliteSettings, Synchronous};
 use rusqlite::Connection;
 
 use crate::subject::{A_MINUTE, Folder, assert_fails, left, limiter, spend};
@@ -98,9 +98,9 @@ fn assert_untouched(folder: &Folder, kind: ErrorKind) {
 #[test]
 fn a_folder_that_is_missing_is_unavailable() {
     let file = Folder::new().path().join("missing").join("limits.db");
-    assert_fails(Settings::file(file).open(), ErrorKind::Unavailable);
-    assert_fails(Settings::file("").open(), ErrorKind::Unavailable);
-    assert_fails(Settings::file("a\0b").open(), ErrorKind::Unavailable);
+    assert_fails(SqliteSettings::file(file).open(), ErrorKind::Unavailable);
+    assert_fails(SqliteSettings::file("").open(), ErrorKind::Unavailable);
+    assert_fails(SqliteSettings::file("a\0b").open(), ErrorKind::Unavailable);
 }
 
 // FAULTS 181.

@@ -28,7 +28,7 @@ fn a_file_that_may_not_grow_is_full_until_it_may() {
 
 /// What the other process does.
 #[cfg(unix)]
-pub(crate) fn fill(settings: ratelimit_sqlite::Settings) {
+pub(crate) fn fill(settings: ratelimit_sqlite::SqliteSettings) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
     let before = getrlimit(Resource::Fsize);
@@ -60,7 +60,7 @@ pub(crate) fn fill(settings: ratelimit_sqlite::Settings) {
     }
 }
 
-/// What `Settings::with_keys_max` says a million keys take.
+/// What `SqliteSettings::with_keys_max` says a million keys take.
 // FAULTS 191.
 #[test]
 fn a_flood_of_keys_stops_at_the_cap_and_takes_the_space_that_is_stated() {

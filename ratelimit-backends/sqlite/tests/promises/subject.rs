@@ -11,7 +11,7 @@ use std::{
 use ratelimit_algorithms::{
     Align, BackendError, Decision, Effect, Error, ErrorKind, FixedWindow, Limiter,
 };
-use ratelimit_sqlite::{Settings, Sqlite};
+use ratelimit_sqlite::{Sqlite, SqliteSettings};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -37,9 +37,9 @@ impl Folder {
         self.path().join("limits.db-wal")
     }
 
-    /// Settings whose deadline no test ever reaches by chance.
-    pub(crate) fn settings(&self) -> Settings {
-        Settings::file(self.file()).with_deadline(A_MINUTE)
+    /// SqliteSettings whose deadline no test ever reaches by chance.
+    pub(crate) fn settings(&self) -> SqliteSettings {
+        SqliteSettings::file(self.file()).with_deadline(A_MINUTE)
     }
 
     pub(crate) fn open(&self) -> Sqlite {
@@ -63,7 +63,8 @@ impl Folder {
 
     /// The number of segments of logs, as somebody else sees it.
     pub(crate) fn segments(&self) -> u32 {
-        self.stranger().query_row("SELECT count(*) FROM segment", [], |row| row.get(0)).unwrap()
+        let segments = "SELECT count(*) FROM segment WHERE level = 0";
+        self.stranger().query_row(segments, [], |row| row.get(0)).unwrap()
     }
 
     /// Checks that the file is whole, that its total is right, and that no segment is nobody's.
@@ -77,7 +78,7 @@ impl Folder {
             stranger.query_row("SELECT records FROM total", [], |row| row.get(0)).unwrap();
         assert_eq!(total, self.rows());
         let strays = "SELECT count(*) FROM segment \
-            WHERE record NOT IN (SELECT id FROM record WHERE past IS NOT NULL)";
+            WHERE record NOT IN (SELECT id FROM record WHERE outline IS NOT NULL)";
         let strays: u32 = stranger.query_row(strays, [], |row| row.get(0)).unwrap();
         assert_eq!(strays, 0);
     }

@@ -9,7 +9,7 @@ use anyhow::Result;
 use ratelimit_algorithms::{Limiter, Limits, SlidingWindowLog, TokenBucket};
 use ratelimit_core::Micros;
 use ratelimit_memory::Memory;
-use ratelimit_sqlite::Settings;
+use ratelimit_sqlite::SqliteSettings;
 
 use crate::{
     bench::{Bench, Side, Title},
@@ -118,7 +118,7 @@ fn stored_denials(count: usize) -> Result<Side<'static>> {
 
 fn stored(count: usize, cost: fn(u64) -> u64) -> Result<Side<'static>> {
     let (folder, clock) = (tempfile::tempdir()?, SharedClock::new().0);
-    let file = Settings::file(folder.path().join("limits.db")).with_clock(clock.clone());
+    let file = SqliteSettings::file(folder.path().join("limits.db")).with_clock(clock.clone());
     let entries = count as u64;
     let log = SlidingWindowLog::per(entries + 1, Duration::from_micros(1_000 * entries));
     let limiter = Limiter::new(file.open()?, "log", log)?;

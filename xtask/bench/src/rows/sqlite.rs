@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::Result;
 use ratelimit_algorithms::Limiter;
-use ratelimit_sqlite::{Settings, Sqlite};
+use ratelimit_sqlite::{SqliteSettings, Sqlite};
 use tempfile::TempDir;
 
 pub(crate) use self::processes::{PROBE, probe};
@@ -46,7 +46,7 @@ impl Files {
 }
 
 fn open(file: &Path, outcome: Outcome, deadline: Duration) -> Result<Limiter<Sqlite>> {
-    let store = Settings::file(file).with_deadline(deadline).open()?;
+    let store = SqliteSettings::file(file).with_deadline(deadline).open()?;
     Ok(Limiter::new(store, "bench", outcome.bucket())?)
 }
 
