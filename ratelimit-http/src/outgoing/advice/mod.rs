@@ -1,15 +1,18 @@
-//! What a server has said of its limits, for its clients.
+//! Limits and waits that servers tell their clients of.
 
-mod dates;
+mod fields;
 mod lists;
-mod numbers;
 mod structured_field;
+mod time_value;
 
 use std::time::{Duration, SystemTime};
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, header::RETRY_AFTER};
 
-/// What a server has said of its limits in the head of a response, in whichever form.
+pub use self::lists::AdvisedLimit;
+use self::time_value::{Clocks, Unit};
+
+/// The limits and the wait in the head of a response, in whichever form.
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
@@ -27,57 +30,56 @@ use http::HeaderMap;
 /// assert_eq!(advice.limits[1].name.as_deref(), Some("daily"));
 /// ```
 ///
-/// What makes no sense counts as not said, whoever has sent it.
+/// # Fields
+///
+/// - `Retry-After`, and `retry-after-ms`, `x-ms-retry-after-ms`, `x-amz-retry-after` in
+///   milliseconds;
+/// - `RateLimit` and `RateLimit-Policy` of drafts 7 to 10, `RateLimit-Limit`, `-Remaining` and
+///   `-Reset` of drafts 3 to 6;
+/// - `X-RateLimit-*`, `X-Rate-Limit-*`, and the like of any vendor: `x-ratelimit-reset-after`,
+///   `x-ratelimit-remaining-tokens`, `anthropic-ratelimit-requests-reset`.
+///
+/// # Times
+///
+/// In each of them a time is seconds or milliseconds from now or since 1970, with or without a
+/// fraction, a date, an instant of ISO 8601, or a duration such as `6m0s`. Its size tells which it
+/// is. Instants are compared with the response's `Date`, if it has one, since clocks differ.
+///
+/// A value that cannot be read, or that means a wait of more than a year, is
+/// [ignored](Self::ignored), and so is a field that occurs twice.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Advice {
-    /// How long to wait before the next request (`Retry-After`).
+    /// The time to wait before the next request (`Retry-After`).
     pub retry_after: Option<Duration>,
-    /// Each limit that was told of: those of draft 10 by their names, then that of draft 6, then
-    /// that of `X-RateLimit-*`.
+    /// The limits: those of draft 8 to 10, then that of draft 7, then those of drafts 3 to 6, and
+    /// of vendors by their names.
     pub limits: Vec<AdvisedLimit>,
-}
-
-/// What was said of one limit. `None` is for what was not.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct AdvisedLimit {
-    /// Its name.
-    pub name: Option<String>,
-    /// The most that can be spent.
-    pub limit: Option<u64>,
-    /// The time in which that much can be spent.
-    pub window: Option<Duration>,
-    /// What is left.
-    pub remaining: Option<u64>,
-    /// How long it takes until there is more, or all of it.
-    pub reset_after: Option<Duration>,
-    /// What is counted, if not requests.
-    pub unit: Option<String>,
-    /// Whose limit it is: bytes that are the same for the same client.
-    pub partition_key: Option<Vec<u8>>,
+    /// The number of values that were ignored because they make no sense.
+    pub ignored: usize,
+    /// The number of limits that say when there is more, and not when there is all: the first.
+    precise: usize,
 }
 
 impl Advice {
-    /// What is said in `headers`, which were received at `now`.
-    ///
-    /// The time matters where an instant was named. A `Retry-After` with a date is compared with
-    /// the response's own `Date`, if there is one, since clocks differ; an `X-RateLimit-Reset` of
-    /// more than 10^9 is seconds since 1970, which some servers say.
+    /// Reads `headers`, which were received at `now`.
     #[must_use]
     pub fn read(headers: &HeaderMap, now: SystemTime) -> Self {
-        let mut limits = lists::read(headers);
-        limits.extend(numbers::draft_6(headers));
-        limits.extend(numbers::x_rate_limit(headers, now));
-        Self { retry_after: dates::retry_after(headers, now), limits }
+        let clocks = Clocks::new(headers, now);
+        let (mut limits, list_ignored) = lists::read(headers, &clocks);
+        let precise = limits.len();
+        limits.extend(lists::draft_7(headers, &clocks));
+        let (fields, field_ignored) = fields::read(headers, &clocks);
+        limits.extend(fields);
+        let (retry_after, ignored) = retry_after(headers, &clocks);
+        Self { retry_after, limits, ignored: ignored + list_ignored + field_ignored, precise }
     }
 
-    /// How long to wait before the next request, if it is to be admitted; `None` if it need not
-    /// wait.
+    /// Returns the time to wait before the next request; `None` if it need not wait.
     ///
-    /// That is as long as `Retry-After` says, whatever else is said. Without it, it is until there
-    /// is more of every limit of which nothing is left: of those of draft 10, if any is told of,
-    /// since the other forms mostly tell when there is all of it.
+    /// That is `Retry-After`, whatever else is said. Without it, it is the time until every limit
+    /// of which nothing is left has more: of those of drafts 8 to 10, if there are any, since the
+    /// other forms mostly tell when there is all of it.
     #[must_use]
     pub fn wait(&self) -> Option<Duration> {
         let wait = self.retry_after.or_else(|| self.until_more());
@@ -85,9 +87,34 @@ impl Advice {
     }
 
     fn until_more(&self) -> Option<Duration> {
-        let told = self.limits.iter().filter(|limit| limit.remaining.is_some());
-        let has_names = told.clone().any(|limit| limit.name.is_some());
-        let told = told.filter(|limit| limit.name.is_some() == has_names);
-        told.filter(|limit| limit.remaining == Some(0)).filter_map(|limit| limit.reset_after).max()
+        let (precise, others) = self.limits.split_at(self.precise.min(self.limits.len()));
+        let is_told = |limit: &&AdvisedLimit| limit.remaining.is_some();
+        let limits = if precise.iter().any(|limit| is_told(&limit)) { precise } else { others };
+        let spent = limits.iter().filter(|limit| limit.remaining == Some(0));
+        spent.filter_map(|limit| limit.reset_after).max()
     }
 }
+
+/// Returns the longest wait that any line asks for, and the number of lines that make no sense.
+fn retry_after(headers: &HeaderMap, clocks: &Clocks) -> (Option<Duration>, usize) {
+    let (mut longest, mut ignored) = (None, 0);
+    for (name, unit) in RETRY_FIELDS {
+        for line in headers.get_all(name) {
+            let wait = fields::text(line).and_then(|text| clocks.wait(text, unit));
+            longest = longest.max(wait);
+            ignored += usize::from(wait.is_none());
+        }
+    }
+    (longest, ignored)
+}
+
+const RETRY_FIELDS: [(HeaderName, Unit); 8] = [
+    (RETRY_AFTER, Unit::Seconds),
+    (HeaderName::from_static("x-retry-after"), Unit::Seconds),
+    (HeaderName::from_static("x-ratelimit-retry-after"), Unit::Seconds),
+    (HeaderName::from_static("x-rate-limit-retry-after"), Unit::Seconds),
+    (HeaderName::from_static("x-ratelimit-retry-after-ms"), Unit::Milliseconds),
+    (HeaderName::from_static("retry-after-ms"), Unit::Milliseconds),
+    (HeaderName::from_static("x-ms-retry-after-ms"), Unit::Milliseconds),
+    (HeaderName::from_static("x-amz-retry-after"), Unit::Milliseconds),
+];

@@ -1,7 +1,7 @@
-//! Lists of RFC 9651 (structured fields), as far as they can tell of limits.
+//! Lists and dictionaries of RFC 9651 (structured fields), as far as they can tell of limits.
 //!
-//! The whole syntax is read, since one mistake anywhere makes the whole field void; what no limit
-//! uses is not kept.
+//! The whole syntax is parsed, since one mistake anywhere makes the whole field void; values that
+//! no limit uses are not kept.
 
 use base64::{
     Engine,
@@ -22,31 +22,52 @@ pub(super) enum Bare {
     Text(String),
     Token(String),
     Bytes(Vec<u8>),
-    /// A decimal, a truth, a date or a text for people.
+    /// A decimal, a boolean, a date or a display string.
     Other,
 }
 
 impl Item {
-    /// The last parameter of that name, which is the one that counts.
+    /// Returns the last parameter of that name: the one that counts.
     pub(super) fn parameter(&self, name: &str) -> Option<&Bare> {
         self.parameters.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value)
     }
 }
 
-/// The items of a list, without its inner lists; `None` if it is no list.
+/// Returns the items of a list, without its inner lists; `None` if it is no list.
 pub(super) fn list(text: &[u8]) -> Option<Vec<Item>> {
+    let items = members(text, |rest| {
+        if rest.eat(b'(') { rest.inner_list().map(|()| None) } else { rest.item().map(Some) }
+    })?;
+    Some(items.into_iter().flatten().collect())
+}
+
+/// Returns the items of a dictionary with their keys, without its inner lists; `None` if it is no
+/// dictionary.
+pub(super) fn dictionary(text: &[u8]) -> Option<Vec<(String, Item)>> {
+    let items = members(text, |rest| {
+        let key = rest.key()?;
+        if !rest.eat(b'=') {
+            let parameters = rest.parameters()?;
+            return Some(Some((key, Item { bare: Bare::Other, parameters })));
+        }
+        if rest.eat(b'(') {
+            return rest.inner_list().map(|()| None);
+        }
+        Some(Some((key, rest.item()?)))
+    })?;
+    Some(items.into_iter().flatten().collect())
+}
+
+/// The members of a list or a dictionary, between commas.
+fn members<T>(text: &[u8], mut member: impl FnMut(&mut Rest<'_>) -> Option<T>) -> Option<Vec<T>> {
     let mut rest = Rest(text);
     rest.skip(b" ");
-    let mut items = Vec::new();
+    let mut members = Vec::new();
     while !rest.0.is_empty() {
-        if rest.eat(b'(') {
-            rest.inner_list()?;
-        } else {
-            items.push(rest.item()?);
-        }
+        members.push(member(&mut rest)?);
         rest.skip(b" \t");
         if rest.0.is_empty() {
-            return Some(items);
+            return Some(members);
         }
         if !rest.eat(b',') {
             return None;
@@ -56,10 +77,10 @@ pub(super) fn list(text: &[u8]) -> Option<Vec<Item>> {
             return None;
         }
     }
-    Some(items)
+    Some(members)
 }
 
-/// What has not been read yet.
+/// The text that is not parsed yet.
 struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {
@@ -104,7 +125,7 @@ impl<'a> Rest<'a> {
             b'"' => self.string().map(Bare::Text),
             b'*' | b'A'..=b'Z' | b'a'..=b'z' => Some(Bare::Token(text(self.take_while(is_token)))),
             b':' => self.bytes().map(Bare::Bytes),
-            b'?' => self.truth(),
+            b'?' => self.boolean(),
             b'@' => self.date(),
             b'%' => self.display_string(),
             _ => None,
@@ -146,7 +167,7 @@ impl<'a> Rest<'a> {
         if self.eat(b':') { LENIENT.decode(encoded).ok() } else { None }
     }
 
-    fn truth(&mut self) -> Option<Bare> {
+    fn boolean(&mut self) -> Option<Bare> {
         self.eat(b'?');
         matches!(self.next()?, b'0' | b'1').then_some(Bare::Other)
     }
@@ -156,7 +177,7 @@ impl<'a> Rest<'a> {
         matches!(self.number()?, Bare::Integer(_)).then_some(Bare::Other)
     }
 
-    /// Of UTF-8, in lower-case hexadecimal where it is not ASCII.
+    /// UTF-8, with bytes that are not ASCII in lower-case hexadecimal.
     fn display_string(&mut self) -> Option<Bare> {
         self.eat(b'%');
         if !self.eat(b'"') {
@@ -219,7 +240,7 @@ fn hex(digit: u8) -> Option<u8> {
     }
 }
 
-/// Of ASCII.
+/// ASCII as a string.
 fn text(bytes: &[u8]) -> String {
     bytes.iter().copied().map(char::from).collect()
 }
