@@ -16,8 +16,9 @@ use super::{
 
 /// Counts requests by the credential they carry, valid or not.
 ///
-/// Credentials are compared byte by byte, and kept as 128 bits of a keyed hash: a reader of the
-/// store learns nothing about them. The same credential is the same key in every header.
+/// Credentials are compared byte by byte, without white space around them, and kept as 128 bits of
+/// a keyed hash: a reader of the store learns nothing about them. The same credential is the same
+/// key in every header.
 ///
 /// A client that makes up a new credential for each request has a new budget with each. So either
 /// refuse unknown ones in a layer outside of this one, or limit by [`PeerAddr`](crate::PeerAddr)
@@ -73,8 +74,13 @@ impl ApiKey {
     /// each start of the process. Processes that share a store have to share it.
     #[must_use]
     pub fn pepper(self, secret: impl AsRef<[u8]>) -> Self {
-        let pepper = blake3::derive_key("ratelimit-http 1 pepper of API keys", secret.as_ref());
-        Self { pepper, ..self }
+        Self { pepper: derive(secret.as_ref()), ..self }
+    }
+
+    /// Returns the key that a request with this credential has.
+    #[must_use]
+    pub fn key_of(&self, credential: impl AsRef<[u8]>) -> RequestKey {
+        digest(&self.pepper, credential.as_ref())
     }
 }
 
@@ -94,11 +100,38 @@ static PEPPER: LazyLock<[u8; KEY_LEN]> = LazyLock::new(|| {
 
 impl KeyFn for ApiKey {
     fn key(&self, request: &Parts) -> Result<RequestKey, KeyError> {
-        let credential = self.place.find(&request.headers)?;
-        let hash = blake3::keyed_hash(&self.pepper, credential);
-        let digest = hash.as_bytes().first_chunk().expect("32 bytes begin with 16");
-        Ok(RequestKey::digest(digest))
+        Ok(self.key_of(self.place.find(&request.headers)?))
     }
+}
+
+impl RequestKey {
+    /// The key of a credential, as an [`ApiKey`] with this [pepper](ApiKey::pepper) makes it.
+    ///
+    /// ```
+    /// use http::Request;
+    /// use ratelimit_http::{ApiKey, KeyFn, RequestKey};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let pepper = "0123456789abcdef";
+    /// let request = Request::get("/").header("x-api-key", "k1").body(())?.into_parts().0;
+    /// let client = ApiKey::header("x-api-key").pepper(pepper);
+    /// assert_eq!(client.key(&request)?, RequestKey::api_key("k1", pepper));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn api_key(credential: impl AsRef<[u8]>, pepper: impl AsRef<[u8]>) -> Self {
+        digest(&derive(pepper.as_ref()), credential.as_ref())
+    }
+}
+
+fn derive(pepper: &[u8]) -> [u8; KEY_LEN] {
+    blake3::derive_key("ratelimit-http 1 pepper of API keys", pepper)
+}
+
+fn digest(pepper: &[u8; KEY_LEN], credential: &[u8]) -> RequestKey {
+    let hash = blake3::keyed_hash(pepper, credential.trim_ascii());
+    RequestKey::digest(hash.as_bytes().first_chunk().expect("32 bytes begin with 16"))
 }
 
 /// Shows the place of the credential, and no secret.
@@ -112,9 +145,10 @@ impl Place {
     fn find<'a>(&self, headers: &'a HeaderMap) -> Result<&'a [u8], KeyError> {
         let credential = match self {
             Self::Header(name) => the_only(headers, name)?.as_bytes(),
-            Self::Bearer => token(the_only(headers, &AUTHORIZATION)?.as_bytes()),
+            Self::Bearer => token(the_only(headers, &AUTHORIZATION)?.as_bytes().trim_ascii()),
             Self::Cookie(name) => cookie(headers, name.as_bytes())?,
         };
+        let credential = credential.trim_ascii();
         if credential.is_empty() { Err(KeyError::Missing) } else { Ok(credential) }
     }
 }
@@ -132,16 +166,16 @@ fn single<T>(mut found: impl Iterator<Item = T>) -> Result<T, KeyError> {
 fn cookie<'a>(headers: &'a HeaderMap, name: &[u8]) -> Result<&'a [u8], KeyError> {
     let lines = headers.get_all(COOKIE).iter();
     let pairs = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b';'));
-    single(pairs.filter_map(|pair| pair.trim_ascii().strip_prefix(name)?.strip_prefix(b"=")))
+    single(pairs.filter_map(|pair| {
+        let (found, value) = pair.split_at_checked(pair.iter().position(|&byte| byte == b'=')?)?;
+        (found.trim_ascii() == name).then(|| &value[1..])
+    }))
 }
 
-/// The text after `Bearer` (in any case) and spaces; empty if there is none.
+/// The text after `Bearer` (in any case) and a space; empty if there is none.
 fn token(authorization: &[u8]) -> &[u8] {
     match authorization.split_at_checked(BEARER.len()) {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case(BEARER) => {
-            let spaces = token.iter().take_while(|&&byte| byte == b' ').count();
-            if spaces == 0 { &[] } else { &token[spaces..] }
-        }
+        Some((scheme, token @ [b' ' | b'\t', ..])) if scheme.eq_ignore_ascii_case(BEARER) => token,
         _ => &[],
     }
 }

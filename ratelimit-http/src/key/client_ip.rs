@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, header::FORWARDED, request::Parts};
 use ipnet::IpNet;
 
 use super::{
-    forwarded::{RightSplit, address, for_address},
+    forwarded::{address, forwarded, listed},
     key_fn::{KeyError, KeyFn},
     peer::{Origin, origin},
     request_key::{IPV6_PREFIX, RequestKey, canonical},
@@ -36,8 +36,12 @@ use crate::Warning;
 /// # Which address
 ///
 /// The first from the right that is not a trusted proxy's; if all are, the leftmost. The search
-/// ends at an entry that is not an address, with the entry to the right of it. At most 32 entries
-/// are read. If the peer is not trusted, no header is read.
+/// ends at an entry that is not an address, with the entry to the right of it. Empty entries are
+/// skipped. At most 32 entries are read, in the last 4 KiB of the header. If the peer is not
+/// trusted, no header is read.
+///
+/// With a number of [hops](crate::ClientIpBuilder::trusted_hops) and fewer entries than that, the
+/// client is the peer: the request has passed by a proxy, and a client may have written the header.
 ///
 /// An entry is an address with or without a port, IPv6 with or without brackets. No octal, no hex,
 /// no zone; at most 64 characters; not the unspecified address, nor a multicast group: no client
@@ -45,8 +49,8 @@ use crate::Warning;
 ///
 /// # Which key
 ///
-/// - An IPv4 address counts alone, and so does one in IPv6 (`::ffff:0:0/96`) or behind NAT64
-///   (`64:ff9b::/96`).
+/// - An IPv4 address counts alone, and so does one in IPv6 (`::ffff:0:0/96`), translated by SIIT
+///   (`::ffff:0:0:0/96`) or behind NAT64 (`64:ff9b::/96`, `64:ff9b:1::/48`).
 /// - An IPv6 address counts with its neighbours of the same /64, which is what one customer gets;
 ///   [`ipv6_prefix`](crate::ClientIpBuilder::ipv6_prefix) changes it. A second limit by /48 stops a
 ///   customer that has many of them.
@@ -92,50 +96,55 @@ impl ClientIp {
         Self { source: Source::Peer, trust: Trust::Nobody, ipv6_prefix: IPV6_PREFIX }
     }
 
+    /// Returns the key of a client with this address.
+    #[must_use]
+    pub fn key_of(&self, address: impl Into<IpAddr>) -> RequestKey {
+        RequestKey::network(canonical(address.into()), self.ipv6_prefix)
+    }
+
     /// Returns the client's own address, before neighbours are counted as one.
     ///
     /// # Errors
     ///
     /// [`KeyError::NoPeer`] if the address is unknown.
     pub fn address(&self, request: &Parts) -> Result<IpAddr, KeyError> {
-        let origin = origin(&request.extensions).ok_or(KeyError::NoPeer)?;
+        let peer = match origin(&request.extensions).ok_or(KeyError::NoPeer)? {
+            Origin::Address(peer) => Some(canonical(peer)),
+            Origin::UnixSocket => None,
+        };
         let headers = &request.headers;
-        match &self.source {
-            Source::Peer => self.search(origin, std::iter::empty()),
-            Source::List(name) => {
-                let lines = headers.get_all(name).iter().rev();
-                let entries = lines.flat_map(|line| line.as_bytes().rsplit(|&byte| byte == b','));
-                self.search(origin, entries.map(address))
+        let client = match &self.source {
+            Source::Peer => peer,
+            Source::List(name) => self.search(peer, listed(headers, name)),
+            Source::Forwarded => self.search(peer, forwarded(headers)),
+            Source::Single(name) if self.trust.includes(peer, 0) => {
+                the_only(headers, name).or(peer)
             }
-            Source::Forwarded => {
-                let lines = headers.get_all(FORWARDED).iter().rev();
-                let elements = lines.flat_map(|line| RightSplit::new(line.as_bytes(), b','));
-                self.search(origin, elements.map(for_address))
-            }
-            Source::Single(name) => self.search(origin, the_only(headers, name).into_iter()),
-        }
+            Source::Single(_) => peer,
+        };
+        client.ok_or(KeyError::NoPeer)
     }
 
     /// Goes from the peer to the left, past all that are trusted.
     fn search(
         &self,
-        origin: Origin,
+        peer: Option<IpAddr>,
         mut entries: impl Iterator<Item = Option<IpAddr>>,
-    ) -> Result<IpAddr, KeyError> {
-        let mut client = match origin {
-            Origin::Address(peer) => Some(canonical(peer)),
-            Origin::UnixSocket => None,
-        };
+    ) -> Option<IpAddr> {
+        let mut client = peer;
         for hop in 0..HOPS_MAX {
             if !self.trust.includes(client, hop) {
                 break;
             }
-            match entries.next().flatten() {
-                Some(address) => client = Some(address),
-                None => break,
+            match entries.next() {
+                Some(Some(address)) => client = Some(address),
+                // The request has not come through all proxies, so a client may have written any
+                // entry.
+                None if matches!(self.trust, Trust::Hops(_)) => return peer,
+                Some(None) | None => break,
             }
         }
-        client.ok_or(KeyError::NoPeer)
+        client
     }
 
     /// The header that is read.
@@ -167,15 +176,15 @@ impl Trust {
 }
 
 /// The address in this header, if the header occurs once.
-fn the_only(headers: &HeaderMap, name: &HeaderName) -> Option<Option<IpAddr>> {
+fn the_only(headers: &HeaderMap, name: &HeaderName) -> Option<IpAddr> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?;
-    values.next().is_none().then(|| address(value.as_bytes()))
+    if values.next().is_some() { None } else { address(value.as_bytes()) }
 }
 
 impl KeyFn for ClientIp {
     fn key(&self, request: &Parts) -> Result<RequestKey, KeyError> {
-        Ok(RequestKey::network(self.address(request)?, self.ipv6_prefix))
+        self.address(request).map(|address| self.key_of(address))
     }
 
     fn inspect(&self, request: &Parts, warn: &mut dyn FnMut(Warning)) {

@@ -74,7 +74,7 @@ impl ClientIpBuilder {
     }
 
     /// Trusts this number of proxies in front of the server, the peer among them, whatever their
-    /// addresses.
+    /// addresses. If the header has fewer entries, the client is the peer.
     ///
     /// A client that can reach the server, or one of the proxies, past the others can choose its
     /// address.
@@ -189,9 +189,10 @@ pub(crate) fn network(text: &str) -> Result<IpNet, ClientIpError> {
 /// The IPv4 network that an IPv6 network of translated addresses stands for, since addresses are
 /// compared in that form. (An IPv4 network has no 96 bits.)
 fn as_ipv4(network: IpNet) -> IpNet {
-    match (canonical(network.addr()), network.prefix_len().checked_sub(96)) {
+    // The last address, whose bits beyond the prefix say nothing about a shorter form.
+    match (canonical(network.broadcast()), network.prefix_len().checked_sub(96)) {
         (std::net::IpAddr::V4(address), Some(bits)) => {
-            Ipv4Net::new(address, bits).map_or(network, IpNet::from)
+            Ipv4Net::new(address, bits).map_or(network, |network| network.trunc().into())
         }
         _ => network,
     }

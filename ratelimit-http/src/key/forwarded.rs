@@ -1,19 +1,93 @@
 //! Elements of `X-Forwarded-For` and `Forwarded` (RFC 7239), read from the right.
 //!
 //! From the right, because a client that leaves a quote open would otherwise have the proxies'
-//! own elements taken for the rest of its text.
+//! own elements taken for the rest of its text. And not far, because the left is the client's: a
+//! header of any size costs no more than its last few kilobytes.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use http::{HeaderMap, HeaderName, HeaderValue, header::FORWARDED};
+
 use super::request_key::canonical;
+
+/// The addresses in `X-Forwarded-For` or the like, from the last one to the first; `None` is for an
+/// element that is none.
+pub(super) fn listed(
+    headers: &HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = Option<IpAddr>> {
+    let last_comma = |text: &[u8]| text.iter().rposition(|&byte| byte == b',');
+    elements(headers, name, last_comma).map(|element| address(element?))
+}
+
+/// The addresses in `Forwarded`, from the last one to the first; `None` is for an element without
+/// one.
+pub(super) fn forwarded(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> {
+    let last_comma = |text: &[u8]| last_unquoted(text, b',');
+    elements(headers, &FORWARDED, last_comma).map(|element| for_address(element?))
+}
+
+fn elements<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+    last_comma: fn(&[u8]) -> Option<usize>,
+) -> Elements<'a, impl Iterator<Item = &'a HeaderValue>> {
+    let lines = headers.get_all(name).iter().rev();
+    Elements { lines, line: None, last_comma, bytes_left: BYTES_MAX }
+}
+
+/// The elements of a list, from the last line to the first and from right to left. `None` is for
+/// one too far to the left; nothing beyond it is read.
+struct Elements<'a, L> {
+    lines: L,
+    /// The part of the current line that is not read yet.
+    line: Option<&'a [u8]>,
+    /// Finds the last comma that separates elements.
+    last_comma: fn(&[u8]) -> Option<usize>,
+    bytes_left: usize,
+}
+
+/// Enough for 32 elements of 128 bytes each.
+const BYTES_MAX: usize = 32 * 128;
+
+impl<'a, L: Iterator<Item = &'a HeaderValue>> Iterator for Elements<'a, L> {
+    type Item = Option<&'a [u8]>;
+
+    /// Skips empty elements, as RFC 9110 (5.6.1.2) asks of a recipient.
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let line = match self.line.take() {
+                Some(line) => line,
+                None => self.lines.next()?.as_bytes(),
+            };
+            let (far, near) = line.split_at(line.len().saturating_sub(self.bytes_left));
+            let (rest, element) = match (self.last_comma)(near) {
+                Some(comma) => (Some(&line[..far.len() + comma]), &near[comma + 1..]),
+                None => (None, near),
+            };
+            // The end of a line counts as the comma that it stands for.
+            let bytes_left = self.bytes_left.checked_sub(element.len() + 1);
+            let is_cut = rest.is_none() && !far.is_empty();
+            let (Some(bytes_left), false) = (bytes_left, is_cut) else {
+                self.bytes_left = 0;
+                return Some(None);
+            };
+            (self.line, self.bytes_left) = (rest, bytes_left);
+            if !element.trim_ascii().is_empty() {
+                return Some(Some(element));
+            }
+        }
+    }
+}
 
 /// The address in one element of `X-Forwarded-For`: with or without a port, IPv6 with or without
 /// brackets, spaces around it. `None` for anything else.
 pub(super) fn address(entry: &[u8]) -> Option<IpAddr> {
-    let entry = std::str::from_utf8(entry).ok()?.trim_matches([' ', '\t']);
+    let entry = entry.trim_ascii();
     if TEXT_MAX < entry.len() {
         return None;
     }
+    let entry = std::str::from_utf8(entry).ok()?;
     let address = match entry.strip_prefix('[') {
         Some(rest) => {
             let (address, port) = rest.split_once(']')?;
@@ -54,10 +128,18 @@ fn is_port_or_nothing(text: &str) -> bool {
 /// one, and it is an address.
 ///
 /// A colon or brackets need no quotes, since many proxies write them without.
-pub(super) fn for_address(element: &[u8]) -> Option<IpAddr> {
-    let mut nodes = RightSplit::new(element, b';').filter_map(node_of);
-    let node = nodes.next()?;
-    if nodes.next().is_some() { None } else { address(unquoted(node)?) }
+fn for_address(element: &[u8]) -> Option<IpAddr> {
+    let mut found = None;
+    let mut rest = Some(element);
+    while let Some(pairs) = rest {
+        let semicolon = last_unquoted(pairs, b';');
+        rest = semicolon.map(|end| &pairs[..end]);
+        let Some(node) = node_of(&pairs[semicolon.map_or(0, |end| end + 1)..]) else { continue };
+        if found.replace(node).is_some() {
+            return None;
+        }
+    }
+    address(unquoted(found?)?)
 }
 
 /// The value of this pair, if it is called `for`.
@@ -77,39 +159,51 @@ fn unquoted(value: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// The parts of a text between separators that are not quoted, from right to left.
-pub(super) struct RightSplit<'a> {
-    rest: Option<&'a [u8]>,
-    separator: u8,
-}
-
-impl<'a> RightSplit<'a> {
-    pub(super) const fn new(text: &'a [u8], separator: u8) -> Self {
-        Self { rest: Some(text), separator }
-    }
-}
-
-impl<'a> Iterator for RightSplit<'a> {
-    type Item = &'a [u8];
-
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let text = self.rest?;
-        let mut is_quoted = false;
-        for (index, &byte) in text.iter().enumerate().rev() {
-            if byte == b'"' && !is_escaped(text, index) {
-                is_quoted = !is_quoted;
-            } else if byte == self.separator && !is_quoted {
-                self.rest = Some(&text[..index]);
-                return Some(&text[index + 1..]);
-            }
+/// The place of the last separator that is not quoted.
+fn last_unquoted(text: &[u8], separator: u8) -> Option<usize> {
+    let mut is_quoted = false;
+    for (index, &byte) in text.iter().enumerate().rev() {
+        if byte == b'"' && !is_escaped(text, index) {
+            is_quoted = !is_quoted;
+        } else if byte == separator && !is_quoted {
+            return Some(index);
         }
-        self.rest = None;
-        Some(text)
     }
+    None
 }
 
 /// True after an odd number of backslashes.
 fn is_escaped(text: &[u8], index: usize) -> bool {
     let backslashes = text[..index].iter().rev().take_while(|&&byte| byte == b'\\').count();
     backslashes % 2 == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes_read(lines: &[&[u8]], last_comma: fn(&[u8]) -> Option<usize>) -> usize {
+        let lines: Vec<_> = lines.iter().map(|line| HeaderValue::from_bytes(line)).collect();
+        let lines: Vec<_> = lines.into_iter().map(|line| line.expect("line is valid")).collect();
+        let mut elements =
+            Elements { lines: lines.iter().rev(), line: None, last_comma, bytes_left: BYTES_MAX };
+        elements.by_ref().take_while(Option::is_some).for_each(drop);
+        BYTES_MAX - elements.bytes_left
+    }
+
+    // FAULTS 224.
+    #[test]
+    fn no_more_than_the_last_bytes_of_a_header_are_read() {
+        let comma: fn(&[u8]) -> Option<usize> = |text| text.iter().rposition(|&byte| byte == b',');
+        let unquoted: fn(&[u8]) -> Option<usize> = |text| last_unquoted(text, b',');
+        for find in [comma, unquoted] {
+            for piece in [",", "x", " ", "\"", "\\\"", "for=\"", "10.0.0.2,", "\\", ", "] {
+                let line = piece.repeat((60 << 10) / piece.len());
+                assert_eq!(bytes_read(&[line.as_bytes()], find), BYTES_MAX, "{piece}");
+            }
+            let lines = vec![&b""[..]; 10_000];
+            assert_eq!(bytes_read(&lines, find), BYTES_MAX, "every line counts");
+            assert_eq!(bytes_read(&[b"10.0.0.2, 10.0.0.3", b""], find), 20);
+        }
+    }
 }

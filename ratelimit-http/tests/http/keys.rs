@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use http::{Request, request::Parts};
 use ratelimit_http::{
-    ApiKey, AsyncKeyFn, Extension, KeyError, KeyFn, MethodName, Peer, PeerAddr, RequestKey,
+    ApiKey, AsyncKeyFn, ClientIp, Extension, KeyError, KeyFn, MethodName, Peer, PeerAddr,
+    RequestKey, TargetHost,
 };
 
 const ALICE: &[u8] = b"\x31\xffalice\x80";
@@ -105,7 +106,10 @@ fn the_scheme_of_a_bearer_token_has_no_case_and_any_number_of_spaces() {
         assert_eq!(key(&bearer, &with_header("authorization", spelled.as_bytes())), known);
     }
     assert_ne!(key(&bearer, &with_header("authorization", b"Bearer TOK")), known);
-    for absent in ["Basic tok", "Digest tok", "Bearer", "Bearer ", "Bearertok", ""] {
+    for spelled in ["Bearer tok ", "Bearer tok\t", " Bearer  \ttok", "Bearer\ttok"] {
+        assert_eq!(key(&bearer, &with_header("authorization", spelled.as_bytes())), known);
+    }
+    for absent in ["Basic tok", "Digest tok", "Bearer", "Bearer ", "Bearer \t ", "Bearertok", ""] {
         let error = bearer.key(&with_header("authorization", absent.as_bytes()));
         assert!(matches!(error, Err(KeyError::Missing)), "{absent}");
     }
@@ -212,6 +216,83 @@ fn a_cookie_is_found_by_its_whole_name_in_any_line() {
     for twice in [&["sid=a; sid=a"][..], &["sid=a", "sid=b"]] {
         assert!(matches!(session.key(&lines(twice)), Err(KeyError::Duplicate)), "{twice:?}");
     }
+}
+
+// FAULTS 223.
+#[test]
+fn white_space_around_a_credential_is_no_new_client() {
+    let api_key = ApiKey::header("x-api-key");
+    let known = key(&api_key, &with_header("x-api-key", b"tok"));
+    for spelled in ["tok ", " tok", "\ttok\t", "   tok \t "] {
+        assert_eq!(key(&api_key, &with_header("x-api-key", spelled.as_bytes())), known);
+    }
+    assert_ne!(key(&api_key, &with_header("x-api-key", b"t ok")), known);
+    let cookie = ApiKey::cookie("sid");
+    for spelled in ["sid= tok", "sid=tok ", "a=1;  sid = tok\t; b=2"] {
+        assert_eq!(key(&cookie, &with_header("cookie", spelled.as_bytes())), known, "{spelled}");
+    }
+    for blank in ["", " ", "   ", "\t", " \t "] {
+        let missing = api_key.key(&with_header("x-api-key", blank.as_bytes()));
+        assert!(matches!(missing, Err(KeyError::Missing)), "{blank:?}");
+        let missing = cookie.key(&with_header("cookie", format!("sid={blank}").as_bytes()));
+        assert!(matches!(missing, Err(KeyError::Missing)), "{blank:?}");
+        let fallback =
+            key(&api_key.clone().or("nobody"), &with_header("x-api-key", blank.as_bytes()));
+        assert_eq!(fallback, "nobody".into());
+    }
+}
+
+// FAULTS 221.
+#[test]
+fn a_key_made_by_hand_is_the_layers() {
+    let ip = |text: &str| RequestKey::ip(text.parse::<IpAddr>().expect("text is an address"));
+    for (address, same) in [
+        ("192.0.2.1", "192.0.2.1"),
+        ("192.0.2.1", "::ffff:192.0.2.1"),
+        ("2001:db8::1", "2001:db8::ffff:7"),
+        ("2002:c000:201:1::1", "2002:c000:201:2::"),
+        ("192.0.2.1", "64:ff9b::192.0.2.1"),
+        ("::1", "::2"),
+    ] {
+        let peer = format!("[{address}]:80").parse().ok();
+        let peer = peer.or_else(|| format!("{address}:80").parse().ok());
+        let request = head(Request::get("/").extension(Peer(peer.expect("address is fine"))));
+        let layers = key(&PeerAddr, &request);
+        assert_eq!(ip(same), layers);
+        assert_eq!(key(&ClientIp::peer(), &request), layers);
+        let function = move |_: &Parts| Ok(address.parse::<IpAddr>().expect("address is fine"));
+        assert_eq!(key(&function, &request), layers);
+        let narrow = ClientIp::builder().ipv6_prefix(128).build().expect("prefix is fine");
+        let address: IpAddr = address.parse().expect("address is fine");
+        assert_eq!(narrow.key_of(address), key(&narrow, &request));
+    }
+
+    let pepper = "0123456789abcdef";
+    let with_key = head(
+        Request::get("/")
+            .header("x-api-key", "k1")
+            .header("authorization", "Bearer k1")
+            .header("cookie", "sid=k1"),
+    );
+    for place in [ApiKey::header("x-api-key"), ApiKey::bearer(), ApiKey::cookie("sid")] {
+        assert_eq!(place.key_of("k1"), key(&place, &with_key));
+        let peppered = place.pepper(pepper);
+        assert_eq!(RequestKey::api_key("k1", pepper), key(&peppered, &with_key));
+        assert_eq!(RequestKey::api_key(" k1\t", pepper), key(&peppered, &with_key));
+    }
+
+    let request = head(Request::get("http://api.example.com:81/x").extension(7_u64));
+    let text = RequestKey::text;
+    assert_eq!(key(&"all", &request), text("all"));
+    assert_eq!(key(&MethodName, &request), text("GET"));
+    let port = RequestKey::from(81);
+    assert_eq!(key(&TargetHost, &request), text("api.example.com").and(port.clone()));
+    assert_eq!(key(&Extension::new(|id: &u64| *id), &request), 7.into());
+    assert_eq!(
+        key(&"v1".and(MethodName).and(TargetHost), &request),
+        RequestKey::parts([text("v1"), text("GET"), text("api.example.com"), port])
+    );
+    assert_eq!(RequestKey::parts(["a", "b"]), text("a").and(text("b")));
 }
 
 #[test]

@@ -17,13 +17,18 @@ fn is_trusted(address: IpAddr) -> bool {
 }
 
 pub(crate) fn listed(lines: &[String]) -> Vec<Option<IpAddr>> {
-    lines.join(",").split(',').map(entry).collect()
+    let entries = lines.iter().flat_map(|line| line.split(','));
+    entries.filter(|text| !is_blank(text)).map(entry).collect()
 }
 
 /// A comma ends an element if the quotes to the right of it, in its line, come in pairs.
 pub(crate) fn forwarded(lines: &[String]) -> Vec<Option<IpAddr>> {
     let elements = lines.iter().flat_map(|line| pieces(line, ','));
-    elements.map(|element| element_of(&element)).collect()
+    elements.filter(|text| !is_blank(text)).map(|element| element_of(&element)).collect()
+}
+
+fn is_blank(text: &str) -> bool {
+    text.trim_matches([' ', '\t']).is_empty()
 }
 
 fn element_of(element: &str) -> Option<IpAddr> {
@@ -81,10 +86,13 @@ fn entry(text: &str) -> Option<IpAddr> {
 /// As IPv4 where it is.
 fn plain(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else { return address };
+    let last = |a: u16, b: u16| Ipv4Addr::from_bits(u32::from(a) << 16 | u32::from(b)).into();
     match v6.segments() {
-        [0, 0, 0, 0, 0, 0xffff, a, b] | [0x64, 0xff9b, 0, 0, 0, 0, a, b] => {
-            Ipv4Addr::from_bits(u32::from(a) << 16 | u32::from(b)).into()
-        }
+        [0, 0, 0, 0, 0, 0xffff, a, b]
+        | [0, 0, 0, 0, 0xffff, 0, a, b]
+        | [0x64, 0xff9b, 0, 0, 0, 0, a, b] => last(a, b),
+        // Other prefixes of a local NAT64 are not among the pieces.
+        [0x64, 0xff9b, 1, 0, 0, 0, a, b] if b & 0xff != 0 => last(a, b),
         _ => address,
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use ratelimit_http::{ClientIp, RequestKey};
 
-use super::{forwarded_for, key_of};
+use super::{address, forwarded_for, key_of, request};
 
 fn with_prefix(bits: u8) -> ClientIp {
     ClientIp::builder().ipv6_prefix(bits).build().expect("prefix is fine")
@@ -24,7 +24,48 @@ fn ipv4_addresses_in_ipv6_are_clients_of_their_own() {
         assert_eq!(key_of(&client, "::ffff:192.0.2.7"), plain);
         assert_eq!(key_of(&client, "::ffff:c000:207"), plain);
         assert_eq!(key_of(&client, "64:ff9b::192.0.2.7"), plain, "NAT64");
-        assert_ne!(key_of(&client, "64:ff9b:1::192.0.2.7"), plain, "somebody's own NAT64");
+        assert_eq!(key_of(&client, "::ffff:0:192.0.2.7"), plain, "SIIT");
+        assert_ne!(key_of(&client, "64:ff9b:2::192.0.2.7"), plain, "nobody's NAT64");
+        assert_ne!(key_of(&client, "::192.0.2.7"), plain, "deprecated");
+    }
+}
+
+// FAULTS 224.
+#[test]
+fn a_local_nat64_is_its_ipv4_addresses_whatever_its_prefix() {
+    for client in [with_prefix(32), with_prefix(64), with_prefix(128)] {
+        let plain = key_of(&client, "192.0.2.7");
+        for spelled in [
+            "64:ff9b:1::192.0.2.7",
+            "64:ff9b:1:fffe::192.0.2.7",
+            "64:ff9b:1:abcd:0:1234:192.0.2.7",
+            "64:ff9b:1:c000:2:700::",
+            "64:ff9b:1:abc0:0:207::",
+            "64:ff9b:1:abcd:c0:2:700::",
+        ] {
+            assert_eq!(key_of(&client, spelled), plain, "{spelled}");
+            assert_eq!(forwarded_for(spelled), "192.0.2.7", "{spelled}");
+        }
+        let clients = (0..1_000).map(|n| format!("64:ff9b:1::192.0.{}.{}", n / 250, n % 250));
+        assert_eq!(keys(&client, clients).len(), 1_000);
+        let other = "64:ff9b:1:0:ff00::192.0.2.7";
+        assert_ne!(key_of(&client, other), plain, "no translator writes that");
+    }
+}
+
+// FAULTS 224.
+#[test]
+fn a_trusted_network_of_translated_addresses_is_its_ipv4_network() {
+    for network in [
+        "::ffff:10.0.0.0/104",
+        "64:ff9b::10.0.0.0/104",
+        "64:ff9b:1::10.0.0.0/104",
+        "::ffff:0:a00:0/104",
+    ] {
+        let builder = ClientIp::builder().x_forwarded_for().trusted_proxies([network]);
+        let client = builder.build().expect("description is complete");
+        let request = request(super::PROXY, "x-forwarded-for", &["192.0.2.1, 10.0.0.2"]);
+        assert_eq!(address(&client, &request), "192.0.2.1", "{network}");
     }
 }
 

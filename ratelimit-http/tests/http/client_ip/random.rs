@@ -8,12 +8,15 @@ use ratelimit_http::{ClientIp, ClientIpBuilder};
 use super::{PROXY, address, listed, model, proxied, request};
 
 /// Addresses, spellings of them, and what stands around them.
-const PIECES: [&str; 39] = [
+const PIECES: [&str; 42] = [
     "1.2.3.4",
     "10.0.0.2",
     "10.1.2.3",
     "::ffff:10.0.0.9",
     "64:ff9b::10.0.0.9",
+    "64:ff9b:1::10.0.0.9",
+    "::ffff:0:10.0.0.9",
+    ", , ,",
     "2001:db8::1",
     "[2001:db8::1]",
     "[::1]:80",

@@ -108,7 +108,6 @@ fn garbage_ends_the_walk_and_nothing_left_of_it_counts() {
         "1.2.3.4:+5",
         "1.2.3.4:_",
         "1.2.3.4:_a b",
-        "",
         "[2001:db8::1",
         "2001:db8::1]",
         "[1.2.3.4]",
@@ -162,7 +161,6 @@ fn forwarded_is_walked_like_the_other_list() {
         "proto=https",
         "for=1.2.3.4;for=1.2.3.5",
         "for =1.2.3.4",
-        "",
         "for=\"1.2.3.4",
         "for=1.2.3.4\"",
         "for=\"1.2.3\\.4\"",
@@ -227,9 +225,77 @@ fn a_header_that_was_stripped_leaves_the_peer() {
 fn a_number_of_hops_is_walked_and_no_more() {
     let hops = |hops| ClientIp::builder().x_forwarded_for().trusted_hops(hops).build();
     let chain = request("198.51.100.1", "x-forwarded-for", &["1.1.1.1, 2.2.2.2, 3.3.3.3"]);
-    for (count, expected) in [(1, "3.3.3.3"), (2, "2.2.2.2"), (3, "1.1.1.1"), (9, "1.1.1.1")] {
+    for (count, expected) in [(1, "3.3.3.3"), (2, "2.2.2.2"), (3, "1.1.1.1")] {
         assert_eq!(address(&hops(count).expect("one way"), &chain), expected);
     }
+}
+
+// FAULTS 224.
+#[test]
+fn fewer_entries_than_hops_are_nobodys_word() {
+    for header in ["x-forwarded-for", "forwarded"] {
+        let list = |lines: &[&str]| match header {
+            "forwarded" => lines.iter().map(|line| format!("for={line}")).collect::<Vec<_>>(),
+            _ => lines.iter().map(|&line| line.to_owned()).collect(),
+        };
+        let builder = ClientIp::builder().trusted_hops(3);
+        let builder =
+            if header == "forwarded" { builder.forwarded() } else { builder.x_forwarded_for() };
+        let client = builder.build().expect("one way");
+        let told =
+            |lines: &[&str]| address(&client, &request("198.51.100.1", header, &list(lines)));
+        assert_eq!(told(&["1.1.1.1", "2.2.2.2", "3.3.3.3"]), "1.1.1.1");
+        assert_eq!(told(&["9.9.9.9", "1.1.1.1", "2.2.2.2", "3.3.3.3"]), "1.1.1.1");
+        for short in [&["6.6.6.6", "3.3.3.3"][..], &["6.6.6.6"], &[]] {
+            assert_eq!(told(short), "198.51.100.1", "{short:?}");
+        }
+    }
+    let single = ClientIp::builder().single("x-real-ip").trusted_hops(2).build().expect("one way");
+    assert_eq!(address(&single, &request(PROXY, "x-real-ip", &["192.0.2.1"])), "192.0.2.1");
+}
+
+// FAULTS 224.
+#[test]
+fn empty_elements_are_skipped() {
+    let x = "x-forwarded-for";
+    for lines in [
+        &["203.0.113.9, "][..],
+        &["203.0.113.9,"],
+        &["203.0.113.9, , 10.0.0.4"],
+        &["203.0.113.9,,,\t,10.0.0.4, ,"],
+        &["203.0.113.9", ""],
+        &["203.0.113.9", "", " ", ",,", "10.0.0.4", ","],
+        &[",203.0.113.9"],
+        &["6.6.6.6, 203.0.113.9,, 10.0.0.4 ,"],
+    ] {
+        assert_eq!(address(&listed(), &request(PROXY, x, lines)), "203.0.113.9", "{lines:?}");
+    }
+    let client = proxied(ClientIpBuilder::forwarded);
+    for lines in [
+        &["for=203.0.113.9, ,for=10.0.0.4"][..],
+        &["for=203.0.113.9,"],
+        &["for=203.0.113.9", "", "for=10.0.0.4, "],
+        &["for=6.6.6.6,for=203.0.113.9;by=\"a, b\",,"],
+        &[",, for=\"203.0.113.9:80\" ,,"],
+    ] {
+        let told = address(&client, &request(PROXY, "forwarded", lines));
+        assert_eq!(told, "203.0.113.9", "{lines:?}");
+    }
+    let hops = ClientIp::builder().x_forwarded_for().trusted_hops(2).build().expect("one way");
+    assert_eq!(address(&hops, &request(PROXY, x, &["203.0.113.9, , 10.0.0.4,"])), "203.0.113.9");
+}
+
+// FAULTS 224.
+#[test]
+fn the_left_of_a_long_header_is_not_read() {
+    for junk in [",", "x", "10.0.0.2,", "\"", "\\\"", "for=\"", " "] {
+        let line = junk.repeat((60 << 10) / junk.len());
+        for (end, client) in [(", 192.0.2.1, 10.0.0.2", "192.0.2.1"), (", 10.0.0.2", "10.0.0.2")] {
+            assert_eq!(forwarded_for(format!("192.0.2.7, {line}{end}")), client, "{junk}");
+        }
+    }
+    let lines = [vec!["192.0.2.7"], vec![""; 10_000], vec!["10.0.0.2"]].concat();
+    assert_eq!(address(&listed(), &request(PROXY, "x-forwarded-for", &lines)), "10.0.0.2");
 }
 
 #[test]
