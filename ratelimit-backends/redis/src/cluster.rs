@@ -22,7 +22,7 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 
-use crate::{dial::Dialer, error, live::Live, node::Node, slots};
+use crate::{connection::connect::Dialer, error, connection::Live, connection::node::Node, slots};
 
 /// A cluster; all connections are closed when this is dropped.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use ratelimit_core::{
     sliding_window_counter, sliding_window_log, token_bucket,
 };
 
-use crate::{error, reply, slots, step, value};
+use crate::{error, reply, slots, eval, encoding};
 
 /// Takes `data` for each reply that a server is ever asked for.
 ///
@@ -25,13 +25,13 @@ pub fn replies(mut data: &[u8]) {
         let check = Check::new(&policy, Key::new("key").expect("it is short"), 1)
             .expect("a permit is a cost");
         for action in [Action::Spend, Action::Peek, Action::Refund] {
-            if let Ok(Some(decisions)) = step::decide(&reply, Batch::one(&check), action) {
+            if let Ok(Some(decisions)) = eval::decide(&reply, Batch::one(&check), action) {
                 assert!(decisions.iter().all(|decision| decision.remaining <= policy.limit()));
             }
         }
         let values = reply::dated(reply.clone()).map_or_else(Vec::new, |(_, values)| values);
         for found in values.iter().filter_map(Reply::as_bytes) {
-            let _ = value::read(found, None, &policy);
+            let _ = encoding::read(found, None, &policy);
         }
     }
 }

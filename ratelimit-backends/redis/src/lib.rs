@@ -31,28 +31,23 @@
 mod redis;
 mod settings;
 
-mod exchange;
-mod step;
+mod compare_and_swap;
+mod eval;
 
 mod clock;
-mod lanes;
+mod coalesce;
 
-mod key;
+mod keys;
 mod reply;
 mod script;
-mod value;
+mod encoding;
 
 mod connection;
+mod dispatch;
 mod error;
 
 mod cluster;
 mod slots;
-
-mod comebacks;
-mod dial;
-mod link;
-mod live;
-mod node;
 
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

@@ -15,13 +15,13 @@ use tokio::time::Instant;
 
 use crate::{
     Settings,
-    comebacks::Comebacks,
-    connection::{Call, Connection},
-    exchange,
-    key::Keyspace,
-    lanes::{Errand, Lanes},
+    connection::recoveries::Comebacks,
+    dispatch::{Call, Connection},
+    compare_and_swap,
+    keys::Keyspace,
+    coalesce::{Errand, Lanes},
     script::Script,
-    step,
+    eval,
 };
 
 /// Keeps state in Redis, or a group of it. Clones are the same store.
@@ -103,9 +103,9 @@ impl Redis {
             return Ok(Decisions::from_iter([]));
         }
         let turn = Turn { redis: self, keys, deadline: Instant::now() + self.server.timeout };
-        match step::run(&turn, batch, action).await? {
+        match eval::run(&turn, batch, action).await? {
             Some(decisions) => Ok(decisions),
-            None => Box::pin(exchange::run(&turn, batch, action)).await,
+            None => Box::pin(compare_and_swap::run(&turn, batch, action)).await,
         }
     }
 

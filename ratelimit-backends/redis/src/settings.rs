@@ -7,8 +7,8 @@ use ratelimit_backend::{BackendError, Clock};
 use ratelimit_core::ConfigError;
 
 use crate::{
-    Redis, clock::ScriptClock, comebacks::Comebacks, connection::Connection, dial::Dialer,
-    key::Keyspace, lanes::Lanes,
+    Redis, clock::ScriptClock, connection::recoveries::Comebacks, dispatch::Connection, connection::connect::Dialer,
+    keys::Keyspace, coalesce::Lanes,
 };
 
 /// Where the server is, and how to speak to it. Its `Debug` shows neither.

@@ -24,7 +24,7 @@ use tokio::{
 
 use crate::{
     clock::ScriptClock,
-    connection::{Call, Connection},
+    dispatch::{Call, Connection},
     reply::nonsense,
     script::Script,
 };

@@ -17,7 +17,7 @@ use crate::{
     redis::Turn,
     reply::{self, nonsense},
     script::{READ, SWAP},
-    value::{self, Value},
+    encoding::{self, Value},
 };
 
 pub(crate) async fn run(
@@ -60,7 +60,7 @@ fn decode(
     let slots = batch.slots().zip(found);
     let records = slots.map(|(slot, found)| {
         let Some(flat) = found else { return Ok(None) };
-        match value::read(flat, None, slot.policy) {
+        match encoding::read(flat, None, slot.policy) {
             Err(_) if action == Action::Reset => Ok(None),
             record => record.map(Some),
         }

@@ -1,5 +1,10 @@
 //! A connection that is up, and a call over it.
 
+pub(crate) mod connect;
+pub(crate) mod node;
+pub(crate) mod reconnect;
+pub(crate) mod recoveries;
+
 use std::{
     future::Future,
     pin::Pin,
@@ -21,8 +26,8 @@ use ratelimit_backend::{BackendError, ErrorKind};
 use tokio::{runtime::Handle, sync::Notify, time::Instant};
 
 use crate::{
-    comebacks::Comebacks,
-    dial::{Dialer, Router},
+    connection::recoveries::Comebacks,
+    connection::connect::{Dialer, Router},
     error,
 };
 

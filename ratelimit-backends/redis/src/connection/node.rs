@@ -11,7 +11,7 @@ use std::{
 use ratelimit_backend::BackendError;
 use tokio::time::Instant;
 
-use crate::{dial::Dialer, link::Link, live::Live};
+use crate::{connection::connect::Dialer, connection::reconnect::Link, connection::Live};
 
 /// Some connections to a server, which take turns; closed when this is dropped.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use fred::{
 use ratelimit_backend::{BackendError, ErrorKind};
 use tokio::time::{Instant, sleep};
 
-use crate::{cluster::Cluster, dial::Dialer, error, live::Live, node::Node, script::Script, slots};
+use crate::{cluster::Cluster, connection::connect::Dialer, error, connection::Live, connection::node::Node, script::Script, slots};
 
 /// The connections to a server or to a cluster; closed when this is dropped.
 #[derive(Debug)]

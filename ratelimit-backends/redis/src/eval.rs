@@ -9,7 +9,7 @@ use ratelimit_core::{
     store::{Decisions, Record, Slot, apply, words_beside_log},
 };
 
-use crate::{lanes::Errand, redis::Turn, reply::nonsense, script, value};
+use crate::{coalesce::Errand, redis::Turn, reply::nonsense, script, encoding};
 
 /// Asks the server. `None` if nothing was done: because something stored is not the policy's own,
 /// or because there is no script for the action.
@@ -19,12 +19,12 @@ pub(crate) async fn run(
     action: Action,
 ) -> Result<Option<Decisions>, BackendError> {
     let Some(word) = word(batch, action) else { return Ok(None) };
-    let headers: Vec<_> = batch.slots().map(|slot| value::framed(&slot.header())).collect();
-    let script = script::step(headers.iter().filter_map(|header| value::kind(header)));
+    let headers: Vec<_> = batch.slots().map(|slot| encoding::framed(&slot.header())).collect();
+    let script = script::step(headers.iter().filter_map(|header| encoding::kind(header)));
 
     let mut words = Vec::new();
     for ((index, slot), header) in batch.slots().enumerate().zip(headers) {
-        let terms = value::packed(terms(batch, index, slot));
+        let terms = encoding::packed(terms(batch, index, slot));
         words.extend([header, terms].map(Bytes::from));
     }
     let reply = match (action, &mut words[..]) {
@@ -123,7 +123,7 @@ impl<'a> Answer<'a> {
             2 => None,
             _ => return None,
         };
-        let now = value::word(now.try_into().ok()?);
+        let now = encoding::word(now.try_into().ok()?);
         (found.len() == slots).then_some(Self {
             admitted,
             now: Timestamp::from_micros(now)?,
@@ -133,7 +133,7 @@ impl<'a> Answer<'a> {
 }
 
 /// The verdict proper, and the time.
-const VERDICT_BYTES: usize = 1 + value::WORD_BYTES;
+const VERDICT_BYTES: usize = 1 + encoding::WORD_BYTES;
 
 /// The record that was found in a slot, if any was; `None` if it makes no sense.
 fn record(slot: Slot<'_>, found: &[u8]) -> Option<Option<Record>> {
@@ -143,9 +143,9 @@ fn record(slot: Slot<'_>, found: &[u8]) -> Option<Option<Record>> {
     let has_log = words_beside_log(&slot.header()).is_some();
     let (entries, flat) = if has_log {
         let (entries, flat) = found.split_first_chunk()?;
-        (Some(value::word(entries)), flat)
+        (Some(encoding::word(entries)), flat)
     } else {
         (None, found)
     };
-    value::read(flat, entries, slot.policy).ok().map(Some)
+    encoding::read(flat, entries, slot.policy).ok().map(Some)
 }

@@ -18,7 +18,7 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 
-use crate::{dial::Dialer, live::Live};
+use crate::{connection::connect::Dialer, connection::Live};
 
 /// A connection, or the attempt to have one; ends when this is dropped.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! How a connection is made: the one place that sets the client up.
 //!
 //! The client makes one connection and lives as long as that does. It sends nothing twice and
-//! waits for no other connection; see [`Link`](crate::link::Link) for what comes after it.
+//! waits for no other connection; see [`Link`](crate::connection::reconnect::Link) for what comes after it.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use fred::{
 };
 use ratelimit_backend::{BackendError, ErrorKind};
 
-use crate::{comebacks::Comebacks, error};
+use crate::{connection::recoveries::Comebacks, error};
 
 /// Makes connections. Its `Debug` shows neither where to nor how.
 #[derive(Clone)]
