@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| ratelimit_hostile::replies(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| ratelimit_redis::fuzzing::replies(data));

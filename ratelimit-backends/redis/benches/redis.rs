@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use ratelimit_algorithms::{Limiter, TokenBucket};
-use ratelimit_redis::{Redis, Settings};
+use ratelimit_redis::{Redis, RedisSettings};
 use ratelimit_servers::Server;
 use tokio::{runtime::Runtime, task::JoinSet};
 
 fn checks(criterion: &mut Criterion) {
     let Some(server) = Server::start(&[]) else { return };
     let runtime = Runtime::new().expect("threads can be made");
-    let settings = Settings::new(&server.url()).expect("the URL is good");
+    let settings = RedisSettings::new(&server.url()).expect("the URL is good");
     let settings = settings.with_deadline(Duration::from_secs(10));
     let store = runtime.block_on(settings.connect()).expect("the server is up");
     let bucket = TokenBucket::per_minute(1).burst(100_000_000);

@@ -1,20 +1,17 @@
 //! The nodes of a cluster, and which of them serves which slot.
 //!
 //! Every node has connections of its own, so that one which is gone keeps nobody from the others.
-//! The map of slots is fetched once and then kept up: a node that is asked for a slot which is not
-//! its own says whose it is, and whenever one does or is not there, the whole map is fetched anew.
+//! The map of slots is fetched once and then kept up: a node that is sent a key of another node's
+//! slot names that node, and whenever one does or is not there, the whole map is fetched anew.
 
 use std::{
     collections::HashMap,
     num::NonZeroUsize,
+    ops::RangeInclusive,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
-use fred::{
-    types::{Value, config::Server},
-    util::redis_keyslot,
-};
 use ratelimit_backend::{BackendError, ErrorKind};
 use tokio::{
     sync::{Notify, watch},
@@ -22,63 +19,71 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 
-use crate::{connection::connect::Dialer, error, connection::Live, connection::node::Node, slots};
+use crate::{
+    connection::{
+        Connection,
+        client::{Address, Bytes, Reply, key_slot},
+        connect::Connector,
+        node::Node,
+    },
+    error,
+};
 
 /// A cluster; all connections are closed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Cluster {
     shared: Arc<Shared>,
-    /// Whether the map has ever been fetched, or why it has not.
+    /// The outcome of fetching the map; `Ok` from the first success on.
     fetched: watch::Receiver<Option<Result<(), BackendError>>>,
-    keeper: JoinHandle<()>,
+    task: JoinHandle<()>,
 }
 
 #[derive(Debug)]
 struct Shared {
-    dialer: Dialer,
+    connector: Connector,
     pool_size: NonZeroUsize,
     map: RwLock<Map>,
-    /// Told when the map may be out of date.
+    /// Notified when the map may be out of date.
     stale: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Map {
-    nodes: HashMap<Server, Arc<Node>>,
+    nodes: HashMap<Address, Arc<Node>>,
     slots: HashMap<u16, Arc<Node>>,
 }
 
 impl Cluster {
-    /// Begins to ask for the map and to connect.
-    pub(crate) fn open(dialer: Dialer, pool_size: NonZeroUsize) -> Self {
-        let shared = Shared { dialer, pool_size, map: RwLock::default(), stale: Notify::new() };
+    /// Begins to fetch the map and to connect.
+    pub(crate) fn open(connector: Connector, pool_size: NonZeroUsize) -> Self {
+        let shared = Shared { connector, pool_size, map: RwLock::default(), stale: Notify::new() };
         let shared = Arc::new(shared);
         let (sender, fetched) = watch::channel(None);
-        let keeper = tokio::spawn(keep(Arc::clone(&shared), sender));
-        Self { shared, fetched, keeper }
+        let task = tokio::spawn(keep(Arc::clone(&shared), sender));
+        Self { shared, fetched, task }
     }
 
-    /// Waits until the map is there and a node is up, or nothing is.
+    /// Waits until the map is there and a node is up, or both have failed.
     pub(crate) async fn settled(&self) -> Result<(), BackendError> {
         self.fetched().await?;
-        let mut answer = Err(BackendError::not_applied(ErrorKind::Unavailable));
+        let mut settled = Err(BackendError::not_applied(ErrorKind::Unavailable));
         for node in self.shared.nodes() {
             match node.settled().await {
                 Err(error) if error.kind() == ErrorKind::Incompatible => return Err(error),
-                Err(error) if answer.is_err() => answer = Err(error),
+                Err(error) if settled.is_err() => settled = Err(error),
                 Err(_) => {}
-                Ok(()) => answer = Ok(()),
+                Ok(()) => settled = Ok(()),
             }
         }
-        answer
+        settled
     }
 
     /// A connection to the node that serves a key.
-    pub(crate) async fn live_by(
+    pub(crate) async fn connection_by(
         &self,
         key: &str,
         deadline: Instant,
-    ) -> Result<Arc<Live>, BackendError> {
+    ) -> Result<Arc<Connection>, BackendError> {
         let known = self.fetched.borrow().clone();
         match known {
             Some(fetched) => fetched?,
@@ -87,34 +92,33 @@ impl Cluster {
                 fetched.unwrap_or_else(|_| Err(BackendError::not_applied(ErrorKind::Timeout)))?;
             }
         }
-        let slot = redis_keyslot(key.as_bytes());
-        let live = match self.shared.node_of(slot) {
-            Some(node) => node.live_by(deadline).await,
-            None => Err(BackendError::not_applied(ErrorKind::Unavailable).with_source(Nobody)),
+        let connection = match self.shared.node_of(key_slot(key)) {
+            Some(node) => node.connection_by(deadline).await,
+            None => Err(BackendError::not_applied(ErrorKind::Unavailable).with_source(NoNode)),
         };
-        live.inspect_err(|_| self.shared.stale.notify_one())
+        connection.inspect_err(|_| self.shared.stale.notify_one())
     }
 
     /// A connection to a node that another has named.
-    pub(crate) async fn live_at(
+    pub(crate) async fn connection_at(
         &self,
-        server: &Server,
+        address: &Address,
         deadline: Instant,
-    ) -> Result<Arc<Live>, BackendError> {
-        let node = self.shared.node_at(server);
-        node.live_by(deadline).await.inspect_err(|_| self.shared.stale.notify_one())
+    ) -> Result<Arc<Connection>, BackendError> {
+        let node = self.shared.node_at(address);
+        node.connection_by(deadline).await.inspect_err(|_| self.shared.stale.notify_one())
     }
 
-    /// Takes note that a key is served by a node that another has named.
-    pub(crate) fn moved(&self, key: &str, server: &Server) {
-        let node = self.shared.node_at(server);
-        self.shared.change(|map| drop(map.slots.insert(redis_keyslot(key.as_bytes()), node)));
+    /// Notes that a key's slot is served by a node that another has named.
+    pub(crate) fn moved(&self, key: &str, address: &Address) {
+        let node = self.shared.node_at(address);
+        self.shared.change(|map| drop(map.slots.insert(key_slot(key), node)));
         self.shared.stale.notify_one();
     }
 
     /// A connection to some node, if one is up.
-    pub(crate) fn live(&self) -> Option<Arc<Live>> {
-        self.shared.nodes().iter().find_map(|node| node.live())
+    pub(crate) fn if_up(&self) -> Option<Arc<Connection>> {
+        self.shared.nodes().iter().find_map(|node| node.if_up())
     }
 
     async fn fetched(&self) -> Result<(), BackendError> {
@@ -127,7 +131,7 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        self.keeper.abort();
+        self.task.abort();
     }
 }
 
@@ -142,10 +146,10 @@ impl Shared {
         map.slots.get(&slot).cloned()
     }
 
-    fn node_at(&self, server: &Server) -> Arc<Node> {
+    fn node_at(&self, address: &Address) -> Arc<Node> {
         self.change(|map| {
-            let open = || Arc::new(Node::open(&self.dialer.at(server), self.pool_size));
-            Arc::clone(map.nodes.entry(server.clone()).or_insert_with(open))
+            let open = || Arc::new(Node::open(&self.connector.at(address), self.pool_size));
+            Arc::clone(map.nodes.entry(address.clone()).or_insert_with(open))
         })
     }
 
@@ -153,71 +157,71 @@ impl Shared {
         change(&mut self.map.write().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Fetches the map from whoever has it, and takes it over.
+    /// Fetches the map from a node that has it, and takes it over.
     async fn fetch(&self) -> Result<(), BackendError> {
-        let ranges = self.ask().await?;
+        let ranges = self.ranges().await?;
         let mut slots = HashMap::new();
         for range in &ranges {
-            let node = self.node_at(&range.server);
+            let node = self.node_at(&range.node);
             slots.extend(range.slots.clone().map(|slot| (slot, Arc::clone(&node))));
         }
         self.change(|map| {
-            map.nodes.retain(|server, _| ranges.iter().any(|range| range.server == *server));
+            map.nodes.retain(|address, _| ranges.iter().any(|range| range.node == *address));
             map.slots = slots;
         });
         Ok(())
     }
 
-    /// Asks the nodes that are up, and if none answers, those that were configured.
-    async fn ask(&self) -> Result<Vec<slots::Range>, BackendError> {
+    /// Asks the nodes that are up, then those of the URL, until one replies.
+    async fn ranges(&self) -> Result<Vec<SlotRange>, BackendError> {
         let nodes: Vec<_> = {
             let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
-            let live = |(server, node): (&Server, &Arc<Node>)| Some((server.clone(), node.live()?));
-            map.nodes.iter().filter_map(live).collect()
+            let up =
+                |(address, node): (&Address, &Arc<Node>)| Some((address.clone(), node.if_up()?));
+            map.nodes.iter().filter_map(up).collect()
         };
-        for (server, live) in nodes {
-            if let Ok(ranges) = self.slots(&live, &server).await {
+        for (address, connection) in nodes {
+            if let Ok(ranges) = self.ranges_of(&connection, &address).await {
                 return Ok(ranges);
             }
         }
-        let mut answer = Err(BackendError::not_applied(ErrorKind::Unavailable));
-        for server in self.dialer.config.server.hosts() {
-            answer = match self.dialer.at(&server).dial().await {
-                Ok((client, _router)) => {
-                    let live = Arc::new(Live::new(client, &self.dialer));
-                    self.slots(&live, &server).await
+        let mut ranges = Err(BackendError::not_applied(ErrorKind::Unavailable));
+        for address in self.connector.endpoint.addresses() {
+            ranges = match self.connector.at(&address).connect().await {
+                Ok((client, _driver)) => {
+                    let connection = Arc::new(Connection::new(client, &self.connector));
+                    self.ranges_of(&connection, &address).await
                 }
                 Err(error) => Err(error),
             };
-            if answer.is_ok() {
+            if ranges.is_ok() {
                 break;
             }
         }
-        answer
+        ranges
     }
 
-    async fn slots(
+    async fn ranges_of(
         &self,
-        live: &Arc<Live>,
-        server: &Server,
-    ) -> Result<Vec<slots::Range>, BackendError> {
-        let deadline = Instant::now() + self.dialer.connect_timeout;
-        let reply = live.call("CLUSTER", vec![Value::from("SLOTS")], deadline).await;
-        let reply = reply.map_err(|error| error::failure(&error, false))?;
-        let nonsense = || BackendError::not_applied(ErrorKind::Protocol);
-        slots::ranges(&reply, &server.host).ok_or_else(nonsense)
+        connection: &Arc<Connection>,
+        address: &Address,
+    ) -> Result<Vec<SlotRange>, BackendError> {
+        let deadline = Instant::now() + self.connector.connect_timeout;
+        let reply = connection.call("CLUSTER", vec![Bytes::from("SLOTS")], deadline).await;
+        let reply = reply.map_err(|failure| error::command_error(&failure, false))?;
+        slot_ranges(&reply, &address.host).ok_or_else(|| error::protocol_error(false))
     }
 }
 
 /// Fetches the map, and again whenever it may be out of date.
 async fn keep(shared: Arc<Shared>, fetched: watch::Sender<Option<Result<(), BackendError>>>) {
     loop {
-        let answer = shared.fetch().await;
-        let is_missing = answer.is_err();
+        let outcome = shared.fetch().await;
+        let is_missing = outcome.is_err();
         fetched.send_if_modified(|known| {
             let is_news = !matches!(known, Some(Ok(())));
             if is_news {
-                *known = Some(answer);
+                *known = Some(outcome);
             }
             is_news
         });
@@ -228,10 +232,47 @@ async fn keep(shared: Arc<Shared>, fetched: watch::Sender<Option<Result<(), Back
     }
 }
 
-/// So often at most, however many calls go wrong.
+/// The map is fetched no more often than this, however many calls go wrong.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Why nothing was sent.
+/// Nothing was sent, for the map has no node for the slot.
 #[derive(Debug, thiserror::Error)]
 #[error("no node serves the slot")]
-struct Nobody;
+struct NoNode;
+
+/// Slots that one node serves.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) struct SlotRange {
+    slots: RangeInclusive<u16>,
+    node: Address,
+}
+
+/// Parses the reply to `CLUSTER SLOTS` of the node at `host`.
+pub(crate) fn slot_ranges(reply: &Reply, host: &str) -> Option<Vec<SlotRange>> {
+    let Reply::Array(ranges) = reply else { return None };
+    ranges.iter().map(|range| slot_range(range, host)).collect()
+}
+
+/// First and last slot, the primary, its replicas. A node is its host, its port, and more.
+fn slot_range(range: &Reply, host: &str) -> Option<SlotRange> {
+    let Reply::Array(parts) = range else { return None };
+    let [Reply::Integer(first), Reply::Integer(last), Reply::Array(primary), ..] = &parts[..]
+    else {
+        return None;
+    };
+    let [name, Reply::Integer(port), ..] = &primary[..] else { return None };
+    let [first, last, port] = [first, last, port].map(|&number| u16::try_from(number).ok());
+    Some(SlotRange { slots: first?..=last?, node: address(&name.as_text()?, port?, host) })
+}
+
+/// The node that `MOVED 3999 127.0.0.1:6381` or `ASK …` points to; the node at `host` has said so.
+pub(crate) fn redirect_target(details: &str, host: &str) -> Option<Address> {
+    let (name, port) = details.split(' ').nth(2)?.trim_end().rsplit_once(':')?;
+    Some(address(name, port.parse().ok()?, host))
+}
+
+/// A node that does not know its own name gives none, or a question mark.
+fn address(name: &str, port: u16, host: &str) -> Address {
+    let host = if matches!(name, "" | "?") { host } else { name };
+    Address { host: host.to_owned(), port }
+}

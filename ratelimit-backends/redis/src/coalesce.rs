@@ -1,12 +1,12 @@
 //! Checks that share a command.
 //!
-//! Who comes alone is sent at once, alone. Who comes while two commands of the same policy and cost
-//! are under way waits until one of them lands, but for a millisecond at most, and goes with all
-//! who have come meanwhile, in their order. The script decides each of them by itself, as if it had
-//! come alone. So a busy server spends its time on decisions instead of on commands.
+//! A check that comes alone is sent at once. One that comes while two commands of the same policy
+//! and cost are in flight waits until one of them has completed, but for a millisecond at most, and
+//! goes with all that have come meanwhile, in their order. The script decides each of them by
+//! itself, as if it had come alone. So a busy server spends its time on decisions, not on commands.
 //!
-//! Those who share a command hear of its end, by the deadline of the first of them; who has left
-//! before it is sent is not charged.
+//! Checks that share a command share nothing else: each has a deadline and a timer of its own, and
+//! one that is dropped before its command is sent is not charged.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -15,208 +15,275 @@ use std::{
     time::Duration,
 };
 
-use fred::{bytes::Bytes, types::Value};
 use ratelimit_backend::{BackendError, ErrorKind};
+use ratelimit_core::Micros;
 use tokio::{
     sync::oneshot,
-    time::{Instant, timeout},
+    time::{Instant, timeout, timeout_at},
 };
 
 use crate::{
-    clock::ScriptClock,
-    dispatch::{Call, Connection},
-    reply::nonsense,
-    script::Script,
+    connection::client::{Bytes, Reply},
+    dispatch::{Command, Servers},
+    error::protocol_error,
+    script::{Script, ScriptClock},
 };
 
-/// The way of checks to the server, together or alone.
-pub(crate) struct Lanes {
-    pub(crate) connection: Connection,
-    pub(crate) clock: ScriptClock,
-    /// How many checks may share a command.
+/// Sends the checks of one runtime, together or alone.
+pub(crate) struct Coalescer {
+    pub(crate) servers: Servers,
+    clock: ScriptClock,
+    /// The most checks that share a command.
     group_max: usize,
     callers_max: usize,
-    traffic: Mutex<Traffic>,
+    queues: Mutex<Queues>,
 }
 
-/// What checks that share a command have in common: all but their keys.
+/// All that checks of one command have in common: everything but their keys.
 #[derive(Debug, Eq, Hash, PartialEq)]
-pub(crate) struct Errand {
+pub(crate) struct BatchKey {
     pub(crate) script: &'static Script,
     pub(crate) header: Bytes,
     pub(crate) terms: Bytes,
 }
 
-/// An errand; in a cluster, to keys of one slot.
-type Lane = (Errand, Option<u16>);
+/// The same, and the slot in a cluster.
+type QueueKey = (BatchKey, Option<u16>);
 
-type Answer = Result<Value, BackendError>;
+type Outcome = Result<Reply, BackendError>;
 
 #[derive(Default)]
-struct Traffic {
-    /// Those with a command under way.
-    lanes: HashMap<Arc<Lane>, Queue>,
-    /// All who have no answer yet.
+struct Queues {
+    /// Those with a command in flight.
+    by_key: HashMap<Arc<QueueKey>, Queue>,
+    /// All callers without an outcome.
     callers: usize,
+    last_id: u64,
 }
 
 #[derive(Default)]
 struct Queue {
-    under_way: usize,
+    in_flight: usize,
     waiting: VecDeque<Caller>,
-    /// Whether somebody is to send those that wait, and is to be told that a command has landed.
-    departs: bool,
-    landed: Option<oneshot::Sender<()>>,
+    /// True while a task is to send those that wait. It may be notified of a completed command.
+    is_scheduled: bool,
+    completed: Option<oneshot::Sender<()>>,
 }
 
 struct Caller {
+    id: u64,
     key: String,
     deadline: Instant,
-    answer: oneshot::Sender<Answer>,
+    outcome: oneshot::Sender<Outcome>,
 }
 
-/// Where a caller is, once it has come.
-enum Place {
-    /// Its command is its own.
-    Alone(Arc<Lane>),
-    /// Its command can be sent.
-    First(Flight),
-    Waiting(oneshot::Receiver<Answer>),
+/// The way a check goes, decided when it comes.
+enum Entry {
+    Alone(Arc<QueueKey>),
+    /// Alone, too, but others may wait for it to complete.
+    First(InFlight),
+    Waiting(Waiting),
 }
 
-impl Lanes {
+impl Coalescer {
     pub(crate) fn new(
-        connection: Connection,
+        servers: Servers,
         clock: ScriptClock,
         group_max: usize,
         callers_max: usize,
     ) -> Self {
-        Self { connection, clock, group_max, callers_max, traffic: Mutex::default() }
+        Self { servers, clock, group_max, callers_max, queues: Mutex::default() }
     }
 
-    /// Asks about one key, together with whoever is on the same errand.
+    /// Spends on one key, together with others that share all but the key.
     ///
-    /// All but the wait is done here, and not in the future, which would take room for it.
-    pub(crate) fn ask(
+    /// All but the wait is done before the future, which would take room for it.
+    fn spend(
         self: &Arc<Self>,
-        errand: Errand,
+        batch: BatchKey,
         alone: &[String; 1],
         deadline: Instant,
-    ) -> impl Future<Output = Answer> {
+    ) -> impl Future<Output = Outcome> {
         let [key] = alone;
-        let lane = Arc::new((errand, self.connection.slot(key)));
-        let place = if self.group_max <= 1 {
-            Ok(Place::Alone(lane))
+        let batch = Arc::new((batch, self.servers.slot(key)));
+        let entry = if self.group_max <= 1 {
+            Ok(Entry::Alone(batch))
         } else {
-            self.enter(&lane, key, deadline)
+            self.enter(&batch, key, deadline)
         };
         async move {
-            match place? {
-                Place::Alone(lane) => self.ask_all(&lane.0, alone, deadline).await,
-                Place::First(flight) => self.ask_all(&flight.lane.0, alone, deadline).await,
-                Place::Waiting(answer) => answer.await.unwrap_or_else(|_| Err(closed())),
+            match entry? {
+                Entry::Alone(batch) => self.send(&batch.0, alone, deadline).await,
+                Entry::First(flight) => self.send(&flight.batch.0, alone, deadline).await,
+                Entry::Waiting(waiting) => waiting.outcome_by(deadline).await,
             }
         }
     }
 
-    async fn ask_all(&self, errand: &Errand, keys: &[String], deadline: Instant) -> Answer {
-        let Errand { script, header, terms } = errand;
-        let [header, terms] = [header, terms].map(|bytes| Value::Bytes(bytes.clone()));
-        let arguments = vec![self.clock.argument()?, "spend".into(), header, terms];
-        self.connection.run(Call { script, keys, arguments, charges: true }, deadline).await
+    async fn send(&self, batch: &BatchKey, keys: &[String], deadline: Instant) -> Outcome {
+        let BatchKey { script, header, terms } = batch;
+        let spend = Bytes::from_static(b"spend");
+        let arguments = vec![self.clock.argument()?, spend, header.clone(), terms.clone()];
+        self.servers.run(Command { script, keys, arguments, charges: true }, deadline).await
     }
 
     fn enter(
         self: &Arc<Self>,
-        lane: &Arc<Lane>,
+        batch: &Arc<QueueKey>,
         key: &str,
         deadline: Instant,
-    ) -> Result<Place, BackendError> {
-        let mut traffic = self.traffic();
-        let Traffic { lanes, callers } = &mut *traffic;
-        let queue = lanes.entry(Arc::clone(lane)).or_default();
-        if queue.under_way < UNDER_WAY_MAX && queue.waiting.is_empty() {
-            queue.under_way += 1;
+    ) -> Result<Entry, BackendError> {
+        let mut queues = self.queues();
+        let Queues { by_key, callers, last_id } = &mut *queues;
+        let queue = by_key.entry(Arc::clone(batch)).or_default();
+        if queue.in_flight < IN_FLIGHT_MAX && queue.waiting.is_empty() {
+            queue.in_flight += 1;
             *callers += 1;
-            return Ok(Place::First(self.flight(lane, 1)));
+            return Ok(Entry::First(self.in_flight(batch, Stage::Sent { callers: 1 })));
         }
         if self.callers_max <= *callers {
             return Err(BackendError::not_applied(ErrorKind::Overloaded));
         }
         *callers += 1;
-        let (answer, waiting) = oneshot::channel();
-        queue.waiting.push_back(Caller { key: key.to_owned(), deadline, answer });
-        let landing = queue.await_landing();
-        drop(traffic);
-        self.prepare(lane, landing);
-        Ok(Place::Waiting(waiting))
+        *last_id += 1;
+        let id = *last_id;
+        let (sender, outcome) = oneshot::channel();
+        queue.waiting.push_back(Caller { id, key: key.to_owned(), deadline, outcome: sender });
+        let completed = queue.schedule();
+        drop(queues);
+        self.spawn(batch, completed);
+        let (coalescer, batch) = (Arc::clone(self), Arc::clone(batch));
+        Ok(Entry::Waiting(Waiting { coalescer, batch, id, outcome, is_queued: true }))
     }
 
-    /// Lets somebody wait for a command to land, and then send the next. Not under the lock: if the
-    /// runtime has shut down, it ends at once.
-    fn prepare(self: &Arc<Self>, lane: &Arc<Lane>, landing: Option<oneshot::Receiver<()>>) {
-        if let Some(landing) = landing {
-            tokio::spawn(self.flight(lane, 0).depart(landing));
+    /// Spawns the task that sends those that wait. Not under the lock: if the runtime has shut
+    /// down, the task ends at once.
+    fn spawn(self: &Arc<Self>, batch: &Arc<QueueKey>, completed: Option<oneshot::Receiver<()>>) {
+        if let Some(completed) = completed {
+            tokio::spawn(self.in_flight(batch, Stage::Scheduled).send_waiting(completed));
         }
     }
 
-    fn flight(self: &Arc<Self>, lane: &Arc<Lane>, callers: usize) -> Flight {
-        Flight { lanes: Arc::clone(self), lane: Arc::clone(lane), callers }
+    fn in_flight(self: &Arc<Self>, batch: &Arc<QueueKey>, stage: Stage) -> InFlight {
+        InFlight { coalescer: Arc::clone(self), batch: Arc::clone(batch), stage }
     }
 
-    fn traffic(&self) -> MutexGuard<'_, Traffic> {
-        self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
+    fn queues(&self) -> MutexGuard<'_, Queues> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Queue {
-    /// What tells who sends those that wait that a command has landed; `None` if nobody waits, or
-    /// somebody has it.
-    fn await_landing(&mut self) -> Option<oneshot::Receiver<()>> {
-        if self.departs || self.waiting.is_empty() {
+    /// Schedules a task for those that wait; `None` if nobody does, or there is one already. The
+    /// receiver hears of the next completed command.
+    fn schedule(&mut self) -> Option<oneshot::Receiver<()>> {
+        if self.is_scheduled || self.waiting.is_empty() {
             return None;
         }
-        let (landed, landing) = oneshot::channel();
-        (self.departs, self.landed) = (true, Some(landed));
-        Some(landing)
+        let (sender, completed) = oneshot::channel();
+        (self.is_scheduled, self.completed) = (true, Some(sender));
+        Some(completed)
     }
 }
 
-/// A command that is under way; or will be, and has nobody on board yet.
-struct Flight {
-    lanes: Arc<Lanes>,
-    lane: Arc<Lane>,
-    callers: usize,
+/// A check that waits for a command to share. It leaves the queue when it is dropped.
+struct Waiting {
+    coalescer: Arc<Coalescer>,
+    batch: Arc<QueueKey>,
+    id: u64,
+    outcome: oneshot::Receiver<Outcome>,
+    is_queued: bool,
 }
 
-impl Flight {
-    /// Sends those that wait, once a command has landed.
-    async fn depart(mut self, landing: oneshot::Receiver<()>) {
-        let _ = timeout(PATIENCE, landing).await;
-        let mut group = self.board();
-        group.retain(|caller| !caller.answer.is_closed());
+impl Waiting {
+    async fn outcome_by(mut self, deadline: Instant) -> Outcome {
+        match timeout_at(deadline, &mut self.outcome).await {
+            Ok(outcome) => {
+                self.is_queued = false;
+                outcome.unwrap_or(Err(BackendError::unknown(ErrorKind::Closed)))
+            }
+            Err(_) if self.leave() => Err(BackendError::not_applied(ErrorKind::Timeout)),
+            Err(_) => Err(BackendError::unknown(ErrorKind::Timeout)),
+        }
+    }
+
+    /// Leaves the queue; false if the check was sent before.
+    fn leave(&mut self) -> bool {
+        self.is_queued = false;
+        let mut queues = self.coalescer.queues();
+        let Queues { by_key, callers, .. } = &mut *queues;
+        let Some(Queue { waiting, .. }) = by_key.get_mut(&self.batch) else { return false };
+        let Some(place) = waiting.iter().position(|caller| caller.id == self.id) else {
+            return false;
+        };
+        *callers -= 1;
+        waiting.remove(place).is_some()
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if self.is_queued {
+            self.leave();
+        }
+    }
+}
+
+/// A command that is in flight, or will be.
+struct InFlight {
+    coalescer: Arc<Coalescer>,
+    batch: Arc<QueueKey>,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy)]
+enum Stage {
+    Scheduled,
+    Sent { callers: usize },
+}
+
+impl InFlight {
+    /// Sends those that wait, once a command has completed.
+    async fn send_waiting(mut self, completed: oneshot::Receiver<()>) {
+        let _ = timeout(WAIT_MAX, completed).await;
+        let mut group = self.take_waiting();
         let now = Instant::now();
-        let late = group.iter().take_while(|caller| caller.deadline <= now).count();
-        group.drain(..late).for_each(|caller| caller.tell(Err(too_late())));
-        let Some(deadline) = group.first().map(|first| first.deadline) else { return };
+        let late = group.extract_if(.., |caller| caller.deadline <= now);
+        late.for_each(|caller| caller.tell(Err(BackendError::not_applied(ErrorKind::Timeout))));
+        let Some(deadline) = group.iter().map(|caller| caller.deadline).max() else { return };
 
         let keys: Vec<_> = group.iter().map(|caller| caller.key.clone()).collect();
-        let answer = self.lanes.ask_all(&self.lane.0, &keys, deadline).await;
-        self.share_out(group, answer);
+        let outcome = self.coalescer.send(&self.batch.0, &keys, deadline).await;
+        self.share_out(group, outcome);
     }
 
-    /// Tells each caller its part of an answer, or what has become of all.
-    fn share_out(&self, group: Vec<Caller>, answer: Answer) {
-        let tell_all = |group: Vec<Caller>, answer: Answer| {
-            group.into_iter().for_each(|caller| caller.tell(answer.clone()));
+    /// Takes as many as may share a command.
+    fn take_waiting(&mut self) -> Vec<Caller> {
+        let mut queues = self.coalescer.queues();
+        let Some(queue) = queues.by_key.get_mut(&self.batch) else { return Vec::new() };
+        let callers = queue.waiting.len().min(self.coalescer.group_max);
+        let group = queue.waiting.drain(..callers).collect();
+        queue.in_flight += 1;
+        self.stage = Stage::Sent { callers };
+        queue.is_scheduled = false;
+        let completed = queue.schedule();
+        drop(queues);
+        self.coalescer.spawn(&self.batch, completed);
+        group
+    }
+
+    /// Tells each caller its part of a reply, or the failure of all.
+    fn share_out(&self, group: Vec<Caller>, outcome: Outcome) {
+        let tell_all = |group: Vec<Caller>, outcome: Outcome| {
+            group.into_iter().for_each(|caller| caller.tell(outcome.clone()));
         };
-        match answer {
-            Ok(Value::Array(answers)) if answers.len() == group.len() => {
-                iter::zip(group, answers).for_each(|(caller, answer)| caller.tell(Ok(answer)));
+        match outcome {
+            Ok(Reply::Array(replies)) if replies.len() == group.len() => {
+                iter::zip(group, replies).for_each(|(caller, reply)| caller.tell(Ok(reply)));
             }
-            Ok(answer) if group.len() == 1 => tell_all(group, Ok(answer)),
-            Ok(_) => tell_all(group, Err(nonsense(true))),
-            // Nothing was charged. A denial is one still, where another's charge found no room.
+            Ok(reply) if group.len() == 1 => tell_all(group, Ok(reply)),
+            Ok(_) => tell_all(group, Err(protocol_error(true))),
+            // Nothing was charged. A denial needs no room, and may have come behind a charge.
             Err(error) if error.kind() == ErrorKind::Full => {
                 group.into_iter().for_each(|caller| self.send_alone(caller));
             }
@@ -224,71 +291,89 @@ impl Flight {
         }
     }
 
-    /// Takes as many as may go.
-    fn board(&mut self) -> Vec<Caller> {
-        let mut traffic = self.lanes.traffic();
-        let Some(queue) = traffic.lanes.get_mut(&self.lane) else { return Vec::new() };
-        let count = queue.waiting.len().min(self.lanes.group_max);
-        let group = queue.waiting.drain(..count).collect();
-        queue.under_way += 1;
-        self.callers = count;
-        queue.departs = false;
-        let landing = queue.await_landing();
-        drop(traffic);
-        self.lanes.prepare(&self.lane, landing);
-        group
-    }
-
     fn send_alone(&self, caller: Caller) {
-        let (lanes, lane) = (Arc::clone(&self.lanes), Arc::clone(&self.lane));
+        let (coalescer, batch) = (Arc::clone(&self.coalescer), Arc::clone(&self.batch));
         tokio::spawn(async move {
-            let answer =
-                lanes.ask_all(&lane.0, slice::from_ref(&caller.key), caller.deadline).await;
-            caller.tell(answer);
+            if !caller.outcome.is_closed() {
+                let key = slice::from_ref(&caller.key);
+                let outcome = coalescer.send(&batch.0, key, caller.deadline).await;
+                caller.tell(outcome);
+            }
         });
     }
 }
 
-impl Drop for Flight {
+impl Drop for InFlight {
     fn drop(&mut self) {
-        let mut traffic = self.lanes.traffic();
-        let Traffic { lanes, callers } = &mut *traffic;
-        let Some(queue) = lanes.get_mut(&self.lane) else { return };
-        if self.callers == 0 {
-            // The runtime has shut down before anybody was on board: so it has for those that wait.
-            *callers -= queue.waiting.len();
-            *queue = Queue { under_way: queue.under_way, ..Queue::default() };
-        } else {
-            *callers -= self.callers;
-            queue.under_way -= 1;
-            queue.landed.take().map(|landed| landed.send(()));
+        let mut queues = self.coalescer.queues();
+        let Queues { by_key, callers, .. } = &mut *queues;
+        let Some(queue) = by_key.get_mut(&self.batch) else { return };
+        match self.stage {
+            // The runtime has shut down before the task was run.
+            Stage::Scheduled => {
+                *callers -= queue.waiting.len();
+                queue.is_scheduled = false;
+                let closed = || Err(BackendError::not_applied(ErrorKind::Closed));
+                queue.waiting.drain(..).for_each(|caller| caller.tell(closed()));
+            }
+            Stage::Sent { callers: sent } => {
+                *callers -= sent;
+                queue.in_flight -= 1;
+                queue.completed.take().map(|completed| completed.send(()));
+            }
         }
-        if queue.under_way == 0 && !queue.departs {
-            lanes.remove(&self.lane);
+        if queue.in_flight == 0 && !queue.is_scheduled {
+            by_key.remove(&self.batch);
         }
     }
 }
 
 impl Caller {
-    /// Gives the answer, unless the caller has left.
-    fn tell(self, answer: Answer) {
-        let _ = self.answer.send(answer);
+    /// Hands the outcome over, unless the caller has left.
+    fn tell(self, outcome: Outcome) {
+        let _ = self.outcome.send(outcome);
     }
 }
 
-/// Time was up before it was sent.
-const fn too_late() -> BackendError {
-    BackendError::not_applied(ErrorKind::Timeout)
-}
-
-/// The runtime has shut down, and nobody knows whether the command was sent.
-const fn closed() -> BackendError {
-    BackendError::unknown(ErrorKind::Closed)
-}
-
 /// While the server works on one command, the next one is there already.
-const UNDER_WAY_MAX: usize = 2;
+const IN_FLIGHT_MAX: usize = 2;
 
-/// So long at most somebody waits for a command to land: where the way is long, a few commands more
-/// cost less than another round of it.
-const PATIENCE: Duration = Duration::from_millis(1);
+/// The longest wait for a command to complete: on a slow network a few commands more cost less than
+/// another round trip.
+const WAIT_MAX: Duration = Duration::from_millis(1);
+
+/// One batch on its way: the keys of its states, and its deadline.
+pub(crate) struct Request {
+    pub(crate) coalescer: Arc<Coalescer>,
+    pub(crate) keys: Vec<String>,
+    pub(crate) deadline: Instant,
+}
+
+impl Request {
+    /// Runs a script on the states, which may charge or never does.
+    pub(crate) fn run(
+        &self,
+        script: &'static Script,
+        arguments: Vec<Bytes>,
+        charges: bool,
+    ) -> impl Future<Output = Outcome> {
+        let command = Command { script, keys: &self.keys, arguments, charges };
+        self.coalescer.servers.run(command, self.deadline)
+    }
+
+    /// Spends on the first state, in one command with others that share all but the key.
+    pub(crate) fn spend(&self, batch: BatchKey) -> impl Future<Output = Outcome> {
+        let alone = self.keys.first_chunk().expect("a batch that is sent has a check");
+        self.coalescer.spend(batch, alone, self.deadline)
+    }
+
+    /// The time as scripts take it.
+    pub(crate) fn time(&self) -> Result<Bytes, BackendError> {
+        self.coalescer.clock.argument()
+    }
+
+    /// The time to live of a record with that lifetime.
+    pub(crate) fn ttl_ms(&self, lifetime: Micros) -> u64 {
+        lifetime.as_micros().div_ceil(1_000).max(1) + self.coalescer.clock.spare_ms()
+    }
+}

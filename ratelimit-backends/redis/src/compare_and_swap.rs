@@ -1,132 +1,101 @@
-//! The long way: what is stored is read, stepped by the core, and swapped if it is still the same.
+//! Reads the values, applies the core's step, and swaps in what it leaves if nothing has changed.
 //!
-//! It is taken where a script would have to restate what happens once in a while only: states
-//! under other numbers, of other versions or algorithms, with a block around them, or that are none
-//! at all; and resets, blocks, charges without asking and refunds of one certain charge.
+//! This is for cases that are too rare for a script to restate them: states under other numbers, of
+//! other versions or algorithms, with a block around them, or that are none at all; and resets,
+//! blocks, penalties and refunds by receipt.
 
 use std::iter;
 
-use fred::types::Value as Reply;
-use ratelimit_backend::{BackendError, ErrorKind};
+use ratelimit_backend::{
+    BackendError,
+    transact::{Change, CompareAndSwap, Entry, transact},
+};
 use ratelimit_core::{
-    Action, Batch, StateError, Timestamp,
-    store::{Decisions, Record, apply},
+    Action, Batch, Timestamp,
+    store::{Decisions, Record},
 };
 
 use crate::{
-    redis::Turn,
-    reply::{self, nonsense},
+    coalesce::Request,
+    connection::client::{Bytes, Reply},
+    encoding::{self, Encoded},
+    error::protocol_error,
     script::{READ, SWAP},
-    encoding::{self, Value},
 };
 
 pub(crate) async fn run(
-    turn: &Turn<'_>,
+    request: &Request,
     batch: Batch<'_>,
     action: Action,
 ) -> Result<Decisions, BackendError> {
-    for _ in 0..ATTEMPTS_MAX {
-        let (now, found) = read(turn).await?;
-        let mut records = decode(batch, action, &found)?;
-        let decisions = apply(batch, action, &mut records, now)?;
-        if action == Action::Peek {
-            return Ok(decisions);
-        }
-        let ttl_ms = |record: &Record| turn.ttl_ms(record.lifetime(now));
-        let swaps: Vec<_> = iter::zip(found, &records)
-            .map(|(found, next)| Swap::new(found, next, ttl_ms))
-            .collect();
-        if swaps.iter().all(Swap::is_none) || send(turn, swaps, action).await? {
-            return Ok(decisions);
-        }
-    }
-    Err(BackendError::not_applied(ErrorKind::Overloaded).with_source(Contended))
+    transact(batch, action, &mut Values { request, batch, action, found: Vec::new() }).await
 }
 
-/// What is under the keys, all at one time.
-async fn read(turn: &Turn<'_>) -> Result<(Timestamp, Vec<Option<Vec<u8>>>), BackendError> {
-    let reply = turn.run(&READ, vec![turn.time()?], false).await?;
-    let (now, found) = reply::dated(reply).ok_or_else(|| nonsense(false))?;
-    let found = found.iter().map(|found| found.as_bytes().map(<[u8]>::to_vec)).collect();
-    Ok((now, found))
-}
-
-/// A reset need not know what it forgets.
-fn decode(
-    batch: Batch<'_>,
+/// The values under the keys of a batch, as they were last read.
+struct Values<'a> {
+    request: &'a Request,
+    batch: Batch<'a>,
     action: Action,
-    found: &[Option<Vec<u8>>],
-) -> Result<Vec<Option<Record>>, StateError> {
-    let slots = batch.slots().zip(found);
-    let records = slots.map(|(slot, found)| {
-        let Some(flat) = found else { return Ok(None) };
-        match encoding::read(flat, None, slot.policy) {
-            Err(_) if action == Action::Reset => Ok(None),
-            record => record.map(Some),
+    found: Vec<Option<Bytes>>,
+}
+
+impl CompareAndSwap for Values<'_> {
+    async fn load(&mut self) -> Result<(Vec<Entry>, Timestamp), BackendError> {
+        let reply = self.request.run(&READ, vec![self.request.time()?], false).await?;
+        let (now, found) = parse(reply).ok_or_else(|| protocol_error(false))?;
+        self.found = found;
+        let slots = self.batch.slots().zip(&self.found);
+        let entries = slots.map(|(slot, found)| {
+            let decoded = found.as_ref().map(|found| encoding::read(found, None, slot.policy));
+            Entry::new(self.action, decoded)
+        });
+        Ok((entries.collect::<Result<_, _>>()?, now))
+    }
+
+    async fn swap(&mut self, changes: Vec<Change<Record>>) -> Result<bool, BackendError> {
+        if changes.iter().all(|change| matches!(change, Change::Keep)) {
+            return Ok(true);
         }
-    });
-    records.collect()
-}
-
-/// What was found under a key, and what is to become of it.
-struct Swap {
-    found: Option<Vec<u8>>,
-    change: Change,
-}
-
-enum Change {
-    Keep,
-    Remove,
-    Store { value: Value, ttl_ms: u64 },
-}
-
-impl Swap {
-    fn new(found: Option<Vec<u8>>, next: &Option<Record>, ttl_ms: impl Fn(&Record) -> u64) -> Self {
-        let value = next.as_ref().map(|record| (Value::new(record), ttl_ms(record)));
-        let change = match (&found, value) {
-            (Some(found), Some((value, _))) if value.flat == *found => Change::Keep,
-            (_, Some((value, ttl_ms))) => Change::Store { value, ttl_ms },
-            (Some(_), None) => Change::Remove,
-            (None, None) => Change::Keep,
-        };
-        Self { found, change }
-    }
-
-    const fn is_none(&self) -> bool {
-        matches!(self.change, Change::Keep)
-    }
-
-    /// As the script takes it. A reset compares only where it stores: it would forget the rest
-    /// whatever it was.
-    fn into_arguments(self, action: Action) -> [Reply; 4] {
-        let bytes = |bytes: Vec<u8>| Reply::Bytes(bytes.into());
-        let (value, head, ttl) = match self.change {
-            Change::Keep => (Vec::new(), 0, "keep".to_owned()),
-            Change::Remove => (Vec::new(), 0, "remove".to_owned()),
-            Change::Store { value, ttl_ms } => (value.flat, value.head, ttl_ms.to_string()),
-        };
-        let found = match self.found {
-            _ if action == Action::Reset && value.is_empty() => b"*".to_vec(),
-            found => found.unwrap_or_default(),
-        };
-        [bytes(found), bytes(value), head.to_string().into(), ttl.into()]
+        let found = self.found.drain(..);
+        let arguments = iter::zip(found, changes).flat_map(|(found, change)| {
+            arguments(self.request, self.action, found.unwrap_or_default(), change)
+        });
+        let arguments = arguments.collect();
+        match self.request.run(&SWAP, arguments, true).await? {
+            Reply::Integer(swapped) => Ok(swapped == 1),
+            _ => Err(protocol_error(true)),
+        }
     }
 }
 
-/// Makes all swaps if everything is still what was found, else none; says which.
-async fn send(turn: &Turn<'_>, swaps: Vec<Swap>, action: Action) -> Result<bool, BackendError> {
-    let arguments = swaps.into_iter().flat_map(|swap| swap.into_arguments(action)).collect();
-    match turn.run(&SWAP, arguments, true).await? {
-        Reply::Integer(swapped) => Ok(swapped == 1),
-        _ => Err(nonsense(true)),
-    }
+/// The time, and the values under the keys at that time.
+pub(crate) fn parse(reply: Reply) -> Option<(Timestamp, Vec<Option<Bytes>>)> {
+    let Reply::Array(parts) = reply else { return None };
+    let mut parts = parts.into_iter();
+    let Reply::Integer(now) = parts.next()? else { return None };
+    let now = Timestamp::from_micros(u64::try_from(now).ok()?)?;
+    let value = |part| if let Reply::Bytes(bytes) = part { Some(bytes) } else { None };
+    Some((now, parts.map(value).collect()))
 }
 
-/// Every time somebody was first somebody got through, so as many callers as this may exchange
-/// one key's state at once, and all of them do.
-const ATTEMPTS_MAX: usize = 64;
-
-/// Why a decision was given up.
-#[derive(Debug, thiserror::Error)]
-#[error("others were first, {ATTEMPTS_MAX} times in a row")]
-struct Contended;
+/// One key's arguments as the script takes them. A reset compares only where it stores: it removes
+/// everything else, whatever it is.
+fn arguments(
+    request: &Request,
+    action: Action,
+    found: Bytes,
+    change: Change<Record>,
+) -> [Bytes; 4] {
+    let word = Bytes::from_static;
+    let stores = matches!(change, Change::Put { .. });
+    let found = if action == Action::Reset && !stores { word(b"*") } else { found };
+    match change {
+        Change::Keep => [found, Bytes::new(), word(b"0"), word(b"keep")],
+        Change::Remove => [found, Bytes::new(), word(b"0"), word(b"remove")],
+        Change::Put { value, ttl } => {
+            let Encoded { flat, head } = Encoded::new(&value);
+            let ttl_ms = request.ttl_ms(ttl).to_string();
+            [found, flat.into(), head.to_string().into(), ttl_ms.into()]
+        }
+    }
+}

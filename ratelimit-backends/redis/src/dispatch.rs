@@ -1,44 +1,49 @@
-//! The one way in which scripts are sent to the server, and sent again where that is safe.
+//! Sends scripts to the server, and sends them again where that is safe.
 
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
-use fred::{
-    error::Error,
-    types::{Value, config::Server},
-    util::redis_keyslot,
-};
 use ratelimit_backend::{BackendError, ErrorKind};
 use tokio::time::{Instant, sleep};
 
-use crate::{cluster::Cluster, connection::connect::Dialer, error, connection::Live, connection::node::Node, script::Script, slots};
+use crate::{
+    cluster::{self, Cluster},
+    connection::{
+        Connection,
+        client::{Address, Bytes, Failure, Reply, key_slot},
+        connect::Connector,
+        node::Node,
+    },
+    error,
+    script::Script,
+};
 
-/// The connections to a server or to a cluster; closed when this is dropped.
+/// One server or a cluster; all connections are closed when this is dropped.
 #[derive(Debug)]
-pub(crate) enum Connection {
+pub(crate) enum Servers {
     One(Node),
     Cluster(Cluster),
 }
 
-/// A script with what it is to work on.
-pub(crate) struct Call<'a> {
+/// A script with its keys and arguments.
+pub(crate) struct Command<'a> {
     pub(crate) script: &'a Script,
     pub(crate) keys: &'a [String],
-    pub(crate) arguments: Vec<Value>,
-    /// Whether it may have done something if nobody knows.
+    pub(crate) arguments: Vec<Bytes>,
+    /// True if it may have changed something where nobody knows whether it ran.
     pub(crate) charges: bool,
 }
 
-impl Connection {
+impl Servers {
     /// Begins to connect, and goes on until it succeeds.
-    pub(crate) fn open(dialer: Dialer, pool_size: NonZeroUsize) -> Self {
-        if dialer.config.server.is_clustered() {
-            Self::Cluster(Cluster::open(dialer, pool_size))
+    pub(crate) fn open(connector: Connector, pool_size: NonZeroUsize) -> Self {
+        if connector.endpoint.is_cluster() {
+            Self::Cluster(Cluster::open(connector, pool_size))
         } else {
-            Self::One(Node::open(&dialer, pool_size))
+            Self::One(Node::open(&connector, pool_size))
         }
     }
 
-    /// Waits until that has succeeded, or failed for the first time.
+    /// Waits until the first attempt to connect has succeeded or failed.
     pub(crate) async fn settled(&self) -> Result<(), BackendError> {
         match self {
             Self::One(node) => node.settled().await,
@@ -46,83 +51,83 @@ impl Connection {
         }
     }
 
-    pub(crate) const fn is_cluster(&self) -> bool {
-        matches!(self, Self::Cluster(_))
-    }
-
-    /// The slot of a key, where it matters.
+    /// The slot of a key in a cluster.
     pub(crate) fn slot(&self, key: &str) -> Option<u16> {
-        self.is_cluster().then(|| redis_keyslot(key.as_bytes()))
+        matches!(self, Self::Cluster(_)).then(|| key_slot(key))
     }
 
-    /// The server's `maxmemory-policy`, where it may be asked.
+    /// The server's `maxmemory-policy`, where `INFO` is allowed.
     pub(crate) async fn eviction_policy(&self, deadline: Instant) -> Option<String> {
-        let live = match self {
-            Self::One(node) => node.live(),
-            Self::Cluster(cluster) => cluster.live(),
+        let connection = match self {
+            Self::One(node) => node.if_up(),
+            Self::Cluster(cluster) => cluster.if_up(),
         };
-        let info = live?.call("INFO", vec![Value::from("memory")], deadline).await.ok()?;
-        let info = info.as_str()?;
+        let info = connection?.call("INFO", vec![Bytes::from("memory")], deadline).await.ok()?;
+        let info = info.as_text()?;
         let policy = info.lines().find_map(|line| line.strip_prefix("maxmemory_policy:"));
         policy.map(str::to_owned)
     }
 
     /// Runs a script, and gives up at the deadline.
     ///
-    /// What may have run is not sent again. What has provably not is, a bounded number of times:
-    /// a script that the server has forgotten, with its text; a command for another node, to that.
+    /// A command that may have run is not sent again. One that provably has not run is, a bounded
+    /// number of times: a script that the server has forgotten, with its text; a command for
+    /// another node, to that node.
     pub(crate) async fn run(
         &self,
-        call: Call<'_>,
+        command: Command<'_>,
         deadline: Instant,
-    ) -> Result<Value, BackendError> {
-        let mut way = Way { live: self.live_by(&call, deadline).await?, form: Form::Digest };
+    ) -> Result<Reply, BackendError> {
+        let connection = self.connection_by(&command, deadline).await?;
+        let mut route = Route { connection, form: Form::Digest };
         let (mut moves, mut waits) = (0, 0);
         loop {
             if deadline <= Instant::now() {
                 return Err(BackendError::not_applied(ErrorKind::Timeout).with_source(TooLate));
             }
-            let error = match way.send(&call, deadline).await {
+            let failure = match route.send(&command, deadline).await {
                 Ok(reply) => return Ok(reply),
-                Err(error) => error,
+                Err(failure) => failure,
             };
-            match (error::word(error.details()), self) {
-                (Some("NOSCRIPT"), _) if way.form == Form::Digest => way.form = Form::Text,
+            match (error::word(&failure.details), self) {
+                (Some("NOSCRIPT"), _) if route.form == Form::Digest => route.form = Form::Text,
                 (Some("MOVED" | "ASK"), Self::Cluster(cluster)) if moves < MOVES_MAX => {
                     moves += 1;
-                    let Some(there) = way.target(&error) else {
-                        return Err(error::failure(&error, call.charges));
-                    };
-                    way = Box::pin(follow(cluster, &call, &error, &there, deadline)).await?;
+                    let redirected = route.redirect(cluster, &command, &failure, deadline);
+                    route = Box::pin(redirected).await?;
                 }
                 (Some("TRYAGAIN"), Self::Cluster(_)) if waits < WAITS_MAX => {
                     waits += 1;
                     Box::pin(sleep(WAIT)).await;
                 }
                 _ => {
-                    let failure = error::failure(&error, call.charges);
-                    if failure.kind() == ErrorKind::ReadOnly {
-                        // It was the primary once. Whoever is now is found by connecting anew.
-                        way.live.give_up(failure.clone());
+                    let error = error::command_error(&failure, command.charges);
+                    if error.kind() == ErrorKind::ReadOnly {
+                        // It was the primary once. The present one is found by connecting anew.
+                        route.connection.give_up(error.clone());
                     }
-                    return Err(failure);
+                    return Err(error);
                 }
             }
         }
     }
 
-    async fn live_by(&self, call: &Call<'_>, deadline: Instant) -> Result<Arc<Live>, BackendError> {
-        match (self, call.keys) {
-            (Self::One(node), _) => node.live_by(deadline).await,
-            (Self::Cluster(cluster), [key, ..]) => cluster.live_by(key, deadline).await,
+    async fn connection_by(
+        &self,
+        command: &Command<'_>,
+        deadline: Instant,
+    ) -> Result<Arc<Connection>, BackendError> {
+        match (self, command.keys) {
+            (Self::One(node), _) => node.connection_by(deadline).await,
+            (Self::Cluster(cluster), [key, ..]) => cluster.connection_by(key, deadline).await,
             (Self::Cluster(_), []) => Err(BackendError::not_applied(ErrorKind::Incompatible)),
         }
     }
 }
 
-/// Whom a script is sent to, and how.
-struct Way {
-    live: Arc<Live>,
+/// The connection that a script is sent over, and the form in which it is sent.
+struct Route {
+    connection: Arc<Connection>,
     form: Form,
 }
 
@@ -136,53 +141,59 @@ enum Form {
     Asking,
 }
 
-impl Way {
-    async fn send(&self, call: &Call<'_>, deadline: Instant) -> Result<Value, Error> {
-        let Call { script, keys, arguments, .. } = call;
-        let script = if self.form == Form::Digest { &script.sha } else { &script.text };
-        let count = i64::try_from(keys.len()).unwrap_or(i64::MAX);
+impl Route {
+    async fn send(&self, command: &Command<'_>, deadline: Instant) -> Result<Reply, Failure> {
+        let Command { script, keys, arguments, .. } = command;
+        let script = if self.form == Form::Digest { &script.digest } else { &script.text };
         let mut words = Vec::with_capacity(2 + keys.len() + arguments.len());
-        words.extend([Value::from(script.clone()), Value::from(count)]);
-        words.extend(keys.iter().map(|key| Value::from(key.as_str())));
+        words.push(script.clone());
+        words.push(match keys.len() {
+            1 => Bytes::from_static(b"1"),
+            count => Bytes::from(count.to_string()),
+        });
+        words.extend(keys.iter().map(|key| Bytes::copy_from_slice(key.as_bytes())));
         words.extend(arguments.iter().cloned());
         match self.form {
-            Form::Digest => self.live.call("EVALSHA", words, deadline).await,
-            Form::Text => self.live.call("EVAL", words, deadline).await,
-            Form::Asking => self.live.call_asking("EVAL", words, deadline).await,
+            Form::Digest => self.connection.call("EVALSHA", words, deadline).await,
+            Form::Text => self.connection.call("EVAL", words, deadline).await,
+            Form::Asking => self.connection.call_asking("EVAL", words, deadline).await,
         }
     }
 
-    /// Where a redirection points to.
-    fn target(&self, error: &Error) -> Option<Server> {
-        slots::target(error.details(), &self.live.host())
+    /// The route to the node that a `MOVED` or `ASK` names.
+    async fn redirect(
+        &self,
+        cluster: &Cluster,
+        command: &Command<'_>,
+        failure: &Failure,
+        deadline: Instant,
+    ) -> Result<Self, BackendError> {
+        let Some(node) = self.target(failure) else {
+            return Err(error::command_error(failure, command.charges));
+        };
+        let is_ask = error::word(&failure.details) == Some("ASK");
+        if let (false, [key, ..]) = (is_ask, command.keys) {
+            cluster.moved(key, &node);
+        }
+        let form = if is_ask { Form::Asking } else { Form::Digest };
+        Ok(Self { connection: cluster.connection_at(&node, deadline).await?, form })
+    }
+
+    fn target(&self, failure: &Failure) -> Option<Address> {
+        cluster::redirect_target(&failure.details, &self.connection.host())
     }
 }
 
-/// The way that a redirection shows.
-async fn follow(
-    cluster: &Cluster,
-    call: &Call<'_>,
-    error: &Error,
-    there: &Server,
-    deadline: Instant,
-) -> Result<Way, BackendError> {
-    let form = if error.is_ask() { Form::Asking } else { Form::Digest };
-    if let (Form::Digest, [key, ..]) = (form, call.keys) {
-        cluster.moved(key, there);
-    }
-    Ok(Way { live: cluster.live_at(there, deadline).await?, form })
-}
-
-/// As many times as a cluster may send a command on.
+/// The most redirections that a command follows.
 const MOVES_MAX: usize = 5;
 
-/// As many times as keys that are parted for a moment are waited for.
+/// The most times that a command waits for keys of one slot that are on two nodes for a moment.
 const WAITS_MAX: usize = 1;
 
-/// So long: what parts them is one key's journey to another node.
+/// About the time in which a key moves to another node.
 const WAIT: Duration = Duration::from_millis(5);
 
-/// Why nothing was sent.
+/// Nothing was sent.
 #[derive(Debug, thiserror::Error)]
 #[error("no time is left")]
 struct TooLate;

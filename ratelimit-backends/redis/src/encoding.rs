@@ -1,4 +1,4 @@
-//! What lies under a key: a record as bytes that a script can take apart.
+//! The value under a key: a record as bytes that a script can take apart.
 //!
 //! ```text
 //! length of the header · header · words, seven bytes each, the greatest first
@@ -18,14 +18,14 @@ use ratelimit_core::{
 };
 
 /// A record as bytes.
-pub(crate) struct Value {
+pub(crate) struct Encoded {
     /// The value; of a list, its elements end to end.
     pub(crate) flat: Vec<u8>,
     /// The length of a list's head; zero if this is no list.
     pub(crate) head: usize,
 }
 
-impl Value {
+impl Encoded {
     pub(crate) fn new(record: &Record) -> Self {
         let header = record.header();
         let mut words = record.words();
@@ -62,7 +62,7 @@ pub(crate) fn packed(words: impl Iterator<Item = u64>) -> Vec<u8> {
     bytes
 }
 
-/// Reads a value; `entries`, if known, is how many a log has, of which it may show fewer.
+/// Reads a value. A log may show fewer entries than it has: `entries` is their number, if known.
 pub(crate) fn read(
     flat: &[u8],
     entries: Option<u64>,
@@ -89,12 +89,12 @@ pub(crate) fn read(
     Ok(Record::from_words(header, &words, policy)?.hiding(hidden))
 }
 
-/// What a state is of, by its header as it is stored.
+/// The kind of a state, by its header as it is stored.
 pub(crate) fn kind(framed: &[u8]) -> Option<u8> {
     framed.get(2).copied()
 }
 
-/// Takes words apart; `None` if they do not come out even.
+/// Splits bytes into words; `None` if they do not come out even.
 fn words(bytes: &[u8]) -> Option<Vec<u64>> {
     let (words, []) = bytes.as_chunks() else { return None };
     Some(words.iter().map(word).collect())

@@ -1,23 +1,31 @@
-//! What a failure means: by the client's kind of error, and by the first word of the server's.
+//! The meaning of a failure: by the first word of the server's reply, else by the client's account.
 
-use fred::error::{Error, ErrorKind as Kind};
 use ratelimit_backend::{BackendError, Effect, ErrorKind};
 
-/// What failed, and what it may have left behind if it was a command that charges.
-pub(crate) fn failure(error: &Error, charges: bool) -> BackendError {
-    let (kind, effect) = meaning(error);
-    let source = Cause(word(error.details()).unwrap_or_else(|| error.kind().to_str()).to_owned());
-    let failure = match effect {
+use crate::connection::client::{Cause, Failure};
+
+/// The error for a failed command, which may have charged or cannot have.
+pub(crate) fn command_error(failure: &Failure, charges: bool) -> BackendError {
+    let (kind, effect) = meaning(failure);
+    let source = Reason(word(&failure.details).unwrap_or(failure.name).to_owned());
+    let error = match effect {
         Effect::Unknown if charges => BackendError::unknown(kind),
         _ => BackendError::not_applied(kind),
     };
-    failure.with_source(source)
+    error.with_source(source)
 }
 
-fn meaning(error: &Error) -> (ErrorKind, Effect) {
+/// The error for a reply that no script of ours gives, to a command that may have charged or
+/// cannot have.
+pub(crate) fn protocol_error(charges: bool) -> BackendError {
+    let kind = ErrorKind::Protocol;
+    if charges { BackendError::unknown(kind) } else { BackendError::not_applied(kind) }
+}
+
+fn meaning(failure: &Failure) -> (ErrorKind, Effect) {
     use Effect::{NotApplied, Unknown};
-    match word(error.details()) {
-        // What a server says instead of running a command, or at a script's first write.
+    match word(&failure.details) {
+        // A server says these instead of running a command, or at a script's first write.
         Some(
             "NOSCRIPT" | "MOVED" | "ASK" | "TRYAGAIN" | "LOADING" | "MASTERDOWN" | "MISCONF"
             | "NOREPLICAS",
@@ -28,45 +36,37 @@ fn meaning(error: &Error) -> (ErrorKind, Effect) {
         Some("OOM") => (ErrorKind::Full, NotApplied),
         Some("BUSY") => (ErrorKind::Overloaded, NotApplied),
         Some("NOAUTH" | "WRONGPASS") => (ErrorKind::Auth, NotApplied),
-        // Whoever may run a script but not all that is in it may fail halfway.
-        Some("NOPERM") if error.details().contains("script") => (ErrorKind::Auth, Unknown),
+        // A user who may run a script but not all that is in it may fail halfway.
+        Some("NOPERM") if failure.details.contains("script") => (ErrorKind::Auth, Unknown),
         Some("NOPERM") => (ErrorKind::Auth, NotApplied),
         Some("CROSSSLOT") => (ErrorKind::Incompatible, NotApplied),
         Some(_) => (ErrorKind::Protocol, Unknown),
-        None => of_client(error.kind()),
+        None => match failure.cause {
+            Cause::Timeout => (ErrorKind::Timeout, Unknown),
+            Cause::Backpressure => (ErrorKind::Overloaded, NotApplied),
+            Cause::Auth => (ErrorKind::Auth, NotApplied),
+            Cause::Unreachable => (ErrorKind::Unavailable, NotApplied),
+            Cause::Protocol => (ErrorKind::Protocol, Unknown),
+            Cause::Usage => (ErrorKind::Incompatible, NotApplied),
+            Cause::Lost => (ErrorKind::Unavailable, Unknown),
+        },
     }
 }
 
-fn of_client(kind: &Kind) -> (ErrorKind, Effect) {
-    match kind {
-        Kind::Timeout => (ErrorKind::Timeout, Effect::Unknown),
-        Kind::Backpressure => (ErrorKind::Overloaded, Effect::NotApplied),
-        Kind::Auth => (ErrorKind::Auth, Effect::NotApplied),
-        Kind::Routing | Kind::Cluster | Kind::Sentinel => {
-            (ErrorKind::Unavailable, Effect::NotApplied)
-        }
-        Kind::Protocol | Kind::Parse => (ErrorKind::Protocol, Effect::Unknown),
-        Kind::Config | Kind::Url | Kind::InvalidArgument | Kind::InvalidCommand => {
-            (ErrorKind::Incompatible, Effect::NotApplied)
-        }
-        _ => (ErrorKind::Unavailable, Effect::Unknown),
-    }
-}
-
-/// The first word of what a server says, which is in capitals; a client's own text has none.
+/// The first word of a server's error, which is in capitals; a client's own text has none.
 ///
 /// Before version 7 the word of a command that fails in a script comes late:
 /// `ERR Error running script (…): @user_script: 1: -OOM command not allowed …`.
 pub(crate) fn word(details: &str) -> Option<&str> {
-    let said = match details.split_once(": -") {
-        Some((before, said)) if before.starts_with("ERR Error running script") => said,
+    let error = match details.split_once(": -") {
+        Some((before, error)) if before.starts_with("ERR Error running script") => error,
         _ => details,
     };
-    let word = said.split([' ', '\r', '\n']).next()?;
+    let word = error.split([' ', '\r', '\n']).next()?;
     (1 < word.len() && word.bytes().all(|byte| byte.is_ascii_uppercase())).then_some(word)
 }
 
 /// The cause, in one word or a few: whole messages quote commands and their arguments.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-struct Cause(String);
+struct Reason(String);

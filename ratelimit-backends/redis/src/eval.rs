@@ -1,61 +1,87 @@
-//! The short way: one script decides and writes, and the core says what that means.
+//! One script decides and writes; the core works the decisions out of what the script found.
 
 use std::mem;
 
-use fred::{bytes::Bytes, types::Value as Reply};
 use ratelimit_backend::BackendError;
 use ratelimit_core::{
     Action, Batch, Decision, Timestamp,
     store::{Decisions, Record, Slot, apply, words_beside_log},
 };
 
-use crate::{coalesce::Errand, redis::Turn, reply::nonsense, script, encoding};
+use crate::{
+    coalesce::{BatchKey, Request},
+    connection::client::{Bytes, Reply},
+    encoding,
+    error::protocol_error,
+    script::{self, Script},
+};
 
-/// Asks the server. `None` if nothing was done: because something stored is not the policy's own,
-/// or because there is no script for the action.
+/// Runs the script. `None` if nothing was done: because a value is not of the policy's own numbers,
+/// or because no script knows the action.
 pub(crate) async fn run(
-    turn: &Turn<'_>,
+    request: &Request,
     batch: Batch<'_>,
     action: Action,
 ) -> Result<Option<Decisions>, BackendError> {
-    let Some(word) = word(batch, action) else { return Ok(None) };
-    let headers: Vec<_> = batch.slots().map(|slot| encoding::framed(&slot.header())).collect();
-    let script = script::step(headers.iter().filter_map(|header| encoding::kind(header)));
-
-    let mut words = Vec::new();
-    for ((index, slot), header) in batch.slots().enumerate().zip(headers) {
-        let terms = encoding::packed(terms(batch, index, slot));
-        words.extend([header, terms].map(Bytes::from));
-    }
+    let Some(Step { script, word, mut words }) = Step::new(batch, action) else { return Ok(None) };
     let reply = match (action, &mut words[..]) {
         (Action::Spend, [header, terms]) => {
             let [header, terms] = [header, terms].map(mem::take);
-            turn.share(Errand { script, header, terms }).await?
+            request.spend(BatchKey { script, header, terms }).await?
         }
         _ => {
-            let words = words.into_iter().map(Reply::Bytes);
-            let arguments = [turn.time()?, word.into()].into_iter().chain(words).collect();
-            turn.run(script, arguments, charges(action)).await?
+            let arguments = [request.time()?, Bytes::from_static(word.as_bytes())];
+            let arguments = arguments.into_iter().chain(words).collect();
+            request.run(script, arguments, charges(action)).await?
         }
     };
     decide(&reply, batch, action)
 }
 
-/// What a reply means.
+/// A script, and what it is told beside the time.
+pub(crate) struct Step {
+    pub(crate) script: &'static Script,
+    /// The scripts' word for the action.
+    pub(crate) word: &'static str,
+    /// The header and the terms of each slot.
+    pub(crate) words: Vec<Bytes>,
+}
+
+impl Step {
+    /// The step of a batch, if scripts know the action.
+    pub(crate) fn new(batch: Batch<'_>, action: Action) -> Option<Self> {
+        let word = word(batch, action)?;
+        let slots: Vec<_> =
+            batch.slots().map(|slot| (encoding::framed(&slot.header()), slot.terms())).collect();
+        let kinds = slots
+            .iter()
+            .filter_map(|(header, terms)| encoding::kind(header).map(|kind| (kind, &terms[..])));
+        let script = script::step(kinds);
+        let mut words = Vec::with_capacity(2 * slots.len());
+        for ((index, slot), (header, terms)) in batch.slots().enumerate().zip(slots) {
+            let terms = terms.into_iter().map(|(_, term)| term);
+            let terms = encoding::packed(terms.chain(request_terms(batch, index, slot)));
+            words.extend([header, terms].map(Bytes::from));
+        }
+        Some(Self { script, word, words })
+    }
+}
+
+/// Works the decisions out of a reply.
 pub(crate) fn decide(
     reply: &Reply,
     batch: Batch<'_>,
     action: Action,
 ) -> Result<Option<Decisions>, BackendError> {
-    let charges = charges(action);
-    let answer = Answer::parse(reply, batch.slots().count()).ok_or_else(|| nonsense(charges))?;
-    let Some(admitted) = answer.admitted else { return Ok(None) };
-    let records = batch.slots().zip(answer.found).map(|(slot, found)| record(slot, found));
-    let mut records: Vec<_> = records.collect::<Option<_>>().ok_or_else(|| nonsense(charges))?;
-    let decisions = apply(batch, action, &mut records, answer.now)?;
-    // The script has decided. Where the core would not have decided so, one of them is wrong.
+    let no_reply = || protocol_error(charges(action));
+    let reply = StepReply::parse(reply, batch.slots().count()).ok_or_else(no_reply)?;
+    let Some(admitted) = reply.admitted else { return Ok(None) };
+    let records = batch.slots().zip(reply.found).map(|(slot, found)| record(slot, found));
+    let mut records: Vec<_> = records.collect::<Option<_>>().ok_or_else(no_reply)?;
+    let decisions = apply(batch, action, &mut records, reply.now)?;
+    // The script has decided. Where the core would have decided otherwise, one of them is wrong.
     if decisions.iter().all(Decision::is_allowed) != admitted {
-        return Err(nonsense(charges));
+        return Err(no_reply());
     }
     Ok(Some(decisions))
 }
@@ -64,7 +90,7 @@ fn charges(action: Action) -> bool {
     action != Action::Peek
 }
 
-/// What the scripts call an action. They know nothing of receipts.
+/// The scripts' word for an action. They know nothing of receipts.
 fn word(batch: Batch<'_>, action: Action) -> Option<&'static str> {
     let has_receipt = batch.checks().iter().any(|check| check.receipt().is_some());
     match action {
@@ -75,36 +101,34 @@ fn word(batch: Batch<'_>, action: Action) -> Option<&'static str> {
     }
 }
 
-/// What the step of a slot computes with: the policy's terms; of a key, the cost; of an adaptive
-/// hybrid's key, the place of its shared sensor among all slots, counted from one, or zero.
-fn terms<'a>(
+/// The numbers that follow a policy's terms: for a key, the cost; for one whose policy measures the
+/// load, the index of its shared sensor among all slots, counted from one, or zero.
+fn request_terms<'a>(
     batch: Batch<'a>,
     index: usize,
     slot: Slot<'a>,
 ) -> impl Iterator<Item = u64> + use<'a> {
     let check = batch.checks().get(index);
     let cost = check.map(|check| check.cost().get());
-    let is_adaptive = slot.policy.algorithm().measures_load();
-    let sensor = check.filter(|_| is_adaptive).map(|_| {
+    let sensor = check.filter(|_| slot.policy.algorithm().measures_load()).map(|_| {
         let name = slot.policy.name();
         let mut slots = batch.slots();
         let sensor = slots.position(|slot| slot.key.is_none() && slot.policy.name() == name);
         sensor.map_or(0, |index| index as u64 + 1)
     });
-    slot.terms().into_iter().map(|(_, term)| term).chain(cost).chain(sensor)
+    cost.into_iter().chain(sensor)
 }
 
-/// What a step replies: one part, or where there are several checks, one and one for each slot.
-struct Answer<'a> {
-    /// Whether all was admitted; `None` if nothing was done.
+/// The reply of a step: one part, or for several checks one, and one for each slot.
+struct StepReply<'a> {
+    /// True if all was admitted; `None` if nothing was done.
     admitted: Option<bool>,
     now: Timestamp,
-    /// What was found in each slot; empty if nothing was.
+    /// The bytes that were found in each slot; empty if nothing was.
     found: Vec<&'a [u8]>,
 }
 
-impl<'a> Answer<'a> {
-    /// `None` if the reply makes no sense.
+impl<'a> StepReply<'a> {
     fn parse(reply: &'a Reply, slots: usize) -> Option<Self> {
         let (verdict, found) = match reply {
             Reply::Array(parts) => {
@@ -135,7 +159,7 @@ impl<'a> Answer<'a> {
 /// The verdict proper, and the time.
 const VERDICT_BYTES: usize = 1 + encoding::WORD_BYTES;
 
-/// The record that was found in a slot, if any was; `None` if it makes no sense.
+/// The record that was found in a slot; the outer `None` if the bytes are no record.
 fn record(slot: Slot<'_>, found: &[u8]) -> Option<Option<Record>> {
     if found.is_empty() {
         return Some(None);

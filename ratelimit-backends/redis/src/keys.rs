@@ -1,4 +1,4 @@
-//! Where a state lies: its key in the server.
+//! The key of a state in the server.
 //!
 //! ```text
 //! {prefix}:1:{policy}:{ digest of the key }            a key's state
@@ -8,13 +8,13 @@
 //! ```
 //!
 //! A cluster keeps keys with the same text between braces together: all policies' states of one
-//! key, or all of a group. The text of a key is only ever seen as a digest, so it chooses no slot,
+//! key, or all of a group. The server sees only a digest of a key's text, so the text chooses no slot,
 //! matches no pattern, and cannot be read in the server.
 
 use ratelimit_core::{ConfigError, store::Slot};
 use sha2::{Digest, Sha256};
 
-/// How keys are named in one store or group.
+/// The names of keys in one store or group.
 #[derive(Clone, Debug)]
 pub(crate) struct Keyspace {
     prefix: Box<str>,
@@ -32,7 +32,7 @@ impl Keyspace {
         Ok(Self { group: Some(name(group)?), ..self.clone() })
     }
 
-    /// Whether all keys of the group lie together, whoever's they are.
+    /// True for a group, all of whose keys lie in one slot.
     pub(crate) const fn is_group(&self) -> bool {
         self.group.is_some()
     }
@@ -57,7 +57,7 @@ impl Keyspace {
 /// The version of the layout: of these names and of the values under them.
 const LAYOUT: &str = ":1:";
 
-/// A name is refused as that of a policy would be: no brace may come before that of the slot.
+/// Checks a name as that of a policy is: no brace may come before that of the slot.
 fn name(name: &str) -> Result<Box<str>, ConfigError> {
     let is_fit = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-');
     if name.is_empty() || NAME_MAX < name.len() || !name.bytes().all(is_fit) {
@@ -69,7 +69,7 @@ fn name(name: &str) -> Result<Box<str>, ConfigError> {
 /// The longest name, in bytes.
 const NAME_MAX: usize = 64;
 
-/// Half of SHA-256, in 32 hexadecimal digits: nobody finds another key of the same.
+/// Half of SHA-256, in 32 hexadecimal digits: nobody can find two keys with one digest.
 fn digest(key: &[u8]) -> [u8; 32] {
     let digest = Sha256::digest(key);
     let mut digits = [0; 32];

@@ -2,12 +2,13 @@
 //!
 //! Atomicity comes from the server, which runs one script at a time: a check is one `EVALSHA`,
 //! whatever its number of limits, that reads the states, decides at the server's own clock, and
-//! writes. On a busy connection many checks share one, each decided by itself. All its keys lie in one hash slot, so a cluster is no exception; what would need two
-//! slots is refused with a typed error before anything is sent.
+//! writes. On a busy connection many checks share one, each decided by itself. All its keys lie in one
+//! hash slot, so a cluster is no exception; a check that would need two slots is refused with a typed
+//! error before anything is sent.
 //!
 //! A crash or a timeout leaves the whole of a check, or nothing of it: scripts look at everything
 //! before they write anything, and no key is without a time to live, which is never shorter than
-//! its state matters. What is not known to have failed is never sent again, so an error says
+//! its state matters. A command that is not known to have failed is never sent again, so an error says
 //! [`Effect::Unknown`](ratelimit_backend::Effect::Unknown) where a charge may have landed, and no
 //! check is ever charged twice.
 //!
@@ -32,30 +33,28 @@ mod redis;
 mod settings;
 
 mod compare_and_swap;
-mod eval;
-
-mod clock;
-mod coalesce;
-
-mod keys;
-mod reply;
-mod script;
 mod encoding;
+mod eval;
+mod keys;
+mod script;
 
+mod cluster;
+mod coalesce;
 mod connection;
 mod dispatch;
 mod error;
+mod runtimes;
 
-mod cluster;
-mod slots;
-
-#[cfg(feature = "fuzzing")]
+#[cfg(any(fuzzing, test))]
 #[doc(hidden)]
 pub mod fuzzing;
 
+#[cfg(test)]
+mod tests;
+
 pub use crate::{
     redis::Redis,
-    settings::{Settings, UrlError},
+    settings::{RedisSettings, UrlError},
 };
 
 /// The README's examples are tests.

@@ -1,30 +1,21 @@
-//! The store: connections, the names of keys, and the register of names.
+//! The store: a batch becomes keys of the server, and then one script or a compare and swap.
 
 use std::{
     collections::HashMap,
     fmt,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
-use fred::types::Value as Reply;
-use ratelimit_backend::{Backend, BackendError, ErrorKind, Names};
-use ratelimit_core::{Action, Batch, ConfigError, Micros, Policy, store::Decisions};
-
+use ratelimit_backend::{Backend, BackendError, ErrorKind, Names, Reply};
+use ratelimit_core::{Action, Batch, ConfigError, Policy, store::Decisions};
 use tokio::time::Instant;
 
-use crate::{
-    Settings,
-    connection::recoveries::Comebacks,
-    dispatch::{Call, Connection},
-    compare_and_swap,
-    keys::Keyspace,
-    coalesce::{Errand, Lanes},
-    script::Script,
-    eval,
-};
+use crate::{coalesce::Request, compare_and_swap, eval, keys::Keyspace, runtimes::Runtimes};
 
 /// Keeps state in Redis, or a group of it. Clones are the same store.
+///
+/// It may be used in any runtime of `tokio`, and in several at once: each has connections of its
+/// own, which end with it.
 #[derive(Clone)]
 pub struct Redis {
     server: Arc<Server>,
@@ -32,46 +23,27 @@ pub struct Redis {
     names: Names,
 }
 
-/// What all groups share.
+/// The part that all groups share.
 struct Server {
-    lanes: Arc<Lanes>,
-    comebacks: Arc<Comebacks>,
-    timeout: Duration,
+    runtimes: Arc<Runtimes>,
     groups: Mutex<HashMap<String, Names>>,
 }
 
 impl Redis {
-    /// A store on the server of a URL, see [`Settings::new`], with the default settings.
-    ///
-    /// # Errors
-    ///
-    /// If the URL is refused ([`ErrorKind::Incompatible`]), or the server is not there, refuses,
-    /// or is too old.
-    pub async fn connect(url: &str) -> Result<Self, BackendError> {
-        let refused = BackendError::not_applied(ErrorKind::Incompatible);
-        Settings::new(url).map_err(|error| refused.with_source(error))?.connect().await
-    }
-
-    pub(crate) fn new(
-        lanes: Lanes,
-        comebacks: Arc<Comebacks>,
-        keyspace: Keyspace,
-        timeout: Duration,
-    ) -> Self {
-        let lanes = Arc::new(lanes);
-        let server = Server { lanes, comebacks, timeout, groups: Mutex::default() };
+    pub(crate) fn new(runtimes: Runtimes, keyspace: Keyspace) -> Self {
+        let server = Server { runtimes: Arc::new(runtimes), groups: Mutex::default() };
         Self { server: Arc::new(server), keyspace, names: Names::default() }
     }
 
     /// A store of its own on the same server, all of whose keys lie in one slot of a cluster.
     ///
-    /// In a cluster, limits that are to be asked together have to be of one group, unless they
-    /// are about one key; and so has a limiter whose keys share a load sensor. The price is that
-    /// one node serves the whole group: have many groups, one for each tenant say, or ask about
-    /// one key at a time.
+    /// In a cluster, limits that are checked together have to be of one group, unless they are
+    /// about one key; and so has a limiter whose keys share a load sensor. The price is that one
+    /// node serves the whole group: have many groups, one for each tenant say, or check one key at
+    /// a time.
     ///
-    /// The same name is always the same group; limits of one group and of another, or of none, do
-    /// not share state, nor can they be asked together.
+    /// The same name is always the same group. Limits of different groups, or of one and of none,
+    /// do not share state, nor can they be checked together.
     ///
     /// # Errors
     ///
@@ -84,17 +56,18 @@ impl Redis {
         Ok(Self { server: Arc::clone(&self.server), keyspace, names })
     }
 
-    /// What the server does when its memory is full, as its `maxmemory-policy` says; `None` where
-    /// it may not be asked.
+    /// The server's `maxmemory-policy`, which says what it does when its memory is full; `None`
+    /// where `INFO` is not allowed.
     ///
-    /// Anything but `noeviction` may forget limits before their time.
+    /// Any other than `noeviction` may forget limits before their time.
     pub async fn eviction_policy(&self) -> Option<String> {
-        self.connection().eviction_policy(Instant::now() + self.server.timeout).await
+        let coalescer = self.server.runtimes.current().ok()?;
+        coalescer.servers.eviction_policy(self.deadline()).await
     }
 
-    /// Waits until there is a connection, or there is none.
+    /// Waits until the first attempt to connect has succeeded or failed.
     pub(crate) async fn settled(&self) -> Result<(), BackendError> {
-        self.connection().settled().await
+        self.server.runtimes.current()?.servers.settled().await
     }
 
     async fn decide(&self, batch: Batch<'_>, action: Action) -> Result<Decisions, BackendError> {
@@ -102,14 +75,19 @@ impl Redis {
         if keys.is_empty() {
             return Ok(Decisions::from_iter([]));
         }
-        let turn = Turn { redis: self, keys, deadline: Instant::now() + self.server.timeout };
-        match eval::run(&turn, batch, action).await? {
+        let coalescer = self.server.runtimes.current()?;
+        let request = Request { coalescer, keys, deadline: self.deadline() };
+        match eval::run(&request, batch, action).await? {
             Some(decisions) => Ok(decisions),
-            None => Box::pin(compare_and_swap::run(&turn, batch, action)).await,
+            None => Box::pin(compare_and_swap::run(&request, batch, action)).await,
         }
     }
 
-    /// Where the states of a batch lie: in a cluster, all in one slot.
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.server.runtimes.connector().timeout
+    }
+
+    /// The keys of a batch's states: in a cluster, all in one slot.
     fn keys(&self, batch: Batch<'_>) -> Result<Vec<String>, BackendError> {
         let is_apart = || {
             let mut slots = batch.slots().map(|slot| slot.key);
@@ -123,59 +101,15 @@ impl Redis {
         Ok(batch.slots().map(|slot| self.keyspace.key(slot)).collect())
     }
 
-    fn connection(&self) -> &Connection {
-        &self.server.lanes.connection
-    }
-
-    /// Whether the states of different keys lie in different slots.
+    /// True where the states of different keys lie in different slots.
     fn is_scattered(&self) -> bool {
-        self.connection().is_cluster() && !self.keyspace.is_group()
-    }
-}
-
-/// One check on its way: where its states lie, and until when it may take.
-pub(crate) struct Turn<'a> {
-    redis: &'a Redis,
-    keys: Vec<String>,
-    deadline: Instant,
-}
-
-impl Turn<'_> {
-    /// Runs a script on the states, which may charge, or does not.
-    pub(crate) fn run(
-        &self,
-        script: &'static Script,
-        arguments: Vec<Reply>,
-        charges: bool,
-    ) -> impl Future<Output = Result<Reply, BackendError>> {
-        let call = Call { script, keys: &self.keys, arguments, charges };
-        self.redis.connection().run(call, self.deadline)
-    }
-
-    /// Charges the first state, in one command with others that are charged the same.
-    pub(crate) fn share(
-        &self,
-        errand: Errand,
-    ) -> impl Future<Output = Result<Reply, BackendError>> {
-        let alone = self.keys.first_chunk().expect("a batch that is sent has a check");
-        self.redis.server.lanes.ask(errand, alone, self.deadline)
-    }
-
-    /// The time as scripts take it.
-    pub(crate) fn time(&self) -> Result<Reply, BackendError> {
-        self.redis.server.lanes.clock.argument()
-    }
-
-    /// How long the server is to keep what lives for `lifetime`.
-    pub(crate) fn ttl_ms(&self, lifetime: Micros) -> u64 {
-        let spare_ms = self.redis.server.lanes.clock.spare_ms();
-        lifetime.as_micros().div_ceil(1_000).max(1) + spare_ms
+        self.server.runtimes.connector().endpoint.is_cluster() && !self.keyspace.is_group()
     }
 }
 
 impl Backend for Redis {
-    fn apply<'a>(&'a self, batch: Batch<'a>, action: Action) -> ratelimit_backend::Reply<'a> {
-        ratelimit_backend::Reply::waiting(self.decide(batch, action))
+    fn apply<'a>(&'a self, batch: Batch<'a>, action: Action) -> Reply<'a> {
+        Reply::waiting(self.decide(batch, action))
     }
 
     /// Never: there is always a wait.
@@ -188,31 +122,25 @@ impl Backend for Redis {
     }
 
     fn accepts(&self, policy: &Policy) -> Result<(), ConfigError> {
-        match policy.algorithm() {
-            algorithm if algorithm.shares_sensor() && self.is_scattered() => {
-                Err(ConfigError::NotAtomic { field: "scope" })
-            }
-            _ => Ok(()),
+        if policy.algorithm().shares_sensor() && self.is_scattered() {
+            return Err(ConfigError::NotAtomic { field: "scope" });
         }
+        Ok(())
     }
 
     fn recoveries(&self) -> u64 {
-        self.server.comebacks.count()
+        self.server.runtimes.connector().recoveries.count()
     }
 }
 
-/// Shows neither where the server is nor how to get in.
+/// Shows neither the host nor the credentials.
 impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { server, keyspace, .. } = self;
-        f.debug_struct("Redis")
-            .field("connection", &server.lanes.connection)
-            .field("keyspace", keyspace)
-            .finish_non_exhaustive()
+        f.debug_struct("Redis").field("keyspace", &self.keyspace).finish_non_exhaustive()
     }
 }
 
-/// Why a batch was not sent.
+/// A batch was not sent.
 #[derive(Debug, thiserror::Error)]
 #[error("keys of one batch lie in different slots of the cluster: name a group")]
 struct Apart;

@@ -1,24 +1,25 @@
-//! The scripts: put together of their files, and known to a server by their digests.
+//! The scripts: put together from their files, and known to a server by their digests.
 
 use std::{
     hash::{Hash, Hasher},
     ptr,
-    sync::{LazyLock, OnceLock},
+    sync::{Arc, LazyLock, OnceLock},
 };
 
-use fred::bytes_utils::Str;
+use ratelimit_backend::{BackendError, Clock};
 
-/// A script. There is one of each, so it is known by its place.
+use crate::connection::client::{Bytes, script_digest};
+
+/// A script. There is one of each, so its address tells it from the others.
 #[derive(Debug)]
 pub(crate) struct Script {
-    pub(crate) text: Str,
-    pub(crate) sha: Str,
+    pub(crate) text: Bytes,
+    pub(crate) digest: Bytes,
 }
 
 impl Script {
-    fn new(text: impl Into<Str>) -> Self {
-        let text = text.into();
-        Self { sha: fred::util::sha1_hash(&text).into(), text }
+    fn new(text: String) -> Self {
+        Self { digest: script_digest(&text).into(), text: text.into() }
     }
 }
 
@@ -43,37 +44,67 @@ macro_rules! lua {
     };
 }
 
-/// The step for states of these kinds, as their headers tell them.
+/// The step for states of these kinds, as their headers tell them, with the terms of their slots.
 ///
 /// There is a script for each set of kinds: a server that need not even define the rest answers
-/// sooner. Another is for one state, and for many that are decided one by one.
-pub(crate) fn step(kinds: impl Iterator<Item = u8>) -> &'static Script {
+/// sooner. There is one more for a single state, and for many that are decided one by one.
+pub(crate) fn step<'a>(
+    slots: impl Iterator<Item = (u8, &'a [(&'static str, u64)])> + Clone,
+) -> &'static Script {
     static ONE: [OnceLock<Script>; SETS] = [const { OnceLock::new() }; SETS];
     static SEVERAL: [OnceLock<Script>; SETS] = [const { OnceLock::new() }; SETS];
 
     let (mut count, mut set) = (0, 0);
-    for kind in kinds {
+    for (kind, _) in slots.clone() {
         (count, set) = (count + 1, set | bit(kind.into()));
     }
     let is_one = count == 1;
     let scripts = if is_one { &ONE } else { &SEVERAL };
-    scripts[set].get_or_init(|| put_together(set, is_one))
+    scripts[set].get_or_init(|| put_together(set, slots, is_one))
 }
 
-/// What the steps are made of, which of them is for which kind, and what runs them.
-fn put_together(set: usize, is_one: bool) -> Script {
+/// Joins the files of a set of kinds, a table of their steps, and the main program.
+fn put_together<'a>(
+    set: usize,
+    slots: impl Iterator<Item = (u8, &'a [(&'static str, u64)])> + Clone,
+    is_one: bool,
+) -> Script {
     let has = |kind: &usize| set & bit(*kind) != 0;
-    let files = FILES.iter().filter(|(kinds, _)| kinds.iter().any(has));
-    let files: String = files.map(|(_, text)| *text).collect();
+    let terms = |kinds: &[usize]| {
+        let mut slots = slots.clone();
+        slots.find_map(|(kind, terms)| kinds.contains(&kind.into()).then_some(terms))
+    };
+    let files = FILES.iter().filter_map(|(kinds, text)| Some(with_terms(text, terms(kinds)?)));
+    let files: String = files.collect();
     let steps = (1..).zip(STEPS).filter(|(kind, _)| has(kind));
-    let (steps, last) = if is_one {
+    let (steps, main) = if is_one {
         let step: String = steps.map(|(_, step)| step).collect();
         (format!("local step = {step}\n"), lua!("one"))
     } else {
         let steps: String = steps.map(|(kind, step)| format!("[{kind}] = {step}, ")).collect();
         (format!("local steps = {{{steps}}}\n"), lua!("several"))
     };
-    Script::new([lua!("prelude"), &files, &steps, last].concat())
+    Script::new([lua!("prelude"), &files, &steps, main].concat())
+}
+
+/// Puts the names of terms into the lines that unpack them:
+///
+/// ```text
+/// local TERMS, cost = unpack_terms(terms)
+/// local limit, window, begins_at_first, cost = unpack_words('>I7I7I7I7', terms)
+/// ```
+fn with_terms(text: &str, terms: &[(&str, u64)]) -> String {
+    let line = |line: &str| match line.split_once("local TERMS") {
+        Some((indent, rest)) => {
+            let more = rest.split_once(" = ").map_or("", |(more, _)| more);
+            let names: Vec<_> = terms.iter().map(|(name, _)| *name).collect();
+            let names = names.join(", ") + more;
+            let format = "I7".repeat(names.split(", ").count());
+            format!("{indent}local {names} = unpack_words('>{format}', terms)\n")
+        }
+        None => format!("{line}\n"),
+    };
+    text.lines().map(line).collect()
 }
 
 /// Kinds begin at one, as the core numbers them.
@@ -106,10 +137,30 @@ const FILES: [(&[usize], &str); 8] = [
     (&[6], lua!("adaptive")),
 ];
 
-/// Reads what is stored, whatever it is, and the time.
+/// Reads the time and all values, whatever they are.
 pub(crate) static READ: LazyLock<Script> =
-    LazyLock::new(|| Script::new(concat!(lua!("flat"), lua!("read"))));
+    LazyLock::new(|| Script::new(concat!(lua!("flat"), lua!("read")).to_owned()));
 
-/// Stores new values if the old ones are still what was read.
+/// Stores new values if the old ones are still those that were read.
 pub(crate) static SWAP: LazyLock<Script> =
-    LazyLock::new(|| Script::new(concat!(lua!("flat"), lua!("swap"))));
+    LazyLock::new(|| Script::new(concat!(lua!("flat"), lua!("swap")).to_owned()));
+
+/// The clock of the scripts: the server's own, or for tests another.
+#[derive(Clone)]
+pub(crate) struct ScriptClock(pub(crate) Option<Arc<dyn Clock>>);
+
+impl ScriptClock {
+    /// The time as scripts take it: empty for the server's own.
+    pub(crate) fn argument(&self) -> Result<Bytes, BackendError> {
+        let now = self.0.as_ref().map(|clock| clock.now()).transpose()?;
+        Ok(now.map_or_else(Bytes::new, |now| now.as_micros().to_string().into()))
+    }
+
+    /// The extra time for which the server keeps what it forgets by its own clock.
+    pub(crate) const fn spare_ms(&self) -> u64 {
+        if self.0.is_some() { SPARE_MS } else { 0 }
+    }
+}
+
+/// An hour, as in the scripts.
+const SPARE_MS: u64 = 3_600_000;

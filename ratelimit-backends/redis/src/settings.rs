@@ -1,21 +1,23 @@
-//! What a store is made from: where the server is, and how to speak to it.
+//! The settings of a store: the server's URL, and limits on time and room.
 
 use std::{fmt, num::NonZeroUsize, sync::Arc, time::Duration};
 
-use fred::types::config::Config;
-use ratelimit_backend::{BackendError, Clock};
+use ratelimit_backend::{BackendError, Clock, ErrorKind};
 use ratelimit_core::ConfigError;
 
 use crate::{
-    Redis, clock::ScriptClock, connection::recoveries::Comebacks, dispatch::Connection, connection::connect::Dialer,
-    keys::Keyspace, coalesce::Lanes,
+    connection::{client::Endpoint, connect::Connector, recoveries::Recoveries},
+    keys::Keyspace,
+    redis::Redis,
+    runtimes::Runtimes,
+    script::ScriptClock,
 };
 
-/// Where the server is, and how to speak to it. Its `Debug` shows neither.
+/// The server's URL, and how to speak to it. Its `Debug` shows neither host nor credentials.
 #[derive(Clone)]
 #[must_use]
-pub struct Settings {
-    config: Config,
+pub struct RedisSettings {
+    endpoint: Endpoint,
     keyspace: Keyspace,
     client_name: String,
     pool_size: NonZeroUsize,
@@ -26,61 +28,41 @@ pub struct Settings {
     clock: Option<Arc<dyn Clock>>,
 }
 
-impl Settings {
-    /// A server by its URL:
+impl RedisSettings {
+    /// The default settings for the server of a URL:
     ///
     /// ```text
     /// redis :// [[user:]password@] host [:port][/database]
+    /// redis+unix :// [[user:]password@] /path [?db=database]
     /// redis-cluster :// [[user:]password@] host [:port][?node=host:port[&node=…]]
     /// redis-sentinel :// [[user:]password@] host [:port][/database]?sentinelServiceName=name[&node=host:port…]
     /// ```
     ///
     /// With `rediss` instead of `redis` the connection is encrypted; `valkey` and `valkeys` mean
-    /// the same as either.
+    /// the same as either. Sentinels with credentials of their own take the parameters
+    /// `sentinelUsername` and `sentinelPassword`. A parameter that is not listed here is refused.
+    ///
+    /// Certificates are verified against those that the system trusts.
     ///
     /// # Errors
     ///
     /// If the URL is none of these, or asks for encryption and neither of the features
     /// `tls-rustls` and `tls-native` is on.
     pub fn new(url: &str) -> Result<Self, UrlError> {
-        let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
-        let server = scheme.strip_suffix("-cluster").or_else(|| scheme.strip_suffix("-sentinel"));
-        let is_encrypted = match server.unwrap_or(scheme) {
-            "redis" | "valkey" => false,
-            "rediss" | "valkeys" => true,
-            _ => return Err(UrlError::Malformed),
-        };
-        let config = Config::from_url(url).map_err(|_| UrlError::Malformed)?;
-        if is_encrypted && !config.uses_tls() {
-            return Err(UrlError::NoTls);
-        }
-        Ok(Self::of(config))
-    }
-
-    /// A server by the client's own configuration, for what a URL cannot say: certificates, other
-    /// credentials for sentinels. The exchange of messages is set up here all the same.
-    ///
-    /// The client is `fred` 10; another version of it is another type.
-    #[cfg(feature = "client-config")]
-    pub fn from_config(config: Config) -> Self {
-        Self::of(config)
-    }
-
-    fn of(config: Config) -> Self {
-        Self {
-            config,
+        Ok(Self {
+            endpoint: endpoint(url)?,
             keyspace: Keyspace::new("ratelimit").expect("the name is good"),
             client_name: "ratelimit".to_owned(),
             pool_size: NonZeroUsize::MIN,
             deadline: Duration::from_millis(100),
             connect_timeout: Duration::from_secs(1),
             queue_max: 10_000,
-            group_max: GROUP_MAX,
+            group_max: GROUP,
             clock: None,
-        }
+        })
     }
 
-    /// What all keys begin with; by default `ratelimit`.
+    /// Sets the text that all keys begin with; by default `ratelimit`.
     ///
     /// # Errors
     ///
@@ -89,43 +71,46 @@ impl Settings {
         Ok(Self { keyspace: Keyspace::new(prefix)?, ..self })
     }
 
-    /// The name of the connections in the server's `CLIENT LIST`; by default `ratelimit`.
+    /// Sets the name of the connections in the server's `CLIENT LIST`; by default `ratelimit`.
     pub fn with_client_name(self, name: impl Into<String>) -> Self {
         Self { client_name: name.into(), ..self }
     }
 
-    /// How many connections there are, to each node; by default one, which many tasks share.
+    /// Sets the number of connections of each runtime to each node, 1,024 at most; by default one,
+    /// which many tasks share.
     pub fn with_pool_size(self, pool_size: NonZeroUsize) -> Self {
-        Self { pool_size, ..self }
+        Self { pool_size: pool_size.min(POOL_MAX), ..self }
     }
 
-    /// How long a check may take, a millisecond at least; by default 100 of them. It ends then,
-    /// whatever it waits for; a connection on which nothing was heard for so long is made anew.
+    /// Sets the longest time that a check may take, from a millisecond to a year; by default 100 ms.
+    /// It ends then, whatever it waits for. A connection on which nothing was heard for so long is
+    /// made anew.
     pub fn with_deadline(self, deadline: Duration) -> Self {
-        Self { deadline: deadline.max(Duration::from_millis(1)), ..self }
+        Self { deadline: deadline.clamp(TIME_MIN, TIME_MAX), ..self }
     }
 
-    /// How long an attempt to connect may take, a millisecond at least; by default a second.
+    /// Sets the longest time that an attempt to connect may take, from a millisecond to a year; by
+    /// default a second.
     pub fn with_connect_timeout(self, connect_timeout: Duration) -> Self {
-        Self { connect_timeout: connect_timeout.max(Duration::from_millis(1)), ..self }
+        Self { connect_timeout: connect_timeout.clamp(TIME_MIN, TIME_MAX), ..self }
     }
 
-    /// How many commands may be under way on a connection, and how many checks for each connection,
-    /// before others that would wait to share a command are refused; by default 10 000. Those are
-    /// refused at once, with [`ErrorKind::Overloaded`](ratelimit_backend::ErrorKind::Overloaded).
+    /// Sets the most commands in flight on a connection, and the most checks for each connection
+    /// that are in flight or wait to share a command; by default 10,000. More are refused at once,
+    /// with [`ErrorKind::Overloaded`](ratelimit_backend::ErrorKind::Overloaded).
     pub fn with_queue_max(self, queue_max: NonZeroUsize) -> Self {
         Self { queue_max: queue_max.get(), ..self }
     }
 
-    /// How many checks may share a command; by default 64. They are checks of one key, of the same
-    /// policy, at the same cost and, in a cluster, of the same slot, that come while two such
-    /// commands are under way; each is decided by itself. With one, every check has a command of
-    /// its own.
+    /// Sets the most checks that share a command, 1,024 at most; by default 64. They are checks of
+    /// one key, of the same policy, at the same cost and, in a cluster, of the same slot, that come
+    /// while two such commands are in flight; each is decided by itself. With one, every check has a
+    /// command of its own.
     pub fn with_group_max(self, group_max: NonZeroUsize) -> Self {
-        Self { group_max: group_max.get(), ..self }
+        Self { group_max: group_max.get().min(GROUP_MAX), ..self }
     }
 
-    /// Goes by this clock instead of the server's: **for tests**. Clients whose clocks differ
+    /// Decides by this clock instead of the server's: **for tests**. Clients whose clocks differ
     /// would admit more than they should. State then stays for an hour longer than it matters, for
     /// the server forgets by its own clock.
     pub fn with_clock(self, clock: impl Clock + 'static) -> Self {
@@ -140,58 +125,136 @@ impl Settings {
     /// ([`ErrorKind::Incompatible`](ratelimit_backend::ErrorKind::Incompatible)). Of a cluster, one
     /// node has to be there.
     pub async fn connect(self) -> Result<Redis, BackendError> {
-        let redis = self.open();
+        let redis = self.connect_lazily();
         redis.settled().await?;
         Ok(redis)
     }
 
-    /// Begins to connect, and goes on until it succeeds. A check waits for the first attempt, within
-    /// its time; when that has failed, every check fails at once until another succeeds, and says
-    /// why.
+    /// Makes a store that connects at its first check in a runtime, and goes on until it succeeds.
     ///
-    /// # Panics
-    ///
-    /// Outside of a runtime of `tokio`.
+    /// Each runtime has connections of its own, which end with it. A check waits for the first
+    /// attempt to connect, within its time; when that has failed, every check fails at once, with
+    /// the reason, until another attempt succeeds.
     #[must_use]
     pub fn connect_lazily(self) -> Redis {
-        self.open()
-    }
-
-    fn open(self) -> Redis {
-        let comebacks = Arc::new(Comebacks::default());
-        let dialer = Dialer {
-            config: self.config,
+        let recoveries = Arc::new(Recoveries::default());
+        let connector = Connector {
+            endpoint: self.endpoint,
             client_name: self.client_name,
             timeout: self.deadline,
             connect_timeout: self.connect_timeout,
             queue_max: self.queue_max,
-            comebacks: Arc::clone(&comebacks),
+            recoveries,
         };
-        let callers_max = self.queue_max.saturating_mul(self.pool_size.get());
-        let connection = Connection::open(dialer, self.pool_size);
         let clock = ScriptClock(self.clock);
-        let lanes = Lanes::new(connection, clock, self.group_max, callers_max);
-        Redis::new(lanes, comebacks, self.keyspace, self.deadline)
+        let runtimes = Runtimes::new(connector, self.pool_size, self.group_max, clock);
+        Redis::new(runtimes, self.keyspace)
+    }
+}
+
+impl Redis {
+    /// A store on the server of a URL, see [`RedisSettings::new`], with the default settings.
+    ///
+    /// # Errors
+    ///
+    /// If the URL is refused ([`ErrorKind::Incompatible`]), or the server is not there, refuses,
+    /// or is too old.
+    pub async fn connect(url: &str) -> Result<Self, BackendError> {
+        let refused = BackendError::not_applied(ErrorKind::Incompatible);
+        RedisSettings::new(url).map_err(|error| refused.with_source(error))?.connect().await
     }
 }
 
 /// As many as make the most of a command, and a server busy for less than a millisecond.
-const GROUP_MAX: usize = 64;
+const GROUP: usize = 64;
 
-impl fmt::Debug for Settings {
+/// More in one command keep the server from all others for milliseconds.
+const GROUP_MAX: usize = 1_024;
+
+/// More than any server or host gains by.
+const POOL_MAX: NonZeroUsize = NonZeroUsize::new(1_024).expect("it is not zero");
+
+const TIME_MIN: Duration = Duration::from_millis(1);
+
+/// Long enough for everybody, and no sum of a time and this overflows.
+const TIME_MAX: Duration = Duration::from_secs(365 * 86_400);
+
+impl fmt::Debug for RedisSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings").field("client_name", &self.client_name).finish_non_exhaustive()
+        f.debug_struct("RedisSettings")
+            .field("client_name", &self.client_name)
+            .finish_non_exhaustive()
     }
 }
 
-/// Why a URL is refused. Says nothing of the URL, which may hold a password.
+/// Parses a URL, and refuses what the client would ignore.
+fn endpoint(url: &str) -> Result<Endpoint, UrlError> {
+    let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
+    let (server, kind) = scheme.split_once(['-', '+']).unwrap_or((scheme, ""));
+    let is_encrypted = match server {
+        "redis" | "valkey" => false,
+        "rediss" | "valkeys" => true,
+        _ => return Err(UrlError::Malformed),
+    };
+    let known: &[&str] = match (&scheme[server.len()..], is_encrypted) {
+        ("", _) => &[],
+        ("-cluster", _) => &["node"],
+        ("-sentinel", _) => {
+            &["node", "sentinelServiceName", "sentinelUsername", "sentinelPassword"]
+        }
+        ("+unix", false) => &["db"],
+        _ => return Err(UrlError::Malformed),
+    };
+    let (bare, parameters) = url.split_once('?').unwrap_or((url, ""));
+    let mut names = parameters.split('&').filter(|parameter| !parameter.is_empty());
+    let is_known =
+        |parameter: &str| parameter.split_once('=').is_some_and(|(name, _)| known.contains(&name));
+    if url.contains('#') || !names.all(is_known) {
+        return Err(UrlError::UnknownParameter);
+    }
+    let endpoint = match kind {
+        "unix" => at_socket(bare, parameters),
+        _ => Endpoint::parse(url),
+    };
+    let endpoint = endpoint.ok_or(UrlError::Malformed)?;
+    if is_encrypted && !endpoint.is_encrypted() {
+        return Err(UrlError::NoTls);
+    }
+    Ok(endpoint)
+}
+
+/// Parses `redis+unix://[[user:]password@]/path` and the parameter `db`.
+fn at_socket(url: &str, parameters: &str) -> Option<Endpoint> {
+    let (_, rest) = url.split_once("://")?;
+    let (credentials, path) = rest.split_once('/')?;
+    if !credentials.is_empty() && !credentials.ends_with('@') {
+        return None;
+    }
+    let mut parameters = parameters.split('&').rev();
+    let database = match parameters.find_map(|parameter| parameter.strip_prefix("db=")) {
+        Some(database) => database.parse().ok()?,
+        None => 0,
+    };
+    Endpoint::at_socket(
+        &format!("redis://{credentials}localhost"),
+        format!("/{path}").into(),
+        database,
+    )
+}
+
+/// The reason for which a URL is refused. It does not show the URL, which may hold a password.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UrlError {
-    /// It is not of a server.
-    #[error("url is none of redis://, redis-sentinel://, redis-cluster:// with a host")]
+    /// It is not the URL of a server.
+    #[error(
+        "url is none of redis://, redis+unix://, redis-sentinel://, redis-cluster:// with a host"
+    )]
     Malformed,
-    /// It asks for encryption, and the features are off that can.
+    /// It has a parameter that this kind of URL does not have.
+    #[error("url has a parameter that is not known for its scheme")]
+    UnknownParameter,
+    /// It asks for encryption, and neither feature for that is on.
     #[error("url asks for encryption, which needs the feature tls-rustls or tls-native")]
     NoTls,
 }

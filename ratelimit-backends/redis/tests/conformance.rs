@@ -3,7 +3,7 @@
 use ratelimit_backend::{Backend, ManualClock, Names, Reply};
 use ratelimit_conformance::{Effort, processes, suite};
 use ratelimit_core::{Action, Batch, ConfigError, Policy};
-use ratelimit_redis::{Redis, Settings};
+use ratelimit_redis::{Redis, RedisSettings};
 use ratelimit_servers::{Server, effort};
 
 suite!(
@@ -21,7 +21,7 @@ processes!(
         Some((server, url))
     },
     async |url| {
-        let settings = Settings::new(&url).expect("the URL is good");
+        let settings = RedisSettings::new(&url).expect("the URL is good");
         settings.with_deadline(A_MINUTE).connect().await.expect("the server is up")
     },
     Effort::new().with_checks_per_task(effort(10_000, 200))
@@ -38,7 +38,7 @@ struct Private {
 
 async fn private(clock: ManualClock) -> Private {
     let server = Server::start(&[]).expect("redis-server is installed");
-    let settings = Settings::new(&server.url()).expect("the URL is good");
+    let settings = RedisSettings::new(&server.url()).expect("the URL is good");
     let settings = settings.with_clock(clock).with_deadline(std::time::Duration::from_secs(10));
     Private { redis: settings.connect().await.expect("the server is up"), _server: server }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use log::{LevelFilter, Log, Metadata, Record};
 use ratelimit_algorithms::{Limiter, TokenBucket};
-use ratelimit_redis::Settings;
+use ratelimit_redis::RedisSettings;
 use ratelimit_servers::{Fault, Proxy, Server};
 
 // FAULTS 193.
@@ -25,7 +25,7 @@ async fn no_secret_is_in_an_error_a_debug_text_or_a_log() {
         format!("redis://:{PASSWORD}%zz@"),
         format!("redi://:{PASSWORD}@127.0.0.1"),
     ] {
-        note(&Settings::new(&url).map(drop).expect_err("this is no URL"));
+        note(&RedisSettings::new(&url).map(drop).expect_err("this is no URL"));
     }
     for credentials in [format!("limits:{PASSWORD}"), format!(":{PASSWORD}{PASSWORD}")] {
         let settings = settings(&format!("redis://{credentials}@127.0.0.1:{}", proxy.port));
@@ -65,8 +65,8 @@ async fn no_secret_is_in_an_error_a_debug_text_or_a_log() {
     }
 }
 
-fn settings(url: &str) -> Settings {
-    Settings::new(url).expect("the URL is good")
+fn settings(url: &str) -> RedisSettings {
+    RedisSettings::new(url).expect("the URL is good")
 }
 
 /// An error, and what caused it.

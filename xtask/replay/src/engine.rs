@@ -11,7 +11,7 @@ use ratelimit_backend::{Names, Reply};
 use ratelimit_conformance::ReferenceStore;
 use ratelimit_core::{Action, Batch, store::Decisions};
 use ratelimit_memory::Memory;
-use ratelimit_redis::{Redis, Settings as RedisSettings};
+use ratelimit_redis::{Redis, RedisSettings};
 use ratelimit_servers::Server;
 use ratelimit_sqlite::SqliteSettings;
 

@@ -15,7 +15,7 @@ use proptest::{
 };
 use ratelimit_algorithms::Backend;
 use ratelimit_memory::Memory;
-use ratelimit_redis::Settings as RedisSettings;
+use ratelimit_redis::RedisSettings;
 use ratelimit_servers::Server;
 use ratelimit_sqlite::SqliteSettings;
 use tokio::runtime::{Builder, Runtime};

@@ -1,118 +1,80 @@
-//! How a connection is made: the one place that sets the client up.
-//!
-//! The client makes one connection and lives as long as that does. It sends nothing twice and
-//! waits for no other connection; see [`Link`](crate::connection::reconnect::Link) for what comes after it.
+//! Makes connections.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use fred::{
-    clients::Client,
-    error::Error,
-    interfaces::ClientLike,
-    types::{
-        Builder, ConnectHandle, CustomCommand, Value, Version,
-        config::{Config, Server, ServerConfig, TcpConfig},
-    },
-};
 use ratelimit_backend::{BackendError, ErrorKind};
 
-use crate::{connection::recoveries::Comebacks, error};
+use crate::{
+    connection::{
+        client::{Address, Client, Driver, Endpoint, Failure},
+        recoveries::Recoveries,
+    },
+    error,
+};
 
-/// Makes connections. Its `Debug` shows neither where to nor how.
-#[derive(Clone)]
-pub(crate) struct Dialer {
-    pub(crate) config: Config,
+/// All that is needed to make a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Connector {
+    pub(crate) endpoint: Endpoint,
     pub(crate) client_name: String,
     pub(crate) timeout: Duration,
     pub(crate) connect_timeout: Duration,
+    /// The most commands under way on a connection.
     pub(crate) queue_max: usize,
     /// Those of all connections together.
-    pub(crate) comebacks: Arc<Comebacks>,
+    pub(crate) recoveries: Arc<Recoveries>,
 }
 
-impl Dialer {
-    /// For one node of what is configured as a cluster.
-    pub(crate) fn at(&self, server: &Server) -> Self {
-        let server = ServerConfig::Centralized { server: server.clone() };
-        Self { config: Config { server, ..self.config.clone() }, ..self.clone() }
+impl Connector {
+    /// The same for one node of a cluster.
+    pub(crate) fn at(&self, address: &Address) -> Self {
+        Self { endpoint: self.endpoint.at(address), ..self.clone() }
     }
 
-    /// Connects, and looks whether the server is recent enough.
-    pub(crate) async fn dial(&self) -> Result<(Client, Router), BackendError> {
-        // In a task of its own, which ends even when nobody waits any more: with a router that
+    /// Connects, and refuses a server that is too old.
+    pub(crate) async fn connect(&self) -> Result<(Client, Driver), BackendError> {
+        let client = Client::new(&self.endpoint, self.timeout, self.connect_timeout);
+        let client = client.map_err(|failure| error::command_error(&failure, false))?;
+        // In a task of its own, which ends even when nobody waits any more: with a driver that
         // somebody holds, or with none.
-        let connecting = tokio::spawn(connect(self.client(), self.client_name.clone()));
+        let connecting = tokio::spawn(connect(client, self.client_name.clone(), self.timeout));
         let connected = tokio::time::timeout(self.connect_timeout, connecting).await;
         let Ok(Ok(connected)) = connected else {
             return Err(BackendError::not_applied(ErrorKind::Unavailable).with_source(TooSlow));
         };
-        let (client, router) = connected.map_err(|error| error::failure(&error, false))?;
+        let (client, driver) =
+            connected.map_err(|failure| error::command_error(&failure, false))?;
         match client.server_version() {
             Some(found) if found < VERSION_MIN => {
                 let error = BackendError::not_applied(ErrorKind::Incompatible);
-                Err(error.with_source(TooOld(found.to_string())))
+                Err(error.with_source(TooOld(found)))
             }
-            _ => Ok((client, router)),
+            _ => Ok((client, driver)),
         }
     }
-
-    fn client(&self) -> Result<Client, Error> {
-        let mut builder = Builder::from_config(Config { fail_fast: true, ..self.config.clone() });
-        builder.with_performance_config(|performance| {
-            performance.default_command_timeout = self.timeout;
-        });
-        builder.with_connection_config(|connection| {
-            // A command in flight when a connection breaks may have run: it is not sent again.
-            connection.max_command_attempts = 1;
-            connection.connection_timeout = self.connect_timeout;
-            connection.internal_command_timeout = self.connect_timeout;
-            connection.tcp = TcpConfig { nodelay: Some(true), ..TcpConfig::default() };
-        });
-        builder.build()
-    }
 }
 
-impl fmt::Debug for Dialer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dialer").field("client_name", &self.client_name).finish_non_exhaustive()
-    }
-}
-
-/// What reads from the connection and writes to it; without it there is none.
-#[derive(Debug)]
-pub(crate) struct Router(ConnectHandle);
-
-impl Router {
-    /// Waits for the connection's end.
-    pub(crate) async fn ended(&mut self) {
-        let _ = (&mut self.0).await;
-    }
-}
-
-impl Drop for Router {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-async fn connect(client: Result<Client, Error>, name: String) -> Result<(Client, Router), Error> {
-    let client = client?;
-    let router = Router(client.init().await?);
-    // Where it may not, the name is missing.
-    let command = CustomCommand::new_static("CLIENT", None, false);
-    let _ = client.custom::<Value, _>(command, vec!["SETNAME", &name]).await;
-    Ok((client, router))
+async fn connect(
+    client: Client,
+    name: String,
+    timeout: Duration,
+) -> Result<(Client, Driver), Failure> {
+    let driver = client.connect().await?;
+    // A user who may not set it does without.
+    let arguments = vec!["SETNAME".into(), name.into()];
+    let _ = client.call("CLIENT", arguments, timeout).await;
+    Ok((client, driver))
 }
 
 /// The first version with all that the scripts use. Valkey calls itself 7.2.4 here.
-const VERSION_MIN: Version = Version::new(6, 2, 0);
+const VERSION_MIN: [u64; 3] = [6, 2, 0];
 
-/// Why a server is of no use.
+/// The server's version has not all that the scripts use.
 #[derive(Debug, thiserror::Error)]
-#[error("server is of version {0}, the least is {VERSION_MIN}")]
-struct TooOld(String);
+#[error("server is of version {}.{}.{}, the least is 6.2.0", .0[0], .0[1], .0[2])]
+struct TooOld([u64; 3]);
 
-/// Why there is no connection.
+/// The attempt took longer than the settings allow.
 #[derive(Debug, thiserror::Error)]
 #[error("connecting took too long")]
 struct TooSlow;

@@ -1,5 +1,6 @@
 //! A connection that is up, and a call over it.
 
+pub(crate) mod client;
 pub(crate) mod connect;
 pub(crate) mod node;
 pub(crate) mod reconnect;
@@ -16,148 +17,129 @@ use std::{
     time::Duration,
 };
 
-use fred::{
-    clients::Client,
-    error::{Error, ErrorKind as Kind},
-    interfaces::ClientLike,
-    types::{CustomCommand, Value, config::Options},
-};
 use ratelimit_backend::{BackendError, ErrorKind};
 use tokio::{runtime::Handle, sync::Notify, time::Instant};
 
-use crate::{
-    connection::recoveries::Comebacks,
-    connection::connect::{Dialer, Router},
-    error,
-};
+use crate::error;
+use client::{Bytes, Cause, Client, Driver, Failure, Reply};
+use connect::Connector;
+use recoveries::Recoveries;
 
 /// A connection.
 #[derive(Debug)]
-pub(crate) struct Live {
+pub(crate) struct Connection {
     client: Client,
     since: Instant,
-    /// When something was last heard from the server, in microseconds since then.
+    /// The time of the last reply, in microseconds since then.
     heard: AtomicU64,
-    /// How long the server may be silent while it owes an answer.
-    patience: Duration,
-    under_way: AtomicUsize,
-    under_way_max: usize,
+    /// How long the server may be silent while it owes a reply.
+    silence_max: Duration,
+    in_flight: AtomicUsize,
+    in_flight_max: usize,
     ending: Notify,
     reason: OnceLock<BackendError>,
-    comebacks: Arc<Comebacks>,
+    recoveries: Arc<Recoveries>,
 }
 
-impl Live {
-    pub(crate) fn new(client: Client, dialer: &Dialer) -> Self {
+impl Connection {
+    pub(crate) fn new(client: Client, connector: &Connector) -> Self {
         Self {
             client,
             since: Instant::now(),
             heard: AtomicU64::new(0),
-            patience: dialer.timeout,
-            under_way: AtomicUsize::new(0),
-            under_way_max: dialer.queue_max,
+            silence_max: connector.timeout,
+            in_flight: AtomicUsize::new(0),
+            in_flight_max: connector.queue_max,
             ending: Notify::new(),
             reason: OnceLock::new(),
-            comebacks: Arc::clone(&dialer.comebacks),
+            recoveries: Arc::clone(&connector.recoveries),
         }
     }
 
-    /// Sends a command, and waits for its answer, but not after the deadline.
+    /// Sends a command and waits for its reply, until the deadline at most.
     ///
-    /// When this is dropped the command goes on until it has its answer or the deadline has
+    /// When this is dropped the command goes on until it has its reply or the deadline has
     /// passed; else it could wait in a queue, and be sent much later.
     pub(crate) fn call(
         self: &Arc<Self>,
         command: &'static str,
-        arguments: Vec<Value>,
+        arguments: Vec<Bytes>,
         deadline: Instant,
-    ) -> impl Future<Output = Result<Value, Error>> + Send + use<> {
-        let command = CustomCommand::new_static(command, None, false);
-        let client = self.client.with_options(&by(deadline));
-        // Boxed, since it takes kilobytes, and would be moved with what is around it.
-        self.whole(async move { Box::pin(client.custom(command, arguments)).await })
+    ) -> impl Future<Output = Result<Reply, Failure>> + Send + use<> {
+        self.track(self.client.call(command, arguments, wait_until(deadline)))
     }
 
-    /// Sends a command that the server is to run although the key's slot is only on its way to
-    /// it. Both words are written one after the other, whatever else is.
+    /// Sends a command to a node that the key's slot is only on its way to.
     pub(crate) fn call_asking(
         self: &Arc<Self>,
         command: &'static str,
-        arguments: Vec<Value>,
+        arguments: Vec<Bytes>,
         deadline: Instant,
-    ) -> impl Future<Output = Result<Value, Error>> + Send + use<> {
-        let [asking, command] =
-            ["ASKING", command].map(|word| CustomCommand::new_static(word, None, false));
-        let both = self.client.pipeline().with_options(&by(deadline));
-        self.whole(Box::pin(async move {
-            let _: Value = both.custom(asking, Vec::<Value>::new()).await?;
-            let _: Value = both.custom(command, arguments).await?;
-            both.last().await
-        }))
+    ) -> impl Future<Output = Result<Reply, Failure>> + Send + use<> {
+        self.track(Box::pin(self.client.call_asking(command, arguments, wait_until(deadline))))
     }
 
-    /// The name by which the server was found.
+    /// The host by which the server was found.
     pub(crate) fn host(&self) -> String {
-        let hosts = self.client.client_config().server.hosts();
-        hosts.first().map_or_else(String::new, |server| server.host.to_string())
+        self.client.host()
     }
 
-    /// Gives the connection up; whoever asks from now on learns why.
+    /// Gives the connection up; calls fail with the reason from now on.
     pub(crate) fn give_up(&self, reason: BackendError) {
         let _ = self.reason.set(reason);
         self.ending.notify_one();
     }
 
-    /// Why it was, if it was.
+    /// The reason for which the connection was given up, if it was.
     pub(crate) fn given_up(&self) -> Option<BackendError> {
         self.reason.get().cloned()
     }
 
-    /// Waits for the end of the connection, and says why it has ended.
-    pub(crate) async fn ended(&self, mut router: Router) -> BackendError {
+    /// Waits for the end of the connection, and returns the reason.
+    pub(crate) async fn ended(&self, mut driver: Driver) -> BackendError {
         tokio::select! {
-            () = router.ended() => {}
+            () = driver.ended() => {}
             () = self.ending.notified() => {}
         }
         let lost = || BackendError::not_applied(ErrorKind::Unavailable).with_source(Lost);
         self.given_up().unwrap_or_else(lost)
     }
 
-    /// Waits for an answer to its end, unless too many do already.
-    fn whole<F>(self: &Arc<Self>, reply: F) -> Whole<impl Future<Output = F::Output> + use<F>>
+    /// Runs a call to its end, unless too many are in flight already.
+    fn track<F>(self: &Arc<Self>, reply: F) -> ToEnd<impl Future<Output = F::Output> + use<F>>
     where
-        F: Future<Output = Result<Value, Error>> + Send + 'static,
+        F: Future<Output = Result<Reply, Failure>> + Send + 'static,
     {
-        let live = Arc::clone(self);
-        Whole::new(async move {
-            let before = live.under_way.fetch_add(1, Ordering::Relaxed);
-            let reply = if before < live.under_way_max {
+        let connection = Arc::clone(self);
+        ToEnd::new(async move {
+            let before = connection.in_flight.fetch_add(1, Ordering::Relaxed);
+            let reply = if before < connection.in_flight_max {
                 let sent = Instant::now();
-                live.listen(sent, reply.await)
+                connection.note(sent, reply.await)
             } else {
-                Err(Error::new(Kind::Backpressure, "too many commands are under way"))
+                Err(Failure::backpressure())
             };
-            live.under_way.fetch_sub(1, Ordering::Relaxed);
+            connection.in_flight.fetch_sub(1, Ordering::Relaxed);
             reply
         })
     }
 
-    /// Takes note of an answer, and of none.
-    fn listen(&self, sent: Instant, reply: Result<Value, Error>) -> Result<Value, Error> {
+    /// Notes a reply, or that none came; a server that has been silent for too long is given up.
+    fn note(&self, sent: Instant, reply: Result<Reply, Failure>) -> Result<Reply, Failure> {
         let now = self.micros(Instant::now());
-        let _ = reply.as_ref().inspect_err(|error| self.comebacks.failed(error));
+        let _ = reply.as_ref().inspect_err(|failure| self.recoveries.failed(failure));
         match &reply {
-            Err(error) if *error.kind() == Kind::Timeout => {
+            Err(failure) if failure.cause == Cause::Timeout => {
                 let heard = self.heard.load(Ordering::Relaxed);
                 if heard <= self.micros(sent)
-                    && self.patience.as_micros() <= u128::from(now - heard)
+                    && self.silence_max.as_micros() <= u128::from(now - heard)
                 {
                     let reason = BackendError::not_applied(ErrorKind::Unavailable);
                     self.give_up(reason.with_source(Silent));
                 }
             }
-            Err(error) if error::word(error.details()).is_none() => {}
-            // An answer, be it a refusal.
+            Err(failure) if error::word(&failure.details).is_none() => {}
+            // A reply, be it a refusal.
             _ => drop(self.heard.fetch_max(now, Ordering::Relaxed)),
         }
         reply
@@ -168,25 +150,23 @@ impl Live {
     }
 }
 
-/// A wait that ends with the deadline; never of no time at all, which would mean for ever.
-fn by(deadline: Instant) -> Options {
-    let left = deadline.saturating_duration_since(Instant::now());
-    Options { timeout: Some(left.max(Duration::from_millis(1))), ..Options::default() }
+fn wait_until(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
 }
 
 /// A future that goes on by itself when it is dropped.
-struct Whole<F: Future<Output: Send> + Send + 'static> {
+struct ToEnd<F: Future<Output: Send> + Send + 'static> {
     rest: Option<Pin<Box<F>>>,
     runtime: Handle,
 }
 
-impl<F: Future<Output: Send> + Send + 'static> Whole<F> {
+impl<F: Future<Output: Send> + Send + 'static> ToEnd<F> {
     fn new(future: F) -> Self {
         Self { rest: Some(Box::pin(future)), runtime: Handle::current() }
     }
 }
 
-impl<F: Future<Output: Send> + Send + 'static> Future for Whole<F> {
+impl<F: Future<Output: Send> + Send + 'static> Future for ToEnd<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
@@ -199,7 +179,7 @@ impl<F: Future<Output: Send> + Send + 'static> Future for Whole<F> {
     }
 }
 
-impl<F: Future<Output: Send> + Send + 'static> Drop for Whole<F> {
+impl<F: Future<Output: Send> + Send + 'static> Drop for ToEnd<F> {
     fn drop(&mut self) {
         if let Some(rest) = self.rest.take() {
             self.runtime.spawn(rest);
@@ -207,12 +187,12 @@ impl<F: Future<Output: Send> + Send + 'static> Drop for Whole<F> {
     }
 }
 
-/// Why a connection has ended.
+/// The connection has ended.
 #[derive(Debug, thiserror::Error)]
 #[error("connection was lost")]
 struct Lost;
 
-/// Why a connection was given up.
+/// The connection was given up.
 #[derive(Debug, thiserror::Error)]
 #[error("server was silent")]
 struct Silent;

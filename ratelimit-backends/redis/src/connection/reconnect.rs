@@ -1,8 +1,8 @@
 //! A connection that is made anew whenever it is lost.
 //!
-//! Who asks while there is none learns why, at once: nothing waits for a connection but for the
-//! very first. A connection on which a call ends in silence is given up, however busy it is, for a
-//! host that has vanished says nothing either.
+//! A caller that comes while there is none learns the reason at once: only the very first attempt
+//! is waited for. A connection on which a call ends in silence is given up, however busy it is,
+//! for a host that has vanished is silent, too.
 
 use std::{
     collections::hash_map::RandomState,
@@ -18,78 +18,83 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 
-use crate::{connection::connect::Dialer, connection::Live};
+use super::{Connection, connect::Connector};
 
-/// A connection, or the attempt to have one; ends when this is dropped.
+/// A connection, or the attempts to have one; ends when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Link {
+pub(crate) struct Reconnecting {
     state: watch::Receiver<State>,
-    keeper: JoinHandle<()>,
+    task: JoinHandle<()>,
 }
 
 #[derive(Clone, Debug)]
 enum State {
-    /// For the first time.
+    /// The first attempt is under way.
     Connecting,
-    Up(Arc<Live>),
-    /// For this reason.
+    Up(Arc<Connection>),
+    /// There is none, for this reason.
     Down(BackendError),
 }
 
 impl State {
-    /// The connection, or why there is none.
-    fn live(&self) -> Result<Arc<Live>, BackendError> {
+    fn connection(&self) -> Result<Arc<Connection>, BackendError> {
         match self {
-            Self::Up(live) => live.given_up().map_or_else(|| Ok(Arc::clone(live)), Err),
+            Self::Up(connection) => {
+                connection.given_up().map_or_else(|| Ok(Arc::clone(connection)), Err)
+            }
             Self::Down(reason) => Err(reason.clone()),
             Self::Connecting => Err(BackendError::not_applied(ErrorKind::Unavailable)),
         }
     }
 }
 
-impl Link {
+impl Reconnecting {
     /// Begins to connect.
-    pub(crate) fn open(dialer: Dialer) -> Self {
+    pub(crate) fn open(connector: Connector) -> Self {
         let (sender, state) = watch::channel(State::Connecting);
-        Self { state, keeper: tokio::spawn(keep(dialer, sender)) }
+        Self { state, task: tokio::spawn(keep(connector, sender)) }
     }
 
-    /// The connection, if there is one.
-    pub(crate) fn live(&self) -> Option<Arc<Live>> {
-        self.state.borrow().live().ok()
+    /// The connection, if it is up.
+    pub(crate) fn if_up(&self) -> Option<Arc<Connection>> {
+        self.state.borrow().connection().ok()
     }
 
-    /// The connection, or why there is none, as soon as that is known for the first time.
-    pub(crate) async fn settled(&self) -> Result<Arc<Live>, BackendError> {
+    /// Waits for the end of the first attempt; returns the connection, or why there is none.
+    pub(crate) async fn settled(&self) -> Result<Arc<Connection>, BackendError> {
         let mut state = self.state.clone();
         let state = state.wait_for(|state| !matches!(state, State::Connecting)).await;
-        state.map_or_else(|_| Err(BackendError::not_applied(ErrorKind::Closed)), |it| it.live())
+        let closed = || BackendError::not_applied(ErrorKind::Closed);
+        state.map_or_else(|_| Err(closed()), |state| state.connection())
     }
 
-    /// The same, but not after the deadline.
-    pub(crate) async fn settled_by(&self, deadline: Instant) -> Result<Arc<Live>, BackendError> {
+    /// The same, until the deadline at most.
+    pub(crate) async fn settled_by(
+        &self,
+        deadline: Instant,
+    ) -> Result<Arc<Connection>, BackendError> {
         let settled = timeout_at(deadline, self.settled()).await;
         settled.unwrap_or_else(|_| Err(BackendError::not_applied(ErrorKind::Timeout)))
     }
 }
 
-impl Drop for Link {
+impl Drop for Reconnecting {
     fn drop(&mut self) {
-        self.keeper.abort();
+        self.task.abort();
     }
 }
 
-/// Connects, again and again.
-async fn keep(dialer: Dialer, state: watch::Sender<State>) {
+/// Connects, and connects again when the connection has ended.
+async fn keep(connector: Connector, state: watch::Sender<State>) {
     let mut pause = PAUSE_MIN;
     loop {
-        let reason = match dialer.dial().await {
-            Ok((client, router)) => {
+        let reason = match connector.connect().await {
+            Ok((client, driver)) => {
                 let since = Instant::now();
-                let live = Arc::new(Live::new(client, &dialer));
-                state.send_replace(State::Up(Arc::clone(&live)));
-                dialer.comebacks.connected();
-                let reason = live.ended(router).await;
+                let connection = Arc::new(Connection::new(client, &connector));
+                state.send_replace(State::Up(Arc::clone(&connection)));
+                connector.recoveries.connected();
+                let reason = connection.ended(driver).await;
                 if PAUSE_MAX < since.elapsed() {
                     pause = PAUSE_MIN;
                 }

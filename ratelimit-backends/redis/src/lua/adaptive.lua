@@ -1,10 +1,9 @@
--- Mirrors `Arithmetic for adaptive::Quota` in ratelimit-core/src/adaptive.rs.
+-- Mirrors ratelimit-core/src/algorithm/adaptive.rs.
 --
 -- Its head is that of the log, then the bucket's units and instant, then the key's own sensor.
 
 local function adaptive(key, header, terms)
-  local window, tick, ticks, sub_window, whole, cut, low, high, offset, slope, divisor, cost,
-    shared = unpack_words('>' .. ('I7'):rep(13), terms)
+  local TERMS, cost, shared = unpack_terms(terms)
   local present = floor(now / sub_window)
   local log = open_log(key, header, 3 + SENSOR_WORDS, window)
   local units, at = whole * ticks, now

@@ -1,8 +1,8 @@
--- Mirrors `Arithmetic for fixed_window::Quota` in ratelimit-core/src/fixed_window.rs.
+-- Mirrors ratelimit-core/src/algorithm/fixed_window.rs.
 
 local function fixed_window(key, header, terms)
-  local limit, window, first, cost = unpack_words('>I7I7I7I7', terms)
-  local begin = first == 1 and now or now - now % window
+  local TERMS, cost = unpack_terms(terms)
+  local begin = begins_at_first == 1 and now or now - now % window
   local found, start, used, pulled = read(key, header, 2), begin, 0, nil
 
   if found then

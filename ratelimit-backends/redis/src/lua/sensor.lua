@@ -60,7 +60,7 @@ end
 
 -- Mirrors `open_sensor` and `close_sensor` in ratelimit-core/src/meter.rs.
 local function shared_sensor(key, header, terms, index)
-  local sub_window = unpack_words('>I7', terms, 22)
+  local TERMS = unpack_terms(terms)
   local found = read(key, header, SENSOR_WORDS)
   local sensor = open_sensor(found and found:sub(#header + 1), floor(now / sub_window))
   sensors[index] = sensor

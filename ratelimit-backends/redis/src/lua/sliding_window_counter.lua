@@ -1,8 +1,7 @@
--- Mirrors `Arithmetic for sliding_window_counter::Quota` in
--- ratelimit-core/src/sliding_window_counter.rs.
+-- Mirrors ratelimit-core/src/algorithm/sliding_window_counter.rs.
 
 local function sliding_window_counter(key, header, terms)
-  local limit, window, tick, ticks, count_max, cost = unpack_words('>I7I7I7I7I7I7', terms)
+  local TERMS, cost = unpack_terms(terms)
   local begin = now - now % window
   local found, start, previous, current, pulled = read(key, header, 3), begin, 0, 0, nil
 

@@ -1,7 +1,7 @@
--- Mirrors `Arithmetic for sliding_window_log::Quota` in ratelimit-core/src/sliding_window_log.rs.
+-- Mirrors ratelimit-core/src/algorithm/sliding_window_log.rs.
 
 local function sliding_window_log(key, header, terms)
-  local limit, window, entries_max, cost = unpack_words('>I7I7I7I7', terms)
+  local TERMS, cost = unpack_terms(terms)
   local log = open_log(key, header, 1, window)
   local function write() save(log, header .. pack('>I7', log.base), window) end
 

@@ -7,14 +7,15 @@ mod access;
 mod cluster;
 mod cost;
 mod dropped;
-mod hostile;
 mod many;
 mod migration;
 mod network;
 mod outage;
 mod refusal;
+mod runtimes;
 mod sentinel;
 mod server_side;
+mod settings;
 #[cfg(any(feature = "tls-rustls", feature = "tls-native"))]
 mod tls;
 mod together;

@@ -4,7 +4,7 @@ use std::{net::TcpListener, num::NonZeroUsize, time::Duration};
 
 use ratelimit_backend::{Effect, ErrorKind};
 use ratelimit_core::Decision;
-use ratelimit_redis::Settings;
+use ratelimit_redis::RedisSettings;
 use ratelimit_servers::{Fault, Server, effort};
 use tokio::{net::TcpSocket, task::JoinSet, time::timeout};
 
@@ -93,7 +93,7 @@ async fn a_busy_connection_to_a_host_that_has_vanished_is_given_up_at_the_deadli
 // FAULTS 136.
 #[tokio::test]
 async fn replies_that_come_byte_by_byte_are_each_for_their_own_request() {
-    let patient = |settings: Settings| settings.with_deadline(Duration::from_secs(10));
+    let patient = |settings: RedisSettings| settings.with_deadline(Duration::from_secs(10));
     let Some(scene) = Scene::with(patient).await else { return };
     scene.proxy.set(Fault::Drip(Duration::from_micros(100)));
     let mut tasks = JoinSet::new();
@@ -123,7 +123,7 @@ async fn a_reply_that_takes_ten_seconds_is_not_waited_for() {
 // FAULTS 137.
 #[tokio::test]
 async fn a_reply_that_nobody_waits_for_any_more_is_nobody_elses() {
-    let patient = |settings: Settings| settings.with_deadline(Duration::from_secs(10));
+    let patient = |settings: RedisSettings| settings.with_deadline(Duration::from_secs(10));
     let Some(scene) = Scene::with(patient).await else { return };
     scene.proxy.set(Fault::Delay(Duration::from_millis(5)));
     for round in 1..=20 {
@@ -222,7 +222,7 @@ async fn whoever_cannot_be_reached_is_unavailable_within_the_time_to_connect() {
         format!("redis-cluster://{silent}"),
         format!("redis-sentinel://{silent}?sentinelServiceName=limits"),
     ] {
-        let settings = Settings::new(&url).expect("the URL is good");
+        let settings = RedisSettings::new(&url).expect("the URL is good");
         let settings = settings.with_connect_timeout(Duration::from_millis(200));
         let refused = in_time(settings.connect()).await;
         assert_eq!(failure(refused), (ErrorKind::Unavailable, Effect::NotApplied), "{url}");
@@ -251,7 +251,7 @@ async fn a_slow_network_costs_each_check_its_own_deadline() {
 async fn a_server_that_comes_later_is_found_by_itself() {
     let Some(mut server) = Server::start(&[]) else { return };
     server.kill();
-    let redis = Settings::new(&server.url()).expect("the URL is good").connect_lazily();
+    let redis = RedisSettings::new(&server.url()).expect("the URL is good").connect_lazily();
     let policy = crate::scene::hourly(10);
     for _ in 0..10 {
         let refused = in_time(spend(&redis, &policy, b"key", 1)).await;

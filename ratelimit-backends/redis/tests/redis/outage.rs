@@ -4,7 +4,7 @@ use std::{process::Command, time::Duration};
 
 use ratelimit_backend::{Backend, Clock, Effect, ErrorKind, ManualClock, WallClock};
 use ratelimit_core::{Action, Micros};
-use ratelimit_redis::Settings;
+use ratelimit_redis::RedisSettings;
 use ratelimit_servers::{Server, effort, poll};
 use tokio::{task::JoinSet, time::Instant};
 
@@ -36,8 +36,9 @@ async fn while_a_server_is_gone_every_check_fails_at_once_and_then_none_does() {
 #[tokio::test]
 async fn checks_beyond_the_queue_are_refused_at_once() {
     let ten = 10.try_into().expect("ten is not zero");
-    let few =
-        |settings: Settings| settings.with_queue_max(ten).with_deadline(Duration::from_secs(1));
+    let few = |settings: RedisSettings| {
+        settings.with_queue_max(ten).with_deadline(Duration::from_secs(1))
+    };
     let Some(scene) = Scene::with(few).await else { return };
     scene.server.pause();
     let mut tasks = JoinSet::new();

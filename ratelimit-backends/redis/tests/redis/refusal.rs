@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use ratelimit_backend::{Backend, Effect, ErrorKind};
-use ratelimit_redis::Settings;
+use ratelimit_redis::RedisSettings;
 use ratelimit_servers::{Proxy, Server, poll};
 
 use crate::{
@@ -64,7 +64,7 @@ async fn a_wrong_password_is_told_at_once_and_not_tried_without_end() {
     let proxy = Proxy::start(server.port);
     for credentials in ["", ":hunter3@", "nobody:hunter2@"] {
         let url = format!("redis://{credentials}127.0.0.1:{}", proxy.port);
-        let settings = Settings::new(&url).expect("the URL is good");
+        let settings = RedisSettings::new(&url).expect("the URL is good");
         let before = proxy.accepted();
         let redis = settings.connect_lazily();
         let begun = tokio::time::Instant::now();

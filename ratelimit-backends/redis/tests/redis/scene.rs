@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ratelimit_backend::{BackendError, Effect, ErrorKind};
 use ratelimit_core::{Action, Decision, Policy, fixed_window};
-use ratelimit_redis::{Redis, Settings};
+use ratelimit_redis::{Redis, RedisSettings};
 use ratelimit_servers::{Proxy, Server};
 use tokio::time::{Instant, sleep};
 
@@ -25,10 +25,11 @@ impl Scene {
         Self::with(|settings| settings).await
     }
 
-    pub(crate) async fn with(settings: impl Fn(Settings) -> Settings) -> Option<Self> {
+    pub(crate) async fn with(settings: impl Fn(RedisSettings) -> RedisSettings) -> Option<Self> {
         let server = Server::start(&[])?;
         let proxy = Proxy::start(server.port);
-        let quarter = Settings::new(&proxy.url()).expect("the URL is good").with_deadline(QUARTER);
+        let quarter =
+            RedisSettings::new(&proxy.url()).expect("the URL is good").with_deadline(QUARTER);
         let redis = settings(quarter).connect().await.expect("the server is up");
         let policy = hourly(10_000_000);
         let _ = spend(&redis, &policy, b"first", 1).await.expect("the script is loaded");

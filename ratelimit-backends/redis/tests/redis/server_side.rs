@@ -6,7 +6,6 @@ use ratelimit_backend::{Backend, Effect, ErrorKind};
 use ratelimit_core::{
     Action, Algorithm, Key, Policy, adaptive, fixed_window, sliding_window_log, token_bucket,
 };
-use ratelimit_redis::{Settings, UrlError};
 
 use ratelimit_servers::Server;
 
@@ -224,40 +223,6 @@ async fn connections_carry_their_name_and_no_secret_is_shown() {
     let error = settings(&wrong).connect().await.expect_err("it is not the password");
     assert_eq!(error.kind(), ErrorKind::Auth);
     assert!(!format!("{error:?}").contains("hunter"));
-    let refused = Settings::new("redis://:hunter2@localhost:port").expect_err("it is no port");
-    assert!(!format!("{refused:?} {refused}").contains("hunter"));
-}
-
-/// Any other scheme was taken for an unencrypted server.
-// FAULTS 15.
-#[test]
-fn a_url_of_no_server_is_refused_without_a_word_of_it() {
-    for url in [
-        "",
-        "redis",
-        "redi://:hunter2@localhost",
-        "http://:hunter2@localhost",
-        "redis-clusters://:hunter2@localhost",
-        "redis://:hunter2@localhost:port",
-        "redis://:hunter2@localhost:99999",
-    ] {
-        let refused = Settings::new(url).expect_err("it is no server");
-        assert_eq!(refused, UrlError::Malformed, "{url}");
-        assert!(!format!("{refused:?} {refused}").contains("hunter"));
-    }
-}
-
-/// Encryption is never given up for want of a feature, and is not missing where there is one.
-#[test]
-fn an_encrypted_connection_needs_a_feature_for_it() {
-    let settings = Settings::new("rediss://:hunter2@localhost");
-    if cfg!(any(feature = "tls-rustls", feature = "tls-native")) {
-        assert!(settings.is_ok());
-    } else {
-        let refused = settings.expect_err("nothing here encrypts");
-        assert_eq!(refused, UrlError::NoTls);
-        assert!(!format!("{refused:?} {refused}").contains("hunter"));
-    }
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ratelimit_backend::{Backend, BackendError, ManualClock};
 use ratelimit_core::{Action, Batch, Check, Decision, Key, Policy, Timestamp};
-use ratelimit_redis::{Redis, Settings};
+use ratelimit_redis::{Redis, RedisSettings};
 
 use ratelimit_servers::Server;
 
@@ -12,8 +12,8 @@ use ratelimit_servers::Server;
 pub(crate) const START: u64 = 1_700_000_012_345_678;
 
 /// How to speak to a server that other tests keep busy, too.
-pub(crate) fn settings(url: &str) -> Settings {
-    Settings::new(url).expect("the URL is good").with_deadline(Duration::from_secs(10))
+pub(crate) fn settings(url: &str) -> RedisSettings {
+    RedisSettings::new(url).expect("the URL is good").with_deadline(Duration::from_secs(10))
 }
 
 /// A store that goes by the server's clock.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use ratelimit_backend::{BackendError, Effect, ErrorKind};
-use ratelimit_redis::{Redis, Settings};
+use ratelimit_redis::{Redis, RedisSettings};
 
 use crate::scene::{failure, in_time};
 
@@ -60,7 +60,7 @@ async fn greeted(pong: &'static [u8], info: &str) -> Result<Redis, BackendError>
         let (stream, _) = listener.accept().expect("somebody comes");
         greet(stream, pong, info.as_bytes());
     });
-    let settings = Settings::new(&format!("redis://{address}")).expect("the URL is good");
+    let settings = RedisSettings::new(&format!("redis://{address}")).expect("the URL is good");
     in_time(settings.connect()).await
 }
 

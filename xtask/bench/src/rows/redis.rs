@@ -11,7 +11,7 @@ use std::{cell::LazyCell, num::NonZeroUsize, time::Duration};
 
 use anyhow::Result;
 use ratelimit_algorithms::Limiter;
-use ratelimit_redis::{Redis, Settings};
+use ratelimit_redis::{Redis, RedisSettings};
 use ratelimit_servers::Server;
 use tokio::runtime::Runtime;
 
@@ -34,7 +34,7 @@ struct Site {
 
 /// A store whose commands carry one check each, or more.
 async fn connect(server: &Server, coalescing: Coalescing) -> Result<Redis> {
-    let settings = Settings::new(&server.url())?.with_deadline(Duration::from_secs(10));
+    let settings = RedisSettings::new(&server.url())?.with_deadline(Duration::from_secs(10));
     let settings = match coalescing {
         Coalescing::Off => settings.with_group_max(NonZeroUsize::MIN),
         Coalescing::On => settings,

@@ -13,7 +13,7 @@ use std::{sync::Arc, time::Duration};
 use axum::http::StatusCode;
 use ratelimit_algorithms::{Limiter, TokenBucket};
 use ratelimit_http::KeyFn;
-use ratelimit_redis::{Redis, Settings};
+use ratelimit_redis::{Redis, RedisSettings};
 use ratelimit_resilience::Resilient;
 use ratelimit_servers::{Server, effort};
 use tokio::{
@@ -32,8 +32,12 @@ async fn a_server_that_is_killed_twice_keeps_nobody_waiting_and_charges_nobody_t
     let Some(server) = Server::start(&["--appendonly", "yes", "--appendfsync", "no"]) else {
         return;
     };
-    let redis =
-        Settings::new(&server.url()).unwrap().with_deadline(deadline()).connect().await.unwrap();
+    let redis = RedisSettings::new(&server.url())
+        .unwrap()
+        .with_deadline(deadline())
+        .connect()
+        .await
+        .unwrap();
     let store = Timed::over(Resilient::over(redis).with_deadline(deadline()));
     let run = Arc::new(Run::new(run::app(limiter(store.clone())), requests()));
     let lateness = Lateness::measure();
@@ -100,7 +104,8 @@ async fn aside(mut server: Server, act: fn(&mut Server)) -> Server {
 
 /// How often each fingerprint was charged, as the server has it.
 async fn charges(server: &Server, requests: usize) -> Vec<u64> {
-    let settings = Settings::new(&server.url()).unwrap().with_deadline(Duration::from_secs(60));
+    let settings =
+        RedisSettings::new(&server.url()).unwrap().with_deadline(Duration::from_secs(60));
     let limiter: Limiter<Redis> = limiter(settings.connect().await.unwrap());
     let mut charges = Vec::with_capacity(requests);
     for fingerprint in 0..requests {

@@ -21,7 +21,7 @@ use ratelimit_algorithms::{Backend, Decision, Limiter, TokenBucket};
 use ratelimit_http::{ApiKey, HeaderFormat, KeyFn, RateLimitLayer};
 use ratelimit_memory::Memory;
 use ratelimit_metrics::{Facade, Log, Observed, Statistics, TopKeys};
-use ratelimit_redis::Settings;
+use ratelimit_redis::RedisSettings;
 use ratelimit_resilience::{Local, OnFailure, Resilient};
 use ratelimit_sqlite::Sqlite;
 use tower::ServiceExt;
@@ -48,7 +48,7 @@ async fn no_secret_is_found_in_anything_that_any_crate_says_or_keeps() {
             said.debug(&settings);
             said.error(&settings.connect().await.unwrap_err());
         }
-        said.error(&Settings::new(&format!("redi://:{PASSWORD}@127.0.0.1")).unwrap_err());
+        said.error(&RedisSettings::new(&format!("redi://:{PASSWORD}@127.0.0.1")).unwrap_err());
 
         let redis = settings(&server, &format!(":{PASSWORD}")).connect().await.unwrap();
         let local = OnFailure::Local(Local::new(Memory::new()));
@@ -74,8 +74,8 @@ async fn no_secret_is_found_in_anything_that_any_crate_says_or_keeps() {
     }
 }
 
-fn settings(server: &Watched, credentials: &str) -> Settings {
-    Settings::new(&format!("redis://{credentials}@127.0.0.1:{}", server.port())).unwrap()
+fn settings(server: &Watched, credentials: &str) -> RedisSettings {
+    RedisSettings::new(&format!("redis://{credentials}@127.0.0.1:{}", server.port())).unwrap()
 }
 
 /// Requests of all outcomes, through everything that there is around a store.

@@ -8,12 +8,12 @@ use std::{
 
 use fastrand::Rng;
 use ratelimit_core::{
-    Algorithm, Batch, Check, Policy, adaptive, fixed_window, leaky_bucket, sliding_window_counter,
-    sliding_window_log, token_bucket,
+    Action, Algorithm, Batch, Check, Key, Policy, adaptive, fixed_window, leaky_bucket,
+    sliding_window_counter, sliding_window_log, token_bucket,
 };
 use ratelimit_servers::{Server, effort};
 
-use crate::store::check;
+use crate::eval::Step;
 
 /// Whatever an argument is, a script either fails and has changed nothing, or leaves no key that
 /// the server would keep for ever.
@@ -24,10 +24,9 @@ fn a_script_with_wrong_arguments_changes_nothing_or_the_whole() {
     let mut wire = Wire::to(&server);
     let mut random = Rng::with_seed(7);
     let (mut failed, mut done) = (0, 0);
-    for (name, files, algorithm) in scripts() {
-        let text = script(name, files);
-        let policy = Policy::new("policy", algorithm).expect("the name is good");
-        let right = arguments(&check(&policy, b"key", 1));
+    for policy in policies() {
+        let name = policy.algorithm().name();
+        let (text, right) = spend(&policy);
         for _ in 0..effort(5_000, 300) {
             let mut wrong = right.clone();
             for _ in 0..random.u8(1..=2) {
@@ -58,7 +57,7 @@ fn a_million_instants_go_through_a_script_and_come_back_to_the_microsecond() {
     let Some(server) = Server::start(&[]) else { return };
     let mut wire = Wire::to(&server);
     let mut random = Rng::with_seed(162);
-    let text = format!("{PRELUDE}\n{ECHO}");
+    let text = format!("{}\n{ECHO}", include_str!("../lua/prelude.lua"));
     for _ in 0..1_000 {
         let ends = [0, 1, (1 << 53) - 1, 1 << 52];
         let instants: Vec<u64> =
@@ -83,7 +82,7 @@ return table.concat(echo)";
 // FAULTS 162.
 #[test]
 fn no_script_prints_a_number() {
-    for text in scripts().map(|(name, files, _)| script(name, files)) {
+    for (text, _) in policies().iter().map(spend) {
         let code = text.lines().map(|line| line.split("--").next().unwrap_or_default());
         for line in code {
             let prints =
@@ -93,68 +92,30 @@ fn no_script_prints_a_number() {
     }
 }
 
-/// Each algorithm with the files that its script is made of.
-fn scripts() -> [(&'static str, &'static [&'static str], Algorithm); 6] {
-    const LOG: &str = include_str!("../../src/lua/log.lua");
-    const SENSOR: &str = include_str!("../../src/lua/sensor.lua");
+/// A policy of each algorithm.
+fn policies() -> [Policy; 6] {
     let hour = Duration::from_secs(3_600);
     let align = fixed_window::Align::Epoch;
     let adaptive = adaptive::Quota::new(&adaptive::Parameters::new(10, hour));
-    [
-        (
-            "fixed_window",
-            &[include_str!("../../src/lua/fixed_window.lua")],
-            fixed_window::Quota::new(10, hour, align).expect("in range").into(),
-        ),
-        (
-            "sliding_window_log",
-            &[LOG, include_str!("../../src/lua/sliding_window_log.lua")],
-            sliding_window_log::Quota::new(10, hour).expect("in range").into(),
-        ),
-        (
-            "sliding_window_counter",
-            &[include_str!("../../src/lua/sliding_window_counter.lua")],
-            sliding_window_counter::Quota::new(10, hour).expect("in range").into(),
-        ),
-        (
-            "token_bucket",
-            &[include_str!("../../src/lua/token_bucket.lua")],
-            token_bucket::Quota::new(10, 10, hour).expect("in range").into(),
-        ),
-        (
-            "leaky_bucket",
-            &[include_str!("../../src/lua/leaky_bucket.lua")],
-            leaky_bucket::Quota::new(10, 10, hour).expect("in range").into(),
-        ),
-        (
-            "adaptive",
-            &[LOG, SENSOR, include_str!("../../src/lua/adaptive.lua")],
-            adaptive.expect("in range").into(),
-        ),
-    ]
+    let algorithms: [Algorithm; 6] = [
+        fixed_window::Quota::new(10, hour, align).expect("in range").into(),
+        sliding_window_log::Quota::new(10, hour).expect("in range").into(),
+        sliding_window_counter::Quota::new(10, hour).expect("in range").into(),
+        token_bucket::Quota::new(10, 10, hour).expect("in range").into(),
+        leaky_bucket::Quota::new(10, 10, hour).expect("in range").into(),
+        adaptive.expect("in range").into(),
+    ];
+    algorithms.map(|algorithm| Policy::new("policy", algorithm).expect("the name is good"))
 }
 
-/// As the store puts it together.
-fn script(name: &str, files: &[&str]) -> String {
-    let one = include_str!("../../src/lua/one.lua");
-    format!("{PRELUDE}\n{}\nlocal step = {name}\n{one}", files.join("\n"))
-}
-
-const PRELUDE: &str = include_str!("../../src/lua/prelude.lua");
-
-/// What the store would say to spend one permit.
-fn arguments(check: &Check<'_>) -> Vec<Vec<u8>> {
-    let batch = Batch::one(check);
-    let slot = batch.slots().next().expect("one check has one state");
-    let header = slot.header();
-    let framed = [&[u8::try_from(header.len()).expect("it is short")], &header[..]].concat();
-    let mut terms: Vec<_> = slot.terms().into_iter().map(|(_, term)| term).collect();
-    terms.push(check.cost().get());
-    if check.policy().algorithm().measures_load() {
-        terms.push(0);
-    }
-    let terms = terms.iter().flat_map(|term| term.to_be_bytes()[1..].to_vec()).collect();
-    vec![b"".to_vec(), b"spend".to_vec(), framed, terms]
+/// The script and the arguments that spend one permit.
+fn spend(policy: &Policy) -> (String, Vec<Vec<u8>>) {
+    let check = Check::new(policy, Key::new(b"key").expect("it is short"), 1);
+    let check = check.expect("a cost within the limit");
+    let step = Step::new(Batch::one(&check), Action::Spend).expect("a script knows it");
+    let text = String::from_utf8(step.script.text.to_vec()).expect("scripts are text");
+    let words = step.words.iter().map(|word| word.to_vec());
+    (text, [b"".to_vec(), step.word.into()].into_iter().chain(words).collect())
 }
 
 /// Takes something away, puts something else there, or turns it over.
