@@ -164,7 +164,7 @@ pub(crate) struct Standing {
     pub(crate) limit: u64,
     pub(crate) remaining: u64,
     pub(crate) reset_after: Micros,
-    /// Two quantities that tell the [`Detail`] together with the policy. The second is at most
+    /// Two quantities that tell the details together with the policy. The second is at most
     /// 2^53.
     pub(crate) seen: [u64; 2],
 }
@@ -211,5 +211,38 @@ impl From<Parts> for Decision {
         let Parts { outcome, limit, remaining, reset_after, at, source, algorithm, seen } = parts;
         let standing = Standing { limit, remaining, reset_after, seen };
         standing.with(outcome, algorithm, at).with_source(source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_decision_fills_one_cache_line() {
+        assert_eq!(size_of::<Decision>(), 64);
+    }
+
+    #[test]
+    fn kind_and_source_take_nothing_from_the_numbers() {
+        let seen = [u64::MAX, 1 << 53];
+        let standing = Standing { seen, ..Standing::NONE };
+        let decision = standing.with(Outcome::ALLOW, 8, Timestamp::EPOCH);
+        let sources = [
+            Source::Store,
+            Source::Cache,
+            Source::List,
+            Source::Shadow,
+            Source::Local,
+            Source::Open,
+        ];
+        for source in sources.into_iter().chain(sources) {
+            let from = decision.with_source(source).with_source(source);
+            assert_eq!(
+                (from.source(), from.seen_by(8), from.seen_by(7)),
+                (source, Some(seen), None)
+            );
+            assert_eq!(from.with_source(Source::Store), decision);
+        }
     }
 }

@@ -34,7 +34,6 @@ extern crate alloc;
 mod algorithm;
 mod cost;
 mod decision;
-mod detail;
 mod error;
 mod number;
 mod policy;
@@ -46,14 +45,14 @@ mod time;
 
 pub use crate::{
     algorithm::{
-        Algorithm, adaptive, fixed_window, leaky_bucket, sliding_window_counter,
-        sliding_window_log, token_bucket,
+        Algorithm, Detail,
+        adaptive::{self, AdaptiveLayer},
+        fixed_window, leaky_bucket, sliding_window_counter, sliding_window_log, token_bucket,
     },
     cost::{Cost, Receipt},
     decision::{Decision, Outcome, Source},
-    detail::{AdaptiveLayer, Detail, Fraction},
     error::{ConfigError, CostError, KeyTooLong, StateError},
-    number::{LIMIT_MAX, WINDOW_MAX, WINDOW_MIN},
+    number::{LIMIT_MAX, WINDOW_MAX, WINDOW_MIN, fraction::Fraction},
     policy::{CarryOver, Policy},
     request::{Action, Batch, Check, Key},
     time::{Micros, Timestamp},

@@ -183,7 +183,7 @@ impl Decision {
     #[must_use]
     pub fn detail(&self, policy: &Policy) -> Option<Detail> {
         with_quota!(policy.algorithm(), quota => seen_by(quota, self)
-            .map(|seen| quota.detail(seen, self.at)))
+            .map(|seen| quota.detail(seen, self.at).into()))
     }
 }
 

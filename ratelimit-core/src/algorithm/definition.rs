@@ -7,7 +7,7 @@
 use alloc::vec::Vec;
 
 use crate::{
-    Cost, Decision, Detail, Fraction, Micros, Outcome, Receipt, Timestamp,
+    Cost, Decision, Fraction, Micros, Outcome, Receipt, Timestamp,
     decision::Standing,
     number::encoding::Reader,
     state::{
@@ -20,6 +20,9 @@ use crate::{
 pub(crate) trait Definition: Copy + Eq {
     /// What is kept per key.
     type State;
+
+    /// What it tells of a decision.
+    type Detail;
 
     /// The name, in words.
     const NAME: &'static str;
@@ -129,7 +132,7 @@ pub(crate) trait Definition: Copy + Eq {
     fn adopt(&self, from: &Self, state: &mut Self::State, now: Timestamp);
 
     /// Expands the two numbers that a [`Standing`] has seen.
-    fn detail(&self, seen: [u64; 2], at: Timestamp) -> Detail;
+    fn detail(&self, seen: [u64; 2], at: Timestamp) -> Self::Detail;
 
     /// The level and count of a [`Receipt`], from what was seen after the charge.
     fn receipt(&self, _seen: [u64; 2]) -> [u64; 2] {

@@ -9,7 +9,7 @@ use alloc::{vec, vec::Vec};
 use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
-    ConfigError, Cost, Detail, Fraction, Micros, Outcome, Receipt, Timestamp,
+    ConfigError, Cost, Fraction, Micros, Outcome, Receipt, Timestamp,
     algorithm::definition::Definition,
     decision::Standing,
     number::{self, division, encoding::Reader},
@@ -42,6 +42,17 @@ pub enum Align {
 pub(crate) struct State {
     start: Timestamp,
     used: u64,
+}
+
+/// The numbers that a fixed window decided by.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Detail {
+    /// The start of the window that counts now.
+    pub window_start: Timestamp,
+    /// Permits spent in it.
+    pub used: u64,
 }
 
 impl Quota {
@@ -82,6 +93,7 @@ impl Quota {
 
 impl Definition for Quota {
     type State = State;
+    type Detail = Detail;
 
     const NAME: &'static str = "fixed window";
     const KIND: u8 = 1;
@@ -198,6 +210,6 @@ impl Definition for Quota {
         }
     }
     fn detail(&self, [used, start]: [u64; 2], _: Timestamp) -> Detail {
-        Detail::FixedWindow { window_start: Timestamp::from_word(start), used }
+        Detail { window_start: Timestamp::from_word(start), used }
     }
 }

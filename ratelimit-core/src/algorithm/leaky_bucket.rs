@@ -10,7 +10,7 @@ use alloc::{vec, vec::Vec};
 use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
-    ConfigError, Cost, Decision, Detail, Fraction, Micros, Outcome, Receipt, Timestamp,
+    ConfigError, Cost, Decision, Fraction, Micros, Outcome, Receipt, Timestamp,
     algorithm::definition::Definition,
     decision::Standing,
     number::{self, division, encoding::Reader, rate::Rate},
@@ -27,6 +27,19 @@ pub struct Quota {
     /// The units in `capacity`.
     brim: u64,
     longest_delay: Option<Micros>,
+}
+
+/// The numbers that a leaky bucket decided by.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Detail {
+    /// Permits in the bucket, with their fraction.
+    pub level: Fraction,
+    /// Permits that leak per microsecond.
+    pub leak_rate: Fraction,
+    /// Permits given back since the bucket last rested for as long as it takes to drain.
+    pub returned: u64,
 }
 
 impl Quota {
@@ -85,6 +98,7 @@ impl Quota {
 
 impl Definition for Quota {
     type State = Bucket;
+    type Detail = Detail;
 
     const NAME: &'static str = "leaky bucket";
     const KIND: u8 = 5;
@@ -217,7 +231,7 @@ impl Definition for Quota {
     }
     fn detail(&self, [units, returned]: [u64; 2], _: Timestamp) -> Detail {
         let (level, leak_rate) = (self.rate.permits(units), self.rate.as_fraction());
-        Detail::LeakyBucket { level, leak_rate, returned }
+        Detail { level, leak_rate, returned }
     }
 
     fn receipt(&self, seen: [u64; 2]) -> [u64; 2] {

@@ -30,6 +30,15 @@ macro_rules! algorithms {
             $($(#[$doc])* $variant($module::Quota),)*
         }
 
+        /// The numbers that an algorithm decided by, for those who look:
+        /// [`Decision::detail`](crate::Decision::detail).
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+        #[non_exhaustive]
+        pub enum Detail {
+            $($(#[$doc])* $variant($module::Detail),)*
+        }
+
         /// A key's state, or a policy's shared sensor.
         #[derive(Clone, Debug, Eq, PartialEq)]
         pub(crate) enum State {
@@ -40,6 +49,12 @@ macro_rules! algorithms {
         $(impl From<$module::Quota> for Algorithm {
             fn from(quota: $module::Quota) -> Self {
                 Self::$variant(quota)
+            }
+        }
+
+        impl From<$module::Detail> for Detail {
+            fn from(detail: $module::Detail) -> Self {
+                Self::$variant(detail)
             }
         }
 

@@ -15,7 +15,7 @@ use alloc::{vec, vec::Vec};
 use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
-    ConfigError, Cost, Detail, Fraction, Micros, Outcome, Receipt, Timestamp,
+    ConfigError, Cost, Fraction, Micros, Outcome, Receipt, Timestamp,
     algorithm::definition::Definition,
     decision::Standing,
     number::{self, PRODUCT_MAX, division, encoding::Reader, tick::Tick},
@@ -37,6 +37,19 @@ pub(crate) struct State {
     start: Timestamp,
     previous: u64,
     current: u64,
+}
+
+/// The numbers that a sliding window counter decided by.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Detail {
+    /// Permits spent in the window before the current one.
+    pub previous: u64,
+    /// Permits spent in the current window.
+    pub current: u64,
+    /// The share of `previous` that still counts.
+    pub weight: Fraction,
 }
 
 impl Quota {
@@ -98,6 +111,7 @@ impl Quota {
 
 impl Definition for Quota {
     type State = State;
+    type Detail = Detail;
 
     const NAME: &'static str = "sliding window counter";
     const KIND: u8 = 3;
@@ -248,7 +262,7 @@ impl Definition for Quota {
     fn detail(&self, [previous, current]: [u64; 2], at: Timestamp) -> Detail {
         let weight = self.weight(at.floor(self.window), at);
         let weight = Fraction { numerator: weight, denominator: self.ticks };
-        Detail::SlidingWindowCounter { previous, current, weight }
+        Detail { previous, current, weight }
     }
 }
 

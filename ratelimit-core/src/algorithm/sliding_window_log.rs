@@ -8,7 +8,7 @@ use alloc::{vec, vec::Vec};
 use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
-    ConfigError, Cost, Detail, Fraction, Micros, Outcome, Receipt, Timestamp,
+    ConfigError, Cost, Fraction, Micros, Outcome, Receipt, Timestamp,
     algorithm::definition::Definition,
     decision::Standing,
     number::{self, encoding::Reader},
@@ -24,6 +24,15 @@ pub struct Quota {
     limit: NonZeroU64,
     window: NonZeroU64,
     entries_max: u64,
+}
+
+/// The numbers that a sliding window log decided by.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Detail {
+    /// Permits spent within the last window.
+    pub used: u64,
 }
 
 impl Quota {
@@ -66,6 +75,7 @@ impl Quota {
 
 impl Definition for Quota {
     type State = Log;
+    type Detail = Detail;
 
     const NAME: &'static str = "sliding window log";
     const KIND: u8 = 2;
@@ -159,6 +169,6 @@ impl Definition for Quota {
     /// Entries keep their instants, whatever the window.
     fn adopt(&self, _: &Self, _: &mut Log, _: Timestamp) {}
     fn detail(&self, [used, _]: [u64; 2], _: Timestamp) -> Detail {
-        Detail::SlidingWindowLog { used }
+        Detail { used }
     }
 }

@@ -8,7 +8,7 @@ use alloc::{vec, vec::Vec};
 use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
-    ConfigError, Cost, Decision, Detail, Fraction, Micros, Outcome, Receipt, Timestamp,
+    ConfigError, Cost, Decision, Fraction, Micros, Outcome, Receipt, Timestamp,
     algorithm::definition::Definition,
     decision::Standing,
     number::{self, division, encoding::Reader, rate::Rate},
@@ -25,6 +25,19 @@ pub struct Quota {
     rate: Rate,
     /// The units in `capacity`.
     full: u64,
+}
+
+/// The numbers that a token bucket decided by.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Detail {
+    /// Tokens in the bucket, with their fraction.
+    pub tokens: Fraction,
+    /// Tokens that come back per microsecond.
+    pub refill_rate: Fraction,
+    /// Permits given back since the bucket last rested for as long as it takes to fill.
+    pub returned: u64,
 }
 
 impl Quota {
@@ -86,6 +99,7 @@ impl Quota {
 
 impl Definition for Quota {
     type State = Bucket;
+    type Detail = Detail;
 
     const NAME: &'static str = "token bucket";
     const KIND: u8 = 4;
@@ -216,7 +230,7 @@ impl Definition for Quota {
     }
     fn detail(&self, [units, returned]: [u64; 2], _: Timestamp) -> Detail {
         let (tokens, refill_rate) = (self.rate.permits(units), self.rate.as_fraction());
-        Detail::TokenBucket { tokens, refill_rate, returned }
+        Detail { tokens, refill_rate, returned }
     }
 
     fn receipt(&self, [units, returned]: [u64; 2]) -> [u64; 2] {

@@ -5,6 +5,7 @@
 
 pub(crate) mod division;
 pub(crate) mod encoding;
+pub(crate) mod fraction;
 pub(crate) mod rate;
 pub(crate) mod tick;
 

@@ -99,14 +99,13 @@ impl Rate {
     }
 
     /// How long it takes to have one whole permit more than in `units`.
-    pub(crate) const fn until_whole(&self, units: u64) -> Micros {
-        let permit = self.per_permit.get();
-        self.time_for(permit.saturating_sub(units % permit))
+    pub(crate) fn until_whole(&self, units: u64) -> Micros {
+        self.time_for(self.per_permit.get().saturating_sub(units % self.per_permit))
     }
 
     /// How long it takes to have one whole permit less than in `units`, rounded up.
-    pub(crate) const fn until_fewer(&self, units: u64) -> Micros {
-        match units % self.per_permit.get() {
+    pub(crate) fn until_fewer(&self, units: u64) -> Micros {
+        match units % self.per_permit {
             0 => self.time_for(self.per_permit.get()),
             over => self.time_for(over),
         }

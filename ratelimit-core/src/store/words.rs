@@ -31,7 +31,7 @@ impl Slot<'_> {
     #[must_use]
     pub fn header(&self) -> Vec<u8> {
         let algorithm = self.policy.algorithm();
-        let kind = self.key.map_or(algorithm.sensor_kind(), |_| Some(algorithm.kind()));
+        let kind = self.key.map_or_else(|| algorithm.sensor_kind(), |_| Some(algorithm.kind()));
         encode::header(kind.unwrap_or_default(), algorithm, false)
     }
 

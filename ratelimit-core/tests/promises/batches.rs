@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use ratelimit_core::{
     Action, AdaptiveLayer, Batch, Check, Decision, Detail, Key, Outcome, Policy, StateError,
-    adaptive::Scope,
+    adaptive::{self, Scope},
     store::{Record, apply},
 };
 
@@ -198,7 +198,9 @@ fn beside_a_busy_key(rule: &Rule) -> (Subject, u64) {
 
 /// What an adaptive hybrid may burst to, of a key that has not spent.
 fn effective_burst(subject: &Subject, now: u64) -> u64 {
-    let Detail::Adaptive { layer, effective_burst, used, tokens, .. } = subject.look(now) else {
+    let Detail::Adaptive(adaptive::Detail { layer, effective_burst, used, tokens, .. }) =
+        subject.look(now)
+    else {
         unreachable!("the rule is adaptive")
     };
     assert_eq!((layer, used, tokens), (AdaptiveLayer::SlidingWindow, 0, effective_burst));

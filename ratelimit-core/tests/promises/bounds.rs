@@ -1,7 +1,7 @@
 //! What is admitted stays within the bound of DESIGN §4, in every stretch of time.
 
 use proptest::prelude::*;
-use ratelimit_core::{Detail, Outcome, Timestamp, fixed_window::Align};
+use ratelimit_core::{Detail, Outcome, Timestamp, adaptive, fixed_window::Align};
 
 use crate::{
     rule::{self, Adaptive, Rule, one_of_each},
@@ -38,7 +38,7 @@ proptest! {
         let mut admitted = Vec::new();
         for step in steps {
             let (now, cost) = (course.go(step.wait), step.cost(subject.limit()));
-            let Detail::Adaptive { effective_burst, .. } = subject.look(now) else {
+            let Detail::Adaptive(adaptive::Detail { effective_burst, .. }) = subject.look(now) else {
                 unreachable!("the rule is adaptive")
             };
             let decision = subject.spend(now, cost);

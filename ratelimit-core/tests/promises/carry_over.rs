@@ -1,7 +1,12 @@
 //! What becomes of a state when the numbers change under it.
 
 use proptest::prelude::*;
-use ratelimit_core::{Action, CarryOver, Detail, StateError, adaptive::Scope, fixed_window::Align};
+use ratelimit_core::{
+    Action, CarryOver, Detail, StateError,
+    adaptive::{self, Scope},
+    fixed_window::{self, Align},
+    sliding_window_counter, sliding_window_log,
+};
 
 use crate::{
     rule::{self, Adaptive, Rule, one_of_each},
@@ -135,7 +140,9 @@ fn what_still_weighs_in_a_counter_counts_in_the_present_one_of_another_window() 
     // Half of the window after that has passed.
     let subject = subject.under(rule(30).policy());
     let changed = subject.peek(START + 15 * SECOND, 1);
-    let Detail::SlidingWindowCounter { previous, current, .. } = subject.detail(&changed) else {
+    let Detail::SlidingWindowCounter(sliding_window_counter::Detail { previous, current, .. }) =
+        subject.detail(&changed)
+    else {
         panic!("{changed:?}");
     };
     assert_eq!((changed.remaining, previous, current), (7, 0, 3));
@@ -151,7 +158,7 @@ fn an_adaptive_hybrid_keeps_its_tokens_under_another_window() {
     assert!(subject.spend(START, 5).is_allowed());
     for seconds in [5, 20] {
         let changed = subject.under(rule(seconds).policy()).look(START);
-        let Detail::Adaptive { tokens, used, admitted, .. } = changed else {
+        let Detail::Adaptive(adaptive::Detail { tokens, used, admitted, .. }) = changed else {
             panic!("{changed:?}");
         };
         assert_eq!((tokens, used, admitted), (5, 5, 1), "{seconds}");
@@ -255,7 +262,7 @@ proptest! {
         let (mut subject, now) = worn(&from, &history);
         let spent = subject.limit() - subject.peek(now, 1).remaining + subject.drain(now);
         let mut changed = subject.under(to.policy());
-        let Detail::FixedWindow { window_start, .. } = changed.look(now) else {
+        let Detail::FixedWindow(fixed_window::Detail { window_start, .. }) = changed.look(now) else {
             unreachable!("the rule is a fixed window")
         };
         let end = window_start.as_micros() + to.span();
@@ -274,7 +281,7 @@ proptest! {
         rest in 0_u64..=1_000_000,
     ) {
         let (mut subject, now) = worn(&from, &history);
-        let Detail::SlidingWindowLog { used } = subject.look(now) else {
+        let Detail::SlidingWindowLog(sliding_window_log::Detail { used, .. }) = subject.look(now) else {
             unreachable!("the rule is a log")
         };
         let used = if from.span() <= to.span() { used } else { 0 };

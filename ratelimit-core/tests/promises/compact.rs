@@ -1,7 +1,7 @@
 //! A compact state is stepped as the record that it was taken out of.
 
 use proptest::prelude::*;
-use ratelimit_core::{Action, Check, Decision, Key, store::Record};
+use ratelimit_core::{Action, Check, Decision, Key, Outcome, store::Record};
 
 use crate::{
     rule,
@@ -45,13 +45,11 @@ fn spend(subject: &mut Subject, now: u64, cost: u64) -> Option<[Decision; 2]> {
 
     let spent = alone.spend(&policy, cost, at(now)).expect("a compact state");
     let outcome = one_of_many.outcome(&policy, cost, at(now)).expect("a compact state");
-    let decisions = [alone.decision(&policy, spent, at(now)), {
-        let denied = one_of_many.decision(&policy, outcome, at(now));
-        if denied.is_allowed() {
-            one_of_many.charge(&policy, cost, at(now));
-        }
-        one_of_many.decision(&policy, outcome, at(now))
-    }];
+    if let Outcome::Allow { .. } = outcome {
+        one_of_many.charge(&policy, cost, at(now));
+    }
+    let decisions = [(alone, spent), (one_of_many, outcome)]
+        .map(|(state, outcome)| state.decision(&policy, outcome, at(now)));
     assert_eq!(alone, one_of_many);
     subject.record = Record::from_compact(policy, alone);
     Some(decisions)

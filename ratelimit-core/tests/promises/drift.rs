@@ -1,7 +1,7 @@
 //! No drift: over a million windows exactly what the rate says is admitted.
 
 use proptest::prelude::*;
-use ratelimit_core::{Detail, LIMIT_MAX, fixed_window::Align};
+use ratelimit_core::{Detail, LIMIT_MAX, fixed_window::Align, token_bucket};
 
 use crate::{
     rule::Rule,
@@ -98,7 +98,7 @@ proptest! {
     ) {
         let rule = Rule::TokenBucket { capacity, refill, period, initial: capacity };
         prop_assume!(rule.algorithm().is_ok());
-        let Detail::TokenBucket { refill_rate, .. } = Subject::new(&rule).look(0) else {
+        let Detail::TokenBucket(token_bucket::Detail { refill_rate, .. }) = Subject::new(&rule).look(0) else {
             panic!("the policy is a token bucket");
         };
         let exact = u128::from(refill) * u128::from(refill_rate.denominator.get());

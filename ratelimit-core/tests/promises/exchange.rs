@@ -4,7 +4,7 @@ use std::mem::replace;
 
 use proptest::prelude::*;
 use ratelimit_core::{
-    Action, Batch, Check, Detail, Key, Policy, StateError, WINDOW_MAX, store::Record,
+    Action, Batch, Check, Detail, Key, Policy, StateError, WINDOW_MAX, adaptive, store::Record,
 };
 
 use crate::{
@@ -182,7 +182,7 @@ fn burst(subject: &Subject, record: &Record, now: u64) -> u64 {
     let mut subject = subject.clone();
     subject.record = Some(record.clone());
     match subject.look(now) {
-        Detail::Adaptive { effective_burst, .. } => effective_burst,
+        Detail::Adaptive(adaptive::Detail { effective_burst, .. }) => effective_burst,
         _ => subject.limit(),
     }
 }

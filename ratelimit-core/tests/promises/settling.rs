@@ -6,7 +6,10 @@
 use core::ops::RangeInclusive;
 
 use proptest::prelude::*;
-use ratelimit_core::{Detail, LIMIT_MAX, Receipt, adaptive::Scope};
+use ratelimit_core::{
+    Detail, LIMIT_MAX, Receipt,
+    adaptive::{self, Scope},
+};
 
 use crate::{
     rule::{self, Adaptive, Rule, one_of_each, share_of},
@@ -137,7 +140,7 @@ proptest! {
         let charged = subject.act(ratelimit_core::Action::Penalize, now, cost);
         prop_assert!(charged.is_allowed());
         let fits = cost.min(before.remaining);
-        if let (Detail::Adaptive { used: before, .. }, Detail::Adaptive { used: after, .. }) =
+        if let (Detail::Adaptive(adaptive::Detail { used: before, .. }), Detail::Adaptive(adaptive::Detail { used: after, .. })) =
             (subject.detail(&before), subject.detail(&charged))
         {
             prop_assert_eq!(after, before + fits, "the load is of requests, and stays");
@@ -263,7 +266,7 @@ fn what_no_load_has_cut_off_is_given_back_as_long_as_that_is_known() {
         let spent = subject.spend(START, 1_500);
         let settled =
             subject.settle(START + seconds * 1_000_000, 1_500, subject.receipt(&spent, 1_500));
-        let Detail::Adaptive { tokens, .. } = subject.detail(&settled) else {
+        let Detail::Adaptive(adaptive::Detail { tokens, .. }) = subject.detail(&settled) else {
             panic!("it is adaptive")
         };
         tokens

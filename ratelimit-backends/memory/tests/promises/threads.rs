@@ -8,7 +8,7 @@ use std::{
 use fastrand::Rng;
 use ratelimit_backend::{BackendError, Clock};
 use ratelimit_conformance::one_of_each;
-use ratelimit_core::{Action, Detail, Micros, Timestamp};
+use ratelimit_core::{Action, Detail, Micros, Timestamp, fixed_window};
 
 use crate::asking::{
     Answer, ask, ask_all, at, check, is_allowed, is_refused, memory, policy, remaining, reset,
@@ -33,7 +33,7 @@ fn sixty_four_threads_spend_exactly_the_limit_of_each_algorithm() {
 // FAULTS 48.
 fn no_window_is_spent_twice_while_time_goes_on() {
     let window = Micros::new(50);
-    let quota = ratelimit_core::fixed_window::Quota::new(10, window.into(), Default::default());
+    let quota = fixed_window::Quota::new(10, window.into(), Default::default());
     let policy = ratelimit_core::Policy::new("fast", quota.expect("good numbers"));
     let policy = policy.expect("a good name");
     let memory = with_clock(Ticking::default(), 10);
@@ -189,7 +189,7 @@ fn come_and_go<C: Clock>(
 
 fn window_start(detail: Option<Detail>) -> Timestamp {
     match detail {
-        Some(Detail::FixedWindow { window_start, .. }) => window_start,
+        Some(Detail::FixedWindow(fixed_window::Detail { window_start, .. })) => window_start,
         other => panic!("{other:?} is not of a fixed window"),
     }
 }

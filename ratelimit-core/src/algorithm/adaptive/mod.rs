@@ -46,6 +46,34 @@ pub(crate) struct State {
     sensor: Sensor,
 }
 
+/// The numbers that an adaptive hybrid decided by.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Detail {
+    /// The layer that denied, or, of a request that was admitted, the one with less room.
+    pub layer: AdaptiveLayer,
+    /// Permits that either layer holds at the present load.
+    pub effective_burst: u64,
+    /// Permits spent within the last window, as the guard sees it.
+    pub used: u64,
+    /// Whole tokens in the bucket.
+    pub tokens: u64,
+    /// Requests that the load sensor counts.
+    pub admitted: u64,
+}
+
+/// The two layers of the adaptive hybrid.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[expect(clippy::exhaustive_enums, reason = "complete by nature")]
+pub enum AdaptiveLayer {
+    /// The sliding window that guards the bucket.
+    SlidingWindow,
+    /// The token bucket behind it.
+    TokenBucket,
+}
+
 impl Quota {
     /// An adaptive hybrid.
     ///

@@ -3,9 +3,9 @@
 use alloc::{boxed::Box, vec::Vec};
 use core::num::NonZeroU64;
 
-use super::{Parameters, Quota, Scope, State};
+use super::{AdaptiveLayer, Detail, Parameters, Quota, Scope, State};
 use crate::{
-    AdaptiveLayer, Cost, Detail, Fraction, Micros, Outcome, Receipt, Timestamp,
+    Cost, Fraction, Micros, Outcome, Receipt, Timestamp,
     algorithm::definition::Definition,
     decision::Standing,
     number::{division, encoding::Reader},
@@ -19,6 +19,7 @@ use crate::{
 
 impl Definition for Quota {
     type State = Box<State>;
+    type Detail = Detail;
 
     const NAME: &'static str = "adaptive hybrid";
     const KIND: u8 = 6;
@@ -204,7 +205,7 @@ impl Definition for Quota {
         } else {
             AdaptiveLayer::TokenBucket
         };
-        Detail::Adaptive { layer, effective_burst, used, tokens, admitted }
+        Detail { layer, effective_burst, used, tokens, admitted }
     }
 
     fn receipt(&self, [seen, admitted]: [u64; 2]) -> [u64; 2] {

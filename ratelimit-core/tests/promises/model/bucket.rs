@@ -2,7 +2,7 @@
 
 use num_rational::BigRational;
 use num_traits::ToPrimitive;
-use ratelimit_core::Detail;
+use ratelimit_core::{Detail, leaky_bucket, token_bucket};
 
 use super::{fraction, least, whole};
 use crate::{rule::Rule, subject::Subject};
@@ -48,8 +48,8 @@ impl Rate {
 /// Permits per microsecond, as a bucket reports them.
 fn reported(rule: &Rule) -> BigRational {
     match Subject::new(rule).look(0) {
-        Detail::TokenBucket { refill_rate: rate, .. }
-        | Detail::LeakyBucket { leak_rate: rate, .. } => {
+        Detail::TokenBucket(token_bucket::Detail { refill_rate: rate, .. })
+        | Detail::LeakyBucket(leaky_bucket::Detail { leak_rate: rate, .. }) => {
             fraction(rate.numerator, rate.denominator.get())
         }
         _ => unreachable!("only buckets have a rate"),
