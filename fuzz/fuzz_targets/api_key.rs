@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| ratelimit_hostile::api_key(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| ratelimit_fuzz_targets::api_key(data));

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| ratelimit_hostile::configuration(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| ratelimit_fuzz_targets::configuration(data));

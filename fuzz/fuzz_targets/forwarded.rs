@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| ratelimit_hostile::forwarded(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| ratelimit_fuzz_targets::forwarded(data));

@@ -10,7 +10,7 @@
 use std::{collections::BTreeMap, fs};
 
 use crate::{
-    outcomes::{self, Outcome, Outcomes},
+    test_results::{self, Outcome, Outcomes},
     workspace,
 };
 
@@ -53,8 +53,8 @@ impl Proof {
     fn result(&self, outcomes: &Outcomes) -> String {
         match &self.runs {
             Runs::Test => format!("{}: {}", self.text(), outcomes.of(&self.name)),
-            Runs::By(command) => format!("{}: {}", self.text(), outcomes::of_command(command)),
-            Runs::Command => format!("{}: {}", self.text(), outcomes::of_command(&self.name)),
+            Runs::By(command) => format!("{}: {}", self.text(), test_results::of_command(command)),
+            Runs::Command => format!("{}: {}", self.text(), test_results::of_command(&self.name)),
         }
     }
 

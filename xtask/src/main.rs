@@ -1,12 +1,12 @@
 //! `cargo xtask`: the workspace's own commands.
 
+mod cargo_tools;
 mod faults;
-mod nightly;
-mod outcomes;
-mod published;
-mod servers;
+mod programs;
+mod release;
 mod sizes;
-mod tools;
+mod test_results;
+mod toolchain;
 mod workspace;
 
 use std::{
@@ -14,7 +14,7 @@ use std::{
     process::{Command, ExitCode},
 };
 
-use crate::outcomes::Outcomes;
+use crate::test_results::Outcomes;
 
 const USAGE: &str = "usage: cargo xtask COMMAND
 
@@ -57,21 +57,21 @@ fn main() -> ExitCode {
         "faults" => faults::write(),
         "loom" => loom(),
         "load" => load(),
-        "fuzz" => tools::fuzz(&rest),
-        "features" => published::features(),
-        "deny" => tools::deny(),
-        "api" => published::api(&rest),
-        "mutants" => tools::mutants(&rest),
-        "coverage" => published::coverage(),
-        "package" => published::package(),
+        "fuzz" => cargo_tools::fuzz(&rest),
+        "features" => release::features(),
+        "deny" => cargo_tools::deny(),
+        "api" => release::api(&rest),
+        "mutants" => cargo_tools::mutants(&rest),
+        "coverage" => release::coverage(),
+        "package" => release::package(),
         "sizes" => sizes::tell(),
-        "miri" => nightly::miri(),
-        "tsan" => nightly::tsan(&rest),
+        "miri" => toolchain::miri(),
+        "tsan" => toolchain::tsan(&rest),
         "check" => test(&rest).and_then(|()| loom()).and_then(|()| lint()),
         _ => Err(USAGE.to_owned()),
     };
     // What cannot be kept is told as not run.
-    let _ = outcomes::keep(&command, done.is_ok());
+    let _ = test_results::keep(&command, done.is_ok());
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
@@ -88,7 +88,7 @@ fn test(arguments: &[String]) -> Result<(), String> {
         [argument] if argument == "--full" => true,
         _ => return Err(USAGE.to_owned()),
     };
-    servers::find()?;
+    programs::find()?;
     let mut tests = cargo(&["test", "--workspace", "--all-features", "--no-fail-fast"]);
     if full {
         tests.env("RATELIMIT_FULL", "1").env("PROPTEST_CASES", "4096");
@@ -100,14 +100,14 @@ fn test(arguments: &[String]) -> Result<(), String> {
 
 /// One of the tests, in full and with its figures.
 fn load() -> Result<(), String> {
-    servers::find()?;
+    programs::find()?;
     let mut test = cargo(&["test", "--release", "--package", "ratelimit-demo", "--test", "load"]);
     run(test.args(["--", "--nocapture"]).env("RATELIMIT_FULL", "1"))
 }
 
 fn bench(arguments: &[String]) -> Result<(), String> {
     if !arguments.iter().any(|argument| argument == "--help") {
-        servers::find_for_bench();
+        programs::find_for_bench();
     }
     run_binary("ratelimit-bench", arguments)
 }

@@ -5,15 +5,15 @@
 //! `rows`; everything else here only measures and shows.
 
 mod bench;
-mod crowd;
+mod concurrent;
 mod machine;
 mod options;
-mod probe;
+mod subprocess;
 mod report;
 mod row;
 mod rows;
 mod sample;
-mod subject;
+mod setup;
 
 use std::{fs, process::ExitCode};
 
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
 fn run() -> Result<()> {
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [first, name] = &mut arguments[..]
-        && first == probe::FLAG
+        && first == subprocess::FLAG
     {
         return rows::probe(name);
     }

@@ -1,10 +1,10 @@
 //! All rows, by subject. A new subject is a module here, with a line in [`all`].
 
 mod algorithms;
-mod asynchronous;
-mod bare;
+mod awaited;
+mod lookup;
 mod composite;
-mod cost;
+mod resources;
 mod growth;
 mod http;
 mod memory;
@@ -13,7 +13,7 @@ mod python;
 mod redis;
 mod scale;
 mod sqlite;
-mod tables;
+mod dashmap;
 
 use anyhow::Result;
 
@@ -22,14 +22,14 @@ use crate::bench::Bench;
 /// Measures every row that was asked for.
 pub(crate) fn all(bench: &mut Bench<'_>) -> Result<()> {
     memory::rows(bench)?;
-    bare::rows(bench)?;
-    cost::rows(bench)?;
+    lookup::rows(bench)?;
+    resources::rows(bench)?;
     growth::rows(bench)?;
     scale::rows(bench)?;
-    tables::rows(bench)?;
+    dashmap::rows(bench)?;
     algorithms::rows(bench)?;
     composite::rows(bench)?;
-    asynchronous::rows(bench)?;
+    awaited::rows(bench)?;
     peers::rows(bench)?;
     sqlite::rows(bench)?;
     redis::rows(bench)?;
@@ -41,6 +41,6 @@ pub(crate) fn all(bench: &mut Bench<'_>) -> Result<()> {
 pub(crate) fn probe(name: &str) -> Result<()> {
     match name.strip_prefix(sqlite::PROBE) {
         Some(rest) => sqlite::probe(rest),
-        None => cost::probe(name),
+        None => resources::probe(name),
     }
 }

@@ -3,7 +3,7 @@
 mod options;
 mod page;
 mod routes;
-mod watch;
+mod statistics;
 
 use std::net::{Ipv4Addr, SocketAddr};
 

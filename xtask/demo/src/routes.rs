@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 
 use crate::{
     page,
-    watch::{self, Watch},
+    statistics::{self, Report},
 };
 
 const LIMIT: u64 = 5;
@@ -40,7 +40,7 @@ pub(crate) fn app(store: Arc<dyn Backend>) -> Result<Router> {
     ];
     // Digests of API keys are the same after a restart, and in every process of the demo.
     let client = ApiKey::header("x-api-key").pepper("demo").or(PeerAddr);
-    let store = watch::store(store);
+    let store = statistics::store(store);
     let mut app = page::router();
     let mut limiters = Vec::new();
     for (name, algorithm) in algorithms {
@@ -51,8 +51,8 @@ pub(crate) fn app(store: Arc<dyn Backend>) -> Result<Router> {
         app = app.route(&format!("/api/{name}"), get(answer).layer(layer));
         limiters.push(limiter);
     }
-    let watch = Arc::new(Watch::new(store, limiters, &client)?);
-    Ok(app.route("/statistics", get(async move || watch.tell().await)))
+    let report = Arc::new(Report::new(store, limiters, &client)?);
+    Ok(app.route("/statistics", get(async move || report.respond().await)))
 }
 
 async fn answer(axum::Extension(decision): axum::Extension<Decision>) -> Json<Value> {

@@ -4,7 +4,7 @@
 //! the scenario says, and prints it again with what was decided; or, with `--check`, compares that
 //! with what the file says.
 
-mod check;
+mod compare;
 mod decimal;
 mod engine;
 mod replay;
@@ -18,7 +18,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::{check::Differences, engine::Engine, scenario::Scenario};
+use crate::{compare::Differences, engine::Engine, scenario::Scenario};
 
 const USAGE: &str = "usage: cargo xtask replay [--backend core|memory|sqlite|redis] [--check] FILE
 FILE holds scenarios as JSON lines; - is the standard input.";

@@ -14,7 +14,7 @@ use crate::{
     bench::{Bench, Side, Title},
     row::{Mark, Unit},
     sample::side,
-    subject::{self, Keys, Outcome, SharedClock},
+    setup::{self, Keys, Outcome, SharedClock},
 };
 
 pub(crate) fn rows(bench: &mut Bench<'_>) -> Result<()> {
@@ -45,7 +45,7 @@ fn against_token_bucket(
     let name = format!("memory, {name}, 10 000 keys");
     let clock = SharedClock::new().0;
     let [ours, bucket] = [algorithm, Outcome::Allowed.bucket().try_into()?]
-        .map(|algorithm| subject::ours(clock.clone(), algorithm));
+        .map(|algorithm| setup::ours(clock.clone(), algorithm));
     let (ours, bucket) = (&ours?, &bucket?);
     let asked = &Keys::Many.asked(bench.effort(1 << 18));
     let title = Title { name: &name, beside: "our token bucket", mark: Mark::Ratio(reach) };
@@ -62,7 +62,7 @@ fn full_log(bench: &mut Bench<'_>, entries: u64) -> Result<()> {
     let log = |entries: u64| {
         let clock = SharedClock::new().0;
         let limiter = Limiter::new(
-            Memory::with_clock(clock.clone(), subject::ROOM),
+            Memory::with_clock(clock.clone(), setup::ROOM),
             "bench",
             SlidingWindowLog::per(entries + 1, Duration::from_micros(entries)),
         );

@@ -8,7 +8,7 @@ use crate::{
     bench::{Bench, Title},
     row::{Mark, Unit},
     sample::side,
-    subject::{self, Keys, Outcome, SharedClock},
+    setup::{self, Keys, Outcome, SharedClock},
 };
 
 pub(crate) fn rows(bench: &mut Bench<'_>) -> Result<()> {
@@ -20,7 +20,7 @@ pub(crate) fn rows(bench: &mut Bench<'_>) -> Result<()> {
 
 fn composite(bench: &mut Bench<'_>, count: usize) -> Result<()> {
     let name = format!("memory, composite of {count} limits, 10 000 keys");
-    let store = Memory::with_clock(SharedClock::new().0, subject::ROOM);
+    let store = Memory::with_clock(SharedClock::new().0, setup::ROOM);
     let limiter =
         |number| Limiter::new(store.clone(), &format!("limit-{number}"), Outcome::Allowed.bucket());
     let limiters = (0..count).map(limiter).collect::<Result<Vec<_>, _>>()?;

@@ -16,7 +16,7 @@ use crate::{
     bench::{Bench, Side, Title},
     row::{Mark, Unit},
     sample::{Sample, nanos_each},
-    subject::{self, Outcome, SharedClock, key},
+    setup::{self, Outcome, SharedClock, key},
 };
 
 pub(crate) fn rows(bench: &mut Bench<'_>) -> Result<()> {
@@ -35,11 +35,11 @@ fn flood(bench: &mut Bench<'_>) {
     let (clock, keys) = (&SharedClock::new(), &keys);
     bench.race(&title, Unit::Nanos, || {
         let ours: Side<'_> = Box::new(move || {
-            let ours = subject::ours(clock.0.clone(), Outcome::Denied.bucket());
+            let ours = setup::ours(clock.0.clone(), Outcome::Denied.bucket());
             ours.map_or(f64::NAN, |ours| nanos_each(1, keys, |key| ours.check(key.as_str()).now()))
         });
         let theirs: Side<'_> = Box::new(move || {
-            let theirs = subject::governor::<std::hash::RandomState>(clock, Outcome::Denied);
+            let theirs = setup::governor::<std::hash::RandomState>(clock, Outcome::Denied);
             theirs.map_or(f64::NAN, |theirs| nanos_each(1, keys, |key| theirs.check_key(key)))
         });
         (ours, theirs)
@@ -104,7 +104,7 @@ fn our_sweep() -> Result<Swept> {
 
 fn their_sweep() -> Result<f64> {
     let clock = SharedClock::new();
-    let governor = subject::governor::<std::hash::RandomState>(&clock, Outcome::Allowed)?;
+    let governor = setup::governor::<std::hash::RandomState>(&clock, Outcome::Allowed)?;
     (0..OLD + KNOWN).for_each(|number| drop(governor.check_key(&key(number))));
     let keys: Vec<_> = (OLD..OLD + KNOWN).map(key).collect();
     let check = |key: &String| drop(governor.check_key(key));

@@ -18,7 +18,7 @@ use ratelimit_memory::Memory;
 use tower::{layer::layer_fn, util::MapResponseLayer};
 use tower_governor::{GovernorLayer, governor::GovernorConfigBuilder};
 
-use crate::{bench::Bench, subject::Outcome};
+use crate::{bench::Bench, setup::Outcome};
 
 pub(crate) fn rows(bench: &mut Bench<'_>) -> Result<()> {
     in_process::rows(bench)?;

@@ -15,7 +15,7 @@ use crate::{
     bench::{Bench, Title},
     row::{Mark, Unit},
     sample::side,
-    subject::{self, Keys, Outcome, SharedClock},
+    setup::{self, Keys, Outcome, SharedClock},
 };
 
 pub(crate) fn rows(bench: &mut Bench<'_>) -> Result<()> {
@@ -67,8 +67,8 @@ fn same_clock<S: BuildHasher + Clone + Default + Send + Sync>(
         return Ok(());
     }
     let clock = SharedClock::new();
-    let ours = subject::ours(clock.0.clone(), work.outcome.bucket())?;
-    let theirs = subject::governor::<S>(&clock, work.outcome)?;
+    let ours = setup::ours(clock.0.clone(), work.outcome.bucket())?;
+    let theirs = setup::governor::<S>(&clock, work.outcome)?;
     race(bench, work, &Title { name: &name, beside, mark: Mark::Ratio(reach) }, &ours, &theirs);
     Ok(())
 }
@@ -79,9 +79,9 @@ fn default_clocks(bench: &mut Bench<'_>, work: Work) -> Result<()> {
     if !bench.wants(&name) {
         return Ok(());
     }
-    let store = Memory::with_capacity(subject::ROOM);
+    let store = Memory::with_capacity(setup::ROOM);
     let ours = Limiter::new(store, "bench", work.outcome.bucket())?;
-    let theirs = subject::governor_as_installed(work.outcome)?;
+    let theirs = setup::governor_as_installed(work.outcome)?;
     race(bench, work, &Title { name: &name, beside, mark: Mark::Ratio(0.8) }, &ours, &theirs);
     Ok(())
 }

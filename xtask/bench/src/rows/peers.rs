@@ -16,12 +16,12 @@ use crate::{
     bench::{Bench, Title},
     row::{Mark, Unit},
     sample::side,
-    subject::{self, Keys, Outcome, SharedClock},
+    setup::{self, Keys, Outcome, SharedClock},
 };
 
 pub(crate) fn rows(bench: &mut Bench<'_>) -> Result<()> {
     let asked = &Keys::Many.asked(bench.effort(1 << 18));
-    let ours = subject::ours(SharedClock::new().0, Outcome::Allowed.bucket())?;
+    let ours = setup::ours(SharedClock::new().0, Outcome::Allowed.bucket())?;
     let check = || side(1, asked, |key| ours.check(key.as_str()).now());
 
     let title = |name, beside| Title { name, beside, mark: Mark::None };

@@ -1,11 +1,11 @@
 //! How many decisions a second does a server make, beside a script that one writes by hand, and
 //! what do they cost it? On a `redis-server` of this run's own.
 
-mod by_hand;
-mod cell;
+mod handwritten;
+mod redis_cell;
 mod composite;
-mod cost;
-mod together;
+mod server_time;
+mod concurrent;
 
 use std::{cell::LazyCell, num::NonZeroUsize, time::Duration};
 
@@ -15,13 +15,13 @@ use ratelimit_redis::{Redis, RedisSettings};
 use ratelimit_servers::Server;
 use tokio::runtime::Runtime;
 
-use crate::{bench::Bench, subject::Outcome};
+use crate::{bench::Bench, setup::Outcome};
 
 pub(crate) fn rows(bench: &mut Bench<'_>) -> Result<()> {
     let site = Site { runtime: Runtime::new()?, server: LazyCell::new(|| Server::start(&[])) };
-    together::rows(bench, &site)?;
-    cell::rows(bench, &site)?;
-    cost::rows(bench, &site)?;
+    concurrent::rows(bench, &site)?;
+    redis_cell::rows(bench, &site)?;
+    server_time::rows(bench, &site)?;
     composite::rows(bench, &site)
 }
 

@@ -15,7 +15,7 @@ use crate::{
     bench::{Bench, Side, Title},
     row::{Mark, Unit},
     sample::nanos_each,
-    subject::{self, Keys, Outcome, SharedClock, key},
+    setup::{self, Keys, Outcome, SharedClock, key},
 };
 
 pub(crate) fn rows(bench: &mut Bench<'_>) -> Result<()> {
@@ -50,7 +50,7 @@ fn series(
 
 /// Known keys, so many, evenly.
 fn keys(count: usize) -> Result<Side<'static>> {
-    let limiter = subject::ours(SharedClock::new().0, Outcome::Allowed.bucket())?;
+    let limiter = setup::ours(SharedClock::new().0, Outcome::Allowed.bucket())?;
     (0..count).for_each(|number| drop(limiter.check(&key(number)).now()));
     let mut asked = Keys::Zipf.asked(PART);
     // A number that shares no divisor with any of the counts visits all of them in turns.
@@ -74,7 +74,7 @@ fn evicted(count: usize) -> Result<Side<'static>> {
 }
 
 fn limits(count: usize) -> Result<Side<'static>> {
-    let store = Memory::with_clock(SharedClock::new().0, subject::ROOM);
+    let store = Memory::with_clock(SharedClock::new().0, setup::ROOM);
     let limiter =
         |number| Limiter::new(store.clone(), &format!("limit-{number}"), Outcome::Allowed.bucket());
     let limiters = (0..count).map(limiter).collect::<Result<Vec<_>, _>>()?;
@@ -96,7 +96,7 @@ fn entries(count: usize) -> Result<Side<'static>> {
     let clock = SharedClock::new().0;
     let entries = count as u64;
     let log = SlidingWindowLog::per(entries + 1, Duration::from_micros(entries));
-    let limiter = subject::ours(clock.clone(), log)?;
+    let limiter = setup::ours(clock.clone(), log)?;
     let asked = Keys::One.asked(PART.max(2 * count));
     Ok(Box::new(move || {
         nanos_each(1, &asked, |key| {
@@ -134,7 +134,7 @@ fn stored(count: usize, cost: fn(u64) -> u64) -> Result<Side<'static>> {
 }
 
 fn callers(count: usize) -> Result<Side<'static>> {
-    let limiter = subject::ours(SharedClock::new().0, Outcome::Allowed.bucket())?;
+    let limiter = setup::ours(SharedClock::new().0, Outcome::Allowed.bucket())?;
     let asked = Keys::Many.asked(PART);
     Ok(Box::new(move || nanos_each(count, &asked, |key| limiter.check(key.as_str()).now())))
 }

@@ -1,9 +1,9 @@
 //! How many decisions a second does a store in a file make, beside what one would write by hand?
 
-mod alone;
-mod by_hand;
+mod one_caller;
+mod handwritten;
 mod processes;
-mod together;
+mod concurrent;
 
 use std::{
     path::{Path, PathBuf},
@@ -18,13 +18,13 @@ use tempfile::TempDir;
 pub(crate) use self::processes::{PROBE, probe};
 use crate::{
     bench::Bench,
-    crowd::KEYS,
-    subject::{Outcome, key},
+    concurrent::KEYS,
+    setup::{Outcome, key},
 };
 
 pub(crate) fn rows(bench: &mut Bench<'_>) -> Result<()> {
-    alone::rows(bench)?;
-    together::rows(bench)?;
+    one_caller::rows(bench)?;
+    concurrent::rows(bench)?;
     processes::rows(bench)
 }
 

@@ -11,7 +11,7 @@ use super::{bare, constant, governor, idle, ours};
 use crate::{
     bench::{Bench, Side, Title},
     row::{Mark, Unit},
-    subject::Outcome,
+    setup::Outcome,
 };
 
 pub(super) fn rows(bench: &mut Bench<'_>) -> Result<()> {

@@ -14,7 +14,7 @@ use crate::{
     bench::{Bench, Title, turns},
     row::{Mark, Unit},
     sample::Sample,
-    subject::Outcome,
+    setup::Outcome,
 };
 
 pub(super) fn rows(bench: &mut Bench<'_>) -> Result<()> {

@@ -8,9 +8,9 @@ use ratelimit_algorithms::{Limiter, Limits};
 use super::{Coalescing, Site, connect};
 use crate::{
     bench::Bench,
-    crowd::{self, Callers},
+    concurrent::{self, Callers},
     row::Mark,
-    subject::Outcome,
+    setup::Outcome,
 };
 
 pub(super) fn rows(bench: &mut Bench<'_>, site: &Site) -> Result<()> {
@@ -23,7 +23,7 @@ pub(super) fn rows(bench: &mut Bench<'_>, site: &Site) -> Result<()> {
 fn row(bench: &mut Bench<'_>, Site { runtime, server }: &Site, number: usize) -> Result<()> {
     let name = format!("redis, composite of 3, {number} async callers, no coalescing");
     let callers = Callers { number, rate: Mark::AtLeast(2.0), p99: Mark::None };
-    crowd::race(bench, runtime, (&name, "three checks"), callers, || {
+    concurrent::race(bench, runtime, (&name, "three checks"), callers, || {
         let Some(server) = &**server else { return Ok(None) };
         let store = runtime.block_on(connect(server, Coalescing::Off))?;
         let limiter = |name| Limiter::new(store.clone(), name, Outcome::Allowed.bucket());
@@ -44,7 +44,7 @@ fn row(bench: &mut Bench<'_>, Site { runtime, server }: &Site, number: usize) ->
             let limiters = limiters.clone();
             async move {
                 for limiter in limiters {
-                    crowd::check(limiter, Arc::clone(&key)).await?;
+                    concurrent::check(limiter, Arc::clone(&key)).await?;
                 }
                 Ok(())
             }

@@ -13,10 +13,10 @@ use ratelimit_algorithms::{Decision, Error, ErrorKind};
 use super::{DEADLINE, Files, keys, open};
 use crate::{
     bench::{Bench, Title, turns},
-    probe,
+    subprocess,
     row::{Mark, Unit},
     sample::Sample,
-    subject::Outcome,
+    setup::Outcome,
 };
 
 pub(super) fn rows(bench: &mut Bench<'_>) -> Result<()> {
@@ -49,7 +49,7 @@ fn crowd(processes: usize, file: &Path) -> Result<(f64, f64)> {
     let probe = format!("{PROBE}{file}");
     let start = |_| {
         let mut process = Command::new(env::current_exe()?);
-        anyhow::Ok(process.args([probe::FLAG, &probe]).stdout(Stdio::piped()).spawn()?)
+        anyhow::Ok(process.args([subprocess::FLAG, &probe]).stdout(Stdio::piped()).spawn()?)
     };
     let children = (0..processes).map(start).collect::<Result<Vec<Child>>>()?;
     let (mut rate, mut longest) = (0.0, 0.0_f64);

@@ -16,15 +16,15 @@ use crate::{
     bench::{Bench, Title},
     row::{Mark, Unit},
     sample::side,
-    subject::{self, Keys, Outcome, SharedClock},
+    setup::{self, Keys, Outcome, SharedClock},
 };
 
 pub(crate) fn rows(bench: &mut Bench<'_>) -> Result<()> {
     let clock = SharedClock::new().0;
     let asked = &Keys::Many.asked(bench.effort(1 << 18));
-    let sync = subject::ours(clock.clone(), Outcome::Allowed.bucket())?;
-    let generic = subject::ours(clock.clone(), Outcome::Allowed.bucket())?;
-    let store: Arc<dyn Backend> = Arc::new(Memory::with_clock(clock, subject::ROOM));
+    let sync = setup::ours(clock.clone(), Outcome::Allowed.bucket())?;
+    let generic = setup::ours(clock.clone(), Outcome::Allowed.bucket())?;
+    let store: Arc<dyn Backend> = Arc::new(Memory::with_clock(clock, setup::ROOM));
     let dynamic = Limiter::new(store, "bench", Outcome::Allowed.bucket())?;
     let title = |name| Title { name, beside: "the synchronous check", mark: Mark::More(4.0) };
     let check = || side(1, asked, |key| sync.check(key.as_str()).now());

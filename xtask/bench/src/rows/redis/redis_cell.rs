@@ -18,10 +18,10 @@ use fred::{
 };
 use ratelimit_servers::Server;
 
-use super::{Coalescing, Site, by_hand, limiter};
+use super::{Coalescing, Site, handwritten, limiter};
 use crate::{
     bench::Bench,
-    crowd::{self, Callers},
+    concurrent::{self, Callers},
     row::Mark,
 };
 
@@ -38,7 +38,7 @@ fn row(bench: &mut Bench<'_>, Site { runtime, server }: &Site, number: usize) ->
     let beside = format!("redis-cell {VERSION}");
     // It is made when the row is wanted, and ends with it.
     let mut with_module = None;
-    crowd::race(bench, runtime, (&name, &beside), callers, || {
+    concurrent::race(bench, runtime, (&name, &beside), callers, || {
         let Some(server) = &**server else { return Ok(None) };
         let module = match build() {
             Ok(module) => module,
@@ -51,8 +51,8 @@ fn row(bench: &mut Bench<'_>, Site { runtime, server }: &Site, number: usize) ->
         with_module = Server::start(&["--loadmodule", module]);
         let Some(with_module) = &with_module else { return Ok(None) };
         let limiter = runtime.block_on(limiter(server, Coalescing::On))?;
-        let client = runtime.block_on(by_hand::client(with_module))?;
-        let ours = move |key| crowd::check(limiter.clone(), key);
+        let client = runtime.block_on(handwritten::client(with_module))?;
+        let ours = move |key| concurrent::check(limiter.clone(), key);
         let theirs = move |key| throttle(client.clone(), key);
         Ok(Some((ours, theirs)))
     })

@@ -6,7 +6,7 @@ use proptest::{
     prelude::any,
     test_runner::{Config, TestRunner},
 };
-use ratelimit_hostile::TARGETS;
+use ratelimit_fuzz_targets::TARGETS;
 
 // FAULTS 41, 201.
 #[test]

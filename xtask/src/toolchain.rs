@@ -7,7 +7,7 @@
 
 use std::{env, process::Command};
 
-use crate::{run, tools::succeeds};
+use crate::{cargo_tools::succeeds, run};
 
 /// Interprets tests of the core and of the memory store: few, since it takes a hundred times as
 /// long as running them.

@@ -10,13 +10,13 @@
 #![allow(clippy::missing_panics_doc, reason = "a panic is what is looked for")]
 
 mod arithmetic;
-mod clients;
+mod client_address;
 mod configuration;
 mod state;
 
 pub use crate::{
     arithmetic::arithmetic,
-    clients::{api_key, forwarded, x_forwarded_for},
+    client_address::{api_key, forwarded, x_forwarded_for},
     configuration::configuration,
     state::state,
 };

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use ratelimit_servers::Server;
 use tokio::task::JoinSet;
 
-use super::{Coalescing, Site, by_hand::ByHand, limiter};
+use super::{Coalescing, Site, handwritten::Handwritten, limiter};
 use crate::{
     bench::{Bench, Title, turns},
     row::{Mark, Unit},
@@ -29,7 +29,7 @@ fn row(
     }
     let Some(server) = &**server else { return Ok(()) };
     let limiter = runtime.block_on(limiter(server, coalescing))?;
-    let by_hand = runtime.block_on(ByHand::connect(server))?;
+    let handwritten = runtime.block_on(Handwritten::connect(server))?;
     let (ours, theirs) = turns(
         bench.effort(ROUNDS),
         || {
@@ -41,8 +41,8 @@ fn row(
         },
         || {
             let ask = || {
-                let by_hand = by_hand.clone();
-                async move { by_hand.check("user:42").await.is_ok() }
+                let handwritten = handwritten.clone();
+                async move { handwritten.check("user:42").await.is_ok() }
             };
             runtime.block_on(micros(server, ask))
         },

@@ -13,12 +13,12 @@ use fred::{
 use ratelimit_servers::Server;
 
 #[derive(Clone)]
-pub(super) struct ByHand {
+pub(super) struct Handwritten {
     client: Client,
     sha: String,
 }
 
-impl ByHand {
+impl Handwritten {
     pub(super) async fn connect(server: &Server) -> Result<Self> {
         let client = client(server).await?;
         let sha = client.script_load(SCRIPT).await?;

@@ -5,9 +5,9 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::{USAGE, cargo, nightly, run, workspace};
+use crate::{USAGE, cargo, run, toolchain, workspace};
 
-/// Has libFuzzer look for bytes that break one of the targets in `xtask/hostile`.
+/// Has libFuzzer look for bytes that break one of the targets in `xtask/fuzz-targets`.
 ///
 /// What it finds interesting stays in `fuzz/target`. What it finds wrong is in `fuzz/artifacts`, and
 /// belongs into `fuzz/corpus`, which the tests run over, together with the fix.
@@ -20,7 +20,7 @@ pub(crate) fn fuzz(arguments: &[String]) -> Result<(), String> {
     if targets.iter().any(|target| target.starts_with('-')) {
         return Err(USAGE.to_owned());
     }
-    nightly::find("fuzz")?;
+    toolchain::find("fuzz")?;
     find("fuzz", "fuzz")?;
     let all = all_targets().map_err(|error| format!("fuzz/corpus: {error}"))?;
     for target in if targets.is_empty() { &all } else { targets } {
@@ -28,7 +28,7 @@ pub(crate) fn fuzz(arguments: &[String]) -> Result<(), String> {
             ["fuzz/target/corpus", "fuzz/corpus"].map(|it| format!("{it}/{target}"));
         let made = fs::create_dir_all(workspace::root().join(&found));
         made.map_err(|error| format!("{found}: {error}"))?;
-        let mut fuzzer = nightly::cargo(&["fuzz", "run", target, &found, &kept]);
+        let mut fuzzer = toolchain::cargo(&["fuzz", "run", target, &found, &kept]);
         fuzzer.current_dir(workspace::root());
         fuzzer.args(["--", "-max_len=400", &format!("-max_total_time={seconds}")]);
         run(&mut fuzzer)?;

@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::{DEADLINE, Files, by_hand::ByHand, keys, open};
+use super::{DEADLINE, Files, handwritten::Handwritten, keys, open};
 use crate::{
     bench::{Bench, Title, turns},
     row::{Mark, Unit},
     sample::Sample,
-    subject::Outcome,
+    setup::Outcome,
 };
 
 pub(super) fn rows(bench: &mut Bench<'_>) -> Result<()> {
@@ -24,7 +24,7 @@ fn row(bench: &mut Bench<'_>, outcome: Outcome, reach: f64) -> Result<()> {
     }
     let (files, keys) = (Files::new()?, keys());
     let ours = open(&files.ours(), outcome, DEADLINE)?;
-    let theirs = ByHand::open(&files.theirs(), outcome)?;
+    let theirs = Handwritten::open(&files.theirs(), outcome)?;
     // The one permit of each key is spent before.
     for key in &keys {
         let _ = (ours.check(key).now()?, theirs.check(key)?);

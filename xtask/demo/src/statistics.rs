@@ -30,13 +30,13 @@ pub(crate) fn store(store: Arc<dyn Backend>) -> Store {
 const KEYS: NonZeroUsize = NonZeroUsize::new(1_000).unwrap();
 
 /// What there is to tell of some limiters.
-pub(crate) struct Watch {
+pub(crate) struct Report {
     store: Store,
     limiters: Vec<Limiter<Store>>,
     clients: Vec<(&'static str, RequestKey)>,
 }
 
-impl Watch {
+impl Report {
     /// These limiters, whose keys are found by `client`.
     pub(crate) fn new(
         store: Store,
@@ -53,7 +53,7 @@ impl Watch {
     }
 
     /// Counts, what is left to the page's clients, and who was denied most.
-    pub(crate) async fn tell(&self) -> Response {
+    pub(crate) async fn respond(&self) -> Response {
         let (statistics, top_keys) = &**self.store.recorder();
         let top = top_keys.top(OFFENDERS);
         let offenders: Vec<_> = top.iter().map(|key| self.offender(top_keys, key)).collect();

@@ -3,15 +3,15 @@
 
 use std::{fs, process::Stdio};
 
-use crate::{USAGE, cargo, nightly, run, servers, tools, workspace};
+use crate::{USAGE, cargo, cargo_tools, programs, run, toolchain, workspace};
 
 /// Every crate with every feature alone, with none, all, and any two: by itself, and in its tests;
 /// these once more on the oldest compiler, and with the oldest dependencies, that it says it takes.
 // FAULTS 198.
 pub(crate) fn features() -> Result<(), String> {
-    servers::find()?;
-    nightly::find("features")?;
-    tools::find("features", "hack")?;
+    programs::find()?;
+    toolchain::find("features")?;
+    cargo_tools::find("features", "hack")?;
     // There is no feature by default.
     let powerset = ["--feature-powerset", "--depth", "2", "--exclude-features", "default"];
     for command in ["check", "test"] {
@@ -28,8 +28,8 @@ fn with_oldest_dependencies() -> Result<(), String> {
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let lock = format!("resolver.lockfile-path={:?}", folder.join("Cargo.lock"));
     let lock = ["--config", &lock];
-    run(nightly::cargo(&["update", "-Z", "direct-minimal-versions"]).args(lock))?;
-    let mut tests = nightly::cargo(&["test", "--all-features"]);
+    run(toolchain::cargo(&["update", "-Z", "direct-minimal-versions"]).args(lock))?;
+    let mut tests = toolchain::cargo(&["test", "--all-features"]);
     tests.args(lock).arg("--target-dir").arg(folder).args(packages()?);
     // What a compiler says of misuse is compared with what the stable one says.
     run(tests.args(["--", "--skip", "misuse_is_refused_where_it_stands"]))
@@ -38,8 +38,8 @@ fn with_oldest_dependencies() -> Result<(), String> {
 /// Which lines their tests reach, those that run the examples among them: which `cargo llvm-cov test`
 /// does not build.
 pub(crate) fn coverage() -> Result<(), String> {
-    servers::find()?;
-    tools::find("coverage", "llvm-cov")?;
+    programs::find()?;
+    cargo_tools::find("coverage", "llvm-cov")?;
     let folder = workspace::root().join("target/llvm-cov-target");
     let cargo = |arguments: &[&str]| {
         let mut command = cargo(arguments);
@@ -77,8 +77,8 @@ pub(crate) fn api(arguments: &[String]) -> Result<(), String> {
         [argument] if argument == "--write" => true,
         _ => return Err(USAGE.to_owned()),
     };
-    nightly::find("api")?;
-    tools::find("api", "public-api")?;
+    toolchain::find("api")?;
+    cargo_tools::find("api", "public-api")?;
     let mut is_as_told = true;
     for package in workspace::published()? {
         let path = workspace::root().join(format!("docs/api/{package}.txt"));

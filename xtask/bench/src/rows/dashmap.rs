@@ -8,7 +8,7 @@ use crate::{
     bench::{Bench, Title},
     row::{Mark, Unit},
     sample::side,
-    subject::{self, Keys, Outcome, SharedClock},
+    setup::{self, Keys, Outcome, SharedClock},
 };
 
 pub(crate) fn rows(bench: &mut Bench<'_>) -> Result<()> {
@@ -26,9 +26,9 @@ fn on_dashmap(bench: &mut Bench<'_>, keys: Keys, threads: usize) -> Result<()> {
         return Ok(());
     }
     let clock = SharedClock::new().0;
-    let store = Memory::with_dashmap(clock.clone(), subject::ROOM);
+    let store = Memory::with_dashmap(clock.clone(), setup::ROOM);
     let dashmap = Limiter::new(store, "bench", Outcome::Allowed.bucket())?;
-    let mutexes = subject::ours(clock, Outcome::Allowed.bucket())?;
+    let mutexes = setup::ours(clock, Outcome::Allowed.bucket())?;
     let asked = &keys.asked(bench.effort(if keys == Keys::Zipf { 1 << 22 } else { 1 << 18 }));
     keys.each().for_each(|key| drop((dashmap.check(&key).now(), mutexes.check(&key).now())));
     let title = Title { name: &name, beside: "on mutexes", mark: Mark::None };

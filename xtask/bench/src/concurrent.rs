@@ -14,7 +14,7 @@ use crate::{
     bench::{Bench, Title, turns},
     row::{Mark, Unit},
     sample::Sample,
-    subject::key,
+    setup::key,
 };
 
 /// Callers, and what their rate and their 99th percentile are to reach.

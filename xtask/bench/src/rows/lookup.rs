@@ -15,7 +15,7 @@ use crate::{
     bench::{Bench, Title},
     row::{Mark, Unit},
     sample::side,
-    subject::{self, Keys, Outcome, SharedClock},
+    setup::{self, Keys, Outcome, SharedClock},
 };
 
 pub(crate) fn rows(bench: &mut Bench<'_>) -> Result<()> {
@@ -30,20 +30,20 @@ fn row(bench: &mut Bench<'_>, keys: Keys) -> Result<()> {
     if !bench.wants(&name) {
         return Ok(());
     }
-    let ours = subject::ours(SharedClock::new().0, Outcome::Allowed.bucket())?;
-    let bare = Bare::new();
+    let ours = setup::ours(SharedClock::new().0, Outcome::Allowed.bucket())?;
+    let lookup = Lookup::new();
     let asked = &keys.asked(bench.effort(if keys == Keys::Zipf { 1 << 22 } else { 1 << 18 }));
-    keys.each().for_each(|key| drop((ours.check(&key).now(), bare.insert(&key))));
+    keys.each().for_each(|key| drop((ours.check(&key).now(), lookup.insert(&key))));
     let title = Title { name: &name, beside: "lock, look up, write", mark: Mark::None };
     bench.race(&title, Unit::Nanos, || {
         let check = side(1, asked, |key| ours.check(key.as_str()).now());
-        (check, side(1, asked, |key| bare.touch(key)))
+        (check, side(1, asked, |key| lookup.touch(key)))
     });
     Ok(())
 }
 
 /// As many shards as a store of a million keys has.
-struct Bare {
+struct Lookup {
     shards: Box<[Shard]>,
     seed: RandomState,
 }
@@ -57,7 +57,7 @@ struct Entry {
     state: [u64; 3],
 }
 
-impl Bare {
+impl Lookup {
     fn new() -> Self {
         let shards = (0..1_214).map(|_| Shard(Mutex::new(HashTable::new()))).collect();
         Self { shards, seed: RandomState::default() }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 
-use super::{Coalescing, Site, by_hand::ByHand, limiter};
+use super::{Coalescing, Site, handwritten::Handwritten, limiter};
 use crate::{
     bench::Bench,
-    crowd::{self, Callers},
+    concurrent::{self, Callers},
     row::Mark,
 };
 
@@ -27,15 +27,15 @@ fn row(
 ) -> Result<()> {
     let name = format!("redis, {number} async callers, {}", coalescing.name());
     let callers = Callers { number, rate: Mark::AtLeast(reach), p99: Mark::None };
-    crowd::race(bench, runtime, (&name, "by hand, with fred"), callers, || {
+    concurrent::race(bench, runtime, (&name, "by hand, with fred"), callers, || {
         let Some(server) = &**server else { return Ok(None) };
         let limiter = runtime.block_on(limiter(server, coalescing))?;
-        let by_hand = runtime.block_on(ByHand::connect(server))?;
-        let ours = move |key| crowd::check(limiter.clone(), key);
+        let handwritten = runtime.block_on(Handwritten::connect(server))?;
+        let ours = move |key| concurrent::check(limiter.clone(), key);
         let theirs = move |key: Arc<str>| {
-            let by_hand = by_hand.clone();
+            let handwritten = handwritten.clone();
             async move {
-                ensure!(0 <= by_hand.check(&key).await?, "denied");
+                ensure!(0 <= handwritten.check(&key).await?, "denied");
                 Ok(())
             }
         };

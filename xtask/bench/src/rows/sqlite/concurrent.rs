@@ -8,12 +8,12 @@ use std::{
 use anyhow::Result;
 use tokio::{runtime::Runtime, task};
 
-use super::{Files, by_hand::ByHand, open};
+use super::{Files, handwritten::Handwritten, open};
 use crate::{
     bench::Bench,
-    crowd::{self, Callers},
+    concurrent::{self, Callers},
     row::Mark,
-    subject::Outcome,
+    setup::Outcome,
 };
 
 pub(super) fn rows(bench: &mut Bench<'_>) -> Result<()> {
@@ -29,14 +29,14 @@ fn row(bench: &mut Bench<'_>, runtime: &Runtime, number: usize) -> Result<()> {
     let beside = "by hand, spawn_blocking and a mutex";
     let callers = Callers { number, rate: Mark::AtLeast(3.0), p99: Mark::Figure(10.0) };
     let files = Files::new()?;
-    crowd::race(bench, runtime, (&name, beside), callers, || {
+    concurrent::race(bench, runtime, (&name, beside), callers, || {
         let limiter = open(&files.ours(), Outcome::Allowed, PATIENT)?;
-        let by_hand = Arc::new(Mutex::new(ByHand::open(&files.theirs(), Outcome::Allowed)?));
-        let ours = move |key| crowd::check(limiter.clone(), key);
+        let handwritten = Arc::new(Mutex::new(Handwritten::open(&files.theirs(), Outcome::Allowed)?));
+        let ours = move |key| concurrent::check(limiter.clone(), key);
         let theirs = move |key: Arc<str>| {
-            let by_hand = Arc::clone(&by_hand);
+            let handwritten = Arc::clone(&handwritten);
             let check = move || {
-                by_hand.lock().unwrap_or_else(PoisonError::into_inner).check(&key).map(drop)
+                handwritten.lock().unwrap_or_else(PoisonError::into_inner).check(&key).map(drop)
             };
             async move { task::spawn_blocking(check).await? }
         };

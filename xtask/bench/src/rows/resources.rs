@@ -9,10 +9,10 @@ use ratelimit_memory::Memory;
 
 use crate::{
     bench::{Bench, Title},
-    probe,
+    subprocess,
     row::{Mark, Unit},
-    rows::asynchronous::polled,
-    subject::{self, Keys, Outcome, SharedClock},
+    rows::awaited::polled,
+    setup::{self, Keys, Outcome, SharedClock},
 };
 
 pub(crate) fn rows(bench: &mut Bench<'_>) -> Result<()> {
@@ -42,7 +42,7 @@ pub(crate) fn probe(name: &str) -> Result<()> {
 /// Allocations of a thousand checks of a known key.
 fn allocations(bench: &mut Bench<'_>, outcome: Outcome) -> Result<()> {
     let clock = ManualClock::default();
-    let limiter = subject::ours(clock, outcome.bucket())?;
+    let limiter = setup::ours(clock, outcome.bucket())?;
     let generic = limiter.clone();
     let store: Arc<dyn Backend> = Arc::new(Memory::new());
     let dynamic = Limiter::new(store, "bench", outcome.bucket())?;
@@ -70,8 +70,8 @@ const RESIDENT: [&str; 3] = ["token bucket", "fixed window", "sliding window cou
 fn resident(bench: &mut Bench<'_>, what: &str) -> Result<()> {
     let name = format!("resident bytes per key, 10^6 keys, {what}");
     if bench.wants(&name) {
-        let ours = probe::figure(&format!("resident {what}"))?;
-        let theirs = probe::figure("resident governor")?;
+        let ours = subprocess::figure(&format!("resident {what}"))?;
+        let theirs = subprocess::figure("resident governor")?;
         let title = Title { name: &name, beside: "governor", mark: Mark::Figure(80.0) };
         bench.add(&title, Unit::Bytes, ours.into(), Some(theirs.into()));
     }
@@ -85,19 +85,19 @@ fn resident_probe(what: &str) -> Result<f64> {
         "fixed window" => FixedWindow::per_hour(limit).try_into()?,
         "sliding window counter" => SlidingWindowCounter::per_hour(limit).try_into()?,
         _ => {
-            let governor = subject::governor::<std::hash::RandomState>(&clock, Outcome::Denied)?;
+            let governor = setup::governor::<std::hash::RandomState>(&clock, Outcome::Denied)?;
             return grown(|key| drop(governor.check_key(&key)));
         }
     };
-    let ours = Limiter::new(Memory::with_clock(clock.0, subject::ROOM), "bench", algorithm)?;
+    let ours = Limiter::new(Memory::with_clock(clock.0, setup::ROOM), "bench", algorithm)?;
     grown(|key| drop(ours.check(&key).now()))
 }
 
 /// Bytes that `spend` adds per key.
 fn grown(spend: impl Fn(String)) -> Result<f64> {
-    let before = probe::resident_bytes()?;
+    let before = subprocess::resident_bytes()?;
     Keys::Zipf.each().for_each(spend);
-    Ok((probe::resident_bytes()? - before) as f64 / Keys::Zipf.count() as f64)
+    Ok((subprocess::resident_bytes()? - before) as f64 / Keys::Zipf.count() as f64)
 }
 
 /// Instructions of a check of a known key, as callgrind counts them.
@@ -109,7 +109,7 @@ fn instructions(bench: &mut Bench<'_>, outcome: Outcome) -> Result<()> {
     let count = |what: &str| {
         let [work, idle] =
             [what, &format!("{what}-idle")].map(|what| format!("{what} {}", outcome.name()));
-        probe::instructions(&work, &idle, COUNTED as f64)
+        subprocess::instructions(&work, &idle, COUNTED as f64)
     };
     let (Some(ours), Some(theirs)) = (count("ours")?, count("governor")?) else {
         eprintln!("{name}: needs valgrind");
@@ -122,9 +122,9 @@ fn instructions(bench: &mut Bench<'_>, outcome: Outcome) -> Result<()> {
 
 fn instructions_probe(what: &str, outcome: Outcome) -> Result<()> {
     let (what, checks) = what.strip_suffix("-idle").map_or((what, COUNTED), |what| (what, 0));
-    let (clock, key) = (SharedClock::new(), subject::key(42));
-    let ours = subject::ours(clock.0.clone(), outcome.bucket())?;
-    let theirs = subject::governor::<std::hash::RandomState>(&clock, outcome)?;
+    let (clock, key) = (SharedClock::new(), setup::key(42));
+    let ours = setup::ours(clock.0.clone(), outcome.bucket())?;
+    let theirs = setup::governor::<std::hash::RandomState>(&clock, outcome)?;
     let _ = (ours.check(&key).now(), theirs.check_key(&key));
     for _ in 0..checks {
         match what {

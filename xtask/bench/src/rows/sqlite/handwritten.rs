@@ -6,16 +6,16 @@ use std::{path::Path, time::SystemTime};
 use anyhow::Result;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::subject::Outcome;
+use crate::setup::Outcome;
 
 /// A bucket of so many tokens, of which so many come back each second.
-pub(super) struct ByHand {
+pub(super) struct Handwritten {
     connection: Connection,
     capacity: f64,
     rate: f64,
 }
 
-impl ByHand {
+impl Handwritten {
     pub(super) fn open(file: &Path, outcome: Outcome) -> Result<Self> {
         let connection = Connection::open(file)?;
         connection.execute_batch(
