@@ -2,6 +2,7 @@
 
 mod cargo_tools;
 mod faults;
+mod imports;
 mod programs;
 mod release;
 mod sizes;
@@ -64,7 +65,7 @@ fn main() -> ExitCode {
         "mutants" => cargo_tools::mutants(&rest),
         "coverage" => release::coverage(),
         "package" => release::package(),
-        "sizes" => sizes::tell(),
+        "sizes" => sizes::print(),
         "miri" => toolchain::miri(),
         "tsan" => toolchain::tsan(&rest),
         "check" => test(&rest).and_then(|()| loom()).and_then(|()| lint()),

@@ -1,52 +1,109 @@
-//! How big things are: the lengths of functions and files, and how many files make a crate.
+//! `cargo xtask sizes`: the size of each crate, and which of its files import each other.
 //!
-//! Sources are formatted, so indents tell where things end: a function at the first brace that is
-//! closed as far to the left as it began, a file's own code where its unit tests begin.
+//! Sources are formatted, so indentation tells where things end: a function at the first brace that
+//! is closed as far to the left as the function began, a file's own code where its unit tests begin.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::AddAssign};
 
-use crate::workspace;
+use crate::{imports, workspace};
 
-/// What fits on a screen.
-const FUNCTION_MAX: usize = 70;
+/// The lines that fit on a screen.
+const FUNCTION_LINES_MAX: usize = 70;
 
-/// Tells the figures.
+/// Prints a row for each crate, and the pairs of files that import each other.
 ///
 /// # Errors
 ///
-/// If there is a function that does not fit on a screen.
-pub(crate) fn tell() -> Result<(), String> {
-    let Sizes { functions, files, crates } = Sizes::of_workspace()?;
-    let lengths = || functions.iter().map(|function| function.lines);
-    let under_ten = share(lengths(), |lines| lines < 10);
-    let over_thirty = share(lengths(), |lines| 30 < lines);
-    println!(
-        "{} functions: {under_ten} % under ten lines, {over_thirty} % over thirty, the longest {}",
-        functions.len(),
-        lengths().max().unwrap_or_default(),
-    );
-    println!(
-        "{} files, of {} lines before tests in the middle: {} % over 250, the longest {}",
-        files.len(),
-        middle(&files),
-        share(files.iter().copied(), |lines| 250 < lines),
-        files.iter().max().unwrap_or(&0),
-    );
-    for (package, number) in &crates {
-        println!("{package}: {number} files");
+/// If a function does not fit on a screen.
+pub(crate) fn print() -> Result<(), String> {
+    let mut crates: BTreeMap<String, Sizes> = BTreeMap::new();
+    for path in workspace::files("rs")? {
+        let name = workspace::relative(&path);
+        if name.starts_with("src/") || name.contains("/src/") {
+            let sizes = Sizes::of_file(&name, workspace::code(&workspace::text(&path)?));
+            *crates.entry(workspace::package(&path)).or_default() += sizes;
+        }
     }
-    let too_long: Vec<_> = functions.iter().filter(|it| FUNCTION_MAX < it.lines).collect();
+    println!("{HEADING}");
+    let mut total = Sizes::default();
+    for (package, sizes) in crates {
+        println!("{}", sizes.row(&package));
+        total += sizes;
+    }
+    println!("{}", total.row("total"));
+    for (one, other) in imports::pairs()? {
+        println!("{one} and {other} import each other");
+    }
+    let too_long = functions_longer_than(FUNCTION_LINES_MAX)?;
     if too_long.is_empty() { Ok(()) } else { Err(format!("too long for a screen: {too_long:#?}")) }
 }
 
-/// Those of the whole workspace.
+const HEADING: &str = "\
+| crate                  | files |  lines | functions | public | file: median p90 max | function: median p90 max |
+|------------------------|------:|-------:|----------:|-------:|---------------------:|-------------------------:|";
+
+/// The sizes of a crate's sources, without their unit tests.
 #[derive(Default)]
 struct Sizes {
-    functions: Vec<Function>,
-    /// Lines before the unit tests, of each file.
     files: Vec<usize>,
-    /// How many files below `src` there are in each crate.
-    crates: BTreeMap<String, usize>,
+    functions: Vec<usize>,
+    public_items: usize,
+}
+
+impl Sizes {
+    fn of_file(name: &str, code: &str) -> Self {
+        Self {
+            files: vec![code.lines().count()],
+            functions: functions(code, name).iter().map(|function| function.lines).collect(),
+            public_items: code.lines().filter(|line| is_public(line)).count(),
+        }
+    }
+
+    fn row(&self, name: &str) -> String {
+        let lines: usize = self.files.iter().sum();
+        let [files, functions] = [&self.files, &self.functions].map(|lengths| {
+            [percentile(lengths, 50), percentile(lengths, 90), percentile(lengths, 100)]
+        });
+        format!(
+            "| {name:22} | {:5} | {lines:6} | {:9} | {:6} | {:6} {:6} {:6} | {:8} {:7} {:7} |",
+            self.files.len(),
+            self.functions.len(),
+            self.public_items,
+            files[0],
+            files[1],
+            files[2],
+            functions[0],
+            functions[1],
+            functions[2],
+        )
+    }
+}
+
+impl AddAssign for Sizes {
+    fn add_assign(&mut self, other: Self) {
+        self.files.extend(other.files);
+        self.functions.extend(other.functions);
+        self.public_items += other.public_items;
+    }
+}
+
+/// Returns the length that `percent` of all lengths do not exceed.
+fn percentile(lengths: &[usize], percent: usize) -> usize {
+    let mut lengths = lengths.to_vec();
+    lengths.sort_unstable();
+    let rank = (lengths.len() * percent).div_ceil(100);
+    lengths.get(rank.saturating_sub(1)).copied().unwrap_or_default()
+}
+
+/// Whether a line begins a public item: a function, a type, a trait, a constant or a macro.
+fn is_public(line: &str) -> bool {
+    let line = line.trim_start();
+    let mut words = line.strip_prefix("pub ").unwrap_or_default().split(' ');
+    line == "#[macro_export]"
+        || words.next().is_some_and(|word| {
+            let items = ["async", "const", "enum", "fn", "static", "struct", "trait", "type"];
+            items.contains(&word)
+        })
 }
 
 #[derive(Debug, Eq, PartialEq)]
@@ -55,23 +112,17 @@ struct Function {
     lines: usize,
 }
 
-impl Sizes {
-    fn of_workspace() -> Result<Self, String> {
-        let mut sizes = Self::default();
-        for path in workspace::files("rs")? {
-            let text = workspace::text(&path)?;
-            let name = path.strip_prefix(workspace::root()).unwrap_or(&path).display().to_string();
-            sizes.functions.extend(functions(&text, &name));
-            sizes.files.push(text.lines().take_while(|line| *line != "#[cfg(test)]").count());
-            if name.contains("src/") {
-                *sizes.crates.entry(workspace::package(&path)).or_default() += 1;
-            }
-        }
-        Ok(sizes)
+/// Returns all functions of the workspace, tests included, of more than so many lines.
+fn functions_longer_than(lines: usize) -> Result<Vec<Function>, String> {
+    let mut found = Vec::new();
+    for path in workspace::files("rs")? {
+        found.extend(functions(&workspace::text(&path)?, &workspace::relative(&path)));
     }
+    found.retain(|function| lines < function.lines);
+    Ok(found)
 }
 
-/// All functions with a body, from the line that names them to their last brace.
+/// Returns all functions with a body, from the line that names them to their last brace.
 fn functions(text: &str, file: &str) -> Vec<Function> {
     let lines: Vec<&str> = text.lines().collect();
     let begin = lines.iter().enumerate().filter(|(_, line)| is_function(line.trim_start()));
@@ -85,7 +136,7 @@ fn functions(text: &str, file: &str) -> Vec<Function> {
     begin.filter_map(function).collect()
 }
 
-/// Whether a line, without what is before its first word, begins one.
+/// Whether a line, without its indentation, begins a function.
 fn is_function(line: &str) -> bool {
     let mut words = line.split(' ').skip_while(|word| QUALIFIERS.contains(word));
     words.next() == Some("fn") && words.next().is_some_and(|name| name.contains(['(', '<']))
@@ -97,29 +148,13 @@ fn indent(line: &str) -> &str {
     &line[..line.len() - line.trim_start().len()]
 }
 
-/// How many in a hundred.
-fn share(lengths: impl Iterator<Item = usize>, is_so: impl Fn(usize) -> bool) -> usize {
-    let (mut so, mut all) = (0, 0);
-    for length in lengths {
-        all += 1;
-        so += usize::from(is_so(length));
-    }
-    (100 * so).checked_div(all).unwrap_or_default()
-}
-
-fn middle(lengths: &[usize]) -> usize {
-    let mut lengths = lengths.to_vec();
-    lengths.sort_unstable();
-    lengths.get(lengths.len() / 2).copied().unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_function_fits_on_a_screen() {
-        tell().unwrap();
+        assert_eq!(functions_longer_than(FUNCTION_LINES_MAX).unwrap(), []);
     }
 
     #[test]
@@ -130,5 +165,20 @@ mod tests {
         let found = functions(text, "it.rs");
         let found: Vec<_> = found.iter().map(|it| (it.place.as_str(), it.lines)).collect();
         assert_eq!(found, [("it.rs:1", 1), ("it.rs:3", 5), ("it.rs:12", 3)]);
+    }
+
+    #[test]
+    fn only_items_of_the_crate_s_surface_count_as_public() {
+        let lines = ["pub fn a() {", "    pub const fn b(", "pub struct C;", "#[macro_export]"];
+        assert!(lines.iter().all(|line| is_public(line)));
+        for line in ["pub(crate) fn a() {", "pub use b;", "pub mod c;", "    pub field: u64,"] {
+            assert!(!is_public(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn percentiles_are_lengths_that_occur() {
+        assert_eq!([50, 90, 100].map(|percent| percentile(&[3, 1, 2, 10], percent)), [2, 10, 10]);
+        assert_eq!(percentile(&[], 50), 0);
     }
 }

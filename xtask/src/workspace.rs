@@ -9,10 +9,16 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// All of them whose names end so, in order.
+/// Returns all files of the workspace whose names end so, in order.
 pub(crate) fn files(extension: &str) -> Result<Vec<PathBuf>, String> {
+    files_in(&root(), extension)
+}
+
+/// Returns all files below `folder` whose names end so, in order.
+pub(crate) fn files_in(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, String> {
     let mut files = Vec::new();
-    collect(&root(), extension, &mut files).map_err(|error| format!("the sources: {error}"))?;
+    let collected = collect(folder, extension, &mut files);
+    collected.map_err(|error| format!("{}: {error}", folder.display()))?;
     files.sort();
     Ok(files)
 }
@@ -29,6 +35,23 @@ fn collect(folder: &Path, extension: &str, files: &mut Vec<PathBuf>) -> io::Resu
         }
     }
     Ok(())
+}
+
+/// Returns the `src` folder of each package of the workspace.
+pub(crate) fn source_folders() -> Result<Vec<PathBuf>, String> {
+    let manifests = files("toml")?.into_iter().filter(|path| path.ends_with("Cargo.toml"));
+    let folders = manifests.filter_map(|path| Some(path.parent()?.join("src")));
+    Ok(folders.filter(|folder| folder.is_dir()).collect())
+}
+
+/// Returns the path of a file as seen from the root.
+pub(crate) fn relative(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap_or(path).display().to_string()
+}
+
+/// Returns a source without its unit tests.
+pub(crate) fn code(text: &str) -> &str {
+    text.split_once("\n#[cfg(test)]\nmod tests {").map_or(text, |(code, _)| code)
 }
 
 pub(crate) fn text(path: &Path) -> Result<String, String> {
