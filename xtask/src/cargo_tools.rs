@@ -1,29 +1,60 @@
-//! Commands that run tools of others, which they find, or install from crates.io.
+//! Commands that run tools of others: where to get them, and how they are called.
 
-use std::{
-    fs, io,
-    process::{Command, Stdio},
+use std::{fs, io};
+
+use xtask::Arguments;
+
+use crate::{
+    process::{cargo, run, succeeds},
+    toolchain, workspace,
 };
 
-use crate::{USAGE, cargo, run, toolchain, workspace};
+/// A subcommand of cargo that crates.io has.
+pub(crate) struct Tool {
+    name: &'static str,
+    /// The version that is installed.
+    version: &'static str,
+}
+
+const FUZZ: Tool = Tool { name: "fuzz", version: "0.13.2" };
+const MUTANTS: Tool = Tool { name: "mutants", version: "27.1.0" };
+const DENY: Tool = Tool { name: "deny", version: "0.20.2" };
+pub(crate) const HACK: Tool = Tool { name: "hack", version: "0.6.46" };
+pub(crate) const LLVM_COV: Tool = Tool { name: "llvm-cov", version: "0.9.1" };
+pub(crate) const PUBLIC_API: Tool = Tool { name: "public-api", version: "0.52.0" };
+
+impl Tool {
+    /// Makes sure that there is this tool, in any version; installs it where `--install` is given.
+    pub(crate) fn find(&self, arguments: &Arguments) -> Result<(), String> {
+        let is_there = || succeeds(&mut cargo(&[self.name, "--version"]));
+        let package = format!("cargo-{}@{}", self.name, self.version);
+        if is_there() {
+            return Ok(());
+        }
+        if !arguments.has("--install") {
+            return Err(format!(
+                "this needs cargo-{}, which is not installed:\n\n  \
+                 cargo install --locked {package}\n\n\
+                 --install does that first",
+                self.name
+            ));
+        }
+        eprintln!("installing {package} from crates.io");
+        run(&mut cargo(&["install", "--locked", &package]))
+    }
+}
 
 /// Has libFuzzer look for bytes that break one of the targets in `xtask/fuzz-targets`.
 ///
-/// What it finds interesting stays in `fuzz/target`. What it finds wrong is in `fuzz/artifacts`, and
-/// belongs into `fuzz/corpus`, which the tests run over, together with the fix.
+/// Inputs that reach new code stay in `fuzz/target`. An input that breaks a target is in
+/// `fuzz/artifacts`, and belongs into `fuzz/corpus`, which the tests run over, together with the fix.
 // FAULTS 201.
-pub(crate) fn fuzz(arguments: &[String]) -> Result<(), String> {
-    let (seconds, targets) = match arguments {
-        [option, seconds, targets @ ..] if option == "--seconds" => (seconds.as_str(), targets),
-        targets => (TEN_MINUTES, targets),
-    };
-    if targets.iter().any(|target| target.starts_with('-')) {
-        return Err(USAGE.to_owned());
-    }
+pub(crate) fn fuzz(arguments: &Arguments) -> Result<(), String> {
     toolchain::find("fuzz")?;
-    find("fuzz", "fuzz")?;
-    let all = all_targets().map_err(|error| format!("fuzz/corpus: {error}"))?;
-    for target in if targets.is_empty() { &all } else { targets } {
+    FUZZ.find(arguments)?;
+    let seconds = arguments.value("--seconds").unwrap_or(TEN_MINUTES);
+    let all = fuzz_targets()?;
+    for target in if arguments.operands().is_empty() { &all } else { arguments.operands() } {
         let [found, kept] =
             ["fuzz/target/corpus", "fuzz/corpus"].map(|it| format!("{it}/{target}"));
         let made = fs::create_dir_all(workspace::root().join(&found));
@@ -38,63 +69,59 @@ pub(crate) fn fuzz(arguments: &[String]) -> Result<(), String> {
 
 const TEN_MINUTES: &str = "600";
 
-/// Each has a corpus.
-fn all_targets() -> io::Result<Vec<String>> {
-    let corpora = fs::read_dir(workspace::root().join("fuzz/corpus"))?;
-    let name = |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().display().to_string());
-    corpora.map(name).collect()
+/// Returns the names of all targets: each has a corpus.
+pub(crate) fn fuzz_targets() -> Result<Vec<String>, String> {
+    let corpora = fs::read_dir(workspace::root().join("fuzz/corpus"));
+    let corpora = corpora.and_then(|entries| entries.collect::<io::Result<Vec<_>>>());
+    let corpora = corpora.map_err(|error| format!("fuzz/corpus: {error}"))?;
+    let mut names: Vec<_> =
+        corpora.iter().map(|entry| entry.file_name().display().to_string()).collect();
+    names.sort();
+    Ok(names)
 }
 
-/// Changes the code that decides, one place at a time, and looks whether a test minds. That takes
-/// hours, so tests are made quickly, and those that ask a million times are left out.
+/// Changes the code that decides, one place at a time, and looks for a test that fails. That takes
+/// hours, so tests are built quickly, and those that check a million times are left out.
 // FAULTS 202.
-pub(crate) fn mutants(arguments: &[String]) -> Result<(), String> {
-    find("mutants", "mutants")?;
+pub(crate) fn mutants(arguments: &Arguments) -> Result<(), String> {
+    MUTANTS.find(arguments)?;
     let quickly = [("CARGO_PROFILE_TEST_OPT_LEVEL", "0"), ("CARGO_PROFILE_TEST_DEBUG", "0")];
+    let wanted = arguments.operands();
+    let is_wanted = |package| wanted.is_empty() || wanted.iter().any(|name| name == package);
     let mut is_caught = true;
-    for (package, files) in MUTATED {
+    for (package, files) in MUTATED.into_iter().filter(|(package, _)| is_wanted(*package)) {
         let output = format!("target/mutants/{package}");
         let mut mutants = cargo(&["mutants", "--all-features", "--package", package]);
         mutants.args(["--output", &output]).args(files.iter().flat_map(|file| ["--file", file]));
-        mutants.args(arguments).args(["--", "--", "--skip", "drift::", "--skip", "million"]);
+        if let Some(shard) = arguments.value("--shard") {
+            mutants.args(["--shard", shard]);
+        }
+        mutants.args(["--", "--", "--skip", "drift::", "--skip", "million"]);
         is_caught &= run(mutants.envs(quickly)).is_ok();
     }
     if is_caught { Ok(()) } else { Err("some changes went unnoticed: target/mutants".to_owned()) }
 }
 
-/// What is changed: all of the core; when records are dropped; who is limited.
+/// Returns the names of the packages that are changed.
+pub(crate) fn mutated_packages() -> Vec<String> {
+    MUTATED.map(|(package, _)| package.to_owned()).to_vec()
+}
+
+/// The sources that are changed: all of the core; what drops records; what tells clients apart.
 const MUTATED: [(&str, &[&str]); 3] = [
-    ("ratelimit-core", &["ratelimit-core/src/*.rs"]),
-    ("ratelimit-memory", &["due.rs", "table.rs"]),
-    ("ratelimit-http", &["**/key/*.rs"]),
+    ("ratelimit-core", &["ratelimit-core/src/**/*.rs"]),
+    ("ratelimit-memory", &["expiry.rs", "table.rs"]),
+    ("ratelimit-http", &["**/key/*.rs", "**/client_ip/*.rs"]),
 ];
 
-/// Whose code is built in, and under which licences: `deny.toml` says what may be.
+/// Checks whose code is built in, under which licences, and what is known against it: `deny.toml`
+/// says what may be.
 // FAULTS 199.
-pub(crate) fn deny() -> Result<(), String> {
-    find("deny", "deny")?;
-    run(&mut cargo(&["deny", "--offline", "check", "bans", "licenses", "sources"]))
-}
-
-/// Makes sure that there is `cargo TOOL`, installing it if need be.
-pub(crate) fn find(command: &str, tool: &str) -> Result<(), String> {
-    let is_there = |tool| succeeds(&mut cargo(&[tool, "--version"]));
-    if is_there(tool) {
-        return Ok(());
+pub(crate) fn deny(arguments: &Arguments) -> Result<(), String> {
+    DENY.find(arguments)?;
+    let checks = ["bans", "licenses", "sources"];
+    if arguments.has("--offline") {
+        return run(cargo(&["deny", "--offline", "check"]).args(checks));
     }
-    let name = format!("cargo-{tool}");
-    println!("{name} is not installed; installing it from crates.io");
-    let _ = cargo(&["install", "--locked", &name]).status();
-    if is_there(tool) {
-        return Ok(());
-    }
-    Err(format!(
-        "cargo xtask {command} needs {name}, which could not be installed;\n\
-         install it (cargo install --locked {name}) and run this again"
-    ))
-}
-
-pub(crate) fn succeeds(command: &mut Command) -> bool {
-    let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
-    status.is_ok_and(|status| status.success())
+    run(cargo(&["deny", "check"]).args(checks).arg("advisories"))
 }

@@ -10,7 +10,7 @@
 use std::{collections::BTreeMap, fs};
 
 use crate::{
-    test_results::{self, Outcome, Outcomes},
+    test_results::{self, Outcome, TestResults},
     workspace,
 };
 
@@ -50,16 +50,16 @@ impl Proof {
         }
     }
 
-    fn result(&self, outcomes: &Outcomes) -> String {
+    fn result(&self, results: &TestResults) -> String {
         match &self.runs {
-            Runs::Test => format!("{}: {}", self.text(), outcomes.of(&self.name)),
+            Runs::Test => format!("{}: {}", self.text(), results.of(&self.name)),
             Runs::By(command) => format!("{}: {}", self.text(), test_results::of_command(command)),
             Runs::Command => format!("{}: {}", self.text(), test_results::of_command(&self.name)),
         }
     }
 
-    fn is_missing(&self, outcomes: &Outcomes) -> bool {
-        self.runs == Runs::Test && outcomes.of(&self.name) == Outcome::NotRun
+    fn is_missing(&self, results: &TestResults) -> bool {
+        self.runs == Runs::Test && results.of(&self.name) == Outcome::NotRun
     }
 }
 
@@ -74,10 +74,10 @@ pub(crate) fn write() -> Result<(), String> {
 /// # Errors
 ///
 /// If a test that proves a row did not run: then its name proves nothing.
-pub(crate) fn report(outcomes: &Outcomes) -> Result<(), String> {
-    let (_, table) = tables(|proof| proof.result(outcomes))?;
+pub(crate) fn report(results: &TestResults) -> Result<(), String> {
+    let (_, table) = tables(|proof| proof.result(results))?;
     save(RESULTS, &table)?;
-    let missing = proofs()?.into_values().flatten().filter(|proof| proof.is_missing(outcomes));
+    let missing = proofs()?.into_values().flatten().filter(|proof| proof.is_missing(results));
     let missing: Vec<_> = missing.map(|proof| proof.text()).collect();
     if missing.is_empty() {
         println!("{RESULTS} says what became of each test that docs/faults.md names");

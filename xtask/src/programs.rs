@@ -1,4 +1,4 @@
-//! The programs that tests start for themselves: here they are found, or installed.
+//! The programs that tests and benches start: here they are found, or installed.
 
 use std::{
     env,
@@ -42,51 +42,54 @@ const PROGRAMS: [Program; 3] = [
     },
 ];
 
-/// Makes sure that what the tests start is on the path, installing Debian's if need be.
+/// Makes sure that the programs that tests start are on the path; installs Debian's where
+/// `is_to_install`, or where this runs as root.
 ///
 /// # Errors
 ///
-/// If there is something missing that tests cannot go without; with what to do about it.
-pub(crate) fn find() -> Result<(), String> {
+/// If a program is missing that tests cannot go without; with the command that installs it.
+pub(crate) fn find(is_to_install: bool) -> Result<(), String> {
     let missing: Vec<_> = PROGRAMS.iter().filter(|it| version(it.name).is_none()).collect();
-    if !missing.is_empty() {
-        let packages: Vec<_> = missing.iter().map(|program| program.package).collect();
-        install(&packages.join(" "));
-    }
-    PROGRAMS.iter().try_for_each(tell)
+    let packages: Vec<_> = missing.iter().map(|program| program.package).collect();
+    install(&packages, is_to_install);
+    PROGRAMS.iter().try_for_each(report)
 }
 
-/// Looks for what some rows of the bench need, and says what is left out without it.
-pub(crate) fn find_for_bench() {
-    for program in ["redis-server", "wrk"] {
-        if version(program).is_none() {
-            install(program);
-        }
-        if version(program).is_none() {
-            println!("{program} could not be installed: the rows that need it are left out");
-        }
+/// Looks for the programs that some rows of the bench need, and names those that are missing.
+pub(crate) fn find_for_bench(is_to_install: bool) {
+    let is_missing = |program: &&str| version(program).is_none();
+    let programs = ["redis-server", "wrk"].into_iter();
+    install(&programs.clone().filter(is_missing).collect::<Vec<_>>(), is_to_install);
+    for program in programs.filter(is_missing) {
+        eprintln!("{program} is not on the path: the rows that need it are left out");
     }
 }
 
-fn install(packages: &str) {
-    println!("not on the path, so installing Debian's: {packages}");
-    // One by one, since what one Debian does not have is not to keep the rest away.
+/// Installs packages of Debian one by one, since one that is not there must not stop the others.
+fn install(packages: &[&str], is_to_install: bool) {
+    if packages.is_empty() || !(is_to_install || is_root()) {
+        return;
+    }
+    let packages = packages.join(" ");
+    let sudo = if is_root() { "" } else { "sudo --non-interactive " };
+    eprintln!("not on the path, so installing them with {sudo}apt-get install: {packages}");
     let install = format!(
         "(apt-get update; for package in {packages}; do apt-get install --yes $package; done) >&2"
     );
-    let sudo = if is_root() { "" } else { "sudo --non-interactive " };
     let _ = Command::new("sh").arg("-c").arg(format!("{sudo}sh -c '{install}'")).status();
 }
 
-fn tell(program: &Program) -> Result<(), String> {
+fn report(program: &Program) -> Result<(), String> {
     let Program { name, what_to_do, without, .. } = program;
     match (version(name), without) {
         (Some(version), _) => println!("tests use {version}"),
-        (None, Without::Skip) => println!("{name} could not be installed; {what_to_do}"),
+        (None, Without::Skip) => {
+            println!("{name} is not on the path, so some tests are skipped: {what_to_do}")
+        }
         (None, Without::Fail) => {
             return Err(format!(
-                "the tests need {name}, which could not be installed;\n{what_to_do}\n\
-                 and run this again"
+                "the tests need {name}, which is not on the path:\n{what_to_do},\n\
+                 or run this again with --install"
             ));
         }
     }

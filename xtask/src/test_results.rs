@@ -21,9 +21,9 @@ pub(crate) enum Outcome {
 
 /// What became of all tests, by their names without the modules that they are in.
 #[derive(Debug, Default)]
-pub(crate) struct Outcomes(BTreeMap<String, Outcome>);
+pub(crate) struct TestResults(BTreeMap<String, Outcome>);
 
-impl Outcomes {
+impl TestResults {
     /// Runs the tests, and shows what they print; says whether all is well as well.
     ///
     /// # Errors
@@ -32,16 +32,16 @@ impl Outcomes {
     pub(crate) fn of_run(tests: &mut Command) -> Result<(Self, bool), String> {
         let cannot = |error| format!("cargo cannot be run: {error}");
         let mut run = tests.stdout(Stdio::piped()).spawn().map_err(cannot)?;
-        let mut outcomes = Self::default();
+        let mut results = Self::default();
         let mut printed = BufReader::new(run.stdout.take().ok_or("there is no output")?);
         let mut line = Vec::new();
         while 0 < printed.read_until(b'\n', &mut line).map_err(cannot)? {
             let text = String::from_utf8_lossy(&line);
             print!("{text}");
-            outcomes.note(text.trim_end());
+            results.note(text.trim_end());
             line.clear();
         }
-        Ok((outcomes, run.wait().map_err(cannot)?.success()))
+        Ok((results, run.wait().map_err(cannot)?.success()))
     }
 
     /// Of several tests of one name, the worst.
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn lines_of_tests_are_told_from_others_and_the_worst_counts() {
-        let mut outcomes = Outcomes::default();
+        let mut results = TestResults::default();
         for line in [
             "running 3 tests",
             "test a::good ... ok",
@@ -111,9 +111,9 @@ mod tests {
             "test left_out ... ignored",
             "test result: FAILED. 2 passed; 1 failed",
         ] {
-            outcomes.note(line);
+            results.note(line);
         }
-        let found = ["good", "bad", "left_out"].map(|name| outcomes.of(name));
+        let found = ["good", "bad", "left_out"].map(|name| results.of(name));
         assert_eq!(found, [Outcome::Passed, Outcome::Failed, Outcome::NotRun]);
     }
 }

@@ -7,7 +7,7 @@
 
 use std::{env, process::Command};
 
-use crate::{cargo_tools::succeeds, run};
+use crate::process::{output, run, succeeds};
 
 /// Interprets tests of the core and of the memory store: few, since it takes a hundred times as
 /// long as running them.
@@ -77,7 +77,7 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
 
 fn find_component(command: &str, component: &str) -> Result<(), String> {
     let list = ["component", "list", "--installed", "--toolchain", "nightly"];
-    if says(Command::new("rustup").args(list))?.lines().any(|line| line.starts_with(component)) {
+    if output(Command::new("rustup").args(list))?.lines().any(|line| line.starts_with(component)) {
         return Ok(());
     }
     Err(format!(
@@ -88,12 +88,7 @@ fn find_component(command: &str, component: &str) -> Result<(), String> {
 
 /// The target that the nightly compiler is for.
 fn host() -> Result<String, String> {
-    let version = says(Command::new("rustc").args(["+nightly", "-vV"]))?;
+    let version = output(Command::new("rustc").args(["+nightly", "-vV"]))?;
     let host = version.lines().find_map(|line| line.strip_prefix("host: "));
     host.map(str::to_owned).ok_or_else(|| "the nightly compiler does not name its host".to_owned())
-}
-
-fn says(command: &mut Command) -> Result<String, String> {
-    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

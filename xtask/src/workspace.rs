@@ -64,12 +64,21 @@ pub(crate) fn package(path: &Path) -> String {
     manifests.flatten().find_map(|manifest| name(&manifest)).unwrap_or_default()
 }
 
-/// The names of the packages that are published: those whose manifests do not say that they are not.
+/// Returns the names of all packages.
+pub(crate) fn packages() -> Result<Vec<String>, String> {
+    packages_where(|_| true)
+}
+
+/// Returns the names of the packages that are published: their manifests do not say otherwise.
 pub(crate) fn published() -> Result<Vec<String>, String> {
+    packages_where(|manifest| !manifest.lines().any(|line| line == "publish = false"))
+}
+
+fn packages_where(is_wanted: impl Fn(&str) -> bool) -> Result<Vec<String>, String> {
     let mut names = Vec::new();
     for path in files("toml")?.iter().filter(|path| path.ends_with("Cargo.toml")) {
         let manifest = text(path)?;
-        if !manifest.lines().any(|line| line == "publish = false") {
+        if is_wanted(&manifest) {
             names.extend(name(&manifest));
         }
     }
@@ -147,7 +156,8 @@ mod tests {
         let mut lines = manifest.lines().skip_while(|line| *line != "[workspace.dependencies]");
         let lines = lines.by_ref().skip(1).take_while(|line| !line.starts_with('['));
         let names = lines.filter_map(|line| Some(line.split_once(" = ")?.0));
-        let mut wanted: Vec<_> = names.filter(|name| !name.starts_with("ratelimit-")).collect();
+        let is_ours = |name: &str| name.starts_with("ratelimit-") || name == "xtask";
+        let mut wanted: Vec<_> = names.filter(|name| !is_ours(name)).collect();
         let page = text(&root().join("docs/dependencies.md")).unwrap();
         let rows =
             page.lines().filter_map(|line| Some(line.strip_prefix("| `")?.split_once('`')?.0));

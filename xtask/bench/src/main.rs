@@ -8,12 +8,12 @@ mod bench;
 mod concurrent;
 mod machine;
 mod options;
-mod subprocess;
 mod report;
 mod row;
 mod rows;
 mod sample;
 mod setup;
+mod subprocess;
 
 use std::{fs, process::ExitCode};
 
@@ -38,7 +38,7 @@ fn run() -> Result<()> {
     {
         return rows::probe(name);
     }
-    let options = Options::parse(arguments)?;
+    let options = Options::parse(&arguments);
     let baseline = options.against.as_deref().map(report::json::read).transpose()?;
     let mut bench = Bench::new(&options);
     rows::all(&mut bench)?;

@@ -1,20 +1,6 @@
-//! What the command line asks for.
+//! The arguments of the bench.
 
-use anyhow::{Context, Result, bail};
-
-const USAGE: &str = "usage: cargo xtask bench [--quick] [--json FILE] [--svg FILE]
-                         [--plots FILE] [--save FILE] [--against FILE] [WORD]...
-
-  WORD            only rows with all of these words in their names
-  --quick         fewer and shorter rounds: within two minutes
-  --json FILE     writes the rows as JSON
-  --svg FILE      draws them
-  --plots FILE    draws how costs grow
-  --save FILE     keeps this run as a baseline
-  --against FILE  compares with a baseline";
-
-/// What the command line asks for.
-#[derive(Default)]
+/// The rows to measure, and where to write them.
 pub(crate) struct Options {
     pub(crate) quick: bool,
     pub(crate) json: Option<String>,
@@ -26,29 +12,18 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self> {
-        let mut options = Self::default();
-        let mut arguments = arguments.into_iter();
-        while let Some(argument) = arguments.next() {
-            let file = match argument.as_str() {
-                "--quick" => {
-                    options.quick = true;
-                    continue;
-                }
-                "--json" => &mut options.json,
-                "--svg" => &mut options.svg,
-                "--plots" => &mut options.plots,
-                "--save" => &mut options.save,
-                "--against" => &mut options.against,
-                option if option.starts_with('-') => bail!("{USAGE}"),
-                word => {
-                    options.words.push(word.to_lowercase());
-                    continue;
-                }
-            };
-            *file = Some(arguments.next().context(USAGE)?);
+    pub(crate) fn parse(arguments: &[String]) -> Self {
+        let arguments = xtask::BENCH.parse_or_exit(arguments);
+        let file = |option| arguments.value(option).map(str::to_owned);
+        Self {
+            quick: arguments.has("--quick"),
+            json: file("--json"),
+            svg: file("--svg"),
+            plots: file("--plots"),
+            save: file("--save"),
+            against: file("--against"),
+            words: arguments.operands().iter().map(|word| word.to_lowercase()).collect(),
         }
-        Ok(options)
     }
 
     /// The command that makes the same figures again.

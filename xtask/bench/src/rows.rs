@@ -2,18 +2,18 @@
 
 mod algorithms;
 mod awaited;
-mod lookup;
 mod composite;
-mod resources;
+mod dashmap;
 mod growth;
 mod http;
+mod lookup;
 mod memory;
 mod peers;
 mod python;
 mod redis;
+mod resources;
 mod scale;
 mod sqlite;
-mod dashmap;
 
 use anyhow::Result;
 

@@ -14,8 +14,8 @@ use crate::options::Options;
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let options = Options::parse(std::env::args().skip(1))?;
-    let app = routes::app(options.backend.open().await?)?;
+    let options = Options::parse(&std::env::args().skip(1).collect::<Vec<_>>())?;
+    let app = routes::app(options.open().await?)?;
     let address = (Ipv4Addr::LOCALHOST, options.port);
     let listener = TcpListener::bind(address)
         .await

@@ -1,77 +1,50 @@
-//! What the command line asks for.
+//! The arguments of the demo, and the store that they name.
 
-use std::{env, sync::Arc};
+use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use ratelimit_algorithms::Backend;
 use ratelimit_memory::Memory;
-use ratelimit_redis::Redis;
-use ratelimit_resilience::Resilient;
-use ratelimit_sqlite::Sqlite;
 
-const USAGE: &str = "usage: cargo xtask demo [--port N] [--backend memory|sqlite|redis]
-
-  sqlite  keeps its limits in the file RATELIMIT_SQLITE_FILE,
-          by default ratelimit-demo.sqlite in the system's folder for temporary files
-  redis   shares its limits through the server at RATELIMIT_REDIS_URL,
-          by default redis://127.0.0.1:6379";
-
-/// What the command line asks for.
+/// The port to listen on, and the store to keep limits in.
 pub(crate) struct Options {
     pub(crate) port: u16,
-    pub(crate) backend: Kind,
-}
-
-/// Which store.
-#[derive(Clone, Copy)]
-pub(crate) enum Kind {
-    Memory,
-    Sqlite,
-    Redis,
+    backend: String,
 }
 
 impl Options {
-    pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self> {
-        let mut options = Self { port: 8080, backend: Kind::Memory };
-        while let Some(argument) = arguments.next() {
-            let mut value = || arguments.next().context(USAGE);
-            match argument.as_str() {
-                "--port" => {
-                    options.port = value()?.parse().context("--port takes a port number")?
-                }
-                "--backend" => options.backend = Kind::parse(&value()?)?,
-                _ => bail!(USAGE),
-            }
+    pub(crate) fn parse(arguments: &[String]) -> Result<Self> {
+        let arguments = xtask::DEMO.parse_or_exit(arguments);
+        let port = arguments.value("--port").unwrap_or("8080").parse();
+        let backend = arguments.value("--backend").unwrap_or("memory").to_owned();
+        Ok(Self { port: port.context("a port has 16 bits")?, backend })
+    }
+
+    pub(crate) async fn open(&self) -> Result<Arc<dyn Backend>> {
+        match self.backend.as_str() {
+            #[cfg(feature = "sqlite")]
+            "sqlite" => sqlite(),
+            #[cfg(feature = "redis")]
+            "redis" => redis().await,
+            "memory" => Ok(Arc::new(Memory::new())),
+            other => anyhow::bail!("this demo is built without its feature {other}"),
         }
-        Ok(options)
     }
 }
 
-impl Kind {
-    fn parse(name: &str) -> Result<Self> {
-        match name {
-            "memory" => Ok(Self::Memory),
-            "sqlite" => Ok(Self::Sqlite),
-            "redis" => Ok(Self::Redis),
-            _ => bail!("there is no backend {name:?}\n{USAGE}"),
-        }
-    }
+#[cfg(feature = "sqlite")]
+fn sqlite() -> Result<Arc<dyn Backend>> {
+    let file = std::env::var_os("RATELIMIT_SQLITE_FILE").map(Into::into);
+    let file = file.unwrap_or_else(|| std::env::temp_dir().join("ratelimit-demo.sqlite"));
+    let store = ratelimit_sqlite::Sqlite::open(&file);
+    Ok(Arc::new(store.with_context(|| file.display().to_string())?))
+}
 
-    pub(crate) async fn open(self) -> Result<Arc<dyn Backend>> {
-        Ok(match self {
-            Self::Memory => Arc::new(Memory::new()),
-            Self::Sqlite => {
-                let file = env::var_os("RATELIMIT_SQLITE_FILE").map(Into::into);
-                let file = file.unwrap_or_else(|| env::temp_dir().join("ratelimit-demo.sqlite"));
-                Arc::new(Sqlite::open(&file).with_context(|| file.display().to_string())?)
-            }
-            Self::Redis => {
-                let url = env::var("RATELIMIT_REDIS_URL");
-                let url = url.unwrap_or_else(|_| "redis://127.0.0.1:6379".to_owned());
-                let store = Redis::connect(&url).await;
-                let missing = "there is no Redis: start one, or set RATELIMIT_REDIS_URL";
-                Arc::new(Resilient::over(store.context(missing)?))
-            }
-        })
-    }
+#[cfg(feature = "redis")]
+async fn redis() -> Result<Arc<dyn Backend>> {
+    let url = std::env::var("RATELIMIT_REDIS_URL");
+    let url = url.unwrap_or_else(|_| "redis://127.0.0.1:6379".to_owned());
+    let store = ratelimit_redis::Redis::connect(&url).await;
+    let missing = "there is no Redis: start one, or set RATELIMIT_REDIS_URL";
+    Ok(Arc::new(ratelimit_resilience::Resilient::over(store.context(missing)?)))
 }

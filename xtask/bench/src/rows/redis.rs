@@ -1,11 +1,11 @@
 //! How many decisions a second does a server make, beside a script that one writes by hand, and
 //! what do they cost it? On a `redis-server` of this run's own.
 
+mod composite;
+mod concurrent;
 mod handwritten;
 mod redis_cell;
-mod composite;
 mod server_time;
-mod concurrent;
 
 use std::{cell::LazyCell, num::NonZeroUsize, time::Duration};
 

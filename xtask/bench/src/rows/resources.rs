@@ -9,10 +9,10 @@ use ratelimit_memory::Memory;
 
 use crate::{
     bench::{Bench, Title},
-    subprocess,
     row::{Mark, Unit},
     rows::awaited::polled,
     setup::{self, Keys, Outcome, SharedClock},
+    subprocess,
 };
 
 pub(crate) fn rows(bench: &mut Bench<'_>) -> Result<()> {

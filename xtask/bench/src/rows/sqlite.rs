@@ -1,9 +1,9 @@
 //! How many decisions a second does a store in a file make, beside what one would write by hand?
 
-mod one_caller;
-mod handwritten;
-mod processes;
 mod concurrent;
+mod handwritten;
+mod one_caller;
+mod processes;
 
 use std::{
     path::{Path, PathBuf},

@@ -13,10 +13,10 @@ use ratelimit_algorithms::{Decision, Error, ErrorKind};
 use super::{DEADLINE, Files, keys, open};
 use crate::{
     bench::{Bench, Title, turns},
-    subprocess,
     row::{Mark, Unit},
     sample::Sample,
     setup::Outcome,
+    subprocess,
 };
 
 pub(super) fn rows(bench: &mut Bench<'_>) -> Result<()> {
