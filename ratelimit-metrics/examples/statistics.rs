@@ -6,13 +6,13 @@ use std::{num::NonZeroUsize, sync::Arc};
 
 use ratelimit_algorithms::{Limiter, TokenBucket};
 use ratelimit_memory::Memory;
-use ratelimit_metrics::{Observed, Statistics, TopKeys};
+use ratelimit_metrics::{Observed, Ranking, Statistics, TopKeys};
 
 const CAPACITY: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let statistics = Arc::new(Statistics::new());
-    let offenders = Arc::new(TopKeys::offenders(CAPACITY).in_clear());
+    let offenders = Arc::new(TopKeys::new(Ranking::Denials, CAPACITY).with_keys_in_clear());
     let recorders = (Arc::clone(&statistics), Arc::clone(&offenders));
     let store = Observed::new(Memory::new(), recorders);
     let limiter = Limiter::new(store, "api", TokenBucket::per_second(10).burst(20))?;

@@ -1,26 +1,24 @@
-//! A recorder that may be slow, on a thread of its own.
+//! A recorder behind a buffer, on a thread of its own.
 
 use std::{
     fmt, io,
     num::NonZeroUsize,
     sync::{
         Arc,
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+        mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread,
-    time::Duration,
 };
 
-use ratelimit_backend::BackendError;
-use ratelimit_core::{Action, Decision, Key, Policy};
+use ratelimit_core::Policy;
 
-use crate::{Event, Recorder, Verdict, counter::Counter, recorder::tell};
+use crate::{Event, Recorder, counter::Counter, event::OwnedEvent, recorder::is_noted};
 
 /// Hands events to `R` on a thread of its own, through a buffer of bounded size.
 ///
-/// Whoever asks never waits: when the buffer is full, because `R` is slow or stuck, events are
-/// dropped and counted. An event costs an allocation for the key, of which the first 1024 bytes are
-/// kept; so the memory is bounded as well.
+/// Checks never wait: when the buffer is full, because `R` is slow or stuck, events are dropped and
+/// counted. An event costs an allocation for the key, of which the first 1024 bytes are kept; so the
+/// memory is bounded as well.
 ///
 /// The thread ends when this is dropped and the buffer is empty.
 pub struct Buffered<R> {
@@ -34,16 +32,16 @@ struct Shared<R> {
 }
 
 enum Message {
-    Event(Kept),
+    Event(OwnedEvent),
     Flush(SyncSender<()>),
 }
 
 impl<R: Recorder + 'static> Buffered<R> {
-    /// `recorder` behind a buffer of `capacity` events.
+    /// Starts a thread that runs `recorder` behind a buffer of `capacity` events.
     ///
     /// # Errors
     ///
-    /// If the system starts no thread.
+    /// The system's error, if it starts no thread.
     pub fn new(recorder: R, capacity: NonZeroUsize) -> io::Result<Self> {
         let (sender, receiver) = sync_channel(capacity.get());
         let shared = Arc::new(Shared { recorder, dropped: Counter::default() });
@@ -54,25 +52,25 @@ impl<R: Recorder + 'static> Buffered<R> {
         Ok(Self { sender, shared })
     }
 
-    /// The recorder.
+    /// Returns the recorder.
     #[must_use]
     pub fn get_ref(&self) -> &R {
         &self.shared.recorder
     }
 
-    /// How many events the recorder took no note of: because the buffer was full, or because it
-    /// panicked.
+    /// Returns the number of events that were lost: because the buffer was full, or because the
+    /// recorder panicked.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.shared.dropped.get()
     }
 
-    /// Waits until the recorder has seen all that was put into the buffer so far: at the end of a
-    /// program, or in a test. Takes as long as the recorder takes.
+    /// Waits until the recorder has got all events that are in the buffer: at the end of a program,
+    /// or in a test. Takes as long as the recorder takes.
     pub fn flush(&self) {
         let (done, wait) = sync_channel(1);
         if self.sender.send(Message::Flush(done)).is_ok() {
-            // An error says that the thread is gone, and with it what would be waited for.
+            // An error means that the thread is gone, and the buffer with it.
             let _ = wait.recv();
         }
     }
@@ -81,15 +79,18 @@ impl<R: Recorder + 'static> Buffered<R> {
 impl<R: Recorder> Shared<R> {
     fn run(&self, receiver: &Receiver<Message>) {
         for message in receiver {
-            match message {
-                Message::Event(kept) => {
-                    let is_noted = kept.with_event(|event| tell(&self.recorder, event));
-                    if !is_noted {
-                        self.dropped.increment();
-                    }
+            let is_noted = match message {
+                Message::Event(event) => {
+                    event.with(|event| is_noted(|| self.recorder.record(event)))
                 }
-                // Who waited may have given up.
-                Message::Flush(done) => drop(done.send(())),
+                Message::Flush(done) => {
+                    // The caller may have given up.
+                    let _ = done.send(());
+                    true
+                }
+            };
+            if !is_noted {
+                self.dropped.increment();
             }
         }
     }
@@ -97,12 +98,14 @@ impl<R: Recorder> Shared<R> {
 
 impl<R: Recorder> Recorder for Buffered<R> {
     fn record(&self, event: &Event<'_>) {
-        match self.sender.try_send(Message::Event(Kept::of(event))) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                self.shared.dropped.increment();
-            }
+        if self.sender.try_send(Message::Event(event.into())).is_err() {
+            self.shared.dropped.increment();
         }
+    }
+
+    /// Registers on the calling thread, since limiters are made rarely.
+    fn register(&self, policy: &Policy) {
+        self.shared.recorder.register(policy);
     }
 }
 
@@ -112,45 +115,3 @@ impl<R> fmt::Debug for Buffered<R> {
         f.debug_struct("Buffered").field("dropped", &dropped).finish_non_exhaustive()
     }
 }
-
-/// An event that outlives its call.
-struct Kept {
-    policy: Policy,
-    key: Box<[u8]>,
-    cost: u64,
-    action: Action,
-    answer: Result<Decision, BackendError>,
-    verdict: Verdict,
-    call: Verdict,
-    index: usize,
-    latency: Option<Duration>,
-}
-
-impl Kept {
-    fn of(event: &Event<'_>) -> Self {
-        let Event { policy, key, cost, action, answer, verdict, call, index, latency } = *event;
-        let key = key.as_bytes();
-        let key = key[..key.len().min(KEY_BYTES_MAX)].into();
-        let answer = answer.copied().map_err(Clone::clone);
-        Self { policy: policy.clone(), key, cost, action, answer, verdict, call, index, latency }
-    }
-
-    fn with_event<T>(&self, then: impl FnOnce(&Event<'_>) -> T) -> T {
-        let Self { policy, key, cost, action, answer, verdict, call, index, latency } = self;
-        let key = Key::new(key).expect("1024 bytes are fewer than the most");
-        then(&Event {
-            policy,
-            key,
-            cost: *cost,
-            action: *action,
-            answer: answer.as_ref(),
-            verdict: *verdict,
-            call: *call,
-            index: *index,
-            latency: *latency,
-        })
-    }
-}
-
-/// Longer than any sensible key. Who sends a megabyte gets no megabyte kept.
-const KEY_BYTES_MAX: usize = 1024;

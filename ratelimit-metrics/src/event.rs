@@ -1,37 +1,37 @@
-//! What a recorder is told: one check, and how it ended.
+//! The events that a recorder gets: one check each, and how it ended.
 
 use std::time::Duration;
 
 use ratelimit_backend::{BackendError, ErrorKind};
 use ratelimit_core::{Action, Batch, Check, Decision, Key, Policy, store::Decisions};
 
-/// One check that was answered, or that failed.
+/// One check that was decided, or that failed.
 ///
-/// A call that asks about several limits at once is as many events, one after the other, of which
-/// the first has the [`index`](Self::index) 0. A call whose future is dropped is none.
+/// A call that checks several limits at once is as many events, one after the other, of which the
+/// first has the [`index`](Self::index) 0. A call whose future is dropped is no event.
 ///
-/// Its `Debug` shows how long the key is, and nothing else of it.
+/// The `Debug` of an event shows the length of the key, and nothing else of it.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Event<'a> {
-    /// What the key was checked against; its name is the limiter's.
+    /// The policy that the key was checked against; its name is the limiter's.
     pub policy: &'a Policy,
-    /// Who was checked. Often a secret: for counting, not for showing.
+    /// The key that was checked. Often a secret: for counting, not for showing.
     pub key: Key<'a>,
-    /// What was asked for.
+    /// The permits that were requested.
     pub cost: u64,
-    /// What was asked.
+    /// The action that was applied.
     pub action: Action,
     /// The decision, or why there is none.
-    pub answer: Result<&'a Decision, &'a BackendError>,
+    pub result: Result<&'a Decision, &'a BackendError>,
     /// How this check ended.
     pub verdict: Verdict,
-    /// How the call ended that it is part of; never [`Verdict::Withhold`].
+    /// How the call ended that this check is part of; never [`Verdict::Withhold`].
     pub call: Verdict,
-    /// Its place in the call.
+    /// The position of this check in the call.
     pub index: usize,
-    /// How long the call took. `None` where that was not measured, see
-    /// [`Observed`](crate::Observed::with_latency_every).
+    /// The duration of the call. `None` where it was not measured, see
+    /// [`Observed::with_latency_every`](crate::Observed::with_latency_every).
     pub latency: Option<Duration>,
 }
 
@@ -41,32 +41,32 @@ pub struct Event<'a> {
 pub enum Verdict {
     /// The request was admitted, and charged.
     Allow,
-    /// This limit denied it.
+    /// This limit denied the request.
     Deny,
-    /// This limit would have admitted it, but another one of the same call denied.
+    /// This limit would have admitted the request, but another one of the same call denied it.
     Withhold,
-    /// It was no request (but a peek, a refund, a reset, a penalty, a block), and was answered.
+    /// The call was no request (but a peek, a refund, a reset, a penalty or a block), and succeeded.
     Done,
     /// There was no decision.
     Error,
 }
 
 impl<'a> Event<'a> {
-    /// The event of a check that was asked alone, for tests of one's own recorder.
+    /// Makes the event of a call with one check, for tests of a recorder.
     #[must_use]
     pub fn new(
         check: &Check<'a>,
         action: Action,
-        answer: Result<&'a Decision, &'a BackendError>,
+        result: Result<&'a Decision, &'a BackendError>,
     ) -> Self {
-        let is_admitted = answer.is_ok_and(Decision::is_allowed);
-        let verdict = verdict(action, answer, is_admitted);
+        let is_admitted = result.is_ok_and(Decision::is_allowed);
+        let verdict = verdict(action, result, is_admitted);
         let (policy, key, cost) = (check.policy(), check.key(), check.cost().get());
         let (call, index, latency) = (verdict, 0, None);
-        Self { policy, key, cost, action, answer, verdict, call, index, latency }
+        Self { policy, key, cost, action, result, verdict, call, index, latency }
     }
 
-    /// The same event, of a call that took so long.
+    /// Sets the duration of the call.
     #[must_use]
     pub const fn with_latency(self, latency: Duration) -> Self {
         Self { latency: Some(latency), ..self }
@@ -77,31 +77,31 @@ impl<'a> Event<'a> {
 pub(crate) fn for_each<'a>(
     batch: Batch<'a>,
     action: Action,
-    answer: &Result<Decisions, BackendError>,
+    result: &Result<Decisions, BackendError>,
     latency: Option<Duration>,
     mut each: impl FnMut(&Event<'_>),
 ) {
-    // A store that gives too few decisions is broken; limiters say so with this very error.
+    // A store that gives too few decisions is broken; limiters report it with this very error.
     let missing = BackendError::unknown(ErrorKind::Protocol);
-    let answer = match answer {
+    let result = match result {
         Ok(decisions) if decisions.len() < batch.checks().len() => Err(&missing),
-        answer => answer.as_ref(),
+        result => result.as_ref(),
     };
-    let is_admitted = answer.is_ok_and(|all| all.iter().all(Decision::is_allowed));
+    let is_admitted = result.is_ok_and(|all| all.iter().all(Decision::is_allowed));
     let mut call = None;
     for (index, check) in batch.checks().iter().enumerate() {
-        let answer = answer.map(|decisions| &decisions[index]);
-        let verdict = verdict(action, answer, is_admitted);
+        let result = result.map(|decisions| &decisions[index]);
+        let verdict = verdict(action, result, is_admitted);
         let call = *call.get_or_insert(match verdict {
             Verdict::Withhold => Verdict::Deny,
             verdict => verdict,
         });
-        each(&Event { verdict, call, index, latency, ..Event::new(check, action, answer) });
+        each(&Event { verdict, call, index, latency, ..Event::new(check, action, result) });
     }
 }
 
-fn verdict(action: Action, answer: Result<&Decision, &BackendError>, is_admitted: bool) -> Verdict {
-    match answer {
+fn verdict(action: Action, result: Result<&Decision, &BackendError>, is_admitted: bool) -> Verdict {
+    match result {
         Err(_) => Verdict::Error,
         Ok(_) if action != Action::Spend => Verdict::Done,
         Ok(_) if is_admitted => Verdict::Allow,
@@ -109,3 +109,48 @@ fn verdict(action: Action, answer: Result<&Decision, &BackendError>, is_admitted
         Ok(_) => Verdict::Deny,
     }
 }
+
+/// An event that outlives its call.
+pub(crate) struct OwnedEvent {
+    policy: Policy,
+    key: Box<[u8]>,
+    cost: u64,
+    action: Action,
+    result: Result<Decision, BackendError>,
+    verdict: Verdict,
+    call: Verdict,
+    index: usize,
+    latency: Option<Duration>,
+}
+
+impl OwnedEvent {
+    /// Hands the event to `then`, as it was but for the end of a long key.
+    pub(crate) fn with<T>(&self, then: impl FnOnce(&Event<'_>) -> T) -> T {
+        let Self { policy, key, cost, action, result, verdict, call, index, latency } = self;
+        let key = Key::new(key).expect("1024 bytes are fewer than the most");
+        then(&Event {
+            policy,
+            key,
+            cost: *cost,
+            action: *action,
+            result: result.as_ref(),
+            verdict: *verdict,
+            call: *call,
+            index: *index,
+            latency: *latency,
+        })
+    }
+}
+
+impl From<&Event<'_>> for OwnedEvent {
+    fn from(event: &Event<'_>) -> Self {
+        let Event { policy, key, cost, action, result, verdict, call, index, latency } = *event;
+        let key = key.as_bytes();
+        let key = key[..key.len().min(KEY_BYTES_MAX)].into();
+        let result = result.copied().map_err(Clone::clone);
+        Self { policy: policy.clone(), key, cost, action, result, verdict, call, index, latency }
+    }
+}
+
+/// Longer than any sensible key. A client that sends a megabyte must not fill the memory.
+const KEY_BYTES_MAX: usize = 1024;

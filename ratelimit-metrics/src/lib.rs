@@ -1,21 +1,21 @@
-//! What a rate limiter did, for people and for machines.
+//! Metrics of rate limiters, for people and for machines.
 //!
-//! An [`Observed`] store decides what the store in it decides, and tells a [`Recorder`] of every
-//! check. Ready-made ones:
+//! An [`Observed`] store decides as the store in it does, and hands every check to a [`Recorder`].
+//! These recorders are ready-made:
 //!
 //! - [`Statistics`]: totals in memory, and [as text for Prometheus](Snapshot::to_prometheus);
-//! - `TopKeys` (feature `keys`): who asks most, and who is denied most, in bounded memory;
-//! - `Facade` (feature `metrics`): the `metrics` facade, for any of its exporters;
-//! - `Log` (feature `tracing`): denials and errors, a line a second at most;
-//! - [`Buffered`]: any of these, or one's own, on a thread of its own.
+//! - `TopKeys` (feature `keys`): the keys with most requests or denials, in bounded memory;
+//! - `MetricsFacade` (feature `metrics`): the `metrics` facade, for any of its exporters;
+//! - `TracingLog` (feature `tracing`): denials and errors, a line a second at most for each limiter;
+//! - [`Buffered`]: any recorder, on a thread of its own.
 //!
 //! No key is ever a label, and none is shown, logged or kept in clear, unless
-//! `TopKeys::in_clear` asks for it.
+//! `TopKeys::with_keys_in_clear` is called.
 //!
 //! # The names
 //!
-//! The same in the text for Prometheus and through the facade. No series is made of anything that a
-//! client sends, so that their number stays what it is.
+//! The text for Prometheus and the facade have the same names. Nothing that a client sends makes a
+//! new series: each limiter has all of its series from the moment when it is made.
 //!
 //! | name | labels | counts |
 //! |---|---|---|
@@ -24,7 +24,7 @@
 //! | `ratelimit_cost_total` | `limiter`, `algorithm`, `outcome` | costs of what was admitted, and of what was not |
 //! | `ratelimit_latency_seconds` | `limiter`, `algorithm` | a histogram of the latencies that were measured |
 //! | `ratelimit_near_limit_total` | `limiter`, `algorithm` | admitted, with little left (text only) |
-//! | `ratelimit_calls_total` | `outcome` | calls, each once, however many limits it asked about (text only) |
+//! | `ratelimit_calls_total` | `outcome` | calls, each once, however many limits it checked (text only) |
 //!
 //! An `outcome` is `allow`, `deny`, `withhold` (another limit of the same call denied) or `done`
 //! (no request, but a peek, a refund, a reset, a penalty or a block); of calls `error` as well. A
@@ -37,35 +37,33 @@ mod recorder;
 
 mod buffered;
 #[cfg(feature = "metrics")]
-mod facade;
-#[cfg(feature = "tracing")]
-mod log;
-mod prometheus;
+mod metrics_facade;
 mod statistics;
 #[cfg(feature = "keys")]
 mod top_keys;
+#[cfg(feature = "tracing")]
+mod tracing_log;
 
-mod by_limiter;
 mod counter;
-mod family;
-mod latency;
-#[cfg(feature = "keys")]
-mod space_saving;
+mod histogram;
+mod limiter_map;
+mod prometheus;
+mod series;
 
 #[cfg(feature = "metrics")]
-pub use crate::facade::Facade;
-#[cfg(feature = "tracing")]
-pub use crate::log::Log;
+pub use crate::metrics_facade::MetricsFacade;
 #[cfg(feature = "keys")]
-pub use crate::top_keys::{Digest, TopKey, TopKeys};
+pub use crate::top_keys::{Digest, Ranking, TopKey, TopKeys};
+#[cfg(feature = "tracing")]
+pub use crate::tracing_log::TracingLog;
 pub use crate::{
     buffered::Buffered,
     event::{Event, Verdict},
-    family::{ByKind, BySource},
-    latency::Latency,
+    histogram::Latency,
     observed::Observed,
     prometheus::PROMETHEUS_CONTENT_TYPE,
     recorder::Recorder,
+    series::{ByKind, BySource},
     statistics::{Calls, LimiterTotals, Snapshot, Statistics},
 };
 

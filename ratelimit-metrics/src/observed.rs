@@ -1,4 +1,4 @@
-//! The wrapper around a store that tells what the store decides.
+//! The wrapper round a store that hands its decisions to a recorder.
 
 use std::{
     cell::Cell,
@@ -11,137 +11,182 @@ use std::{
 use ratelimit_backend::{Backend, BackendError, Names, Reply, SyncBackend};
 use ratelimit_core::{Action, Batch, ConfigError, Policy, store::Decisions};
 
-use crate::{Recorder, counter::Counter, event, recorder::tell};
+use crate::{
+    Recorder,
+    counter::{Counter, thread_number},
+    event,
+    recorder::is_noted,
+};
 
-/// A store that decides what `B` decides, and tells `R` of it. Clones are the same one.
+/// A store that decides as `B` does, and hands every check to `R`. Clones share both.
 ///
-/// It changes no decision and no error. It answers on the calling thread where `B` does, and adds
-/// no allocation there; where `B` has to be awaited it boxes one more future.
+/// It changes no decision and no error. It answers on the calling thread where `B` does, and
+/// allocates nothing there; where `B` has to be awaited it boxes one more future.
 ///
-/// Outermost it sees everything, what a cache, a list or a fallback decided included. What never
-/// reaches a store is not seen: a key or a cost that a limiter refuses.
-pub struct Observed<B, R>(Arc<Inner<B, R>>);
+/// As the outermost wrapper it sees everything, decisions of a cache, a list or a fallback included.
+/// It does not see what never reaches a store: a key or a cost that a limiter refuses.
+pub struct Observed<B, R> {
+    inner: Arc<Inner<B, R>>,
+    latency_every: NonZeroU32,
+}
 
 struct Inner<B, R> {
     backend: B,
     recorder: R,
-    latency_every: NonZeroU32,
     missed: Counter,
 }
 
 impl<B, R: Recorder> Observed<B, R> {
-    /// `backend`, with `recorder` told of every check.
+    /// Wraps `backend`, with `recorder` to get every check.
     #[must_use]
     pub fn new(backend: B, recorder: R) -> Self {
-        Self::with_latency_every(backend, recorder, LATENCY_EVERY)
+        let inner = Inner { backend, recorder, missed: Counter::default() };
+        Self { inner: Arc::new(inner), latency_every: LATENCY_EVERY }
     }
 
-    /// The same, but of the answers that are there at once the latency is measured of one in
-    /// `latency_every`, counted on each thread, not of one in 64. Where the store has to be
-    /// awaited it always is, from the first poll on.
+    /// Measures the latency of one call in `calls`, instead of one in 64, where `B` answers at once.
+    ///
+    /// Of so many successive calls on a thread one is measured, at random, so that limiters that are
+    /// checked in turn are measured alike. A call that has to be awaited always is measured, from
+    /// the first poll on.
     #[must_use]
-    pub fn with_latency_every(backend: B, recorder: R, latency_every: NonZeroU32) -> Self {
-        Self(Arc::new(Inner { backend, recorder, latency_every, missed: Counter::default() }))
+    pub fn with_latency_every(self, calls: NonZeroU32) -> Self {
+        Self { latency_every: calls, ..self }
     }
 
-    /// The store.
+    /// Returns the store.
     #[must_use]
     pub fn get_ref(&self) -> &B {
-        &self.0.backend
+        &self.inner.backend
     }
 
-    /// The recorder.
+    /// Returns the recorder.
     #[must_use]
     pub fn recorder(&self) -> &R {
-        &self.0.recorder
+        &self.inner.recorder
     }
 
-    /// How many events the recorder took no note of: because it panicked, or because it had asked
-    /// for them itself. (Where panics abort the process, none is caught.)
+    /// Returns the number of events that the recorder took no note of: because it panicked, or
+    /// because it had made the check itself. (Where panics abort the process, none is caught.)
     #[must_use]
     pub fn missed(&self) -> u64 {
-        self.0.missed.get()
+        self.inner.missed.get()
     }
 
-    fn tell(
+    fn record(
         &self,
         batch: Batch<'_>,
         action: Action,
-        answer: &Result<Decisions, BackendError>,
+        result: &Result<Decisions, BackendError>,
         latency: Option<Duration>,
     ) {
-        event::for_each(batch, action, answer, latency, |event| {
-            if !tell(&self.0.recorder, event) {
-                self.0.missed.increment();
-            }
+        event::for_each(batch, action, result, latency, |event| {
+            self.call(|recorder| recorder.record(event));
         });
     }
 
-    /// When a call began whose latency is to be measured.
-    fn begin(&self) -> Option<Instant> {
-        let turn = TURN.get();
-        let is_due = turn == 0;
-        TURN.set(if is_due { self.0.latency_every.get() - 1 } else { turn - 1 });
-        is_due.then(Instant::now)
+    fn call(&self, call: impl FnOnce(&R)) {
+        if !is_noted(|| call(&self.inner.recorder)) {
+            self.inner.missed.increment();
+        }
+    }
+
+    /// Returns the start of a call whose latency is to be measured.
+    fn start(&self) -> Option<Instant> {
+        is_measured(self.latency_every.get()).then(Instant::now)
     }
 }
 
-thread_local! {
-    /// How many calls on this thread go unmeasured until the next one is.
-    static TURN: Cell<u32> = const { Cell::new(0) };
+/// Counts a call on this thread; returns whether it is the one to be measured of its block of
+/// `every` calls.
+///
+/// The position in a block is that of a golden section sequence. A fixed one, as that of every 64th
+/// call, would measure one limiter and never the other where a request checks two in turn.
+fn is_measured(every: u32) -> bool {
+    let call = CALLS.get();
+    // Threads begin at different blocks, since many may be too short-lived for a second one.
+    let call = if call == 0 { (thread_number() as u32).wrapping_mul(BLOCK_STRIDE) } else { call };
+    CALLS.set(call.wrapping_add(1));
+    let (block, position) = (call / every, call % every);
+    let fraction = u64::from(block.wrapping_mul(GOLDEN_SECTION));
+    u64::from(position) == (fraction * u64::from(every)) >> 32
 }
+
+thread_local! {
+    /// The number of the next call on this thread; 0 before the first one.
+    static CALLS: Cell<u32> = const { Cell::new(0) };
+}
+
+/// An odd multiple of 2^16, so that a thread begins with a whole block of any usual length.
+const BLOCK_STRIDE: u32 = 40_503 << 16;
+
+/// The golden section as a fraction of 2^32.
+const GOLDEN_SECTION: u32 = 0x9E37_79B9;
 
 /// Reading the clock twice takes longer than a decision in memory.
 const LATENCY_EVERY: NonZeroU32 = NonZeroU32::new(64).unwrap();
 
 impl<B: Backend, R: Recorder> Backend for Observed<B, R> {
     fn apply<'a>(&'a self, batch: Batch<'a>, action: Action) -> Reply<'a> {
-        let begin = self.begin();
-        let reply = self.0.backend.apply(batch, action);
-        if let Some(answer) = reply.as_ready() {
-            self.tell(batch, action, answer, begin.map(|begin| begin.elapsed()));
+        let start = self.start();
+        let reply = self.inner.backend.apply(batch, action);
+        if let Some(result) = reply.as_ready() {
+            self.record(batch, action, result, start.map(|start| start.elapsed()));
             return reply;
         }
         Reply::waiting(async move {
-            let begin = Instant::now();
-            let answer = reply.await;
-            self.tell(batch, action, &answer, Some(begin.elapsed()));
-            answer
+            let start = Instant::now();
+            let result = reply.await;
+            self.record(batch, action, &result, Some(start.elapsed()));
+            result
         })
     }
 
+    fn apply_if_ready(
+        &self,
+        batch: Batch<'_>,
+        action: Action,
+    ) -> Option<Result<Decisions, BackendError>> {
+        let start = self.start();
+        let result = self.inner.backend.apply_if_ready(batch, action)?;
+        self.record(batch, action, &result, start.map(|start| start.elapsed()));
+        Some(result)
+    }
+
     fn names(&self) -> &Names {
-        self.0.backend.names()
+        self.inner.backend.names()
     }
 
     fn accepts(&self, policy: &Policy) -> Result<(), ConfigError> {
-        self.0.backend.accepts(policy)
+        self.inner.backend.accepts(policy)?;
+        self.call(|recorder| recorder.register(policy));
+        Ok(())
     }
 
     fn recoveries(&self) -> u64 {
-        self.0.backend.recoveries()
+        self.inner.backend.recoveries()
     }
 }
 
 impl<B: SyncBackend, R: Recorder> SyncBackend for Observed<B, R> {
     fn apply_now(&self, batch: Batch<'_>, action: Action) -> Result<Decisions, BackendError> {
-        let begin = self.begin();
-        let answer = self.0.backend.apply_now(batch, action);
-        self.tell(batch, action, &answer, begin.map(|begin| begin.elapsed()));
-        answer
+        let start = self.start();
+        let result = self.inner.backend.apply_now(batch, action);
+        self.record(batch, action, &result, start.map(|start| start.elapsed()));
+        result
     }
 }
 
 impl<B, R> Clone for Observed<B, R> {
     fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self { inner: Arc::clone(&self.inner), latency_every: self.latency_every }
     }
 }
 
 /// Shows the store, and nothing of the recorder, which may hold keys.
 impl<B: fmt::Debug, R> fmt::Debug for Observed<B, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let backend = &self.0.backend;
+        let backend = &self.inner.backend;
         f.debug_struct("Observed").field("backend", backend).finish_non_exhaustive()
     }
 }

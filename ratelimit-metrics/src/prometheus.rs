@@ -1,19 +1,22 @@
-//! A snapshot as text, in the format that Prometheus scrapes.
+//! Snapshots as text in the format that Prometheus scrapes.
 
 use std::{
     fmt::{self, Display, Write as _},
     time::Duration,
 };
 
-use crate::{LimiterTotals, Snapshot};
+use crate::{
+    series::{CALLS, COST, DECISIONS, ERRORS, LATENCY, NEAR_LIMIT, Series, algorithm_label},
+    statistics::{LimiterTotals, Snapshot},
+};
 
-/// What [`Snapshot::to_prometheus`] is sent as.
+/// The `Content-Type` of [`Snapshot::to_prometheus`].
 pub const PROMETHEUS_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 impl Snapshot {
-    /// The counters as text, in the format that Prometheus scrapes, version 0.0.4.
+    /// Returns the counters as text, in the format that Prometheus scrapes, version 0.0.4.
     ///
-    /// Every limiter has the same series, those that never counted anything included.
+    /// Every limiter has the same series, including those at zero.
     #[must_use]
     pub fn to_prometheus(&self) -> String {
         let mut text = Text(String::new());
@@ -32,20 +35,19 @@ struct Text(String);
 impl Text {
     fn calls(&mut self, snapshot: &Snapshot) {
         let calls = &snapshot.calls;
-        self.family("ratelimit_calls_total", "counter", "Calls by how they ended.");
+        self.family(CALLS, "counter");
         for (outcome, count) in [
             ("allow", calls.allowed),
             ("deny", calls.denied),
             ("done", calls.done),
             ("error", calls.errors),
         ] {
-            self.sample("ratelimit_calls_total", &[("outcome", &outcome)], count);
+            self.sample(CALLS.name, &[("outcome", &outcome)], count);
         }
     }
 
     fn decisions(&mut self, limiters: &[LimiterTotals]) {
-        let name = "ratelimit_decisions_total";
-        self.family(name, "counter", "Checks that were decided, by outcome and source.");
+        self.family(DECISIONS, "counter");
         for limiter in limiters {
             for (outcome, counts) in [
                 ("allow", &limiter.allowed),
@@ -54,42 +56,43 @@ impl Text {
                 ("done", &limiter.done),
             ] {
                 for (source, count) in counts.each() {
-                    self.of(name, limiter, &[("outcome", &outcome), ("source", &source)], count);
+                    self.of(
+                        DECISIONS.name,
+                        limiter,
+                        &[("outcome", &outcome), ("source", &source)],
+                        count,
+                    );
                 }
             }
         }
     }
 
     fn errors(&mut self, limiters: &[LimiterTotals]) {
-        let name = "ratelimit_errors_total";
-        self.family(name, "counter", "Checks that got no decision, by kind of error.");
+        self.family(ERRORS, "counter");
         for limiter in limiters {
             for (kind, count) in limiter.errors.each() {
-                self.of(name, limiter, &[("kind", &kind)], count);
+                self.of(ERRORS.name, limiter, &[("kind", &kind)], count);
             }
         }
     }
 
     fn costs(&mut self, limiters: &[LimiterTotals]) {
-        let name = "ratelimit_cost_total";
-        self.family(name, "counter", "Permits that were asked for, by outcome.");
+        self.family(COST, "counter");
         for limiter in limiters {
-            self.of(name, limiter, &[("outcome", &"allow")], limiter.cost_allowed);
-            self.of(name, limiter, &[("outcome", &"deny")], limiter.cost_denied);
+            self.of(COST.name, limiter, &[("outcome", &"allow")], limiter.cost_allowed);
+            self.of(COST.name, limiter, &[("outcome", &"deny")], limiter.cost_denied);
         }
     }
 
     fn near_limit(&mut self, limiters: &[LimiterTotals]) {
-        let name = "ratelimit_near_limit_total";
-        self.family(name, "counter", "Requests admitted with little left of the limit.");
+        self.family(NEAR_LIMIT, "counter");
         for limiter in limiters {
-            self.of(name, limiter, &[], limiter.near_limit);
+            self.of(NEAR_LIMIT.name, limiter, &[], limiter.near_limit);
         }
     }
 
     fn latency(&mut self, limiters: &[LimiterTotals]) {
-        let help = "How long the calls took that were measured.";
-        self.family("ratelimit_latency_seconds", "histogram", help);
+        self.family(LATENCY, "histogram");
         for limiter in limiters {
             let name = "ratelimit_latency_seconds_bucket";
             let latency = &limiter.latency;
@@ -102,13 +105,14 @@ impl Text {
         }
     }
 
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
+    fn family(&mut self, Series { name, help }: Series, kind: &str) {
         self.write(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
     }
 
-    /// A sample of a limiter.
+    /// Writes a sample of a limiter.
     fn of(&mut self, name: &str, limiter: &LimiterTotals, more: Labels<'_>, value: impl Display) {
-        let own: Labels<'_> = &[("limiter", &limiter.limiter), ("algorithm", &limiter.algorithm)];
+        let algorithm = algorithm_label(limiter.algorithm);
+        let own: Labels<'_> = &[("limiter", &limiter.limiter), ("algorithm", &algorithm)];
         self.sample(name, &[own, more].concat(), value);
     }
 
@@ -129,7 +133,7 @@ impl Text {
 
 type Labels<'a> = &'a [(&'static str, &'a dyn Display)];
 
-/// Seconds with as many decimals as it takes, no double in between.
+/// Seconds, exactly: with as many decimals as needed.
 struct Seconds(Duration);
 
 impl Display for Seconds {
@@ -139,7 +143,7 @@ impl Display for Seconds {
     }
 }
 
-/// The value of a label, as the format wants it.
+/// The value of a label with its special characters escaped.
 struct Escaped<'a>(&'a dyn Display);
 
 impl Display for Escaped<'_> {

@@ -1,4 +1,4 @@
-//! The trait of what wants to know, and how it is told so that it harms nobody.
+//! The trait of recorders, and the call of one that harms no decision.
 
 use std::{
     cell::Cell,
@@ -7,16 +7,18 @@ use std::{
     sync::Arc,
 };
 
+use ratelimit_core::Policy;
+
 use crate::Event;
 
-/// Is told of every check.
+/// Gets every check of a store.
 ///
-/// It runs on the thread that asked, after the decision was made and before the caller has it: what
-/// it does changes no decision and holds no lock, but what time it takes the caller waits. One
-/// that may be slow belongs into a [`Buffered`](crate::Buffered).
+/// It runs on the thread that checks, after the decision was made and before the caller has it. It
+/// changes no decision and no lock is held, but the caller waits for it: a recorder that may be slow
+/// belongs into a [`Buffered`](crate::Buffered).
 ///
 /// Recorders compose: `(a, b)`, `(a, b, c)`, a `Vec`, `Option` or `Arc` of recorders is one. Each
-/// part is told of every event, even if another one panics.
+/// part gets every event, even if another one panics.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,19 +37,33 @@ use crate::Event;
 /// }
 /// ```
 pub trait Recorder: Send + Sync {
-    /// Takes note of `event`.
+    /// Records a check.
     fn record(&self, event: &Event<'_>);
+
+    /// Records that a limiter of `policy` was made, so that its series exist before its first check.
+    /// Does nothing by default.
+    fn register(&self, policy: &Policy) {
+        let _ = policy;
+    }
 }
 
 impl<R: Recorder + ?Sized> Recorder for Arc<R> {
     fn record(&self, event: &Event<'_>) {
         (**self).record(event);
     }
+
+    fn register(&self, policy: &Policy) {
+        (**self).register(policy);
+    }
 }
 
 impl<R: Recorder + ?Sized> Recorder for Box<R> {
     fn record(&self, event: &Event<'_>) {
         (**self).record(event);
+    }
+
+    fn register(&self, policy: &Policy) {
+        (**self).register(policy);
     }
 }
 
@@ -57,26 +73,48 @@ impl<R: Recorder> Recorder for Option<R> {
             recorder.record(event);
         }
     }
+
+    fn register(&self, policy: &Policy) {
+        if let Some(recorder) = self {
+            recorder.register(policy);
+        }
+    }
 }
 
 impl<A: Recorder, B: Recorder> Recorder for (A, B) {
     fn record(&self, event: &Event<'_>) {
         let (a, b) = self;
-        first_then(|| a.record(event), || b.record(event));
+        both(|| a.record(event), || b.record(event));
+    }
+
+    fn register(&self, policy: &Policy) {
+        let (a, b) = self;
+        both(|| a.register(policy), || b.register(policy));
     }
 }
 
 impl<A: Recorder, B: Recorder, C: Recorder> Recorder for (A, B, C) {
     fn record(&self, event: &Event<'_>) {
         let (a, b, c) = self;
-        first_then(|| a.record(event), || first_then(|| b.record(event), || c.record(event)));
+        both(|| a.record(event), || both(|| b.record(event), || c.record(event)));
+    }
+
+    fn register(&self, policy: &Policy) {
+        let (a, b, c) = self;
+        both(|| a.register(policy), || both(|| b.register(policy), || c.register(policy)));
     }
 }
 
 impl<R: Recorder> Recorder for [R] {
     fn record(&self, event: &Event<'_>) {
         if let [first, rest @ ..] = self {
-            first_then(|| first.record(event), || rest.record(event));
+            both(|| first.record(event), || rest.record(event));
+        }
+    }
+
+    fn register(&self, policy: &Policy) {
+        if let [first, rest @ ..] = self {
+            both(|| first.register(policy), || rest.register(policy));
         }
     }
 }
@@ -85,28 +123,32 @@ impl<R: Recorder> Recorder for Vec<R> {
     fn record(&self, event: &Event<'_>) {
         self.as_slice().record(event);
     }
+
+    fn register(&self, policy: &Policy) {
+        self.as_slice().register(policy);
+    }
 }
 
 /// Runs both, whether the first one panics or not.
-fn first_then(first: impl FnOnce(), then: impl FnOnce()) {
+fn both(first: impl FnOnce(), second: impl FnOnce()) {
     let outcome = catch_unwind(AssertUnwindSafe(first));
-    then();
+    second();
     if let Err(panic) = outcome {
         resume_unwind(panic);
     }
 }
 
-/// Tells `recorder`, and tells whether it took note: not if it panics, and not of what a recorder
-/// itself asks on this thread, of which there would be no end.
+/// Calls a recorder; returns whether it took note. It does not if it panics, nor of a check that a
+/// recorder makes itself on this thread, since there would be no end.
 #[must_use]
-pub(crate) fn tell(recorder: &(impl Recorder + ?Sized), event: &Event<'_>) -> bool {
+pub(crate) fn is_noted(call: impl FnOnce()) -> bool {
     if RECORDING.replace(true) {
         return false;
     }
-    // Whatever is half done is the recorder's own; nothing of it is looked at here.
-    let outcome = catch_unwind(AssertUnwindSafe(|| recorder.record(event)));
+    // A recorder that panicked may be in any state; nothing here reads it.
+    let outcome = catch_unwind(AssertUnwindSafe(call));
     RECORDING.set(false);
-    // What was thrown may throw again when it is dropped.
+    // The payload of a panic may panic again when it is dropped.
     outcome.map_err(mem::forget).is_ok()
 }
 

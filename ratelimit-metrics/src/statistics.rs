@@ -1,19 +1,22 @@
-//! Totals in memory: counters for each limiter, and a plain copy of them on request.
+//! Totals in memory: counters for each limiter, and snapshots of them.
 
 use std::fmt;
 
+use ratelimit_core::Policy;
+
 use crate::{
-    ByKind, BySource, Event, Latency, Recorder, Verdict,
-    by_limiter::{ByLimiter, Entry},
-    counter::Counter,
-    family::{EachKind, EachSource},
-    latency::Histogram,
+    Event, Recorder, Verdict,
+    counter::{Counter, Sharded},
+    histogram::{Histogram, Latency},
+    limiter_map::{Entry, LimiterMap},
+    series::{ByKind, BySource, EachKind, EachSource},
 };
 
 /// Counts what limiters decide.
 ///
-/// An event of a known limiter costs a few relaxed additions: no lock, no allocation. There is room
-/// for 256 limiters; any more are counted together, as `(rest)`. Counters stop at [`u64::MAX`].
+/// An event of a known limiter costs a few relaxed additions, on counters that threads have apart: no
+/// lock, no allocation. There is room for 256 limiters; all others are counted together, as `(rest)`.
+/// Counters stop at [`u64::MAX`].
 ///
 /// ```
 /// use std::sync::Arc;
@@ -37,8 +40,8 @@ use crate::{
 /// # }
 /// ```
 pub struct Statistics {
-    calls: CallCounters,
-    limiters: ByLimiter<LimiterCounters>,
+    calls: Sharded<CallCounters>,
+    limiters: LimiterMap<LimiterCounters>,
     near_limit_percent: u8,
 }
 
@@ -52,6 +55,12 @@ struct CallCounters {
 
 #[derive(Default)]
 struct LimiterCounters {
+    checks: Sharded<CheckCounters>,
+    latency: Histogram,
+}
+
+#[derive(Default)]
+struct CheckCounters {
     allowed: EachSource<Counter>,
     denied: EachSource<Counter>,
     withheld: EachSource<Counter>,
@@ -60,21 +69,20 @@ struct LimiterCounters {
     cost_allowed: Counter,
     cost_denied: Counter,
     near_limit: Counter,
-    latency: Histogram,
 }
 
-/// What was counted up to a moment.
+/// The counts at a moment.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// The calls, each once, however many limits it asked about.
+    /// The calls, each once, however many limits it checked.
     pub calls: Calls,
     /// The checks of each limiter, by name.
     pub limiters: Vec<LimiterTotals>,
 }
 
-/// How calls ended. Together they are all calls that have returned.
+/// Counts of calls, by how they ended. Together they are all calls that have returned.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -85,12 +93,11 @@ pub struct Calls {
     pub denied: u64,
     /// Calls that got no decision.
     pub errors: u64,
-    /// Calls that were no requests (but peeks, refunds, resets, penalties, blocks), and were
-    /// answered.
+    /// Calls that were no requests (but peeks, refunds, resets, penalties or blocks), and succeeded.
     pub done: u64,
 }
 
-/// How the checks of one limiter ended. Together, [`allowed`](Self::allowed),
+/// Counts of one limiter's checks, by how they ended. Together, [`allowed`](Self::allowed),
 /// [`denied`](Self::denied), [`withheld`](Self::withheld), [`done`](Self::done) and
 /// [`errors`](Self::errors) are all that have returned.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -101,58 +108,57 @@ pub struct LimiterTotals {
     pub limiter: String,
     /// The algorithm's name.
     pub algorithm: &'static str,
-    /// Admitted.
+    /// Requests that were admitted.
     pub allowed: BySource,
-    /// Denied by this limit.
+    /// Requests that this limit denied.
     pub denied: BySource,
-    /// Not denied by this limit, but by another one of the same call.
+    /// Requests that another limit of the same call denied, and this one did not.
     pub withheld: BySource,
-    /// No requests, but answered.
+    /// Calls that were no requests, and succeeded.
     pub done: BySource,
-    /// No decision.
+    /// Checks without a decision.
     pub errors: ByKind,
     /// The costs of what was admitted.
     pub cost_allowed: u64,
     /// The costs of what was denied, by this limit or by another one of the same call.
     pub cost_denied: u64,
-    /// Of what was admitted, how often no more than a share of the limit was left, see
+    /// Requests that were admitted with no more than a share of the limit left, see
     /// [`Statistics::with_near_limit_percent`].
     pub near_limit: u64,
-    /// How long the calls took.
+    /// The durations of calls.
     pub latency: Latency,
 }
 
 impl Statistics {
-    /// Nothing counted yet.
+    /// Makes a recorder that has counted nothing yet.
     #[must_use]
     pub fn new() -> Self {
-        Self { calls: CallCounters::default(), limiters: ByLimiter::new(), near_limit_percent: 10 }
+        Self { calls: Sharded::default(), limiters: LimiterMap::new(), near_limit_percent: 10 }
     }
 
-    /// Counts a key as near its limit when no more than so many hundredths of it are left after a
-    /// request was admitted: 10 of 100, unless said here.
+    /// Sets the share of a limit, in hundredths, that a key has left at most when it counts as near its
+    /// limit: 10 by default.
     #[must_use]
     pub fn with_near_limit_percent(self, percent: u8) -> Self {
         Self { near_limit_percent: percent, ..self }
     }
 
-    /// A copy of all counters.
+    /// Returns a copy of all counters.
     ///
-    /// What others count meanwhile may be in it in part.
+    /// It may hold a part of what other threads count meanwhile.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let CallCounters { allowed, denied, errors, done } = &self.calls;
         let calls = Calls {
-            allowed: allowed.get(),
-            denied: denied.get(),
-            errors: errors.get(),
-            done: done.get(),
+            allowed: self.calls.sum(|calls| &calls.allowed),
+            denied: self.calls.sum(|calls| &calls.denied),
+            errors: self.calls.sum(|calls| &calls.errors),
+            done: self.calls.sum(|calls| &calls.done),
         };
         Snapshot { calls, limiters: self.limiters.all().into_iter().map(totals).collect() }
     }
 
     fn is_near_limit(&self, event: &Event<'_>) -> bool {
-        event.answer.is_ok_and(|decision| {
+        event.result.is_ok_and(|decision| {
             let left = u128::from(decision.remaining) * 100;
             left <= u128::from(decision.limit) * u128::from(self.near_limit_percent)
         })
@@ -162,19 +168,27 @@ impl Statistics {
 impl Recorder for Statistics {
     fn record(&self, event: &Event<'_>) {
         if event.index == 0 {
-            self.calls.of(event.call).increment();
+            self.calls.local().of(event.call).increment();
         }
         let limiter = self.limiters.get(event.policy, |_, _| LimiterCounters::default());
-        limiter.count(event);
+        let checks = limiter.checks.local();
+        checks.count(event);
         if event.verdict == Verdict::Allow && self.is_near_limit(event) {
-            limiter.near_limit.increment();
+            checks.near_limit.increment();
         }
+        if let Some(latency) = event.latency {
+            limiter.latency.record(latency);
+        }
+    }
+
+    fn register(&self, policy: &Policy) {
+        self.limiters.get(policy, |_, _| LimiterCounters::default());
     }
 }
 
 impl CallCounters {
-    const fn of(&self, call: Verdict) -> &Counter {
-        match call {
+    const fn of(&self, verdict: Verdict) -> &Counter {
+        match verdict {
             Verdict::Allow => &self.allowed,
             Verdict::Deny | Verdict::Withhold => &self.denied,
             Verdict::Done => &self.done,
@@ -183,16 +197,16 @@ impl CallCounters {
     }
 }
 
-impl LimiterCounters {
+impl CheckCounters {
     fn count(&self, event: &Event<'_>) {
-        match event.answer {
+        match event.result {
             Err(error) => self.errors.of(error.kind()).increment(),
             Ok(decision) => {
                 let by_source = match event.verdict {
                     Verdict::Allow => &self.allowed,
                     Verdict::Deny => &self.denied,
                     Verdict::Withhold => &self.withheld,
-                    _ => &self.done,
+                    Verdict::Done | Verdict::Error => &self.done,
                 };
                 by_source.of(decision.source()).increment();
             }
@@ -202,39 +216,35 @@ impl LimiterCounters {
             Verdict::Deny | Verdict::Withhold => self.cost_denied.add(event.cost),
             Verdict::Done | Verdict::Error => {}
         }
-        if let Some(latency) = event.latency {
-            self.latency.record(latency);
-        }
     }
 }
 
 fn totals(entry: &Entry<LimiterCounters>) -> LimiterTotals {
-    let counters = &entry.value;
+    let LimiterCounters { checks, latency } = &entry.value;
     LimiterTotals {
         limiter: entry.limiter.clone().into(),
         algorithm: entry.algorithm,
-        allowed: counters.allowed.snapshot(),
-        denied: counters.denied.snapshot(),
-        withheld: counters.withheld.snapshot(),
-        done: counters.done.snapshot(),
-        errors: counters.errors.snapshot(),
-        cost_allowed: counters.cost_allowed.get(),
-        cost_denied: counters.cost_denied.get(),
-        near_limit: counters.near_limit.get(),
-        latency: counters.latency.snapshot(),
+        allowed: BySource::sum(checks.all().map(|checks| &checks.allowed)),
+        denied: BySource::sum(checks.all().map(|checks| &checks.denied)),
+        withheld: BySource::sum(checks.all().map(|checks| &checks.withheld)),
+        done: BySource::sum(checks.all().map(|checks| &checks.done)),
+        errors: ByKind::sum(checks.all().map(|checks| &checks.errors)),
+        cost_allowed: checks.sum(|checks| &checks.cost_allowed),
+        cost_denied: checks.sum(|checks| &checks.cost_denied),
+        near_limit: checks.sum(|checks| &checks.near_limit),
+        latency: latency.snapshot(),
     }
 }
 
 impl Calls {
-    /// All calls that have returned.
+    /// Returns the number of all calls that have returned.
     #[must_use]
     pub const fn total(&self) -> u64 {
         let Self { allowed, denied, errors, done } = *self;
         allowed.saturating_add(denied).saturating_add(errors).saturating_add(done)
     }
 
-    /// The share of the requests that was denied, of those that were decided; 0 if there were
-    /// none.
+    /// Returns the share of the decided requests that was denied; 0 if there were none.
     #[must_use]
     pub fn drop_rate(&self) -> f64 {
         share(self.denied, self.allowed)
@@ -242,7 +252,7 @@ impl Calls {
 }
 
 impl LimiterTotals {
-    /// All checks that have returned.
+    /// Returns the number of all checks that have returned.
     #[must_use]
     pub fn total(&self) -> u64 {
         let answered = [&self.allowed, &self.denied, &self.withheld, &self.done];
@@ -250,14 +260,14 @@ impl LimiterTotals {
         answered.into_iter().fold(errors, |sum, counts| sum.saturating_add(counts.total()))
     }
 
-    /// The share of the requests that this limit denied, of those that it decided; 0 if there were
-    /// none. A request that another limit denied is not among them.
+    /// Returns the share of the requests that this limit denied, of those that it decided; 0 if there
+    /// were none. A request that another limit denied is not among them.
     #[must_use]
     pub fn drop_rate(&self) -> f64 {
         share(self.denied.total(), self.allowed.total())
     }
 
-    /// How many requests were decided without the store because it had failed.
+    /// Returns the number of requests that were decided without the store because it had failed.
     #[must_use]
     pub fn fallbacks(&self) -> u64 {
         let answered = [&self.allowed, &self.denied, &self.withheld];
@@ -265,7 +275,7 @@ impl LimiterTotals {
     }
 }
 
-/// To show to people, so that a double will do.
+/// A double is exact enough for people.
 #[expect(clippy::cast_precision_loss, reason = "to show to people")]
 fn share(part: u64, rest: u64) -> f64 {
     if part == 0 { 0.0 } else { part as f64 / (part as f64 + rest as f64) }
@@ -303,8 +313,9 @@ mod tests {
 
         let statistics = Statistics::new();
         let api = statistics.limiters.get(&policy, |_, _| LimiterCounters::default());
-        let timeouts = api.errors.of(ErrorKind::Timeout);
-        for counter in [&statistics.calls.errors, &statistics.calls.allowed, timeouts] {
+        let timeouts = api.checks.local().errors.of(ErrorKind::Timeout);
+        let calls = statistics.calls.local();
+        for counter in [&calls.errors, &calls.allowed, timeouts] {
             counter.raise(u64::MAX - 1);
         }
         for _ in 0..3 {

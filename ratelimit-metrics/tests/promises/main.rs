@@ -1,14 +1,14 @@
 //! What the recorders promise.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-mod counting;
-#[cfg(feature = "metrics")]
-mod facade;
 mod faults;
-#[cfg(feature = "keys")]
-mod keys;
-#[cfg(feature = "tracing")]
-mod log;
+#[cfg(feature = "metrics")]
+mod metrics_facade;
 mod prometheus;
 mod secrets;
+mod statistics;
 mod support;
+#[cfg(feature = "keys")]
+mod top_keys;
+#[cfg(feature = "tracing")]
+mod tracing_log;

@@ -49,7 +49,7 @@ fn a_strict_parser_reads_every_family() {
 #[test]
 fn the_samples_are_the_counts() {
     let text = counted().snapshot().to_prometheus();
-    let of = r#"limiter="web",algorithm="token bucket""#;
+    let of = r#"limiter="web",algorithm="token_bucket""#;
     for line in [
         r#"ratelimit_calls_total{outcome="allow"} 6"#.to_owned(),
         r#"ratelimit_calls_total{outcome="error"} 2"#.to_owned(),

@@ -40,17 +40,17 @@ fn a_key_is_found_in_no_event_no_snapshot_and_no_debug() {
 fn a_key_is_found_in_no_log_no_list_and_no_series() {
     use metrics_util::debugging::DebuggingRecorder;
     use ratelimit_backend::ErrorKind;
-    use ratelimit_metrics::{Facade, Log, TopKeys};
+    use ratelimit_metrics::{MetricsFacade, Ranking, TopKeys, TracingLog};
 
     use crate::support::{Failing, size};
 
     let exporter = DebuggingRecorder::new();
     let snapshotter = exporter.snapshotter();
-    let (theirs, offenders) = shared(TopKeys::offenders(size(10)).pepper(CANARY));
-    let (log, logs) = shared(Log::new());
-    let recorder = (theirs, log, Facade::new());
+    let (theirs, offenders) = shared(TopKeys::new(Ranking::Denials, size(10)).with_pepper(CANARY));
+    let (log, logs) = shared(TracingLog::new());
+    let recorder = (theirs, log, MetricsFacade::new());
     let limiter = three(Observed::new(Failing::new(ErrorKind::Auth), recorder), "api");
-    let lines = crate::log::Lines::of(tracing::Level::TRACE, || {
+    let lines = crate::tracing_log::Lines::of(tracing::Level::TRACE, || {
         metrics::with_local_recorder(&exporter, || {
             for _ in 0..5 {
                 let _ = limiter.check(CANARY).now();

@@ -9,7 +9,7 @@ use axum::{
 };
 use ratelimit_algorithms::{Backend, Limiter};
 use ratelimit_http::{KeyError, KeyFn, RequestKey};
-use ratelimit_metrics::{Observed, Snapshot, Statistics, TopKey, TopKeys};
+use ratelimit_metrics::{Observed, Ranking, Snapshot, Statistics, TopKey, TopKeys};
 use serde_json::{Map, Value, json};
 
 /// The store of all limiters of the demo, whose decisions are counted.
@@ -23,7 +23,7 @@ const CLIENTS: [&str; 2] = ["alice", "bob"];
 
 /// Counts what is decided on `store`.
 pub(crate) fn store(store: Arc<dyn Backend>) -> Store {
-    Observed::new(store, Arc::new((Statistics::new(), TopKeys::offenders(KEYS))))
+    Observed::new(store, Arc::new((Statistics::new(), TopKeys::new(Ranking::Denials, KEYS))))
 }
 
 /// So many that those which are shown are certain.

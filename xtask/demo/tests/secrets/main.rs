@@ -20,7 +20,7 @@ use axum::{
 use ratelimit_algorithms::{Backend, Decision, Limiter, TokenBucket};
 use ratelimit_http::{ApiKey, HeaderFormat, KeyFn, RateLimitLayer};
 use ratelimit_memory::Memory;
-use ratelimit_metrics::{Facade, Log, Observed, Statistics, TopKeys};
+use ratelimit_metrics::{MetricsFacade, Observed, Ranking, Statistics, TopKeys, TracingLog};
 use ratelimit_redis::RedisSettings;
 use ratelimit_resilience::{Local, OnFailure, Resilient};
 use ratelimit_sqlite::Sqlite;
@@ -81,8 +81,14 @@ fn settings(server: &Watched, credentials: &str) -> RedisSettings {
 /// Requests of all outcomes, through everything that there is around a store.
 async fn through<B: Backend + Clone + Debug + 'static>(said: &Said, store: B) {
     let ten = NonZeroUsize::new(10).unwrap();
-    let recorders =
-        (Statistics::new(), (TopKeys::offenders(ten).pepper(PEPPER), Log::new(), Facade::new()));
+    let recorders = (
+        Statistics::new(),
+        (
+            TopKeys::new(Ranking::Denials, ten).with_pepper(PEPPER),
+            TracingLog::new(),
+            MetricsFacade::new(),
+        ),
+    );
     let store = Observed::new(store, recorders);
     let limiter = Limiter::new(store.clone(), "api_requests", TokenBucket::per_hour(2)).unwrap();
     let finders = [ApiKey::header("x-api-key"), ApiKey::bearer(), ApiKey::cookie("session")];

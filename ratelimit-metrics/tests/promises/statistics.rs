@@ -126,7 +126,7 @@ fn a_key_near_its_limit_is_counted_as_such() {
 fn answers_at_once_are_measured_as_often_as_said() {
     let (theirs, statistics) = shared(Statistics::new());
     let every = NonZeroU32::new(4).unwrap();
-    let store = Observed::with_latency_every(memory(), theirs, every);
+    let store = Observed::new(memory(), theirs).with_latency_every(every);
     let limiter = three(store, "api");
     for _ in 0..40 {
         let _ = limiter.check("user").now().unwrap();
@@ -135,6 +135,72 @@ fn answers_at_once_are_measured_as_often_as_said() {
     assert_eq!(latency.measured, 10);
     assert!(latency.p50 <= latency.p90 && latency.p90 <= latency.p99);
     assert!(latency.p99 <= latency.max && latency.max <= latency.sum);
+}
+
+/// The numbers of measured calls of so many limiters that each request checks in turn.
+fn measured_in_turn(limiters: u64, requests: u64) -> Vec<u64> {
+    let (theirs, statistics) = shared(Statistics::new());
+    let store = Observed::new(memory(), theirs);
+    let limiters: Vec<_> =
+        (0..limiters).map(|number| three(store.clone(), &format!("limiter-{number}"))).collect();
+    for _ in 0..requests {
+        for limiter in &limiters {
+            let _ = limiter.check("user").unwrap();
+        }
+    }
+    let limiters = statistics.snapshot().limiters;
+    limiters.iter().map(|limiter| limiter.latency.measured).collect()
+}
+
+// Every 64th call was measured: of two limiters that are checked in turn, always the same one.
+#[test]
+fn limiters_that_are_checked_in_turn_are_measured_alike() {
+    for limiters in [1, 2, 3, 4, 8, 64] {
+        let measured = measured_in_turn(limiters, 6_400);
+        assert!(measured.iter().all(|calls| (80..=120).contains(calls)), "{measured:?}");
+    }
+}
+
+// Threads that live for one request began with a measured call, and with the first limiter.
+#[test]
+fn limiters_that_short_threads_check_are_measured_alike() {
+    let (theirs, statistics) = shared(Statistics::new());
+    let store = Observed::new(memory(), theirs);
+    let limiters = [three(store.clone(), "first"), three(store, "second")];
+    for _ in 0..2_000 {
+        let check = || limiters.each_ref().map(|limiter| limiter.check("user").is_ok());
+        thread::scope(|scope| assert_eq!(scope.spawn(check).join().unwrap(), [true, true]));
+    }
+    let limiters = statistics.snapshot().limiters;
+    let measured: Vec<_> = limiters.iter().map(|limiter| limiter.latency.measured).collect();
+    assert!(measured.iter().all(|calls| (10..=80).contains(calls)), "{measured:?}");
+}
+
+// A store around another one, or beside it, took its turns.
+#[test]
+fn a_store_that_measures_every_call_does_so_beside_and_around_others() {
+    let [(theirs, all), (others, some)] = [(); 2].map(|()| shared(Statistics::new()));
+    let every = NonZeroU32::new(1).unwrap();
+    let inner = Observed::new(memory(), others);
+    let beside = three(inner.clone(), "beside");
+    let around = three(Observed::new(inner, theirs).with_latency_every(every), "around");
+    for _ in 0..6_400 {
+        let _ = beside.check("user").unwrap();
+        let _ = around.check("user").unwrap();
+    }
+    assert_eq!(all.snapshot().limiters[0].latency.measured, 6_400);
+    let limiters = some.snapshot().limiters;
+    let measured: Vec<_> = limiters.iter().map(|limiter| limiter.latency.measured).collect();
+    assert!(measured.iter().all(|calls| (80..=120).contains(calls)), "{measured:?}");
+}
+
+#[test]
+fn a_limiter_is_listed_before_its_first_check() {
+    let (theirs, statistics) = shared(Statistics::new());
+    let _limiter = three(Observed::new(memory(), theirs), "api");
+    let snapshot = statistics.snapshot();
+    assert_eq!((snapshot.limiters[0].limiter.as_str(), snapshot.limiters[0].total()), ("api", 0));
+    assert!(snapshot.to_prometheus().contains("ratelimit_near_limit_total{limiter=\"api\""));
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! How long calls took: a histogram of fixed size in whole nanoseconds.
+//! A histogram of durations, of fixed size and in whole nanoseconds.
 //!
 //! Each power of two is divided into eight buckets of equal width, so that a bucket is no wider
 //! than an eighth of what lies in it. A bucket holds what is more than the bound before it, and no
@@ -8,7 +8,7 @@ use std::{array, time::Duration};
 
 use crate::counter::Counter;
 
-/// The counters.
+/// The counters of a histogram.
 #[derive(Debug)]
 pub(crate) struct Histogram {
     buckets: [Counter; BUCKETS],
@@ -16,7 +16,7 @@ pub(crate) struct Histogram {
     max: Counter,
 }
 
-/// How long the calls took that were measured.
+/// The durations of the calls that were measured.
 ///
 /// A quantile is the upper bound of the bucket it lies in: never less than the true one, and less
 /// than an eighth more (of calls of up to 137 s; of longer ones it is [`max`](Self::max)).
@@ -24,19 +24,20 @@ pub(crate) struct Histogram {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Latency {
-    /// How many calls were measured.
+    /// The number of calls that were measured.
     pub measured: u64,
-    /// The sum of all, exact.
+    /// The exact sum of all durations.
     pub sum: Duration,
-    /// Half of them took no longer.
+    /// Half of the calls took no longer.
     pub p50: Duration,
-    /// Nine of ten took no longer.
+    /// Nine of ten calls took no longer.
     pub p90: Duration,
-    /// Ninety-nine of a hundred took no longer.
+    /// Ninety-nine of a hundred calls took no longer.
     pub p99: Duration,
-    /// The longest, exact.
+    /// The exact longest duration.
     pub max: Duration,
-    /// How many took no longer than a time: at powers of four from 1024 ns to 17 s.
+    /// The number of calls that took no longer than a duration, for powers of four from 1024 ns to
+    /// 17 s.
     pub no_longer_than: Vec<(Duration, u64)>,
 }
 
@@ -77,7 +78,7 @@ impl Default for Histogram {
     }
 }
 
-/// The bound of the first bucket by which so many of a hundred are counted.
+/// Returns the bound of the bucket that holds a percentile.
 fn quantile(counts: &[u64], measured: u64, percent: u64, max: u64) -> u64 {
     let rank = u128::from(measured) * u128::from(percent);
     let mut seen = 0;
@@ -90,7 +91,7 @@ fn quantile(counts: &[u64], measured: u64, percent: u64, max: u64) -> u64 {
     0
 }
 
-/// The bucket of what is as long.
+/// Returns the index of the bucket that holds a duration.
 fn bucket(nanos: u64) -> usize {
     let below = nanos.saturating_sub(1);
     let power = below.max(PARTS).ilog2();
@@ -104,7 +105,7 @@ fn bucket(nanos: u64) -> usize {
     usize::try_from(index).map_or(BUCKETS - 1, |index| index.min(BUCKETS - 1))
 }
 
-/// The longest that lies in a bucket.
+/// Returns the longest duration that a bucket holds.
 fn bound(index: usize) -> u64 {
     let (octave, part) = (index as u64 / PARTS, index as u64 % PARTS);
     match octave.checked_sub(1) {
@@ -116,7 +117,7 @@ fn bound(index: usize) -> u64 {
 /// Buckets to a power of two.
 const PARTS: u64 = 8;
 
-/// Up to 2^37 ns, which is 137 s; what is longer is in the last one.
+/// Up to 2^37 ns, which is 137 s; the last one also holds all that is longer.
 const BUCKETS: usize = 280;
 
 #[cfg(test)]

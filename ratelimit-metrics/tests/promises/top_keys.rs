@@ -1,7 +1,7 @@
 //! Who asks most, and what is told of them.
 
 use ratelimit_core::Source;
-use ratelimit_metrics::{Observed, Statistics, TopKeys};
+use ratelimit_metrics::{Observed, Ranking, Statistics, TopKeys};
 
 use crate::support::{decision, memory, policy, shared, size, tell, three};
 
@@ -9,7 +9,8 @@ use crate::support::{decision, memory, policy, shared, size, tell, three};
 #[test]
 fn a_million_keys_make_no_more_series_and_no_more_entries() {
     let statistics = Statistics::new();
-    let (offenders, busiest) = (TopKeys::offenders(size(100)), TopKeys::busiest(size(100)));
+    let (offenders, busiest) =
+        (TopKeys::new(Ranking::Denials, size(100)), TopKeys::new(Ranking::Requests, size(100)));
     let recorder = (&statistics, &offenders, &busiest);
     let api = policy("api");
     let (allow, deny) = (decision(&api, true, Source::Store), decision(&api, false, Source::Store));
@@ -35,7 +36,7 @@ fn a_million_keys_make_no_more_series_and_no_more_entries() {
 
 #[test]
 fn offenders_are_those_that_are_denied_and_not_those_that_are_many() {
-    let (theirs, offenders) = shared(TopKeys::offenders(size(10)));
+    let (theirs, offenders) = shared(TopKeys::new(Ranking::Denials, size(10)));
     let limiter = three(Observed::new(memory(), theirs), "api");
     for (key, checks) in [("calm", 3), ("eager", 5), ("greedy", 9)] {
         for _ in 0..checks {
@@ -50,7 +51,7 @@ fn offenders_are_those_that_are_denied_and_not_those_that_are_many() {
 
 #[test]
 fn the_same_key_under_two_limiters_is_two() {
-    let busiest = TopKeys::busiest(size(10));
+    let busiest = TopKeys::new(Ranking::Requests, size(10));
     for name in ["a", "b"] {
         let policy = policy(name);
         tell(&busiest, &policy, "user", Ok(&decision(&policy, true, Source::Store)));
@@ -61,10 +62,10 @@ fn the_same_key_under_two_limiters_is_two() {
 // FAULTS 194.
 #[test]
 fn a_digest_says_nothing_to_who_has_not_the_pepper() {
-    let one = TopKeys::offenders(size(1)).pepper("sixteen or more random bytes");
-    let same = TopKeys::busiest(size(1)).pepper("sixteen or more random bytes");
-    let other = TopKeys::offenders(size(1)).pepper("sixteen or more other bytes");
-    let random = TopKeys::offenders(size(1));
+    let one = TopKeys::new(Ranking::Denials, size(1)).with_pepper("sixteen or more random bytes");
+    let same = TopKeys::new(Ranking::Requests, size(1)).with_pepper("sixteen or more random bytes");
+    let other = TopKeys::new(Ranking::Denials, size(1)).with_pepper("sixteen or more other bytes");
+    let random = TopKeys::new(Ranking::Denials, size(1));
     let digest = |top: &TopKeys| top.digest("api", "192.0.2.1");
     assert_eq!(digest(&one), digest(&same));
     assert_ne!(digest(&one), digest(&other));
@@ -75,8 +76,8 @@ fn a_digest_says_nothing_to_who_has_not_the_pepper() {
 // FAULTS 192.
 #[test]
 fn keys_are_kept_in_clear_only_where_that_is_asked_for_and_only_in_part() {
-    let hashed = TopKeys::busiest(size(10));
-    let clear = TopKeys::busiest(size(10)).in_clear();
+    let hashed = TopKeys::new(Ranking::Requests, size(10));
+    let clear = TopKeys::new(Ranking::Requests, size(10)).with_keys_in_clear();
     let api = policy("api");
     let allow = decision(&api, true, Source::Store);
     let long = "x".repeat(5000);

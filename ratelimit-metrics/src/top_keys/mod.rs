@@ -1,6 +1,10 @@
-//! Who asks most, and who is denied most, in memory that does not grow with the number of keys.
+//! The keys that come most often, in memory that does not grow with the number of keys.
+
+mod space_saving;
 
 use std::{
+    cmp::Reverse,
+    collections::BinaryHeap,
     fmt,
     num::NonZeroUsize,
     sync::{LazyLock, Mutex, MutexGuard, PoisonError},
@@ -9,32 +13,30 @@ use std::{
 use blake3::{Hasher, KEY_LEN};
 use ratelimit_core::Key;
 
-use crate::{
-    Event, Recorder, Verdict,
-    space_saving::{Id, SpaceSaving},
-};
+use self::space_saving::{Entry, Id, SpaceSaving};
+use crate::{Event, Recorder, Verdict};
 
 /// Keeps the keys that come most often, by limiter.
 ///
-/// Of `capacity` keys the counts are kept. A count is never too low; it may be too high, by
+/// It keeps the counts of `capacity` keys. A count is never too low; it may be too high, by
 /// [`overcount`](TopKey::overcount), which is at most [`counted`](Self::counted) / `capacity`. A
 /// key that came more often than that is there for certain. So take a capacity well beyond the
-/// number of keys to be shown: with 1000 a key that makes up more than a thousandth of all cannot
-/// hide.
+/// number of keys to show: with 1000, a key of more than a thousandth of all events cannot hide.
 ///
-/// Keys are kept as 128 bits of a keyed hash, unless [`in_clear`](Self::in_clear) says otherwise.
-/// An event that counts takes that hash, a lock and O(log capacity); one that does not, nothing.
+/// Keys are kept as 128 bits of a keyed hash, unless
+/// [`with_keys_in_clear`](Self::with_keys_in_clear) is called. An event that counts takes that hash,
+/// a lock and O(log capacity); any other event takes nothing.
 ///
 /// ```
 /// use std::{num::NonZeroUsize, sync::Arc};
 ///
 /// use ratelimit_algorithms::{Limiter, TokenBucket};
 /// use ratelimit_memory::Memory;
-/// use ratelimit_metrics::{Observed, TopKeys};
+/// use ratelimit_metrics::{Observed, Ranking, TopKeys};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # const CAPACITY: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
-/// let offenders = Arc::new(TopKeys::offenders(CAPACITY));
+/// let offenders = Arc::new(TopKeys::new(Ranking::Denials, CAPACITY));
 /// let store = Observed::new(Memory::new(), Arc::clone(&offenders));
 /// let limiter = Limiter::new(store, "api", TokenBucket::per_hour(2))?;
 /// for key in ["mallory", "mallory", "mallory", "mallory", "alice"] {
@@ -48,16 +50,19 @@ use crate::{
 /// # }
 /// ```
 pub struct TopKeys {
-    counts: Counts,
+    ranking: Ranking,
     pepper: [u8; KEY_LEN],
     is_clear: bool,
     sketch: Mutex<SpaceSaving<Tracked>>,
 }
 
-/// What makes a key come up.
-#[derive(Clone, Copy, Debug)]
-enum Counts {
+/// The events that a key is ranked by.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Ranking {
+    /// The requests that limiters deny.
     Denials,
+    /// All requests, admitted or denied.
     Requests,
 }
 
@@ -74,17 +79,17 @@ struct Tracked {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct TopKey {
-    /// The limiter that it was checked by.
+    /// The limiter that checked it.
     pub limiter: String,
     /// The keyed hash of limiter and key.
     pub digest: Digest,
-    /// The first 256 bytes of the key itself, if it was asked for [in clear](TopKeys::in_clear).
+    /// The first 256 bytes of the key, if [keys are kept in clear](TopKeys::with_keys_in_clear).
     pub key: Option<Box<[u8]>>,
-    /// How often it came, or less often by [`overcount`](Self::overcount) at most.
+    /// The number of its events, which may be too high by [`overcount`](Self::overcount).
     pub count: u64,
-    /// By how much `count` may be too high.
+    /// The part of `count` that may be too much.
     pub overcount: u64,
-    /// How often it was denied, at least: denials from before it was kept are not among them.
+    /// The number of its denials at least: without those from before it was kept.
     pub denied: u64,
 }
 
@@ -93,68 +98,81 @@ pub struct TopKey {
 pub struct Digest(Id);
 
 impl TopKeys {
-    /// The keys that limiters deny most often.
+    /// Makes a recorder that keeps the counts of `capacity` keys.
     ///
     /// # Panics
     ///
     /// If the operating system has no random bytes.
     #[must_use]
-    pub fn offenders(capacity: NonZeroUsize) -> Self {
-        Self::new(Counts::Denials, capacity)
-    }
-
-    /// The keys of the most requests, whether they are admitted or denied.
-    ///
-    /// # Panics
-    ///
-    /// If the operating system has no random bytes.
-    #[must_use]
-    pub fn busiest(capacity: NonZeroUsize) -> Self {
-        Self::new(Counts::Requests, capacity)
-    }
-
-    fn new(counts: Counts, capacity: NonZeroUsize) -> Self {
+    pub fn new(ranking: Ranking, capacity: NonZeroUsize) -> Self {
         let sketch = Mutex::new(SpaceSaving::new(capacity.get()));
-        Self { counts, pepper: *PEPPER, is_clear: false, sketch }
+        Self { ranking, pepper: *PEPPER, is_clear: false, sketch }
     }
 
     /// Keeps the first 256 bytes of each key as they are, beside the hash: for keys that are no
-    /// secrets, and may be shown to whoever sees the list.
+    /// secrets, and may be shown to everybody who sees the list.
     #[must_use]
-    pub fn in_clear(self) -> Self {
+    pub fn with_keys_in_clear(self) -> Self {
         Self { is_clear: true, ..self }
     }
 
-    /// Hashes with this secret, of at least 16 random bytes, in place of one that is random with
-    /// each start of the process: so that digests of several processes can be compared.
+    /// Hashes with this secret, of at least 16 random bytes, so that digests of several processes can
+    /// be compared. The default is random, and changes with each start of the process.
     #[must_use]
-    pub fn pepper(self, secret: impl AsRef<[u8]>) -> Self {
+    pub fn with_pepper(self, secret: impl AsRef<[u8]>) -> Self {
         let pepper = blake3::derive_key("ratelimit-metrics 1 pepper of keys", secret.as_ref());
         Self { pepper, ..self }
     }
 
-    /// The `n` keys that come most often, first the one that comes most.
+    /// Returns the `n` keys that come most often, the most frequent first.
+    ///
+    /// The entries are read in small parts, so that no check waits for long. Counts that change
+    /// meanwhile may be from before or after the change.
     #[must_use]
     pub fn top(&self, n: usize) -> Vec<TopKey> {
-        let sketch = self.lock();
-        let top = sketch.top(n).into_iter().map(|entry| TopKey {
-            limiter: entry.value.limiter.clone().into(),
-            digest: Digest(entry.id()),
-            key: entry.value.key.clone(),
-            count: entry.count,
-            overcount: entry.overcount,
-            denied: entry.value.denied,
-        });
-        top.collect()
+        let mut top = Vec::new();
+        for part in self.highest(n).chunks(PART) {
+            let sketch = self.lock();
+            let entries = part.iter().map(|&(_, id, index)| (id, &sketch.entries()[index]));
+            // Another key may have taken the entry since.
+            top.extend(
+                entries.filter(|(id, entry)| entry.id() == *id).map(|(_, entry)| entry.into()),
+            );
+        }
+        top.sort_by_key(|key: &TopKey| Reverse((key.count, key.digest.0)));
+        top
     }
 
-    /// How many denials, or requests, were counted in all.
+    /// Returns count, identity and index of the entries with the highest counts.
+    fn highest(&self, n: usize) -> Vec<(u64, Id, usize)> {
+        let mut highest = BinaryHeap::new();
+        let mut part = Vec::with_capacity(PART);
+        let mut begin = 0;
+        loop {
+            let sketch = self.lock();
+            let entries = (begin..).zip(sketch.entries().iter().skip(begin).take(PART));
+            part.extend(entries.map(|(index, entry)| Reverse((entry.count, entry.id(), index))));
+            drop(sketch);
+            if part.is_empty() {
+                return highest.into_iter().map(|Reverse(entry)| entry).collect();
+            }
+            begin += part.len();
+            for entry in part.drain(..) {
+                highest.push(entry);
+                if n < highest.len() {
+                    highest.pop();
+                }
+            }
+        }
+    }
+
+    /// Returns the number of all events that were counted.
     #[must_use]
     pub fn counted(&self) -> u64 {
         self.lock().counted()
     }
 
-    /// What a key is shown as: to look for one that is known.
+    /// Returns the digest that a key is shown as, to look for a known key.
     pub fn digest(&self, limiter: &str, key: impl AsRef<[u8]>) -> Digest {
         // No name has a zero in it, so no two pairs are the same bytes.
         let mut hasher = Hasher::new_keyed(&self.pepper);
@@ -163,7 +181,7 @@ impl TopKeys {
         Digest(*hash.as_bytes().first_chunk().expect("32 bytes begin with 16"))
     }
 
-    /// A poisoned lock is as good as any: what runs under it does not panic.
+    /// Locks the sketch, whose methods do not panic.
     fn lock(&self) -> MutexGuard<'_, SpaceSaving<Tracked>> {
         self.sketch.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -175,12 +193,15 @@ impl TopKeys {
     }
 }
 
-/// One for the process, so that two lists agree about a key.
+/// One secret for the process, so that two lists agree about a key.
 static PEPPER: LazyLock<[u8; KEY_LEN]> = LazyLock::new(|| {
     let mut pepper = [0; KEY_LEN];
     getrandom::fill(&mut pepper).expect("the operating system should have random bytes");
     pepper
 });
+
+/// The entries that are read under one lock: some microseconds.
+const PART: usize = 512;
 
 /// Enough to recognise a key by.
 const CLEAR_BYTES_MAX: usize = 256;
@@ -189,9 +210,9 @@ impl Recorder for TopKeys {
     fn record(&self, event: &Event<'_>) {
         let is_denied = event.verdict == Verdict::Deny;
         let is_request = matches!(event.verdict, Verdict::Allow | Verdict::Withhold) || is_denied;
-        let counts = match self.counts {
-            Counts::Denials => is_denied,
-            Counts::Requests => is_request,
+        let counts = match self.ranking {
+            Ranking::Denials => is_denied,
+            Ranking::Requests => is_request,
         };
         if !counts {
             return;
@@ -204,10 +225,23 @@ impl Recorder for TopKeys {
     }
 }
 
-/// Shows what is counted, and neither keys nor the pepper.
+/// Shows the ranking, and neither keys nor the pepper.
 impl fmt::Debug for TopKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TopKeys").field("counts", &self.counts).finish_non_exhaustive()
+        f.debug_struct("TopKeys").field("ranking", &self.ranking).finish_non_exhaustive()
+    }
+}
+
+impl From<&Entry<Tracked>> for TopKey {
+    fn from(entry: &Entry<Tracked>) -> Self {
+        Self {
+            limiter: entry.value.limiter.clone().into(),
+            digest: Digest(entry.id()),
+            key: entry.value.key.clone(),
+            count: entry.count,
+            overcount: entry.overcount,
+            denied: entry.value.denied,
+        }
     }
 }
 
@@ -236,7 +270,7 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// As it is shown.
+/// Serializes the digest as it is displayed.
 #[cfg(feature = "serde")]
 impl serde::Serialize for Digest {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,11 +1,11 @@
 //! The space-saving sketch: the most frequent of a stream, in memory that does not grow.
 //!
 //! Metwally, Agrawal, El Abbadi: "Efficient computation of frequent and top-k elements in data
-//! streams", 2005. Of so many entries the one with the least count makes room for what is new,
-//! which inherits that count: what is new may have been counted so often before, and not more
-//! often. So a count is never too low; it is too high by no more than what was inherited, and that
-//! is no more than an even share of all that was counted. What came more often than that share is
-//! among the entries for certain.
+//! streams", 2005. When all entries are taken, the one with the least count makes room for a new
+//! element, which inherits that count: the element may have come so often before, and not more
+//! often. So a count is never too low; it is too high by the inherited count at most, and that is no
+//! more than an even share of all that was counted. An element that came more often than that share
+//! is among the entries for certain.
 //!
 //! The entries are a heap by count, so counting takes O(log n).
 
@@ -13,23 +13,23 @@ use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 
-/// What is known of one element.
+/// The counts of one element.
 #[derive(Debug)]
 pub(crate) struct Entry<T> {
     id: Id,
-    /// No less often than it came.
+    /// Never less than the element came.
     pub(crate) count: u64,
-    /// By how much that may be too often.
+    /// The part of `count` that may be too much.
     pub(crate) overcount: u64,
     pub(crate) value: T,
-    /// Its place in the heap.
+    /// Its index in the heap.
     rank: usize,
 }
 
-/// What tells elements apart.
+/// The identity of an element.
 pub(crate) type Id = [u8; 16];
 
-/// The sketch.
+/// A sketch of a stream of elements.
 #[derive(Debug)]
 pub(crate) struct SpaceSaving<T> {
     capacity: usize,
@@ -41,14 +41,14 @@ pub(crate) struct SpaceSaving<T> {
 }
 
 impl<T> SpaceSaving<T> {
-    /// A sketch of so many entries, at least one.
+    /// Makes a sketch of so many entries, at least one.
     pub(crate) fn new(capacity: usize) -> Self {
         let by_id = HashMap::default();
         let capacity = capacity.max(1);
         Self { capacity, entries: Vec::new(), by_id, heap: Vec::new(), counted: 0 }
     }
 
-    /// Counts one; of an element that is new here, `make` is its value.
+    /// Counts an element once; `make` gives the value of an element that is new here.
     pub(crate) fn count(&mut self, id: Id, make: impl FnOnce() -> T) -> &mut T {
         self.counted = self.counted.saturating_add(1);
         let index = match self.by_id.get(&id) {
@@ -63,17 +63,14 @@ impl<T> SpaceSaving<T> {
         &mut self.entries[index].value
     }
 
-    /// How many were counted.
+    /// Returns how often any element was counted.
     pub(crate) const fn counted(&self) -> u64 {
         self.counted
     }
 
-    /// The entries with the highest counts, highest first.
-    pub(crate) fn top(&self, n: usize) -> Vec<&Entry<T>> {
-        let mut top: Vec<_> = self.entries.iter().collect();
-        top.sort_unstable_by_key(|entry| std::cmp::Reverse((entry.count, entry.id)));
-        top.truncate(n);
-        top
+    /// Returns the entries, in no order. An entry stays at its index until another element takes it.
+    pub(crate) fn entries(&self) -> &[Entry<T>] {
+        &self.entries
     }
 
     fn append(&mut self, id: Id, value: T) -> usize {
@@ -98,7 +95,7 @@ impl<T> SpaceSaving<T> {
         self.entries[self.heap[rank]].count
     }
 
-    /// Moves what may be too low a count for its rank towards the front.
+    /// Moves an entry whose count may be too low for its rank towards the front.
     fn rise(&mut self, mut rank: usize) {
         while 0 < rank && self.count_at(rank) < self.count_at((rank - 1) / 2) {
             self.swap(rank, (rank - 1) / 2);
@@ -106,7 +103,7 @@ impl<T> SpaceSaving<T> {
         }
     }
 
-    /// Moves what may be too high a count for its rank towards the end.
+    /// Moves an entry whose count may be too high for its rank towards the end.
     fn sink(&mut self, mut rank: usize) {
         loop {
             let children = (2 * rank + 1..=2 * rank + 2).filter(|&child| child < self.heap.len());
@@ -154,12 +151,11 @@ mod tests {
                 exact[usize::from(element)] += 1;
                 *sketch.count(id(element), || element) = element;
             }
-            let all = sketch.top(usize::MAX);
+            let all = sketch.entries();
             prop_assert!(all.len() <= capacity);
-            prop_assert!(all.is_sorted_by(|a, b| b.count <= a.count));
             prop_assert_eq!(all.iter().map(|entry| entry.count).sum::<u64>(), sketch.counted());
             let share = sketch.counted() / capacity as u64;
-            for entry in &all {
+            for entry in all {
                 let truth = exact[usize::from(entry.value)];
                 prop_assert_eq!(entry.id(), id(entry.value));
                 prop_assert!(truth <= entry.count && entry.count - entry.overcount <= truth);
@@ -179,7 +175,7 @@ mod tests {
                 *exact.entry(element).or_default() += 1;
                 sketch.count(id(element), || element);
             }
-            let all = sketch.top(usize::MAX);
+            let all = sketch.entries();
             prop_assert!(all.iter().all(|entry| entry.overcount == 0));
             prop_assert_eq!(
                 all.iter().map(|entry| (entry.value, entry.count)).collect::<HashMap<_, _>>(),

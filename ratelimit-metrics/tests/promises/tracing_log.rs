@@ -7,7 +7,7 @@ use std::{
 
 use ratelimit_backend::{BackendError, ErrorKind, ManualClock};
 use ratelimit_core::{Micros, Source, Timestamp};
-use ratelimit_metrics::Log;
+use ratelimit_metrics::TracingLog;
 use tracing::{
     Level, Metadata, Subscriber,
     field::{Field, Visit},
@@ -65,9 +65,9 @@ impl Visit for Line {
     }
 }
 
-fn log() -> (ManualClock, Log<ManualClock>) {
+fn log() -> (ManualClock, TracingLog<ManualClock>) {
     let clock = ManualClock::new(Timestamp::from_micros(1_700_000_000_000_000).unwrap());
-    (clock.clone(), Log::with_clock(clock))
+    (clock.clone(), TracingLog::with_clock(clock))
 }
 
 // FAULTS 197.
@@ -124,6 +124,59 @@ fn a_line_says_which_limiter_and_what() {
              error=store is read-only (nothing was charged) swallowed=0",
         ]
     );
+}
+
+// One gate was for all limiters: a noisy one hid the others.
+#[test]
+fn a_noisy_limiter_hides_no_other_one_and_each_has_its_own_count() {
+    let (clock, log) = log();
+    let [noisy, quiet] = ["noisy", "quiet"].map(policy);
+    let lines = Lines::of(Level::DEBUG, || {
+        for number in 0..100 {
+            tell(&log, &noisy, "k", Ok(&decision(&noisy, false, Source::Store)));
+            if number % 20 == 19 {
+                tell(&log, &quiet, "k", Ok(&decision(&quiet, false, Source::Store)));
+            }
+        }
+        clock.advance(Micros::from_secs(1));
+        tell(&log, &quiet, "k", Ok(&decision(&quiet, false, Source::Store)));
+        tell(&log, &noisy, "k", Ok(&decision(&noisy, false, Source::Store)));
+    });
+    assert_eq!(swallowed(&lines), [("noisy", 0), ("quiet", 0), ("quiet", 4), ("noisy", 99)]);
+}
+
+// The counts of the last second were never written.
+#[test]
+fn what_was_swallowed_last_is_written_at_the_end() {
+    let (_, log) = log();
+    let [noisy, quiet] = ["noisy", "quiet"].map(policy);
+    let lines = Lines::of(Level::DEBUG, || {
+        for _ in 0..3 {
+            tell(&log, &noisy, "k", Ok(&decision(&noisy, false, Source::Store)));
+        }
+        tell(&log, &quiet, "k", Ok(&decision(&quiet, false, Source::Store)));
+        log.flush();
+        tell(&log, &quiet, "k", Err(&BackendError::unknown(ErrorKind::Timeout)));
+        tell(&log, &quiet, "k", Err(&BackendError::unknown(ErrorKind::Timeout)));
+        drop(log);
+    });
+    assert_eq!(
+        swallowed(&lines),
+        [("noisy", 0), ("quiet", 0), ("noisy", 2), ("quiet", 0), ("quiet", 1)]
+    );
+    assert!(lines[4].starts_with("WARN message=no decision"), "{}", lines[4]);
+}
+
+/// The limiter of each line, and the events that it says were swallowed.
+fn swallowed(lines: &[String]) -> Vec<(&str, u64)> {
+    lines
+        .iter()
+        .map(|line| {
+            let limiter = line.split_once("limiter=\"").unwrap().1.split_once('"').unwrap().0;
+            let count = line.split_once("swallowed=").unwrap().1.split(' ').next().unwrap();
+            (limiter, count.parse().unwrap())
+        })
+        .collect()
 }
 
 #[test]
