@@ -111,7 +111,7 @@ pub(crate) fn mutated_packages() -> Vec<String> {
 const MUTATED: [(&str, &[&str]); 3] = [
     ("ratelimit-core", &["ratelimit-core/src/**/*.rs"]),
     ("ratelimit-memory", &["expiry.rs", "table.rs"]),
-    ("ratelimit-http", &["**/key/*.rs", "**/client_ip/*.rs"]),
+    ("ratelimit-http", &["**/key/*.rs"]),
 ];
 
 /// Checks whose code is built in, under which licences, and what is known against it: `deny.toml`

@@ -76,11 +76,16 @@ const INSTALL: Flag = Flag {
 const FULL: Flag =
     Flag { name: "--full", value: Value::None, about: "runs the long suites at their full length" };
 
-static COMMANDS: [Command; 20] = [
+static COMMANDS: [Command; 21] = [
     DEMO,
     simple("test", "Runs all tests.", &[FULL, INSTALL]),
-    simple("lint", "Checks formatting, clippy and docs, with warnings as errors.", &[]),
-    simple("check", "Runs test, loom and lint: what CI runs.", &[FULL, INSTALL]),
+    simple("lint", "Checks formatting and clippy, with warnings as errors.", &[]),
+    simple("docs", "Builds the docs, with warnings as errors.", &[]),
+    simple(
+        "check",
+        "Runs test, loom, lint and docs: what every change has to pass.",
+        &[FULL, INSTALL],
+    ),
     REPLAY,
     simple("faults", "Writes the names of tests into docs/faults.md.", &[]),
     simple("loom", "Explores every interleaving of the memory store's models.", &[]),

@@ -1,8 +1,8 @@
 //! The imports between the files of a crate, and the pairs of files that import each other.
 //!
-//! A file imports another one if it names a path into it: in a `use`, or where it calls. What a file
-//! re-exports counts as the file that it comes from, and a re-export alone is no import: so a
-//! `lib.rs` or `mod.rs` that is a table of contents is on no circle.
+//! A file imports another one if it names a path into it, beginning with `crate`, `super` or `self`,
+//! or in a `use`. A re-exported name counts as the file that it comes from, and a re-export alone is
+//! no import: so a `lib.rs` or `mod.rs` that is a table of contents is on no circle.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -145,7 +145,7 @@ fn paths(code: &str) -> (Vec<Vec<String>>, BTreeMap<String, Vec<String>>) {
                     code.next();
                     path.extend(code.next());
                 }
-                if 1 < path.len() {
+                if 1 < path.len() && ["crate", "self", "super"].contains(&path[0].as_str()) {
                     paths.push(path);
                 }
             }
@@ -235,6 +235,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn no_two_files_of_a_crate_import_each_other() {
+        let is_known = |(one, other): &(String, String)| KNOWN.contains(&[one, other]);
+        let new: Vec<_> = pairs().unwrap().into_iter().filter(|pair| !is_known(pair)).collect();
+        assert_eq!(new, []);
+    }
+
+    /// The pairs that are still to be parted.
+    const KNOWN: [[&str; 2]; 2] = [
+        ["ratelimit-algorithms/src/asking.rs", "ratelimit-algorithms/src/async_limiter.rs"],
+        [
+            "ratelimit-backends/conformance/src/subject.rs",
+            "ratelimit-backends/conformance/src/suite.rs",
+        ],
+    ];
+
+    #[test]
     fn a_use_is_expanded_to_its_paths() {
         let (paths, exports) = paths(
             "use crate::{a::{self, B}, c::D as E,};\npub(crate) use self::f::G;\n\
@@ -256,7 +272,7 @@ mod tests {
         let files = [
             ("", file("pub use crate::{a::A, b::B};")),
             ("a", file("use crate::B;")),
-            ("b", file("mod c;\nuse crate::A;\nfn it() { c::run() }")),
+            ("b", file("mod c;\nuse crate::A;\nfn it() { self::c::run() }")),
             ("b::c", file("use super::B;")),
         ];
         let files = files.into_iter().map(|(path, file)| (module(path), file)).collect();

@@ -74,7 +74,13 @@ fn start(name: &str, arguments: &Arguments, texts: &[String]) -> Result<(), Stri
         }
         "test" => test(arguments),
         "lint" => lint(),
-        "check" => test(arguments).and_then(|()| loom()).and_then(|()| lint()),
+        "docs" => docs(),
+        "check" => {
+            test(arguments)?;
+            loom()?;
+            lint()?;
+            docs()
+        }
         "faults" => faults::write(),
         "loom" => loom(),
         "load" => load(arguments),
@@ -128,10 +134,14 @@ fn load(arguments: &Arguments) -> Result<(), String> {
 }
 
 fn lint() -> Result<(), String> {
-    eprintln!("checking formatting, clippy and docs of all crates");
+    eprintln!("checking formatting and clippy of all crates");
     run(&mut cargo(&["fmt", "--all", "--check"]))?;
     let clippy = ["clippy", "--workspace", "--all-targets", "--all-features"];
-    run(cargo(&clippy).args(["--", "-D", "warnings"]))?;
+    run(cargo(&clippy).args(["--", "-D", "warnings"]))
+}
+
+fn docs() -> Result<(), String> {
+    eprintln!("building the docs of all crates");
     let docs = ["doc", "--workspace", "--no-deps", "--all-features"];
     run(cargo(&docs).env("RUSTDOCFLAGS", "-D warnings"))
 }

@@ -3,7 +3,7 @@
 use crate::{
     options::Options,
     row::{Mark, Row, Unit},
-    sample::Sample,
+    sample::{Sample, Side},
 };
 
 /// The rows measured so far, and how to measure the next ones.
@@ -18,9 +18,6 @@ pub(crate) struct Title<'a> {
     pub(crate) beside: &'a str,
     pub(crate) mark: Mark,
 }
-
-/// One round of either side: a figure each.
-pub(crate) type Side<'a> = Box<dyn FnMut() -> f64 + 'a>;
 
 impl<'a> Bench<'a> {
     pub(crate) const fn new(options: &'a Options) -> Self {

@@ -2,8 +2,6 @@
 
 use std::{hint::black_box, sync::Barrier, thread, time::Instant};
 
-use crate::bench::Side;
-
 /// One figure a round.
 #[derive(Clone, Debug)]
 pub(crate) struct Sample {
@@ -42,6 +40,9 @@ impl From<f64> for Sample {
         Self::new(vec![figure])
     }
 }
+
+/// One side of a row: each call runs a round, and returns its figure.
+pub(crate) type Side<'a> = Box<dyn FnMut() -> f64 + 'a>;
 
 /// A side that does `work` for some of `inputs` a round, in turns, on as many threads at once.
 pub(crate) fn side<'a, T: Sync, R>(

@@ -11,9 +11,9 @@ use ratelimit_core::Micros;
 use ratelimit_memory::Memory;
 
 use crate::{
-    bench::{Bench, Side, Title},
+    bench::{Bench, Title},
     row::{Mark, Unit},
-    sample::side,
+    sample::{Side, side},
     setup::{self, Keys, Outcome, SharedClock},
 };
 

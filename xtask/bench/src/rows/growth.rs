@@ -13,9 +13,9 @@ use ratelimit_core::Micros;
 use ratelimit_memory::Memory;
 
 use crate::{
-    bench::{Bench, Side, Title},
+    bench::{Bench, Title},
     row::{Mark, Unit},
-    sample::{Sample, nanos_each},
+    sample::{Sample, Side, nanos_each},
     setup::{self, Outcome, SharedClock, key},
 };
 

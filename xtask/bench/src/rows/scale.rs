@@ -12,9 +12,9 @@ use ratelimit_memory::Memory;
 use ratelimit_sqlite::SqliteSettings;
 
 use crate::{
-    bench::{Bench, Side, Title},
+    bench::{Bench, Title},
     row::{Mark, Unit},
-    sample::nanos_each,
+    sample::{Side, nanos_each},
     setup::{self, Keys, Outcome, SharedClock, key},
 };
 

@@ -9,8 +9,9 @@ use tower::ServiceExt;
 
 use super::{bare, constant, governor, idle, ours};
 use crate::{
-    bench::{Bench, Side, Title},
+    bench::{Bench, Title},
     row::{Mark, Unit},
+    sample::Side,
     setup::Outcome,
 };
 
