@@ -145,7 +145,7 @@ fn measured_in_turn(limiters: u64, requests: u64) -> Vec<u64> {
         (0..limiters).map(|number| three(store.clone(), &format!("limiter-{number}"))).collect();
     for _ in 0..requests {
         for limiter in &limiters {
-            let _ = limiter.check("user").unwrap();
+            let _ = limiter.check("user").now().unwrap();
         }
     }
     let limiters = statistics.snapshot().limiters;
@@ -168,7 +168,7 @@ fn limiters_that_short_threads_check_are_measured_alike() {
     let store = Observed::new(memory(), theirs);
     let limiters = [three(store.clone(), "first"), three(store, "second")];
     for _ in 0..2_000 {
-        let check = || limiters.each_ref().map(|limiter| limiter.check("user").is_ok());
+        let check = || limiters.each_ref().map(|limiter| limiter.check("user").now().is_ok());
         thread::scope(|scope| assert_eq!(scope.spawn(check).join().unwrap(), [true, true]));
     }
     let limiters = statistics.snapshot().limiters;
@@ -185,8 +185,8 @@ fn a_store_that_measures_every_call_does_so_beside_and_around_others() {
     let beside = three(inner.clone(), "beside");
     let around = three(Observed::new(inner, theirs).with_latency_every(every), "around");
     for _ in 0..6_400 {
-        let _ = beside.check("user").unwrap();
-        let _ = around.check("user").unwrap();
+        let _ = beside.check("user").now().unwrap();
+        let _ = around.check("user").now().unwrap();
     }
     assert_eq!(all.snapshot().limiters[0].latency.measured, 6_400);
     let limiters = some.snapshot().limiters;
@@ -213,7 +213,7 @@ async fn answers_that_are_awaited_are_all_measured() {
         let _ = limiter.check("fail").await.unwrap_err();
     }
     // Dropped before it returned: no call that has returned.
-    drop(limiter.check("user").now());
+    drop(limiter.check("user"));
     let snapshot = statistics.snapshot();
     assert_eq!((snapshot.calls.total(), snapshot.limiters[0].latency.measured), (10, 10));
 }

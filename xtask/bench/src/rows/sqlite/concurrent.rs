@@ -31,7 +31,8 @@ fn row(bench: &mut Bench<'_>, runtime: &Runtime, number: usize) -> Result<()> {
     let files = Files::new()?;
     concurrent::race(bench, runtime, (&name, beside), callers, || {
         let limiter = open(&files.ours(), Outcome::Allowed, PATIENT)?;
-        let handwritten = Arc::new(Mutex::new(Handwritten::open(&files.theirs(), Outcome::Allowed)?));
+        let handwritten =
+            Arc::new(Mutex::new(Handwritten::open(&files.theirs(), Outcome::Allowed)?));
         let ours = move |key| concurrent::check(limiter.clone(), key);
         let theirs = move |key: Arc<str>| {
             let handwritten = Arc::clone(&handwritten);
