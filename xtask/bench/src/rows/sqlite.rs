@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::Result;
 use ratelimit_algorithms::Limiter;
-use ratelimit_sqlite::{SqliteSettings, Sqlite};
+use ratelimit_sqlite::{Sqlite, SqliteSettings};
 use tempfile::TempDir;
 
 pub(crate) use self::processes::{PROBE, probe};
