@@ -21,6 +21,7 @@ fn prints(output: &Output, code: i32, is_on_stdout: bool) {
     assert!(silent.is_empty(), "{output:?}");
 }
 
+// FAULTS 242.
 #[test]
 fn every_command_shows_its_help_and_does_nothing_else() {
     for command in xtask::commands() {
@@ -33,6 +34,7 @@ fn every_command_shows_its_help_and_does_nothing_else() {
     }
 }
 
+// FAULTS 242.
 #[test]
 fn every_command_refuses_what_it_does_not_take_and_does_nothing_else() {
     for command in xtask::commands() {

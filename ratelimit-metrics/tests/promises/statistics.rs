@@ -153,6 +153,7 @@ fn measured_in_turn(limiters: u64, requests: u64) -> Vec<u64> {
 }
 
 // Every 64th call was measured: of two limiters that are checked in turn, always the same one.
+// FAULTS 240.
 #[test]
 fn limiters_that_are_checked_in_turn_are_measured_alike() {
     for limiters in [1, 2, 3, 4, 8, 64] {
@@ -177,6 +178,7 @@ fn limiters_that_short_threads_check_are_measured_alike() {
 }
 
 // A store around another one, or beside it, took its turns.
+// FAULTS 240.
 #[test]
 fn a_store_that_measures_every_call_does_so_beside_and_around_others() {
     let [(theirs, all), (others, some)] = [(); 2].map(|()| shared(Statistics::new()));
@@ -218,6 +220,7 @@ async fn answers_that_are_awaited_are_all_measured() {
     assert_eq!((snapshot.calls.total(), snapshot.limiters[0].latency.measured), (10, 10));
 }
 
+// FAULTS 240.
 #[test]
 fn more_limiters_than_there_is_room_for_are_counted_together() {
     let statistics = Statistics::new();

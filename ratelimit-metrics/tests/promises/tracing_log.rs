@@ -127,6 +127,7 @@ fn a_line_says_which_limiter_and_what() {
 }
 
 // One gate was for all limiters: a noisy one hid the others.
+// FAULTS 240.
 #[test]
 fn a_noisy_limiter_hides_no_other_one_and_each_has_its_own_count() {
     let (clock, log) = log();
