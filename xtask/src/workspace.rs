@@ -167,6 +167,20 @@ mod tests {
         assert_eq!(found, wanted);
     }
 
+    /// A repository page and a registry page show every line of an example, so an example hides none.
+    #[test]
+    fn no_example_in_markdown_has_hidden_lines() {
+        for page in files("md").unwrap() {
+            let (mut is_rust, text) = (false, text(&page).unwrap());
+            for line in text.lines() {
+                is_rust =
+                    if line.starts_with("```") { line.starts_with("```rust") } else { is_rust };
+                let is_hidden = is_rust && (line == "#" || line.starts_with("# "));
+                assert!(!is_hidden, "{}: {line}", page.display());
+            }
+        }
+    }
+
     /// What a README shows is compiled and run by the crate beside it, and pages of the workspace
     /// by some crate; what the sources show is, unless it is told not to be.
     // FAULTS 204.
