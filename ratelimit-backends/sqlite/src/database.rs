@@ -1,18 +1,19 @@
 //! The connection to a file, replaced when the file is.
 
 use std::{
+    io,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use ratelimit_backend::BackendError;
+use ratelimit_backend::{BackendError, ErrorKind};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::{
     Synchronous,
     busy::retry_while_busy,
-    error::Failure,
-    file::{FileId, explain_open, explain_write, refused},
+    error::{Failure, at_path},
+    file::{self, FileId, explain_open, explain_write, refused},
     schema,
     wal::Wal,
 };
@@ -22,13 +23,29 @@ pub(crate) struct Database {
     path: Option<PathBuf>,
     synchronous: Synchronous,
     open: Option<Open>,
+    /// Others may use a write-ahead log until then that was deleted.
+    closed_until: Option<Instant>,
 }
 
 struct Open {
     connection: Connection,
-    file: Option<FileId>,
+    files: Option<Files>,
     looked_at: Instant,
     wal: Wal,
+}
+
+/// The file, and its write-ahead log if that is there.
+#[derive(Clone, Copy, Eq, PartialEq)]
+struct Files {
+    file: FileId,
+    wal: Option<FileId>,
+}
+
+/// What has become of the files of a connection.
+enum Change {
+    None,
+    Replaced,
+    WalDeleted,
 }
 
 impl Database {
@@ -38,8 +55,10 @@ impl Database {
         deadline: Instant,
     ) -> Result<Self, BackendError> {
         // So that it stays the same file when the process changes its working directory.
-        let path = path.map(std::path::absolute).transpose().map_err(refused)?;
-        let mut database = Self { path, synchronous, open: None };
+        let absolute =
+            |path: PathBuf| std::path::absolute(&path).map_err(|cause| refused(cause, &path));
+        let path = path.map(absolute).transpose()?;
+        let mut database = Self { path, synchronous, open: None, closed_until: None };
         database.connection(deadline)?;
         Ok(database)
     }
@@ -47,20 +66,46 @@ impl Database {
     /// The connection. It is a new one if the file has been replaced, or if a transaction could
     /// not be rolled back.
     pub(crate) fn connection(&mut self, deadline: Instant) -> Result<&Connection, BackendError> {
-        let path = self.path.as_deref();
-        // The old one is closed before the new one is opened: they may share a file's companions.
-        let open = match self.open.take().and_then(|open| open.if_fit(path)) {
+        self.look();
+        let open = match self.open.take() {
             Some(open) => open,
-            None => Open::new(path, self.synchronous, deadline)?,
+            None => self.reopen(deadline)?,
         };
         Ok(&self.open.insert(open).connection)
+    }
+
+    /// Closes the connection if it is of no use any more: before a new one is opened, since they may
+    /// share a file's companions.
+    pub(crate) fn look(&mut self) {
+        let (path, Some(open)) = (self.path.as_deref(), &mut self.open) else { return };
+        match open.change(path) {
+            Change::None => {}
+            Change::Replaced => self.open = None,
+            Change::WalDeleted => {
+                // The last one to close it writes back all that it has.
+                self.open = None;
+                if path.is_some_and(|path| file::shared_memory(path).exists()) {
+                    self.closed_until = Some(Instant::now() + 2 * LOOK_AGAIN);
+                }
+            }
+        }
+    }
+
+    fn reopen(&mut self, deadline: Instant) -> Result<Open, BackendError> {
+        let path = self.path.as_deref();
+        if self.closed_until.is_some_and(|until| Instant::now() < until) {
+            let error = BackendError::not_applied(ErrorKind::Unavailable);
+            return Err(at_path(error, WalDeleted, path));
+        }
+        self.closed_until = None;
+        Open::new(path, self.synchronous, deadline)
     }
 
     /// Explains why a transaction has failed.
     pub(crate) fn explain(&self, failure: Failure) -> BackendError {
         match &self.path {
             Some(path) => explain_write(failure, path),
-            None => failure.into(),
+            None => failure.into_error(None),
         }
     }
 
@@ -69,12 +114,12 @@ impl Database {
         self.open.as_ref().is_some_and(|open| open.wal.is_long())
     }
 
-    /// Writes the write-ahead log back, as far as others let it.
+    /// Has the write-ahead log written back, as far as others let it.
     pub(crate) fn write_wal_back(&mut self) {
         if let (Some(path), Some(open)) = (&self.path, &mut self.open)
-            && let Some(file) = open.file
+            && let Some(Files { file, .. }) = open.files
         {
-            open.wal.write_back(&open.connection, path, file);
+            open.wal.write_back(path, file);
         }
     }
 
@@ -83,7 +128,11 @@ impl Database {
     }
 }
 
-/// The file is not in use any more when it is closed.
+#[derive(Debug, thiserror::Error)]
+#[error("the write-ahead log was deleted, and others still have it open")]
+struct WalDeleted;
+
+/// Nobody uses the file any more when it is closed.
 impl Drop for Open {
     fn drop(&mut self) {
         self.wal.wait();
@@ -96,27 +145,37 @@ impl Open {
         synchronous: Synchronous,
         deadline: Instant,
     ) -> Result<Self, BackendError> {
-        let mut connection =
-            connect(path, synchronous, deadline).map_err(|failure| match path {
-                Some(path) => explain_open(failure, path),
-                None => failure.into(),
-            })?;
-        let wal = Wal::of(&mut connection)?;
-        let file = path.map(FileId::of).transpose().map_err(refused)?;
-        Ok(Self { connection, file, looked_at: Instant::now(), wal })
+        let connection = connect(path, synchronous, deadline);
+        let wal = connection.and_then(|mut connection| Ok((Wal::of(&mut connection)?, connection)));
+        let (wal, connection) = wal.map_err(|failure| match path {
+            Some(path) => explain_open(failure, path),
+            None => failure.into_error(None),
+        })?;
+        let files = path.map(|path| Files::of(path).map_err(|cause| refused(cause, path)));
+        Ok(Self { connection, files: files.transpose()?, looked_at: Instant::now(), wal })
     }
 
-    /// Returns it, unless it is of no use any more.
-    fn if_fit(mut self, path: Option<&Path>) -> Option<Self> {
+    /// Looks at its files once in a while.
+    fn change(&mut self, path: Option<&Path>) -> Change {
         if !self.connection.is_autocommit() {
-            return None;
+            return Change::Replaced;
         }
-        if LOOK_AGAIN <= self.looked_at.elapsed() {
-            self.looked_at = Instant::now();
-            let file = path.and_then(|path| FileId::of(path).ok());
-            return (file == self.file).then_some(self);
+        let (Some(path), Some(files)) = (path, self.files) else { return Change::None };
+        if self.looked_at.elapsed() < LOOK_AGAIN {
+            return Change::None;
         }
-        Some(self)
+        self.looked_at = Instant::now();
+        match Files::of(path) {
+            Ok(found) if found == files => Change::None,
+            Ok(found) if found.file == files.file => Change::WalDeleted,
+            _ => Change::Replaced,
+        }
+    }
+}
+
+impl Files {
+    fn of(path: &Path) -> io::Result<Self> {
+        Ok(Self { file: FileId::of(path)?, wal: FileId::of(&file::wal(path)).ok() })
     }
 }
 
@@ -130,7 +189,11 @@ fn connect(
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = match path {
-        Some(path) => Connection::open_with_flags(path, flags)?,
+        Some(path) => {
+            // If it fails, so does SQLite, which says how.
+            let _ = file::create(path);
+            Connection::open_with_flags(path, flags)?
+        }
         None => Connection::open_in_memory_with_flags(flags)?,
     };
     // `busy` waits for the locks of others.
@@ -144,4 +207,4 @@ fn connect(
 const STATEMENTS: usize = 24;
 
 /// As long as two processes may use two files under one name.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(1);

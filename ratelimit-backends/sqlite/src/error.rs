@@ -1,6 +1,11 @@
 //! SQLite's errors, each as a kind and an effect.
 //!
-//! Its texts name tables, columns and paths, never values, and so no keys.
+//! Its texts name tables and columns, never values, and so no keys. The file's path stands before them.
+
+use std::{
+    error::Error,
+    path::{Path, PathBuf},
+};
 
 use ratelimit_backend::{BackendError, ErrorKind};
 use ratelimit_core::StateError;
@@ -11,6 +16,8 @@ use rusqlite::{ErrorCode, ffi};
 pub(crate) enum Failure {
     /// One batch cannot be decided. It has written nothing, and others may go on without it.
     Refused(BackendError),
+    /// The file is not used.
+    Foreign(Foreign),
     /// SQLite fails, and the transaction with it.
     Statement(rusqlite::Error),
     /// The transaction fails when it ends.
@@ -21,7 +28,7 @@ impl Failure {
     /// Returns true if somebody else holds a lock.
     pub(crate) fn is_busy(&self) -> bool {
         match self {
-            Self::Refused(_) => false,
+            Self::Refused(_) | Self::Foreign(_) => false,
             Self::Statement(error) | Self::Commit(error) => kind(error) == ErrorKind::Timeout,
         }
     }
@@ -32,11 +39,35 @@ impl Failure {
         let (Self::Statement(error) | Self::Commit(error)) = self else { return false };
         error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_IOERR_WRITE)
     }
+
+    /// The error, with the path of the file that it is about.
+    pub(crate) fn into_error(self, path: Option<&Path>) -> BackendError {
+        let not_applied = BackendError::not_applied;
+        match self {
+            Self::Refused(error) => error,
+            Self::Foreign(cause) => at_path(not_applied(ErrorKind::Incompatible), cause, path),
+            Self::Statement(cause) => at_path(not_applied(kind(&cause)), cause, path),
+            Self::Commit(cause) => match kind(&cause) {
+                // A commit that did not fit, or was not begun, is not in the file.
+                kind @ (ErrorKind::Full | ErrorKind::ReadOnly | ErrorKind::Timeout) => {
+                    at_path(not_applied(kind), cause, path)
+                }
+                // The WAL may hold all of it, and whoever opens it next may find it there.
+                kind => at_path(BackendError::unknown(kind), cause, path),
+            },
+        }
+    }
 }
 
 impl From<BackendError> for Failure {
     fn from(error: BackendError) -> Self {
         Self::Refused(error)
+    }
+}
+
+impl From<Foreign> for Failure {
+    fn from(cause: Foreign) -> Self {
+        Self::Foreign(cause)
     }
 }
 
@@ -52,20 +83,36 @@ impl From<rusqlite::Error> for Failure {
     }
 }
 
-impl From<Failure> for BackendError {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Refused(error) => error,
-            Failure::Statement(error) => Self::not_applied(kind(&error)).with_source(error),
-            Failure::Commit(error) => match kind(&error) {
-                // A commit that did not fit, or was not begun, is not in the file.
-                kind @ (ErrorKind::Full | ErrorKind::ReadOnly | ErrorKind::Timeout) => {
-                    Self::not_applied(kind).with_source(error)
-                }
-                // The WAL may hold all of it, and whoever opens it next may find it there.
-                kind => Self::unknown(kind).with_source(error),
-            },
-        }
+/// The reason why a file is not used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Foreign {
+    #[error("file is of application {found:#010x}")]
+    Application { found: i32 },
+    #[error("file has version {found}, this library uses {uses}")]
+    Version { found: i32, uses: i32 },
+    #[error("file has tables of something else")]
+    Tables,
+    #[error("file has journal mode {found} where write-ahead log is needed")]
+    JournalMode { found: String },
+}
+
+/// A cause, and the file that it is about.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {source}", path.display())]
+struct FileError {
+    path: PathBuf,
+    source: Box<dyn Error + Send + Sync>,
+}
+
+/// Gives an error its cause, and the path of its file if it has one.
+pub(crate) fn at_path(
+    error: BackendError,
+    cause: impl Error + Send + Sync + 'static,
+    path: Option<&Path>,
+) -> BackendError {
+    match path {
+        Some(path) => error.with_source(FileError { path: path.into(), source: Box::new(cause) }),
+        None => error.with_source(cause),
     }
 }
 
@@ -115,9 +162,9 @@ mod tests {
         ];
         for (code, kind, effect_of_commit) in cases {
             let error = || rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
-            let statement = BackendError::from(Failure::Statement(error()));
+            let statement = Failure::Statement(error()).into_error(None);
             assert_eq!((statement.kind(), statement.effect()), (kind, Effect::NotApplied));
-            let commit = BackendError::from(Failure::Commit(error()));
+            let commit = Failure::Commit(error()).into_error(None);
             assert_eq!((commit.kind(), commit.effect()), (kind, effect_of_commit), "{code}");
         }
     }

@@ -5,11 +5,14 @@
 
 use std::{
     collections::VecDeque,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use ratelimit_backend::{BackendError, Clock, ErrorKind};
+use ratelimit_backend::{BackendError, Clock, Effect, ErrorKind};
 use ratelimit_core::{Action, Batch, Check, Key, Policy, Receipt, store::Decisions};
 use rusqlite::Connection;
 
@@ -37,8 +40,13 @@ pub(crate) struct Job {
     checks: Vec<OwnedCheck>,
     action: Action,
     deadline: Instant,
+    turn: Arc<Turn>,
     reply: oneshot::Sender<Answer>,
 }
+
+/// Tells whether a job's turn has come, or its caller has given up first.
+#[derive(Debug)]
+pub(crate) struct Turn(AtomicU8);
 
 struct OwnedCheck {
     policy: Policy,
@@ -87,6 +95,11 @@ impl Committer {
                         }
                     }
                 }
+                Err(error) if 1 < jobs.len() && is_of_one(&error) => {
+                    for job in jobs.drain(..) {
+                        self.answer_in(begin, [job].into());
+                    }
+                }
                 Err(error) => {
                     let failed = failed(&error, &jobs);
                     jobs.drain(..failed).for_each(|job| job.answer(Err(error.clone())));
@@ -133,6 +146,11 @@ impl Committer {
         }
     }
 
+    /// Lets go of a file that has been deleted or replaced.
+    pub(crate) fn look(&mut self) {
+        self.database.look();
+    }
+
     pub(crate) fn close(&mut self) {
         self.database.close();
     }
@@ -150,6 +168,12 @@ fn apply_all(jobs: &VecDeque<Job>, rows: &mut Rows<'_>) -> Result<Vec<Option<Ans
         });
     }
     Ok(answers)
+}
+
+/// Returns true if one job of a group may have failed all of them. Nothing was charged then.
+fn is_of_one(error: &BackendError) -> bool {
+    error.effect() == Effect::NotApplied
+        && matches!(error.kind(), ErrorKind::Full | ErrorKind::Corrupt)
 }
 
 /// Counts the jobs that an error concerns: a timeout concerns those whose time is up.
@@ -170,12 +194,16 @@ impl Job {
     ) -> (Self, oneshot::Receiver<Answer>) {
         let checks = batch.checks().iter().map(OwnedCheck::new).collect();
         let (reply, answer) = oneshot::channel();
-        (Self { checks, action, deadline, reply }, answer)
+        (Self { checks, action, deadline, turn: Arc::default(), reply }, answer)
+    }
+
+    pub(crate) fn turn(&self) -> Arc<Turn> {
+        Arc::clone(&self.turn)
     }
 
     /// Applies the batch to `rows`, unless the caller has left: then nobody is to be charged.
     fn apply(&self, rows: &mut Rows<'_>) -> Result<Option<Decisions>, Failure> {
-        if self.reply.is_closed() {
+        if self.reply.is_closed() || !self.turn.begin() {
             return Ok(None);
         }
         let checks: Option<Vec<_>> = self.checks.iter().map(OwnedCheck::borrow).collect();
@@ -190,6 +218,30 @@ impl Job {
         let _ = self.reply.send(answer);
     }
 }
+
+impl Default for Turn {
+    fn default() -> Self {
+        Self(AtomicU8::new(WAITING))
+    }
+}
+
+// Each is one atomic step, and nothing else is read by it: the answer goes through a channel.
+impl Turn {
+    /// Begins the turn, or goes on with it; returns false if the caller has given up.
+    fn begin(&self) -> bool {
+        let begun = self.0.compare_exchange(WAITING, BEGUN, Ordering::Relaxed, Ordering::Relaxed);
+        begun.is_ok() || begun == Err(BEGUN)
+    }
+
+    /// Gives up waiting; returns false if the turn has begun.
+    pub(crate) fn give_up(&self) -> bool {
+        self.0.compare_exchange(WAITING, GIVEN_UP, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}
+
+const WAITING: u8 = 0;
+const BEGUN: u8 = 1;
+const GIVEN_UP: u8 = 2;
 
 impl OwnedCheck {
     fn new(check: &Check<'_>) -> Self {
@@ -246,7 +298,7 @@ const OPENING_MAX: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
-    use ratelimit_backend::{Effect, ManualClock};
+    use ratelimit_backend::ManualClock;
     use ratelimit_core::{Check, Key, Micros, Policy, Receipt, fixed_window, sliding_window_log};
     use rusqlite::StatementStatus;
     use tempfile::TempDir;
@@ -277,6 +329,36 @@ mod tests {
         limit_pages(&mut store, 1_000);
         assert_eq!(spend(&mut store, key).unwrap(), 9);
         assert_eq!(spend(&mut store, 0).unwrap(), 7);
+    }
+
+    // FAULTS 179.
+    #[test]
+    fn a_full_disk_fails_only_the_jobs_that_need_space() {
+        let (_folder, mut store) = store();
+        let policy = policy();
+        let ask = |store: &mut Committer, keys: &[&[u8]]| {
+            let (mut jobs, mut answers) = (VecDeque::new(), Vec::new());
+            for key in keys {
+                let check = Check::new(&policy, Key::new(key).unwrap(), 1).unwrap();
+                let deadline = deadline_after(DEADLINE);
+                let (job, answer) = Job::new(Batch::one(&check), Action::Spend, deadline);
+                jobs.push_back(job);
+                answers.push(answer);
+            }
+            store.answer(jobs);
+            let left = |answer: Answer| answer.map(|decisions| decisions[0].remaining);
+            let answers = answers.into_iter().map(|answer| left(answer.recv().unwrap()));
+            answers.map(|answer| answer.map_err(|error| error.kind())).collect::<Vec<_>>()
+        };
+        assert_eq!(ask(&mut store, &[b"a", b"b"]), [Ok(9), Ok(9)]);
+        limit_pages(&mut store, 1);
+        let many = (0..60_u32).map(|key| key.to_be_bytes().repeat(25)).collect::<Vec<_>>();
+        let mut keys: Vec<&[u8]> = many.iter().map(Vec::as_slice).collect();
+        keys.insert(0, b"a");
+        keys.push(b"b");
+        let answers = ask(&mut store, &keys);
+        assert_eq!((answers[0], answers[61]), (Ok(8), Ok(8)), "these need no space");
+        assert!(answers.contains(&Err(ErrorKind::Full)));
     }
 
     // FAULTS 189.

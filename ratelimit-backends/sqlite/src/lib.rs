@@ -34,26 +34,44 @@
 //!
 //! The number of records is bounded ([`SqliteSettings::with_keys_max`]), for all processes together.
 //! Records that are as good as new are dropped in small steps between transactions; the file does
-//! not shrink, its free pages are used again. The write-ahead log is written back when it has
-//! grown to 4 MiB, by a thread of its own, and cut to that size when it starts anew. Processes that
-//! write without a pause let it grow to 16 MiB, and only somebody who keeps a read transaction open
-//! lets it grow further. Once a second the file is looked at, and if it was deleted or replaced the new one is opened.
+//! not shrink, its free pages are used again.
+//!
+//! The write-ahead log is written back when it has grown to 4 MiB, and cut to that size when it starts
+//! anew. A thread of its own does so, and no call waits for it. Processes that write without a pause
+//! let the log grow to 16 MiB, and only a read transaction that is kept open lets it grow further.
+//!
+//! A call returns at its deadline. Two waits are longer: for a disk that hangs in the middle of the
+//! call's own transaction, and, for an async caller, for one that hangs in somebody else's. An error
+//! says [`Effect::Unknown`](ratelimit_backend::Effect::Unknown) then, and nowhere else but for
+//! failures of the disk in a commit.
 //!
 //! A log of requests takes three to six bytes an entry. A long one lies in segments of 32 entries,
-//! under nodes that sum them up, and a call reads those that its decision depends on: O(log n) rows
-//! for a log of n entries, most often one or two. Giving a charge back, blocking a key and other
-//! numbers of its policy cost no more. Calls that do more work: a refund without a receipt and a
-//! reset delete the segments that they empty, one row for each 32 entries; a change of numbers under
+//! under nodes that sum them up, and a call reads and writes O(log n) rows of a log of n entries,
+//! most often one or two: also to give a charge back, to block a key or under other numbers of its
+//! policy. Some do more work: a refund without a receipt, a reset and a step back in time delete the
+//! segments that they empty, one row for each 32 entries; and a change of numbers under
 //! `CarryOver::Proportional` rewrites all entries, once.
 //!
 //! These segments are worth their code: a check of a full log of 10,000 entries costs what one of a
 //! single entry does, where rewriting the log would cost a hundred times as much.
 //!
-//! # Requirements
+//! # Files
 //!
-//! A file system with locks and shared memory, as SQLite's write-ahead log does: not a network
-//! share. The file and its two companions (`-wal`, `-shm`) belong together. A store is of no use
-//! in a forked child: its calls get [`ErrorKind::Closed`](ratelimit_backend::ErrorKind::Closed).
+//! The store needs a file system with locks and shared memory, as SQLite's write-ahead log does: not
+//! a network share. The file, its log (`-wal`) and its shared memory (`-shm`) belong together.
+//!
+//! The store makes them readable and writable by their owner only, whatever the umask. Whoever may
+//! merely read them sees keys, and can stop all writers by a shared lock. A file that is there before
+//! keeps its mode, and its companions get the same: so a group may share a store, and should be one
+//! that is trusted with both.
+//!
+//! Once a second each process looks at the file, and if it was deleted or replaced, opens the new one.
+//! If only the log was deleted, the processes that have it open let go of it, and the last of them
+//! writes it back. Until then, for some two seconds, calls are refused as
+//! [`ErrorKind::Unavailable`](ratelimit_backend::ErrorKind::Unavailable).
+//!
+//! A store is of no use in a forked child: its calls get
+//! [`ErrorKind::Closed`](ratelimit_backend::ErrorKind::Closed).
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod settings;

@@ -7,7 +7,11 @@
 use ratelimit_backend::{BackendError, ErrorKind};
 use rusqlite::{Connection, MAIN_DB, Transaction, TransactionBehavior, config::DbConfig};
 
-use crate::{Synchronous, error::Failure, wal::WAL_PAGES_MAX};
+use crate::{
+    Synchronous,
+    error::{Failure, Foreign},
+    wal::WAL_PAGES_MAX,
+};
 
 /// `rtlm`, in the file's header.
 const APPLICATION_ID: i32 = i32::from_be_bytes(*b"rtlm");
@@ -111,7 +115,7 @@ fn is_empty(connection: &Connection) -> Result<bool, Failure> {
         (0, 0) if objects.is_empty() => Ok(true),
         (APPLICATION_ID, VERSION) if objects == OBJECTS => Ok(false),
         (APPLICATION_ID, VERSION) | (0, 0) => Err(Foreign::Tables.into()),
-        (APPLICATION_ID, found) => Err(Foreign::Version { found }.into()),
+        (APPLICATION_ID, found) => Err(Foreign::Version { found, uses: VERSION }.into()),
         (found, _) => Err(Foreign::Application { found }.into()),
     }
 }
@@ -119,25 +123,6 @@ fn is_empty(connection: &Connection) -> Result<bool, Failure> {
 /// SQLite's own tables, such as the statistics that `ANALYZE` makes, are nobody's.
 const SELECT_OBJECTS: &str =
     r"SELECT sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY rowid";
-
-/// The reason why a file is not used.
-#[derive(Debug, thiserror::Error)]
-enum Foreign {
-    #[error("file is of application {found:#010x}")]
-    Application { found: i32 },
-    #[error("file has version {found}, this library uses {VERSION}")]
-    Version { found: i32 },
-    #[error("file has tables of something else")]
-    Tables,
-    #[error("file has journal mode {found} where write-ahead log is needed")]
-    JournalMode { found: String },
-}
-
-impl From<Foreign> for Failure {
-    fn from(error: Foreign) -> Self {
-        BackendError::not_applied(ErrorKind::Incompatible).with_source(error).into()
-    }
-}
 
 /// A charge writes one page into the WAL. This one holds a dozen rows, and is a quarter of what
 /// SQLite would take.
@@ -155,6 +140,6 @@ mod tests {
     fn a_file_that_keeps_no_write_ahead_log_is_refused() {
         let connection = Connection::open_in_memory().unwrap();
         let refused = prepare(&connection, true, Synchronous::Normal).unwrap_err();
-        assert_eq!(BackendError::from(refused).kind(), ErrorKind::Incompatible);
+        assert_eq!(refused.into_error(None).kind(), ErrorKind::Incompatible);
     }
 }

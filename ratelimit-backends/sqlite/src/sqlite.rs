@@ -9,13 +9,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use oneshot::RecvTimeoutError;
 use ratelimit_backend::{Backend, BackendError, ErrorKind, Names, Reply, SyncBackend};
 use ratelimit_core::{Action, Batch, store::Decisions};
 
 use crate::{
     SqliteSettings,
     busy::deadline_after,
-    group_commit::{Answer, Committer, Job},
+    group_commit::{Answer, Committer, Job, Turn},
     writer::Writer,
 };
 
@@ -114,10 +115,26 @@ impl Inner {
         batch: Batch<'_>,
         action: Action,
         deadline: Instant,
-    ) -> Result<oneshot::Receiver<Answer>, BackendError> {
+    ) -> Result<(oneshot::Receiver<Answer>, Arc<Turn>), BackendError> {
         let (job, answer) = Job::new(batch, action, deadline);
+        let turn = job.turn();
         self.writer.push(job)?;
-        Ok(answer)
+        Ok((answer, turn))
+    }
+
+    /// Waits for an answer until `deadline`, and not much longer if the turn has begun by then.
+    fn wait(answer: &oneshot::Receiver<Answer>, turn: &Turn, deadline: Instant) -> Answer {
+        match answer.recv_deadline(deadline) {
+            Err(RecvTimeoutError::Timeout) if turn.give_up() => {
+                return Err(BackendError::not_applied(ErrorKind::Timeout));
+            }
+            Err(RecvTimeoutError::Timeout) => answer.recv_deadline(deadline + TURN_MAX),
+            answer => answer,
+        }
+        .unwrap_or_else(|error| match error {
+            RecvTimeoutError::Timeout => Err(BackendError::unknown(ErrorKind::Timeout)),
+            RecvTimeoutError::Disconnected => Err(lost()),
+        })
     }
 
     fn close(&self) {
@@ -151,7 +168,7 @@ impl Backend for Sqlite {
     /// no charge, and later one whole charge.
     fn apply<'a>(&'a self, batch: Batch<'a>, action: Action) -> Reply<'a> {
         Reply::waiting(async move {
-            let answer = self.0.enqueue(batch, action, self.0.deadline()?)?;
+            let (answer, _) = self.0.enqueue(batch, action, self.0.deadline()?)?;
             answer.await.unwrap_or_else(|_| Err(lost()))
         })
     }
@@ -168,14 +185,14 @@ impl Backend for Sqlite {
 
 impl SyncBackend for Sqlite {
     /// Blocks the calling thread until the transaction is done: some ten microseconds on an idle
-    /// store, up to the deadline and the time of one transaction on a busy one.
+    /// store, up to the deadline on a busy one.
     fn apply_now(&self, batch: Batch<'_>, action: Action) -> Result<Decisions, BackendError> {
         let deadline = self.0.deadline()?;
         if let Some(answer) = self.0.writer.try_apply(batch, action, deadline) {
             return answer;
         }
-        let answer = self.0.enqueue(batch, action, deadline)?;
-        answer.recv().unwrap_or_else(|_| Err(lost()))
+        let (answer, turn) = self.0.enqueue(batch, action, deadline)?;
+        Inner::wait(&answer, &turn, deadline)
     }
 }
 
@@ -189,6 +206,9 @@ impl fmt::Debug for Sqlite {
 const fn lost() -> BackendError {
     BackendError::unknown(ErrorKind::Unavailable)
 }
+
+/// The time that a turn gets to end after its deadline, so that its effect is known.
+const TURN_MAX: Duration = Duration::from_millis(5);
 
 #[cfg(test)]
 mod tests {

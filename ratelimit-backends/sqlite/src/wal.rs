@@ -1,9 +1,10 @@
 //! The write-ahead log (WAL): its length, and writing it back.
 //!
-//! Writing back waits for the disk, and transactions need not wait for that: a thread does it on a
-//! connection of its own, while the WAL goes on growing. It starts anew with the first transaction
-//! that finds all of it written back. Where transactions never pause, none does; then they have to
-//! wait once in a while for the little that was added in the last moments.
+//! Writing back waits for the disk, and transactions do not wait for that: a thread does it on a
+//! connection of its own, while the WAL goes on growing. The WAL starts anew with the first
+//! transaction that finds all of it written back. Where transactions never pause, none does. Then the
+//! thread catches up until little is left, and takes the write lock for that little: a transaction
+//! waits for it as for any other holder of the lock, within its own deadline.
 
 use std::{
     path::Path,
@@ -12,12 +13,16 @@ use std::{
         atomic::{AtomicI32, Ordering},
     },
     thread::{self, JoinHandle},
-    time::Instant,
+    time::Duration,
 };
 
 use rusqlite::{Connection, MAIN_DB, OpenFlags, config::DbConfig, hooks, wal::CheckpointMode};
 
-use crate::{busy::retry_while_busy, error::Failure, file::FileId};
+use crate::{
+    busy::{deadline_after, retry_while_busy},
+    error::Failure,
+    file::FileId,
+};
 
 /// The WAL of a connection's file.
 pub(crate) struct Wal {
@@ -52,21 +57,9 @@ impl Wal {
         WAL_PAGES_MAX <= pages - seen
     }
 
-    /// Writes it back, as far as others let it: meanwhile, or if it is four times as long at once.
-    pub(crate) fn write_back(&mut self, connection: &Connection, path: &Path, file: FileId) {
+    /// Has the WAL written back, as far as others let it.
+    pub(crate) fn write_back(&mut self, path: &Path, file: FileId) {
         self.seen = self.pages.load(Ordering::Relaxed);
-        if self.seen < 4 * WAL_PAGES_MAX {
-            self.write_back_meanwhile(path, file);
-            return;
-        }
-        self.wait();
-        if checkpoint(connection, CheckpointMode::RESTART) {
-            self.pages.store(0, Ordering::Relaxed);
-            self.seen = 0;
-        }
-    }
-
-    fn write_back_meanwhile(&mut self, path: &Path, file: FileId) {
         if self.helper.as_ref().is_some_and(|helper| !helper.is_finished()) {
             return;
         }
@@ -86,23 +79,63 @@ impl Wal {
     }
 }
 
-/// Writes the WAL of a file back, on a connection of its own.
-fn write_back(path: &Path, file: FileId) -> Result<(), rusqlite::Error> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+/// Writes the WAL of a file back, on connections of its own.
+fn write_back(path: &Path, file: FileId) -> Result<(), Failure> {
+    let connection = connect(path)?;
     // Somebody else's file is left alone.
-    if FileId::of(path).is_ok_and(|now| now == file) {
-        checkpoint(&connection, CheckpointMode::PASSIVE);
+    if FileId::of(path).is_ok_and(|now| now == file) && catch_up(&connection)? {
+        let writer = connect(path)?;
+        retry_while_busy(deadline_after(LOCKING_MAX), || {
+            Ok(writer.execute_batch("BEGIN IMMEDIATE")?)
+        })?;
+        checkpoint(&connection)?;
+        writer.execute_batch("ROLLBACK")?;
     }
     Ok(())
 }
 
-/// Writes the WAL back; returns true if that was all of it.
-fn checkpoint(connection: &Connection, mode: CheckpointMode) -> bool {
-    let checkpoint = || Ok(connection.wal_checkpoint_v2(Some(MAIN_DB), mode)?);
-    retry_while_busy(Instant::now(), checkpoint).is_ok_and(|(pages, written)| pages == written)
+fn connect(path: &Path) -> Result<Connection, Failure> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection.busy_timeout(Duration::ZERO)?;
+    // It finds the WAL when it reads for the first time, and has none to write back before.
+    retry_while_busy(deadline_after(LOCKING_MAX), || {
+        Ok(connection.pragma_query_value(None, "schema_version", |_| Ok(()))?)
+    })?;
+    Ok(connection)
+}
+
+/// Writes back while the WAL grows; returns true if it is long for all that, and little is left.
+fn catch_up(connection: &Connection) -> Result<bool, Failure> {
+    let mut written_before = 0;
+    for _ in 0..PASSES_MAX {
+        let (pages, written) = checkpoint(connection)?;
+        if pages < 2 * WAL_PAGES_MAX || written == written_before {
+            // It starts anew at the next pause; or a reader needs the rest.
+            return Ok(false);
+        }
+        if pages - written <= REST_PAGES_MAX {
+            return Ok(true);
+        }
+        written_before = written;
+    }
+    Ok(false)
+}
+
+/// Writes back as far as readers let it; returns the length of the WAL, and of the part written back.
+fn checkpoint(connection: &Connection) -> Result<(i32, i32), Failure> {
+    Ok(connection.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::PASSIVE)?)
 }
 
 /// 4 MiB: waiting for the disk is rare, and does not take long.
 pub(crate) const WAL_PAGES_MAX: i32 = 4_096;
+
+/// Passes over a WAL that grows meanwhile: each finds what was added during the one before.
+const PASSES_MAX: usize = 16;
+
+/// Pages that are written back under the write lock: some milliseconds.
+const REST_PAGES_MAX: i32 = 1_024;
+
+/// The time to get the write lock, which others take by turns.
+const LOCKING_MAX: Duration = Duration::from_secs(1);

@@ -14,7 +14,10 @@ use std::{
 use ratelimit_backend::{BackendError, ErrorKind};
 use ratelimit_core::{Action, Batch};
 
-use crate::group_commit::{Answer, Committer, Job};
+use crate::{
+    database::LOOK_AGAIN,
+    group_commit::{Answer, Committer, Job},
+};
 
 pub(crate) struct Writer {
     queue: Mutex<Queue>,
@@ -107,14 +110,16 @@ impl Writer {
         if committer.is_untidy() {
             committer.tidy();
         }
+        // Others may wait until this process lets go of a file that is not there any more.
+        committer.look();
     }
 
-    /// Waits until there is something to do; returns false at the end.
+    /// Waits until there is something to do, but not for long; returns false at the end.
     fn wait(&self) -> bool {
         let is_idle =
             |queue: &mut Queue| queue.jobs.is_empty() && !queue.is_untidy && !queue.is_closed;
-        let queue = self.wake.wait_while(lock(&self.queue), is_idle);
-        let queue = queue.unwrap_or_else(PoisonError::into_inner);
+        let queue = self.wake.wait_timeout_while(lock(&self.queue), LOOK_AGAIN, is_idle);
+        let (queue, _) = queue.unwrap_or_else(PoisonError::into_inner);
         !queue.jobs.is_empty() || !queue.is_closed
     }
 

@@ -4,7 +4,7 @@ use std::{
     env,
     io::{Read, Write},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, Output, Stdio},
     thread,
 };
 
@@ -20,6 +20,17 @@ pub(crate) fn child(role: &str, file: &Path) -> Command {
     command.env("RATELIMIT_CHILD", role).env("RATELIMIT_FILE", file);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     command
+}
+
+/// Runs `role` on `file` in another process, which a shell prepares, and waits for its end.
+#[cfg(unix)]
+pub(crate) fn in_shell(preparation: &str, role: &str, file: &Path) -> Output {
+    let role = child(role, file);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!(r#"{preparation}; exec "$0" "$@""#)]).arg(role.get_program());
+    shell.args(role.get_args()).stdout(Stdio::null()).stderr(Stdio::piped());
+    shell.envs(role.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    shell.output().unwrap()
 }
 
 /// Another process that holds the write lock of a file, until it is let go.
@@ -55,7 +66,7 @@ fn plays_its_role() {
     else {
         return;
     };
-    let settings = SqliteSettings::file(&file);
+    let settings = SqliteSettings::file(&file).with_deadline(A_MINUTE);
     match role.split(' ').collect::<Vec<_>>()[..] {
         ["spend", checks, limit] => spend(settings, parse(checks), parse(limit)),
         ["endless", "normal"] => endless(settings),
@@ -64,13 +75,15 @@ fn plays_its_role() {
         ["hold"] => hold(Path::new(&file)),
         #[cfg(unix)]
         ["fill"] => crate::space::fill(settings),
+        #[cfg(unix)]
+        ["modes"] => crate::files::modes(settings, Path::new(&file)),
         _ => panic!("no such role: {role}"),
     }
 }
 
 /// Spends, and reports how many were admitted.
 fn spend(settings: SqliteSettings, checks: u64, limit: u64) {
-    let limiter = limiter(&settings.with_deadline(A_MINUTE).open().unwrap(), limit);
+    let limiter = limiter(&settings.open().unwrap(), limit);
     let admitted = (0..checks).filter(|_| limiter.check("key").now().unwrap().is_allowed()).count();
     eprint!("{admitted}");
 }
@@ -91,7 +104,7 @@ fn endless(settings: SqliteSettings) {
 
 /// Opens, however long the others take, and reports what kind of error there is.
 fn open(settings: SqliteSettings) {
-    match settings.with_deadline(A_MINUTE).open() {
+    match settings.open() {
         Ok(_) => eprint!("opened"),
         Err(error) => eprint!("{:?}", error.kind()),
     }

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    num::NonZeroUsize,
     path::Path,
     thread,
     time::{Duration, Instant},
@@ -11,7 +12,7 @@ use ratelimit_algorithms::{ErrorKind, Limiter};
 use ratelimit_sqlite::{Sqlite, SqliteSettings, Synchronous};
 use rusqlite::Connection;
 
-use crate::subject::{A_MINUTE, Folder, assert_fails, left, limiter, spend};
+use crate::subject::{A_MINUTE, Folder, assert_fails, left, limiter, spend, wait};
 
 #[test]
 fn state_survives_reopening() {
@@ -93,6 +94,79 @@ fn assert_untouched(folder: &Folder, kind: ErrorKind) {
     let before = fs::read(folder.file()).unwrap();
     assert_fails(folder.settings().open(), kind);
     assert!(fs::read(folder.file()).unwrap() == before, "the file has changed");
+}
+
+/// Whatever the process would give to new files.
+// FAULTS 182.
+#[cfg(unix)]
+#[test]
+fn files_are_their_owners_alone() {
+    for umask in ["000", "022", "777"] {
+        let folder = Folder::new();
+        assert_eq!(modes_under(umask, &folder), "600 600 600", "umask {umask}");
+    }
+}
+
+/// Whoever makes the file before may share it, with a group for instance.
+#[cfg(unix)]
+#[test]
+fn a_file_that_is_there_keeps_its_mode_and_its_companions_get_it() {
+    let folder = Folder::new();
+    fs::write(folder.file(), b"").unwrap();
+    set_mode(&folder.file(), 0o660);
+    assert_eq!(modes_under("022", &folder), "660 660 660");
+}
+
+/// The modes of the three files that another process makes.
+#[cfg(unix)]
+fn modes_under(umask: &str, folder: &Folder) -> String {
+    let output = crate::child::in_shell(&format!("umask {umask}"), "modes", &folder.file());
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+/// The role of the other process: opens, spends, and reports.
+#[cfg(unix)]
+pub(crate) fn modes(settings: SqliteSettings, file: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+
+    let limiter = limiter(&settings.open().unwrap(), 10);
+    spend(&limiter, "key", 1);
+    let mode = |companion| {
+        let file = format!("{}{companion}", file.display());
+        format!("{:o}", fs::metadata(file).unwrap().permissions().mode() & 0o777)
+    };
+    eprint!("{}", ["", "-wal", "-shm"].map(mode).join(" "));
+}
+
+#[test]
+fn an_error_names_the_file_and_the_cause_in_one_line() {
+    use std::error::Error as _;
+
+    let folder = Folder::new();
+    let missing = folder.path().join("missing").join("limits.db");
+    let error = SqliteSettings::file(&missing).open().unwrap_err();
+    let cause = error.source().unwrap().to_string();
+    assert!(cause.starts_with(&format!("{}: ", missing.display())), "{cause}");
+    assert!(cause.contains("No such file") && !cause.contains('\n'), "{cause}");
+
+    folder.stranger().pragma_update(None, "application_id", 0x1234).unwrap();
+    let cause = folder.settings().open().unwrap_err().source().unwrap().to_string();
+    assert_eq!(cause, format!("{}: file is of application 0x00001234", folder.file().display()));
+}
+
+#[test]
+fn settings_hold_at_their_extremes() {
+    let folder = Folder::new();
+    for deadline in [Duration::ZERO, Duration::from_nanos(1), Duration::MAX] {
+        for most in [NonZeroUsize::MIN, NonZeroUsize::MAX] {
+            let settings = folder.settings().with_deadline(deadline);
+            let store = settings.with_queue_max(most).with_keys_max(most).open().unwrap();
+            let limiter = limiter(&store, 1_000);
+            spend(&limiter, "key", 1);
+            let _ = wait(Box::pin(limiter.clone().check("key")));
+        }
+    }
 }
 
 #[test]
@@ -198,6 +272,38 @@ fn a_file_that_is_deleted_under_its_only_user_is_made_anew() {
     }
     assert_eq!(left(&limiter, "key"), 999);
     drop(limiter);
+    folder.verify();
+}
+
+/// Its users let go of it, also those that nobody asks anything; the last one loses nothing.
+// FAULTS 184.
+#[cfg(unix)]
+#[test]
+fn a_log_that_is_deleted_locks_nobody_out_for_long() {
+    let folder = Folder::new();
+    let [one, other] = [(); 2].map(|()| limiter(&folder.open(), 10));
+    spend(&one, "key", 1);
+    spend(&other, "key", 1);
+    fs::remove_file(folder.log()).unwrap();
+
+    let start = Instant::now();
+    let new = loop {
+        assert!(start.elapsed() < A_MINUTE, "it stays locked out");
+        thread::sleep(Duration::from_millis(100));
+        if let Ok(store) = folder.settings().open()
+            && limiter(&store, 10).check("key").now().is_ok()
+        {
+            break limiter(&store, 10);
+        }
+    };
+    while one.peek("key").now().is_err() || other.peek("key").now().is_err() {
+        assert!(start.elapsed() < A_MINUTE, "it stays locked out");
+        thread::sleep(Duration::from_millis(100));
+    }
+    spend(&one, "key", 1);
+    spend(&other, "key", 1);
+    assert_eq!([&one, &other, &new].map(|limiter| left(limiter, "key")), [5; 3]);
+    drop((one, other, new));
     folder.verify();
 }
 

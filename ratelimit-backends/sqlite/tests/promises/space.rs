@@ -12,16 +12,9 @@ use crate::subject::{Folder, assert_fails, left, limiter, spend};
 #[cfg(unix)]
 #[test]
 fn a_file_that_may_not_grow_is_full_until_it_may() {
-    use std::process::{Command, Stdio};
-
     let folder = Folder::new();
-    let role = crate::child::child("fill", &folder.file());
     // The shell ignores the signal that would end it, and hands that down.
-    let mut shell = Command::new("sh");
-    shell.args(["-c", r#"trap "" XFSZ; exec "$0" "$@""#]).arg(role.get_program());
-    shell.args(role.get_args()).stdout(Stdio::null()).stderr(Stdio::piped());
-    shell.envs(role.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let output = shell.output().unwrap();
+    let output = crate::child::in_shell(r#"trap "" XFSZ"#, "fill", &folder.file());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     folder.verify();
 }
@@ -33,7 +26,7 @@ pub(crate) fn fill(settings: ratelimit_sqlite::SqliteSettings) {
 
     let before = getrlimit(Resource::Fsize);
     let limit = |bytes| setrlimit(Resource::Fsize, Rlimit { current: bytes, ..before }).unwrap();
-    let limiter = limiter(&settings.with_deadline(crate::subject::A_MINUTE).open().unwrap(), 10);
+    let limiter = limiter(&settings.open().unwrap(), 10);
     let key = |key: u32| format!("{key} {}", "long ".repeat(200));
     spend(&limiter, "known", 1);
 

@@ -2,11 +2,13 @@
 
 use std::{
     num::NonZeroUsize,
+    sync::{Arc, Condvar, Mutex},
     task::Poll,
+    thread,
     time::{Duration, Instant},
 };
 
-use ratelimit_algorithms::ErrorKind;
+use ratelimit_algorithms::{BackendError, Clock, ErrorKind, Timestamp, WallClock};
 use tokio::runtime::Builder;
 
 use crate::{
@@ -151,4 +153,50 @@ fn a_runtime_that_is_shut_down_with_checks_in_flight_leaves_a_store_that_closes(
     assert_fails(limiter.check("key").now(), ErrorKind::Closed);
     assert!(!folder.log().exists(), "the file is closed");
     folder.verify();
+}
+
+/// A clock that shows no time until it is let go, and so holds up the store.
+#[derive(Clone, Debug, Default)]
+struct Held(Arc<(Mutex<bool>, Condvar)>);
+
+impl Held {
+    fn hold(&self, is_held: bool) {
+        *self.0.0.lock().unwrap() = is_held;
+        self.0.1.notify_all();
+    }
+}
+
+impl Clock for Held {
+    fn now(&self) -> Result<Timestamp, BackendError> {
+        let _free = self.0.1.wait_while(self.0.0.lock().unwrap(), |is_held| *is_held).unwrap();
+        WallClock::new().now()
+    }
+}
+
+/// The store is let go only when the caller has returned.
+#[test]
+fn a_blocked_caller_returns_at_its_deadline_whatever_holds_up_the_store() {
+    let (folder, clock) = (Folder::new(), Held::default());
+    let settings = folder.settings().with_deadline(Duration::from_millis(50));
+    let limiter = limiter(&settings.with_clock(clock.clone()).open().unwrap(), 10);
+    spend(&limiter, "key", 1);
+
+    let mut admitted = 0;
+    clock.hold(true);
+    thread::scope(|scope| {
+        let slow = scope.spawn(|| limiter.check("key").now());
+        // Those that come behind the slow one, or its group, wait for their turn in vain.
+        let late: Vec<_> = (0..3).map(|_| scope.spawn(|| limiter.check("key").now())).collect();
+        while 1 < late.iter().filter(|late| !late.is_finished()).count() {
+            thread::yield_now();
+        }
+        clock.hold(false);
+        for answer in late.into_iter().chain([slow]).map(|call| call.join().unwrap()) {
+            match answer {
+                Ok(_) => admitted += 1,
+                refused => assert_fails(refused, ErrorKind::Timeout),
+            }
+        }
+    });
+    assert_eq!(left(&limiter, "key"), 9 - admitted, "who returns with a timeout is not charged");
 }
