@@ -7,7 +7,16 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Result;
-use axum::{Json, Router, routing::get};
+use axum::{
+    Json, Router,
+    http::{
+        HeaderValue,
+        header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS},
+    },
+    middleware::map_response,
+    response::Response,
+    routing::get,
+};
 use ratelimit_algorithms::{
     Adaptive, Algorithm, Backend, Decision, FixedWindow, LeakyBucket, Limiter,
     SlidingWindowCounter, SlidingWindowLog, TokenBucket,
@@ -52,7 +61,16 @@ pub(crate) fn app(store: Arc<dyn Backend>) -> Result<Router> {
         limiters.push(limiter);
     }
     let report = Arc::new(Report::new(store, limiters, &client)?);
-    Ok(app.route("/statistics", get(async move || report.respond().await)))
+    let app = app.route("/statistics", get(async move || report.respond().await));
+    Ok(app.layer(map_response(fresh)))
+}
+
+/// Keeps caches from storing responses, and browsers from guessing their type.
+async fn fresh(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.entry(X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static("nosniff"));
+    response
 }
 
 async fn answer(axum::Extension(decision): axum::Extension<Decision>) -> Json<Value> {

@@ -18,7 +18,7 @@ class Panel {
     this.counts = [find(".admitted dd"), find(".denied dd")];
     this.leftName = find(".left dt");
     this.left = find(".left dd");
-    this.status = find("summary output");
+    this.status = find("summary span");
     this.headers = find("details pre");
     find("details").open = matchMedia("(min-width: 60rem)").matches;
   }
@@ -101,7 +101,6 @@ function stop() {
 
 function press(isPressed) {
   byId("steady").setAttribute("aria-pressed", isPressed);
-  byId("steady").textContent = isPressed ? "Stop" : "Start";
 }
 
 function toggle() {

@@ -27,6 +27,8 @@ fn every_route_admits_its_limit_and_then_says_when_to_come_back() {
             assert!((1..=20).contains(&seconds), "{denial}");
             assert!(header(&denial, "x-ratelimit-remaining").is_some(), "{denial}");
             assert!(denial.ends_with(r#"{"error":"rate limit exceeded"}"#), "{denial}");
+            assert_eq!(header(&denial, "cache-control"), Some("no-store"), "{denial}");
+            assert_eq!(header(&denial, "x-content-type-options"), Some("nosniff"), "{denial}");
         }
     }
 }
