@@ -25,7 +25,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[macro_use]
-mod wrapper;
+mod macros;
 
 #[cfg(feature = "tokio")]
 mod resilient;
