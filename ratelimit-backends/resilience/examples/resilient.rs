@@ -8,7 +8,7 @@ use ratelimit_algorithms::{
 use ratelimit_backend::Reply;
 use ratelimit_core::{Action, Batch};
 use ratelimit_memory::Memory;
-use ratelimit_resilience::{Local, OnFailure, Resilient};
+use ratelimit_resilience::{LocalLimits, OnFailure, Resilient};
 
 /// As a server that nobody reaches.
 #[derive(Default)]
@@ -26,8 +26,8 @@ impl Backend for Away {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let local = Local::new(Memory::new()).with_limit("api", TokenBucket::per_hour(2))?;
-    let store = Resilient::over(Away::default()).on_failure(OnFailure::Local(local));
+    let local = LocalLimits::new(Memory::new()).with_limit("api", TokenBucket::per_hour(2))?;
+    let store = Resilient::new(Away::default()).with_fallback(OnFailure::Local(local));
     let limiter = Limiter::new(store, "api", TokenBucket::per_hour(100))?;
     let clock = MonotonicClock::new();
     for _ in 0..3 {

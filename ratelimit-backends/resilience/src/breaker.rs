@@ -1,4 +1,4 @@
-//! A circuit breaker: a store that does not answer is left alone for a while.
+//! A circuit breaker: it stops calling a store that does not answer.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -12,23 +12,23 @@ use ratelimit_backend::{
 };
 use ratelimit_core::{Action, Batch, ConfigError, Micros, Policy, store::Decisions};
 
-use crate::circuit::{Circuit, CircuitState, Health, Leave};
+use crate::circuit::{Circuit, CircuitState, Health, Permission};
 
-/// Answers in the place of a store that does not. Clones are the same breaker.
+/// Stops calling a store that does not answer. Clones are the same breaker.
 ///
 /// After five calls in a row that ended in [`Unavailable`](ErrorKind::Unavailable) or
 /// [`Timeout`](ErrorKind::Timeout) the circuit opens. While it is open every call ends at once in
-/// `Unavailable`, and nothing was charged. After a pause one call goes through as a probe; if the
-/// store answers, the circuit closes, else the next pause is twice as long, from 100 ms up to 5 s,
-/// each shortened by a random part of up to a half. A store that can tell when it may have come
-/// back ([`Backend::recoveries`]) ends the pause by that, however long it would be.
+/// `Unavailable`, and nothing was charged. After a backoff one call goes through as a probe. If the
+/// store answers, the circuit closes; otherwise the next backoff is twice as long, from 100 ms up to
+/// 5 s, each shortened by a random part of up to a half. A store that counts its recoveries
+/// ([`Backend::recoveries`]) ends a backoff early.
 ///
-/// A denial is an answer, and so is a refusal that the store itself has made (`ReadOnly`, `Auth`,
-/// `Full`, `Corrupt`, `Incompatible`, `Capacity`): they end the row, and close the circuit. Errors
-/// that say nothing of the store's health (`Overloaded`, `Protocol`, `Closed`, `Clock`) neither
-/// count nor end a row; a probe that ends in one has failed. A call whose reply is dropped is not
-/// counted, and a dropped probe makes way for another. So does one that is held for longer than
-/// the longest pause.
+/// A denial is an answer, and so is a store's own refusal (`ReadOnly`, `Auth`, `Full`, `Corrupt`,
+/// `Incompatible`, `Capacity`): they end the row, and close the circuit. Some errors say nothing about
+/// the store's health: `Overloaded`, `Protocol`, `Closed`, `Clock`, and a `Timeout` of anything but a
+/// spend or a peek, since others may contend for one key. They neither count nor end a row; a probe
+/// that ends in one has failed. A call whose reply is dropped is not counted, and a dropped probe makes
+/// way for another. So does a probe that takes longer than the longest backoff.
 ///
 /// ```
 /// use ratelimit_algorithms::{Limiter, TokenBucket};
@@ -59,51 +59,50 @@ impl<B> Breaker<B> {
 }
 
 impl<B, C> Breaker<B, C> {
-    /// A breaker over `inner` whose pauses go by `clock`.
+    /// A breaker over `inner` whose backoffs go by `clock`.
     #[must_use]
     pub fn with_clock(inner: B, clock: C) -> Self {
         let seed = RandomState::new().hash_one(());
         Self { inner, clock, circuit: Arc::new(Mutex::new(Circuit::new(seed))) }
     }
 
-    /// How many failures in a row open the circuit; by default five.
+    /// The number of failures in a row that open the circuit; by default five.
     #[must_use]
     pub fn with_failures_max(self, failures_max: NonZeroU32) -> Self {
         self.circuit().failures_max = failures_max;
         self
     }
 
-    /// The first pause, and the longest; by default 100 ms and 5 s. A first one that is longer
-    /// than the longest is as long as that.
+    /// The first backoff, and the longest; by default 100 ms and 5 s. The longest bounds the first.
     #[must_use]
-    pub fn with_pauses(self, first: Duration, longest: Duration) -> Self {
-        self.circuit().first_pause = Micros::from_duration_ceil(first);
-        self.circuit().longest_pause = Micros::from_duration_ceil(longest);
+    pub fn with_backoff(self, first: Duration, longest: Duration) -> Self {
+        self.circuit().first_backoff = Micros::from_duration_ceil(first);
+        self.circuit().longest_backoff = Micros::from_duration_ceil(longest);
         self
     }
 
-    /// What the random parts of pauses are drawn from; by default itself random. The same seed
-    /// draws the same pauses.
+    /// The seed of the backoffs' random parts; by default itself random. The same seed makes the same
+    /// backoffs.
     #[must_use]
     pub fn with_seed(self, seed: u64) -> Self {
         self.circuit().seed = seed;
         self
     }
 
-    /// How the circuit stands. An open one stays open until somebody asks, though its pause be
-    /// over.
+    /// The state of the circuit. An open circuit stays open until the next call, even if its backoff
+    /// is over.
     #[must_use]
     pub fn state(&self) -> CircuitState {
         self.circuit().state()
     }
 
-    /// How many times the circuit has opened, failed probes included.
+    /// The number of times that the circuit has opened, failed probes included.
     #[must_use]
     pub fn opened(&self) -> u64 {
         self.circuit().opened
     }
 
-    /// How many calls were answered in the store's place.
+    /// The number of calls that were refused without calling the store.
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.circuit().refused
@@ -117,20 +116,20 @@ impl<B, C> Breaker<B, C> {
 }
 
 impl<B: Backend, C: Clock> Breaker<B, C> {
-    fn admit(&self) -> Result<Call<'_, C>, BackendError> {
+    fn admit(&self, action: Action) -> Result<Call<'_, C>, BackendError> {
         let recoveries = self.inner.recoveries();
-        let leave = self.circuit().admit(recoveries, || self.clock.now().ok());
-        let leave = leave.ok_or_else(|| {
+        let permission = self.circuit().admit(recoveries, || self.clock.now().ok());
+        let permission = permission.ok_or_else(|| {
             BackendError::not_applied(ErrorKind::Unavailable).with_source(CircuitOpen)
         })?;
-        Ok(Call { circuit: &self.circuit, clock: &self.clock, leave })
+        Ok(Call { circuit: &self.circuit, clock: &self.clock, action, permission })
     }
 }
 
 impl<B: Backend, C: Clock> Backend for Breaker<B, C> {
     fn apply<'a>(&'a self, batch: Batch<'a>, action: Action) -> Reply<'a> {
-        match self.admit() {
-            Ok(call) => self.inner.apply(batch, action).then(|answer| call.end(answer)),
+        match self.admit(action) {
+            Ok(call) => self.inner.apply(batch, action).then(|result| call.end(result)),
             Err(error) => Reply::ready(Err(error)),
         }
     }
@@ -140,38 +139,40 @@ impl<B: Backend, C: Clock> Backend for Breaker<B, C> {
 
 impl<B: SyncBackend, C: Clock> SyncBackend for Breaker<B, C> {
     fn apply_now(&self, batch: Batch<'_>, action: Action) -> Result<Decisions, BackendError> {
-        self.admit()?.end(self.inner.apply_now(batch, action))
+        self.admit(action)?.end(self.inner.apply_now(batch, action))
     }
 }
 
-/// A call that was admitted. One that ends otherwise than in an answer gives its leave back.
+/// A call that was let through. If it is dropped before its end, it gives its permission back.
 struct Call<'a, C> {
     circuit: &'a Mutex<Circuit>,
     clock: &'a C,
-    leave: Leave,
+    action: Action,
+    permission: Permission,
 }
 
 impl<C: Clock> Call<'_, C> {
-    fn end(self, answer: Result<Decisions, BackendError>) -> Result<Decisions, BackendError> {
-        lock(self.circuit).report(self.leave, Health::of(&answer), || self.clock.now().ok());
-        answer
+    fn end(self, result: Result<Decisions, BackendError>) -> Result<Decisions, BackendError> {
+        let health = Health::of(self.action, &result);
+        lock(self.circuit).report(self.permission, health, || self.clock.now().ok());
+        result
     }
 }
 
 impl<C> Drop for Call<'_, C> {
     fn drop(&mut self) {
-        if self.leave.is_probe {
-            lock(self.circuit).give_back(self.leave);
+        if self.permission.is_probe {
+            lock(self.circuit).cancel(self.permission);
         }
     }
 }
 
-/// A clock that panics under the lock leaves nothing half done.
+/// Locks even if poisoned: a clock that panics under the lock leaves nothing half done.
 fn lock(circuit: &Mutex<Circuit>) -> MutexGuard<'_, Circuit> {
     circuit.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Why the store was not asked.
+/// The cause of a refusal.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("circuit breaker is open")]
 struct CircuitOpen;

@@ -1,44 +1,44 @@
-//! A circuit: closed while the store answers, open while asking it is no use.
+//! The state machine of a circuit breaker.
 //!
-//! It is pure: the time is an argument, and chance a seed. Whoever is about to ask the store is
-//! admitted or not, and reports what came of it. So many failures in a row open the circuit for a
-//! pause, at whose end one is admitted, the *probe*. An answer to the probe closes the circuit;
-//! anything else opens it again, for a pause twice as long.
+//! It is pure: the time is an argument, and chance a seed. A caller asks for permission to call the
+//! store, and reports how the call ended. Several failures in a row open the circuit for a while, the
+//! *backoff*; then it is half open: one call is let through, the *probe*. If the probe succeeds the
+//! circuit closes, otherwise it opens again, for twice as long.
 //!
-//! A store that can tell when it may have come back ends any pause by that. Then long pauses, which
-//! spare a store that is away, are not served by callers once it is there.
+//! A store that counts its recoveries ends a backoff early. So a long backoff spares a store that is
+//! away, and callers do not wait for it once the store is back.
 
 use std::num::NonZeroU32;
 
 use ratelimit_backend::{BackendError, ErrorKind};
-use ratelimit_core::{Micros, Timestamp, store::Decisions};
+use ratelimit_core::{Action, Micros, Timestamp, store::Decisions};
 
-/// How a circuit stands.
+/// The state of a circuit.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "complete by nature")]
 pub enum CircuitState {
-    /// Everybody is admitted.
+    /// All calls are let through.
     Closed,
-    /// Nobody is, until a pause is over.
+    /// No call is let through until the backoff is over.
     Open,
-    /// One is asking whether the store is back; nobody else is admitted.
-    Probing,
+    /// One call is under way, the probe; no other is let through.
+    HalfOpen,
 }
 
 /// The circuit of one store.
 #[derive(Debug)]
 pub(crate) struct Circuit {
     pub(crate) failures_max: NonZeroU32,
-    pub(crate) first_pause: Micros,
-    pub(crate) longest_pause: Micros,
+    pub(crate) first_backoff: Micros,
+    pub(crate) longest_backoff: Micros,
     pub(crate) seed: u64,
     pub(crate) refused: u64,
     pub(crate) opened: u64,
     phase: Phase,
-    /// The number of the phase: a report from an earlier one comes too late to say anything.
+    /// The number of the phase: a report from an earlier one says nothing about this one.
     epoch: u64,
-    /// Pauses since the circuit was closed.
-    pauses: u32,
+    /// Backoffs since the circuit was last closed.
+    backoffs: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -46,34 +46,34 @@ enum Phase {
     Closed {
         failures: u32,
     },
-    /// Until the pause is over, or the store's recoveries are no longer these.
+    /// Until the backoff is over, or the store's recoveries have changed.
     Open {
         since: Timestamp,
-        pause: Micros,
+        backoff: Micros,
         recoveries: u64,
     },
-    Probing {
+    HalfOpen {
         since: Timestamp,
     },
 }
 
-/// Leave to ask the store.
+/// The permission for one call.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Leave {
+pub(crate) struct Permission {
     epoch: u64,
-    /// The store's before it is asked, so that one while it fails to answer is not missed.
+    /// The store's recoveries before the call, so that one during the call is not missed.
     recoveries: u64,
     pub(crate) is_probe: bool,
 }
 
-/// What an answer tells about the store's health.
+/// The store's health, as far as a result shows it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Health {
-    /// It has answered, if only that it will not do what it was asked to.
+    /// It has answered, if only to refuse.
     Good,
     /// It did not answer.
     Bad,
-    /// Nothing: the question has not come as far as the store, or what answered was not the store.
+    /// The result says nothing about it.
     Unknown,
 }
 
@@ -82,61 +82,61 @@ impl Circuit {
     pub(crate) const fn new(seed: u64) -> Self {
         Self {
             failures_max: FAILURES_MAX,
-            first_pause: FIRST_PAUSE,
-            longest_pause: LONGEST_PAUSE,
+            first_backoff: FIRST_BACKOFF,
+            longest_backoff: LONGEST_BACKOFF,
             seed,
             refused: 0,
             opened: 0,
             phase: Phase::Closed { failures: 0 },
             epoch: 0,
-            pauses: 0,
+            backoffs: 0,
         }
     }
 
-    /// How it stands.
     pub(crate) const fn state(&self) -> CircuitState {
         match self.phase {
             Phase::Closed { .. } => CircuitState::Closed,
             Phase::Open { .. } => CircuitState::Open,
-            Phase::Probing { .. } => CircuitState::Probing,
+            Phase::HalfOpen { .. } => CircuitState::HalfOpen,
         }
     }
 
-    /// Leave to ask a store that has come back so many times, if there is any; a closed circuit does
-    /// not look at the clock. Where nobody knows the time every pause is over: asking too often is
-    /// the lesser evil.
+    /// Returns permission to call a store that has recovered so many times, or refuses.
+    ///
+    /// A closed circuit does not read the clock. Without a time every backoff is over: calling too
+    /// often is the lesser evil.
     pub(crate) fn admit(
         &mut self,
         recoveries: u64,
         now: impl FnOnce() -> Option<Timestamp>,
-    ) -> Option<Leave> {
-        let (since, pause) = match self.phase {
-            Phase::Closed { .. } => return Some(self.leave(recoveries, false)),
+    ) -> Option<Permission> {
+        let (since, length) = match self.phase {
+            Phase::Closed { .. } => return Some(self.permission(recoveries, false)),
             Phase::Open { since, recoveries: known, .. } if known != recoveries => {
                 (since, Micros::ZERO)
             }
-            Phase::Open { since, pause, .. } => (since, pause),
+            Phase::Open { since, backoff, .. } => (since, backoff),
             // A probe that nobody waits for any more must not keep the circuit open for ever.
-            Phase::Probing { since } => (since, self.longest_pause),
+            Phase::HalfOpen { since } => (since, self.longest_backoff),
         };
         let now = now();
-        // A clock that steps back must not, either.
-        if now.is_some_and(|now| since <= now && now - since < pause) {
+        // Nor must a clock that steps back.
+        if now.is_some_and(|now| since <= now && now - since < length) {
             self.refused = self.refused.saturating_add(1);
             return None;
         }
-        self.enter(Phase::Probing { since: now.unwrap_or_default() });
-        Some(self.leave(recoveries, true))
+        self.enter(Phase::HalfOpen { since: now.unwrap_or_default() });
+        Some(self.permission(recoveries, true))
     }
 
-    /// Takes note of what came of asking.
+    /// Records the end of a call.
     pub(crate) fn report(
         &mut self,
-        leave: Leave,
+        permission: Permission,
         health: Health,
         now: impl FnOnce() -> Option<Timestamp>,
     ) {
-        if leave.epoch != self.epoch {
+        if permission.epoch != self.epoch {
             return;
         }
         match (&mut self.phase, health) {
@@ -144,37 +144,37 @@ impl Circuit {
             (Phase::Closed { failures }, Health::Bad) => {
                 *failures = failures.saturating_add(1);
                 if self.failures_max.get() <= *failures {
-                    self.open(leave, now());
+                    self.open(permission, now());
                 }
             }
             (Phase::Closed { .. }, Health::Unknown) | (Phase::Open { .. }, _) => {}
-            (Phase::Probing { .. }, Health::Good) => {
-                self.pauses = 0;
+            (Phase::HalfOpen { .. }, Health::Good) => {
+                self.backoffs = 0;
                 self.enter(Phase::Closed { failures: 0 });
             }
-            (Phase::Probing { .. }, Health::Bad | Health::Unknown) => self.open(leave, now()),
+            (Phase::HalfOpen { .. }, Health::Bad | Health::Unknown) => self.open(permission, now()),
         }
     }
 
-    /// Takes a leave back that nothing came of: of a probe, the next caller is one.
-    pub(crate) fn give_back(&mut self, leave: Leave) {
-        if let Phase::Probing { since } = self.phase
-            && leave.epoch == self.epoch
+    /// Takes back a permission whose call was dropped. After a dropped probe the next call is one.
+    pub(crate) fn cancel(&mut self, permission: Permission) {
+        if let Phase::HalfOpen { since } = self.phase
+            && permission.epoch == self.epoch
         {
-            let Leave { recoveries, .. } = leave;
-            self.enter(Phase::Open { since, pause: Micros::ZERO, recoveries });
+            let Permission { recoveries, .. } = permission;
+            self.enter(Phase::Open { since, backoff: Micros::ZERO, recoveries });
         }
     }
 
-    const fn leave(&self, recoveries: u64, is_probe: bool) -> Leave {
-        Leave { epoch: self.epoch, recoveries, is_probe }
+    const fn permission(&self, recoveries: u64, is_probe: bool) -> Permission {
+        Permission { epoch: self.epoch, recoveries, is_probe }
     }
 
-    fn open(&mut self, Leave { recoveries, .. }: Leave, now: Option<Timestamp>) {
-        let pause = self.pause();
-        self.pauses = self.pauses.saturating_add(1);
+    fn open(&mut self, Permission { recoveries, .. }: Permission, now: Option<Timestamp>) {
+        let backoff = self.next_backoff();
+        self.backoffs = self.backoffs.saturating_add(1);
         self.opened = self.opened.saturating_add(1);
-        self.enter(Phase::Open { since: now.unwrap_or_default(), pause, recoveries });
+        self.enter(Phase::Open { since: now.unwrap_or_default(), backoff, recoveries });
     }
 
     const fn enter(&mut self, phase: Phase) {
@@ -182,11 +182,11 @@ impl Circuit {
         self.epoch = self.epoch.wrapping_add(1);
     }
 
-    /// The next pause: twice the last one, up to the longest; of that, a random length between
-    /// the half and the whole, so that many processes do not ask at once.
-    fn pause(&mut self) -> Micros {
-        let doubled = self.first_pause.as_micros().saturating_mul(1 << self.pauses.min(62));
-        let whole = doubled.min(self.longest_pause.as_micros());
+    /// The next backoff: twice the last one, up to the longest, with jitter: a random length between
+    /// the half and the whole, so that many processes do not probe at once.
+    fn next_backoff(&mut self) -> Micros {
+        let doubled = self.first_backoff.as_micros().saturating_mul(1 << self.backoffs.min(62));
+        let whole = doubled.min(self.longest_backoff.as_micros());
         Micros::new(whole.saturating_sub(self.random() % (whole / 2).saturating_add(1)))
     }
 
@@ -200,11 +200,15 @@ impl Circuit {
 }
 
 impl Health {
-    /// What an answer tells. A refusal is an answer: who is refused at once, and told why, need
-    /// not be protected from waiting.
-    pub(crate) fn of(answer: &Result<Decisions, BackendError>) -> Self {
-        let Err(error) = answer else { return Self::Good };
+    /// The health that the result of `action` shows.
+    ///
+    /// A refusal is an answer: a caller that is refused at once need not be protected from waiting.
+    /// Other actions than spends and peeks may time out because one key is contended, so their
+    /// timeouts say nothing about the store.
+    pub(crate) fn of(action: Action, result: &Result<Decisions, BackendError>) -> Self {
+        let Err(error) = result else { return Self::Good };
         match error.kind() {
+            ErrorKind::Timeout if !matches!(action, Action::Spend | Action::Peek) => Self::Unknown,
             ErrorKind::Unavailable | ErrorKind::Timeout => Self::Bad,
             ErrorKind::ReadOnly
             | ErrorKind::Auth
@@ -217,11 +221,11 @@ impl Health {
     }
 }
 
-/// Fewer may be bad luck; more are waiting in vain.
+/// Fewer failures may be bad luck; more are waiting in vain.
 const FAILURES_MAX: NonZeroU32 = NonZeroU32::new(5).unwrap();
 
-/// About as long as a check is waited for.
-const FIRST_PAUSE: Micros = Micros::from_millis(100);
+/// About as long as a caller waits for a check.
+const FIRST_BACKOFF: Micros = Micros::from_millis(100);
 
-/// What a store that is back, and cannot tell, may be left waiting for.
-const LONGEST_PAUSE: Micros = Micros::from_secs(5);
+/// The longest outage that is added to a store's own, where it does not count its recoveries.
+const LONGEST_BACKOFF: Micros = Micros::from_secs(5);

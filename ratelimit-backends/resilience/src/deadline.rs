@@ -1,4 +1,4 @@
-//! A deadline: nobody waits for a store longer than that.
+//! A deadline for every call of a store.
 
 use std::time::Duration;
 
@@ -6,18 +6,18 @@ use ratelimit_backend::{Backend, BackendError, ErrorKind, Names, Reply};
 use ratelimit_core::{Action, Batch, ConfigError, Policy, store::Decisions};
 use tokio::{runtime::Handle, time::timeout};
 
-/// Answers in the place of a store that takes too long. A clone has the same deadline.
+/// Ends calls of a store that take too long. A clone has the same deadline.
 ///
-/// There is one deadline for everything that the store within does to answer: queueing,
-/// connecting, sending, receiving. It begins when the reply is first polled. When it has passed,
-/// the reply ends in [`Timeout`](ErrorKind::Timeout), and that of the store is dropped, which
-/// leaves one whole charge or none; so the error says that a charge may have landed, but after a
-/// peek, and nothing is sent again. A reply that is ready at once costs nothing more.
+/// The deadline covers all that the inner store does: queueing, connecting, sending, receiving. It
+/// begins when the reply is first polled. After it the reply ends in [`Timeout`](ErrorKind::Timeout),
+/// and the inner reply is dropped, which leaves one whole charge or none. So the error says that a
+/// charge may have landed, except after a peek, and nothing is sent again. A reply that is ready from
+/// the start costs nothing more.
 ///
-/// There is no deadline for a call that blocks its thread, so this is no
-/// [`SyncBackend`](ratelimit_backend::SyncBackend): a store that blocks has to keep a time of its
-/// own. The timer is `tokio`'s; in no runtime of it, a reply that has to wait ends in
-/// [`Closed`](ErrorKind::Closed), and the store is not asked.
+/// A call that blocks its thread cannot be ended, so this is no
+/// [`SyncBackend`](ratelimit_backend::SyncBackend): a blocking store needs a timeout of its own. The
+/// timer is `tokio`'s. Outside its runtimes a reply that has to wait ends in
+/// [`Closed`](ErrorKind::Closed), and the store is not called.
 ///
 /// ```
 /// use std::time::Duration;
@@ -52,7 +52,7 @@ impl<B> Deadline<B> {
         Self { inner, length: LENGTH }
     }
 
-    /// The same with another length.
+    /// The same deadline with another length.
     #[must_use]
     pub fn with_length(self, length: Duration) -> Self {
         Self { length, ..self }
@@ -85,7 +85,7 @@ async fn in_time(
     timeout(length, reply).await.unwrap_or_else(|late| Err(overdue(action).with_source(late)))
 }
 
-/// Whatever was polled may have run.
+/// A command that was polled may have run.
 const fn overdue(action: Action) -> BackendError {
     match action {
         Action::Peek => BackendError::not_applied(ErrorKind::Timeout),
@@ -93,5 +93,5 @@ const fn overdue(action: Action) -> BackendError {
     }
 }
 
-/// Longer than a store at hand ever takes, and short enough that nobody notices.
+/// Longer than a healthy store nearby takes, and short enough that nobody notices.
 const LENGTH: Duration = Duration::from_millis(100);

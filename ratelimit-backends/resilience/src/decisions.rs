@@ -1,4 +1,4 @@
-//! Decisions that are made, changed or put together on this side of the store.
+//! Decisions that are made or changed on this side of the store.
 
 use ratelimit_backend::BackendError;
 use ratelimit_core::{
@@ -6,13 +6,10 @@ use ratelimit_core::{
     store::{Decisions, apply},
 };
 
-/// What all answers are made of.
-pub(crate) type Answer = Result<Decisions, BackendError>;
-
-/// Admitted at once.
+/// The outcome of a request that is let through.
 pub(crate) const ALLOW: Outcome = Outcome::Allow { delay: Micros::ZERO };
 
-/// A decision by nobody's record: the numbers are those of a key never seen.
+/// Decides without a record: the numbers are those of a key never seen.
 pub(crate) fn unseen(
     check: &Check<'_>,
     at: Timestamp,
@@ -28,7 +25,7 @@ pub(crate) fn unseen(
     Ok(decision)
 }
 
-/// Each decision, changed.
+/// Changes each decision.
 pub(crate) fn map(decisions: &Decisions, change: impl Fn(&mut Decision)) -> Decisions {
     let changed = |mut decision| {
         change(&mut decision);
@@ -40,16 +37,16 @@ pub(crate) fn map(decisions: &Decisions, change: impl Fn(&mut Decision)) -> Deci
     }
 }
 
-/// Puts those decisions that the store has made, in order, where there are none yet.
-pub(crate) fn fill(places: Vec<Option<Decision>>, rest: &[Decision]) -> Decisions {
+/// Completes `known` decisions with the store's, in order.
+pub(crate) fn fill(known: Vec<Option<Decision>>, rest: &[Decision]) -> Decisions {
     let mut rest = rest.iter().copied();
-    places.into_iter().filter_map(|known| known.or_else(|| rest.next())).collect()
+    known.into_iter().filter_map(|decision| decision.or_else(|| rest.next())).collect()
 }
 
-/// Some checks of a batch as a batch, in which there is no state twice either.
+/// Makes a batch of some checks of another batch.
 pub(crate) fn part<'a>(checks: &'a [Check<'a>]) -> Result<Batch<'a>, BackendError> {
     Batch::new(checks).ok_or(BROKEN)
 }
 
-/// What does not happen unless a store, or this crate, breaks a promise.
+/// The error where a store, or this crate, breaks a promise.
 const BROKEN: BackendError = BackendError::unknown(ratelimit_backend::ErrorKind::Protocol);

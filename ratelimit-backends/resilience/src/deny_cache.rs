@@ -1,4 +1,4 @@
-//! A cache of denials: whoever was told when to come back, and comes earlier, is told again.
+//! A cache of denials, for clients that come back before `retry_after`.
 //!
 //! A denial says exactly how long it holds if nobody else spends, and spending only makes it hold
 //! longer. So until then the store has nothing to add.
@@ -18,25 +18,21 @@ use ratelimit_core::{
     store::Decisions,
 };
 
-use crate::{
-    decisions::Answer,
-    digest::{Digest, Digests},
-};
+use crate::digest::{Digest, Digests};
 
-/// Answers in the place of a store that has denied the same before. Clones are the same cache.
+/// Repeats a store's denials until they no longer hold. Clones are the same cache.
 ///
-/// The answer is a denial with [`Source::Cache`]; its `retry_after`, `reset_after` and `at` are of
-/// now, the rest is as it was when the store denied. It is given to the same key, cost and policy:
-/// a smaller cost may fit, a larger one has longer to wait, and changed numbers are other numbers.
-/// Limits that are asked together are always asked of the store.
+/// A repeated denial has [`Source::Cache`]; its `retry_after`, `reset_after` and `at` are those of
+/// now, the rest is the store's. It is repeated for the same key, cost and policy: a smaller cost may
+/// fit, a larger one waits longer, and changed numbers are other numbers. Only denials of spends are
+/// kept: a peek changes nothing, so a spend after it may have longer to wait. Batches of several
+/// checks always go to the store.
 ///
-/// It is exact, unless somebody else gives back or resets what was charged, or ends a block: that
-/// is noticed when the wait is over. Refunds, resets, charges and blocks that go through this
-/// cache end the denial. The time is counted from before the store was asked, so that nobody is
-/// denied for longer than it said.
+/// It is exact, unless somebody else refunds, resets, or ends a block by a reset: that is noticed when
+/// the wait is over. A refund, reset, penalty or block that goes through this cache ends the denial.
+/// Time counts from before the store was called, so that no denial lasts longer than the store said.
 ///
-/// The number of denials is bounded, and so are the steps: each key has one place, where the last
-/// denial is kept.
+/// The number of denials is bounded: each key has one slot, which holds the last denial.
 ///
 /// ```
 /// use ratelimit_algorithms::{Limiter, Source, TokenBucket};
@@ -55,7 +51,7 @@ use crate::{
 pub struct DenyCache<B, C = MonotonicClock> {
     inner: B,
     clock: C,
-    shelf: Arc<Shelf>,
+    denials: Arc<Denials>,
 }
 
 impl<B> DenyCache<B> {
@@ -67,33 +63,33 @@ impl<B> DenyCache<B> {
 }
 
 impl<B, C> DenyCache<B, C> {
-    /// A cache of up to `denials_max` denials of `inner` that goes by `clock`. The place for all
-    /// of them is taken at once.
+    /// A cache of up to `denials_max` denials of `inner` that goes by `clock`. It allocates all of them
+    /// at once.
     #[must_use]
     pub fn with_clock(inner: B, clock: C, denials_max: NonZeroUsize) -> Self {
-        Self { inner, clock, shelf: Arc::new(Shelf::new(denials_max)) }
+        Self { inner, clock, denials: Arc::new(Denials::new(denials_max)) }
     }
 
-    /// How many denials were answered in the store's place.
+    /// The number of denials that were repeated without calling the store.
     #[must_use]
-    pub fn answered(&self) -> u64 {
-        self.shelf.answered.load(Ordering::Relaxed)
+    pub fn hits(&self) -> u64 {
+        self.denials.hits.load(Ordering::Relaxed)
     }
 
     accessors!();
 }
 
 impl<B, C: Clock> DenyCache<B, C> {
-    /// How to go about `action` on `batch`. Without a clock, a denial is not known to hold.
+    /// The treatment of `action` on `batch`. Without a time no denial is known to hold.
     fn plan<'a>(&'a self, batch: Batch<'a>, action: Action) -> Plan<'a> {
         let checks = batch.checks();
         match (action, checks) {
             (Action::Spend | Action::Peek, [check]) => match self.clock.now() {
-                Ok(now) => self.shelf.look(check, now),
-                Err(_) => Plan::Ask,
+                Ok(now) => self.denials.look_up(check, action, now),
+                Err(_) => Plan::Forward,
             },
-            (Action::Spend | Action::Peek, _) => Plan::Ask,
-            _ => Plan::Forget(Forget { shelf: &self.shelf, checks }),
+            (Action::Spend | Action::Peek, _) => Plan::Forward,
+            _ => Plan::Forget(Forget { denials: &self.denials, checks }),
         }
     }
 }
@@ -101,8 +97,8 @@ impl<B, C: Clock> DenyCache<B, C> {
 impl<B: Backend, C: Clock> Backend for DenyCache<B, C> {
     fn apply<'a>(&'a self, batch: Batch<'a>, action: Action) -> Reply<'a> {
         match self.plan(batch, action) {
-            Plan::Answer(denial) => Reply::ready(Ok(denial.into())),
-            plan => self.inner.apply(batch, action).then(|answer| plan.end(answer)),
+            Plan::Deny(denial) => Reply::ready(Ok(denial.into())),
+            plan => self.inner.apply(batch, action).then(|result| plan.end(result)),
         }
     }
 
@@ -112,60 +108,59 @@ impl<B: Backend, C: Clock> Backend for DenyCache<B, C> {
 impl<B: SyncBackend, C: Clock> SyncBackend for DenyCache<B, C> {
     fn apply_now(&self, batch: Batch<'_>, action: Action) -> Result<Decisions, BackendError> {
         match self.plan(batch, action) {
-            Plan::Answer(denial) => Ok(denial.into()),
+            Plan::Deny(denial) => Ok(denial.into()),
             plan => plan.end(self.inner.apply_now(batch, action)),
         }
     }
 }
 
-/// How to go about a question.
+/// The treatment of a call.
 enum Plan<'a> {
-    /// The answer is known.
-    Answer(Decision),
-    /// Ask, and remember a denial.
+    /// Repeat a denial.
+    Deny(Decision),
+    /// Call the store, and keep a denial.
     Learn(Learn<'a>),
-    /// Ask, and forget what is known.
+    /// Call the store, and forget the keys' denials.
     Forget(Forget<'a>),
-    /// Ask.
-    Ask,
+    /// Call the store.
+    Forward,
 }
 
-/// A place for a denial, unless it is touched before that comes.
+/// A slot that takes a denial, unless the slot was cleared since.
 struct Learn<'a> {
-    shelf: &'a Shelf,
+    denials: &'a Denials,
     check: &'a Check<'a>,
     digest: Digest,
     version: u64,
     asked: Timestamp,
 }
 
-/// Forgets what is known of some keys when it ends, even if that is because nobody waits for the
-/// answer any longer.
+/// Forgets the denials of some keys when it is dropped: also if the reply is dropped before its end.
 struct Forget<'a> {
-    shelf: &'a Shelf,
+    denials: &'a Denials,
     checks: &'a [Check<'a>],
 }
 
 impl Plan<'_> {
-    fn end(self, answer: Answer) -> Answer {
+    fn end(self, result: Result<Decisions, BackendError>) -> Result<Decisions, BackendError> {
         match self {
-            Self::Learn(learn) => learn.learn(&answer),
+            Self::Learn(learn) => learn.learn(&result),
             Self::Forget(forget) => drop(forget),
-            Self::Answer(_) | Self::Ask => {}
+            Self::Deny(_) | Self::Forward => {}
         }
-        answer
+        result
     }
 }
 
 impl Learn<'_> {
-    fn learn(self, answer: &Answer) {
-        let Self { shelf, check, digest, version, asked } = self;
-        let Ok([denial]) = answer.as_deref() else { return };
+    fn learn(self, result: &Result<Decisions, BackendError>) {
+        let Self { denials, check, digest, version, asked } = self;
+        let Ok([denial]) = result.as_deref() else { return };
         if denial.is_allowed() || denial.source() != Source::Store {
             return;
         }
-        let mut slot = shelf.slot(digest);
-        // What was forgotten meanwhile may be what this denial was about.
+        let mut slot = denials.slot(digest);
+        // The denial may have been about what was reset meanwhile.
         if slot.version == version {
             let (policy, cost) = (check.policy().clone(), check.cost());
             slot.entry = Some(Entry { digest, policy, cost, asked, denial: *denial });
@@ -176,23 +171,23 @@ impl Learn<'_> {
 impl Drop for Forget<'_> {
     fn drop(&mut self) {
         for check in self.checks {
-            let mut slot = self.shelf.slot(self.shelf.digest(check));
+            let mut slot = self.denials.slot(self.denials.digest(check));
             slot.version = slot.version.wrapping_add(1);
             slot.entry = None;
         }
     }
 }
 
-/// All denials: each key has one slot, which others may share and take.
-struct Shelf {
+/// The denials: each key has one slot, which it shares with other keys.
+struct Denials {
     digests: Digests,
     slots: Box<[Mutex<Slot>]>,
-    answered: AtomicU64,
+    hits: AtomicU64,
 }
 
 #[derive(Default)]
 struct Slot {
-    /// How often something was forgotten here.
+    /// The number of times that the slot was cleared.
     version: u64,
     entry: Option<Entry>,
 }
@@ -205,24 +200,26 @@ struct Entry {
     denial: Decision,
 }
 
-impl Shelf {
+impl Denials {
     fn new(denials_max: NonZeroUsize) -> Self {
         let slots = (0..denials_max.get()).map(|_| Mutex::default()).collect();
-        Self { digests: Digests::default(), slots, answered: AtomicU64::new(0) }
+        Self { digests: Digests::default(), slots, hits: AtomicU64::new(0) }
     }
 
-    fn look<'a>(&'a self, check: &'a Check<'a>, now: Timestamp) -> Plan<'a> {
+    fn look_up<'a>(&'a self, check: &'a Check<'a>, action: Action, now: Timestamp) -> Plan<'a> {
         let digest = self.digest(check);
         let slot = self.slot(digest);
         let entry = slot.entry.as_ref().filter(|entry| entry.is_about(digest, check));
         match entry.and_then(|entry| entry.at(now)) {
             Some(denial) => {
                 // Relaxed: the count stands for itself.
-                self.answered.fetch_add(1, Ordering::Relaxed);
-                Plan::Answer(denial)
+                self.hits.fetch_add(1, Ordering::Relaxed);
+                Plan::Deny(denial)
             }
+            None if action == Action::Peek => Plan::Forward,
             None => {
-                Plan::Learn(Learn { shelf: self, check, digest, version: slot.version, asked: now })
+                let version = slot.version;
+                Plan::Learn(Learn { denials: self, check, digest, version, asked: now })
             }
         }
     }
@@ -231,7 +228,7 @@ impl Shelf {
         self.digests.of(Some(check.policy().name()), check.key())
     }
 
-    /// No caller's code runs under the lock, so it is never poisoned half way.
+    /// Locks a slot even if poisoned: no caller's code runs under the lock.
     fn slot(&self, [number, _]: Digest) -> MutexGuard<'_, Slot> {
         #[expect(clippy::cast_possible_truncation, reason = "a remainder of a usize")]
         let index = (number % self.slots.len() as u64) as usize;
@@ -244,7 +241,7 @@ impl Entry {
         self.digest == digest && self.cost == check.cost() && self.policy == *check.policy()
     }
 
-    /// The denial as it is at `now`, if it still holds then. If time has stepped back, nobody knows.
+    /// The denial at `now`, if it still holds; none if time has stepped back.
     fn at(&self, now: Timestamp) -> Option<Decision> {
         let passed = now - self.asked;
         let retry_after = self.denial.retry_after() - passed;
@@ -260,10 +257,10 @@ impl Entry {
     }
 }
 
-/// Shows how much was answered, and no keys.
-impl fmt::Debug for Shelf {
+/// Shows the number of hits, and no key.
+impl fmt::Debug for Denials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shelf").field("answered", &self.answered).finish_non_exhaustive()
+        f.debug_struct("Denials").field("hits", &self.hits).finish_non_exhaustive()
     }
 }
 

@@ -1,4 +1,4 @@
-//! What happens when the store fails, which is the caller's choice.
+//! The caller's choice for when the store fails: deny, allow, or a limit of this process.
 
 use std::sync::{
     Arc,
@@ -11,22 +11,20 @@ use ratelimit_backend::{
 use ratelimit_core::{Action, Batch, ConfigError, Policy, Source, store::Decisions};
 
 use crate::{
-    Local,
-    decisions::{ALLOW, Answer, unseen},
+    decisions::{ALLOW, unseen},
+    local_limits::LocalLimits,
 };
 
-/// Answers as chosen when the store fails to. A clone counts together with its original.
+/// Decides when the store fails, as [`OnFailure`] says. A clone counts together with its original.
 ///
-/// What counts as such a failure is an error about the store: `Unavailable`, `Timeout`,
-/// `Overloaded`, `ReadOnly`, `Auth`, `Full`, `Capacity`, `Protocol` and `Closed`. State that
-/// cannot be read (`Corrupt`, `Incompatible`) and a clock out of range are not waited out, but
-/// mended, so these are passed on. Keys, costs and configurations are refused before there is
-/// anything to ask a store.
+/// These errors are failures of the store: `Unavailable`, `Timeout`, `Overloaded`, `ReadOnly`, `Auth`,
+/// `Full`, `Capacity`, `Protocol` and `Closed`. Unreadable state (`Corrupt`, `Incompatible`) and a
+/// clock out of range do not pass by waiting, so these errors are passed on.
 ///
-/// Only questions are answered here, that is [`Action::Spend`] and [`Action::Peek`]. Whoever
-/// wants something done (a refund, a reset, a block) has to know that it was not. What was
-/// answered here is never told to the store: afterwards, that goes on from where it was. So a
-/// charge is to be given back only where the decision's [`Source`] is the store.
+/// Only [`Action::Spend`] and [`Action::Peek`] are decided here. The caller of any other action (a
+/// refund, a reset, a block) has to know that it failed. The store never learns what was decided here:
+/// afterwards it goes on from where it was. So refund a charge only if the decision's [`Source`] is the
+/// store.
 ///
 /// ```
 /// use ratelimit_algorithms::{Limiter, Source, TokenBucket};
@@ -53,24 +51,23 @@ pub struct Fallback<B, C = MonotonicClock> {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub enum OnFailure {
-    /// The error is passed on; an HTTP service answers 503.
+    /// The error is passed on; an HTTP service responds with 503.
     #[default]
     Deny,
-    /// Everybody is let through, with [`Source::Open`] and the numbers of a key never seen, for
-    /// nothing is known of any.
+    /// Every request is let through, with [`Source::Open`] and the numbers of a key never seen.
     Allow,
-    /// A limit kept in this process decides, with [`Source::Local`]. Where it cannot, because a
-    /// cost is more than it ever admits or it has no room for a key, the error is passed on.
-    Local(Local),
+    /// A limit of this process decides, with [`Source::Local`]. The error is passed on if it cannot
+    /// decide: the cost is more than it ever admits, or it has no room for a key.
+    Local(LocalLimits),
 }
 
-/// How many questions the store has failed to answer, by what came of them.
+/// The number of spends and peeks at which the store failed, by their outcome.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Failures {
     /// The error was passed on.
     pub denied: u64,
-    /// They were let through.
+    /// The request was let through.
     pub allowed: u64,
     /// The local limit decided.
     pub local: u64,
@@ -84,7 +81,7 @@ struct Counters {
 }
 
 impl<B> Fallback<B> {
-    /// Does what `on_failure` says when `inner` fails.
+    /// Decides as `on_failure` says when `inner` fails.
     #[must_use]
     pub fn new(inner: B, on_failure: OnFailure) -> Self {
         Self::with_clock(inner, on_failure, MonotonicClock::new())
@@ -92,13 +89,13 @@ impl<B> Fallback<B> {
 }
 
 impl<B, C> Fallback<B, C> {
-    /// The same, where what is let through without a limit is dated by `clock`.
+    /// The same with another clock, which dates decisions that are made without a limit.
     #[must_use]
     pub fn with_clock(inner: B, on_failure: OnFailure, clock: C) -> Self {
         Self { inner, on_failure, clock, counters: Arc::default() }
     }
 
-    /// How many questions the store has failed to answer so far.
+    /// The number of spends and peeks at which the store has failed so far.
     #[must_use]
     pub fn failures(&self) -> Failures {
         // Relaxed here and below: each count stands for itself.
@@ -112,14 +109,19 @@ impl<B, C> Fallback<B, C> {
 }
 
 impl<B, C: Clock> Fallback<B, C> {
-    fn settle(&self, answer: Answer, batch: Batch<'_>, action: Action) -> Answer {
-        match answer {
-            Err(error) if is_failure(&error) && is_question(action) => {
-                let (answer, count) = self.fall_back(error, batch, action);
+    fn decide(
+        &self,
+        result: Result<Decisions, BackendError>,
+        batch: Batch<'_>,
+        action: Action,
+    ) -> Result<Decisions, BackendError> {
+        match result {
+            Err(error) if is_failure(&error) && matches!(action, Action::Spend | Action::Peek) => {
+                let (result, count) = self.fall_back(error, batch, action);
                 count.fetch_add(1, Ordering::Relaxed);
-                answer
+                result
             }
-            answer => answer,
+            result => result,
         }
     }
 
@@ -128,7 +130,7 @@ impl<B, C: Clock> Fallback<B, C> {
         error: BackendError,
         batch: Batch<'_>,
         action: Action,
-    ) -> (Answer, &AtomicU64) {
+    ) -> (Result<Decisions, BackendError>, &AtomicU64) {
         let Counters { denied, allowed, local } = &*self.counters;
         let (decisions, count) = match &self.on_failure {
             OnFailure::Deny => (None, denied),
@@ -138,7 +140,7 @@ impl<B, C: Clock> Fallback<B, C> {
         decisions.map_or((Err(error), denied), |decisions| (Ok(decisions), count))
     }
 
-    fn allow(&self, batch: Batch<'_>) -> Answer {
+    fn allow(&self, batch: Batch<'_>) -> Result<Decisions, BackendError> {
         let now = self.clock.now()?;
         match batch.checks() {
             [check] => Ok(unseen(check, now, ALLOW, Source::Open)?.into()),
@@ -150,7 +152,7 @@ impl<B, C: Clock> Fallback<B, C> {
 impl<B: Backend, C: Clock> Backend for Fallback<B, C> {
     fn apply<'a>(&'a self, batch: Batch<'a>, action: Action) -> Reply<'a> {
         let reply = self.inner.apply(batch, action);
-        reply.then(move |answer| self.settle(answer, batch, action))
+        reply.then(move |result| self.decide(result, batch, action))
     }
 
     fn names(&self) -> &Names {
@@ -172,12 +174,8 @@ impl<B: Backend, C: Clock> Backend for Fallback<B, C> {
 
 impl<B: SyncBackend, C: Clock> SyncBackend for Fallback<B, C> {
     fn apply_now(&self, batch: Batch<'_>, action: Action) -> Result<Decisions, BackendError> {
-        self.settle(self.inner.apply_now(batch, action), batch, action)
+        self.decide(self.inner.apply_now(batch, action), batch, action)
     }
-}
-
-const fn is_question(action: Action) -> bool {
-    matches!(action, Action::Spend | Action::Peek)
 }
 
 const fn is_failure(error: &BackendError) -> bool {

@@ -1,24 +1,23 @@
-//! What stands between a limiter and its store: each a small [`Backend`] over a [`Backend`].
+//! Backends over a backend: between a limiter and its store.
 //!
-//! | wrapper | answers instead of the store | [`Source`] |
+//! | wrapper | decides instead of the store | [`Source`] |
 //! |---|---|---|
-//! | [`Lists`] | for keys that are always let through, or never | `List` |
-//! | [`Shadow`] | lets through what the store denies, for as long as a limit is only watched | `Shadow` |
-//! | [`DenyCache`] | what it has denied before, until that no longer holds | `Cache` |
-//! | [`Fallback`] | when it fails: nobody, everybody, or by a local limit | `Open`, `Local` |
-//! | [`Breaker`] | while it does not answer: an error, at once | |
-//! | `Deadline` | when it takes too long: an error, in time | |
+//! | [`Lists`] | about keys that are always allowed, or always denied | `List` |
+//! | [`Shadow`] | lets requests through that the store denies, while a limit is on trial | `Shadow` |
+//! | [`DenyCache`] | repeats a denial until it no longer holds | `Cache` |
+//! | [`Fallback`] | when the store fails: deny, allow, or decide by a local limit | `Open`, `Local` |
+//! | [`Breaker`] | while the store does not answer: an error, at once | |
+//! | `Deadline` | when the store takes too long: an error, in time | |
 //!
-//! Take those that you need, in this order, the first around all others. Three of them are what a
-//! store elsewhere needs to answer in time whatever becomes of it: `Resilient` stacks these. It
-//! and the deadline are behind the feature `tokio`, whose timer they need.
+//! Take those that you need, in this order, the first around all others. A store elsewhere needs the
+//! last three to decide in time whatever becomes of it: `Resilient` stacks these. It and the deadline
+//! are behind the feature `tokio`, whose timer they need.
 //!
-//! Limiters that are asked together are asked by the store of the first, so wrap a store once and
-//! build all of its limiters on clones of that.
+//! Limiters that are checked together go to the store of the first, so wrap a store once and build all
+//! of its limiters on clones of that.
 //!
-//! Nothing is sent twice, nothing that was answered here is told to the store later, no lock is
-//! held while the store is asked, and nothing is logged: what happens is told by decisions and
-//! counted.
+//! Nothing is sent twice, nothing that was decided here is sent to the store later, no lock is held
+//! while the store is called, and nothing is logged: decisions and counters show what happens.
 //!
 //! [`Backend`]: ratelimit_backend::Backend
 //! [`Source`]: ratelimit_core::Source
@@ -42,7 +41,7 @@ mod shadow;
 mod circuit;
 mod decisions;
 mod digest;
-mod local;
+mod local_limits;
 
 pub use crate::{
     breaker::Breaker,
@@ -50,7 +49,7 @@ pub use crate::{
     deny_cache::DenyCache,
     fallback::{Failures, Fallback, OnFailure},
     lists::{List, Lists},
-    local::Local,
+    local_limits::LocalLimits,
     shadow::Shadow,
 };
 #[cfg(feature = "tokio")]

@@ -1,4 +1,4 @@
-//! Lists of keys that are always let through, or never, whatever the store would say.
+//! Lists of keys that are always allowed, or always denied.
 
 use std::{
     collections::HashMap,
@@ -17,19 +17,18 @@ use crate::{
     digest::{Digest, Digests},
 };
 
-/// Answers in the place of the store for keys that are listed. Clones are the same lists.
+/// Decides about listed keys without the store. Clones are the same lists.
 ///
 /// A key is listed by all of its bytes, under the policies of one [name](Self::under) or
-/// [everywhere](Self::everywhere); where it is both, the name's list counts. What was listed last
-/// counts, from the next call on. What is kept of a key is a keyed digest.
+/// [everywhere](Self::everywhere); the list of a name goes first. A change holds from the next call
+/// on. Lists keep keyed digests of keys.
 ///
 /// Decisions have [`Source::List`] and the numbers of a key never seen; a denial has nothing left,
-/// and the longest wait there is. The store is not asked: neither to spend nor to peek, nor to
-/// charge or refund a key that is always let through. A reset or a block reaches the store,
-/// whatever the lists say.
+/// and the longest `retry_after`. The store is not called to spend or to peek, nor to penalize or
+/// refund an allowed key. Resets and blocks always reach the store.
 ///
-/// Of limits that are asked together, the rest stay all or nothing: they are charged as one, and
-/// where a key is denied by list they are only looked at.
+/// In a batch the other checks stay all or nothing: they are charged as one, or only peeked at if a
+/// key is denied by a list.
 ///
 /// ```
 /// use ratelimit_algorithms::{Limiter, Source, TokenBucket};
@@ -53,7 +52,7 @@ pub struct Lists<B, C = MonotonicClock> {
     table: Arc<Table>,
 }
 
-/// The list of one name, or the one for all.
+/// The list of one name, or of all names.
 #[derive(Clone, Copy)]
 #[must_use = "a list does nothing by itself"]
 pub struct List<'a> {
@@ -64,11 +63,11 @@ pub struct List<'a> {
 #[derive(Default)]
 struct Table {
     digests: Digests,
-    verdicts: RwLock<HashMap<Digest, Verdict>>,
+    listings: RwLock<HashMap<Digest, Listing>>,
 }
 
 #[derive(Clone, Copy, Eq, PartialEq)]
-enum Verdict {
+enum Listing {
     Allow,
     Deny,
 }
@@ -82,7 +81,7 @@ impl<B> Lists<B> {
 }
 
 impl<B, C> Lists<B, C> {
-    /// Empty lists before `inner`, whose answers are dated by `clock`.
+    /// Empty lists before `inner`; `clock` dates their decisions.
     #[must_use]
     pub fn with_clock(inner: B, clock: C) -> Self {
         Self { inner, clock, table: Arc::default() }
@@ -98,24 +97,24 @@ impl<B, C> Lists<B, C> {
         List { table: &self.table, name: Some(name) }
     }
 
-    /// How many keys are listed; one that is listed under several names counts as often.
+    /// The number of listed keys; a key counts once for each list.
     #[must_use]
     pub fn keys(&self) -> usize {
-        self.table.verdicts().len()
+        self.table.listings().len()
     }
 
     accessors!();
 }
 
 impl List<'_> {
-    /// Lets `key` through from now on.
+    /// Allows `key` from now on.
     pub fn allow(&self, key: &(impl AsRef<[u8]> + ?Sized)) {
-        self.put(key.as_ref(), Some(Verdict::Allow));
+        self.put(key.as_ref(), Some(Listing::Allow));
     }
 
     /// Denies `key` from now on.
     pub fn deny(&self, key: &(impl AsRef<[u8]> + ?Sized)) {
-        self.put(key.as_ref(), Some(Verdict::Deny));
+        self.put(key.as_ref(), Some(Listing::Deny));
     }
 
     /// Takes `key` off this list.
@@ -123,56 +122,57 @@ impl List<'_> {
         self.put(key.as_ref(), None);
     }
 
-    fn put(&self, key: &[u8], verdict: Option<Verdict>) {
-        // No limiter ever asks about a key that is too long to be one.
+    fn put(&self, key: &[u8], listing: Option<Listing>) {
+        // No check can have a key that is too long.
         let Ok(key) = Key::new(key) else { return };
         let digest = self.table.digests.of(self.name, key);
-        let mut verdicts = self.table.verdicts.write().unwrap_or_else(PoisonError::into_inner);
-        match verdict {
-            Some(verdict) => verdicts.insert(digest, verdict),
-            None => verdicts.remove(&digest),
+        let mut listings = self.table.listings.write().unwrap_or_else(PoisonError::into_inner);
+        match listing {
+            Some(listing) => listings.insert(digest, listing),
+            None => listings.remove(&digest),
         };
     }
 }
 
 impl Table {
-    fn verdicts(&self) -> RwLockReadGuard<'_, HashMap<Digest, Verdict>> {
-        self.verdicts.read().unwrap_or_else(PoisonError::into_inner)
+    fn listings(&self) -> RwLockReadGuard<'_, HashMap<Digest, Listing>> {
+        self.listings.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the lists say about each check, if they have a say in any.
-    fn say(&self, batch: Batch<'_>, action: Action) -> Option<Vec<Option<Verdict>>> {
-        let verdicts = self.verdicts();
-        let verdict = |check: &Check<'_>| {
-            let find = |name| verdicts.get(&self.digests.of(name, check.key())).copied();
-            let verdict = find(Some(check.policy().name())).or_else(|| find(None));
-            verdict.filter(|verdict| verdict.is_about(action))
+    /// Looks up each check; `None` if no key is listed.
+    fn look_up(&self, batch: Batch<'_>, action: Action) -> Option<Vec<Option<Listing>>> {
+        let listings = self.listings();
+        let listing = |check: &Check<'_>| {
+            let find = |name| listings.get(&self.digests.of(name, check.key())).copied();
+            let listing = find(Some(check.policy().name())).or_else(|| find(None));
+            listing.filter(|listing| listing.applies_to(action))
         };
-        let is_listed = |check| verdict(check).is_some();
-        let has_say = !verdicts.is_empty() && batch.checks().iter().any(is_listed);
-        has_say.then(|| batch.checks().iter().map(verdict).collect())
+        let is_listed = |check| listing(check).is_some();
+        let is_any_listed = !listings.is_empty() && batch.checks().iter().any(is_listed);
+        is_any_listed.then(|| batch.checks().iter().map(listing).collect())
     }
 }
 
 impl<B, C: Clock> Lists<B, C> {
     fn plan<'a>(&self, batch: Batch<'a>, action: Action) -> Result<Plan<'a>, BackendError> {
-        let Some(verdicts) = self.table.say(batch, action) else { return Ok(Plan::Ask) };
+        let Some(listings) = self.table.look_up(batch, action) else { return Ok(Plan::Forward) };
         let now = self.clock.now()?;
-        let listed = batch.checks().iter().zip(&verdicts);
-        let known = listed.map(|(check, verdict)| verdict.map(|it| it.on(check, now)).transpose());
+        let listed = batch.checks().iter().zip(&listings);
+        let known =
+            listed.map(|(check, listing)| listing.map(|it| it.decision(check, now)).transpose());
         let known = known.collect::<Result<Vec<_>, _>>()?;
         let unlisted = batch.checks().iter().zip(&known).filter(|(_, known)| known.is_none());
         let rest: Vec<_> = unlisted.map(|(check, _)| *check).collect();
         if rest.is_empty() {
-            return Ok(Plan::Answer(fill(known, &[])));
+            return Ok(Plan::Decided(fill(known, &[])));
         }
-        let is_denied = verdicts.contains(&Some(Verdict::Deny));
+        let is_denied = listings.contains(&Some(Listing::Deny));
         Ok(Plan::Mix { known, rest, action: if is_denied { Action::Peek } else { action } })
     }
 }
 
-impl Verdict {
-    const fn is_about(self, action: Action) -> bool {
+impl Listing {
+    const fn applies_to(self, action: Action) -> bool {
         match action {
             Action::Spend | Action::Peek => true,
             Action::Penalize | Action::Refund => matches!(self, Self::Allow),
@@ -180,7 +180,7 @@ impl Verdict {
         }
     }
 
-    fn on(self, check: &Check<'_>, now: Timestamp) -> Result<Decision, BackendError> {
+    fn decision(self, check: &Check<'_>, now: Timestamp) -> Result<Decision, BackendError> {
         match self {
             Self::Allow => unseen(check, now, ALLOW, Source::List),
             Self::Deny => {
@@ -194,21 +194,21 @@ impl Verdict {
     }
 }
 
-/// How to go about a question.
+/// The treatment of a batch.
 enum Plan<'a> {
-    /// Nobody in it is listed.
-    Ask,
-    /// Everybody is.
-    Answer(Decisions),
-    /// Some are; of the rest, the store is asked to do this.
+    /// No key is listed.
+    Forward,
+    /// All keys are listed.
+    Decided(Decisions),
+    /// Some keys are listed; the store applies `action` to the rest.
     Mix { known: Vec<Option<Decision>>, rest: Vec<Check<'a>>, action: Action },
 }
 
 impl<B: Backend, C: Clock> Backend for Lists<B, C> {
     fn apply<'a>(&'a self, batch: Batch<'a>, action: Action) -> Reply<'a> {
         match self.plan(batch, action) {
-            Ok(Plan::Ask) => self.inner.apply(batch, action),
-            Ok(Plan::Answer(decisions)) => Reply::ready(Ok(decisions)),
+            Ok(Plan::Forward) => self.inner.apply(batch, action),
+            Ok(Plan::Decided(decisions)) => Reply::ready(Ok(decisions)),
             Ok(Plan::Mix { known, rest, action }) => Reply::waiting(async move {
                 Ok(fill(known, &self.inner.apply(part(&rest)?, action).await?))
             }),
@@ -222,8 +222,8 @@ impl<B: Backend, C: Clock> Backend for Lists<B, C> {
 impl<B: SyncBackend, C: Clock> SyncBackend for Lists<B, C> {
     fn apply_now(&self, batch: Batch<'_>, action: Action) -> Result<Decisions, BackendError> {
         match self.plan(batch, action)? {
-            Plan::Ask => self.inner.apply_now(batch, action),
-            Plan::Answer(decisions) => Ok(decisions),
+            Plan::Forward => self.inner.apply_now(batch, action),
+            Plan::Decided(decisions) => Ok(decisions),
             Plan::Mix { known, rest, action } => {
                 Ok(fill(known, &self.inner.apply_now(part(&rest)?, action)?))
             }
@@ -231,7 +231,7 @@ impl<B: SyncBackend, C: Clock> SyncBackend for Lists<B, C> {
     }
 }
 
-/// Shows how many keys there are, and none of them.
+/// Shows the number of keys, and no key.
 impl<B: fmt::Debug, C: fmt::Debug> fmt::Debug for Lists<B, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { inner, clock, .. } = self;
@@ -243,7 +243,7 @@ impl<B: fmt::Debug, C: fmt::Debug> fmt::Debug for Lists<B, C> {
     }
 }
 
-/// Shows which list it is, and no keys.
+/// Shows the list's name, and no key.
 impl fmt::Debug for List<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("List").field("name", &self.name).finish_non_exhaustive()

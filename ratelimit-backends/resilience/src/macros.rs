@@ -1,21 +1,21 @@
-//! What all wrappers have in common: the store within, and what is its alone to say.
+//! Methods that all wrappers share: they lead to the inner store.
 
-/// The three ways to the store within.
+/// The three accessors of the inner store.
 macro_rules! accessors {
     () => {
-        /// The store within.
+        /// The inner store.
         #[must_use]
         pub const fn get_ref(&self) -> &B {
             &self.inner
         }
 
-        /// The store within.
+        /// The inner store.
         #[must_use]
         pub const fn get_mut(&mut self) -> &mut B {
             &mut self.inner
         }
 
-        /// Gives the store within back.
+        /// Returns the inner store.
         #[must_use]
         pub fn into_inner(self) -> B {
             self.inner
@@ -23,7 +23,7 @@ macro_rules! accessors {
     };
 }
 
-/// The methods of a backend that the store within answers.
+/// The methods of a backend that the inner store implements.
 macro_rules! delegate {
     () => {
         fn names(&self) -> &Names {

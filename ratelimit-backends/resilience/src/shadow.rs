@@ -1,4 +1,4 @@
-//! Shadow mode: a limit decides and records, and refuses nobody; or only some, until it is trusted.
+//! Shadow mode: a limit decides and records, but denies nothing, or only a share of the keys.
 
 use std::sync::{
     Arc,
@@ -10,22 +10,19 @@ use ratelimit_core::{
     Action, Batch, Check, ConfigError, Decision, Key, Policy, Source, store::Decisions,
 };
 
-use crate::decisions::{ALLOW, Answer, fill, map, part};
+use crate::decisions::{ALLOW, fill, map, part};
 
-/// Lets through what the store within denies. Clones are the same shadow.
+/// Lets requests through that the inner store denies. Clones are the same shadow.
 ///
-/// The decision then says so with [`Source::Shadow`]; its numbers are the store's, and nothing was
-/// charged. Who wants to know how many there would have been counts these, or asks
-/// [`let_through`](Self::let_through).
+/// Such a decision has [`Source::Shadow`] and the store's numbers, and nothing was charged.
+/// [`let_through`](Self::let_through) counts these requests.
 ///
-/// A share of the keys may be refused all the same: [`enforce`](Self::enforce) it on 1 %, then on
-/// 10, then on all. A key is always on the same side, on every host, and what is enforced at some
-/// share is enforced at every larger one. Sides go by a public hash, so whoever may choose a key
-/// may choose its side.
+/// A limit may be enforced on a share of the keys: [`enforce`](Self::enforce) it on 1 %, then on 10 %,
+/// then on all. The share has the same keys on every host, and a larger share contains every smaller
+/// one. It goes by a public hash: clients that choose their keys may choose to be outside.
 ///
-/// Of limits that are asked together, those that are enforced stay all or nothing: where only
-/// others deny, the enforced ones are asked again without them, and charged. That takes up to twice
-/// as long.
+/// In a batch the enforced checks stay all or nothing: where only others deny, they are checked again
+/// without these, and charged. That takes up to twice as long.
 ///
 /// ```
 /// use ratelimit_algorithms::{Limiter, Source, TokenBucket};
@@ -48,31 +45,31 @@ use crate::decisions::{ALLOW, Answer, fill, map, part};
 #[derive(Clone, Debug)]
 pub struct Shadow<B> {
     inner: B,
-    /// Policies of other names are enforced; `None` where there are no others.
+    /// The policies in shadow mode; others are enforced. `None` means all policies.
     names: Option<Arc<[String]>>,
-    dial: Arc<Dial>,
+    rollout: Arc<Rollout>,
 }
 
 #[derive(Debug, Default)]
-struct Dial {
+struct Rollout {
     percent: AtomicU8,
     let_through: AtomicU64,
 }
 
 impl<B> Shadow<B> {
-    /// Enforces nothing of what `inner` decides.
+    /// A shadow over `inner` that enforces no denial.
     #[must_use]
     pub fn new(inner: B) -> Self {
-        Self { inner, names: None, dial: Arc::default() }
+        Self { inner, names: None, rollout: Arc::default() }
     }
 
-    /// The same for policies of these names alone: all others are enforced.
+    /// The same for the policies of these names only: all others are enforced.
     #[must_use]
     pub fn with_names<N: Into<String>>(self, names: impl IntoIterator<Item = N>) -> Self {
         Self { names: Some(names.into_iter().map(Into::into).collect()), ..self }
     }
 
-    /// Enforces denials of so many in a hundred keys from now on. Zero is none, 100 is all.
+    /// Enforces denials of this share of the keys from now on.
     ///
     /// # Errors
     ///
@@ -82,22 +79,22 @@ impl<B> Shadow<B> {
             return Err(ConfigError::OutOfRange { field: "percent", low: 0.0, high: 100.0 });
         }
         // Relaxed here and below: these numbers order nothing but themselves.
-        self.dial.percent.store(percent, Ordering::Relaxed);
+        self.rollout.percent.store(percent, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Whether a denial of `key` under the policy called `name` is enforced now.
+    /// Returns true if a denial of `key` under the policy called `name` is enforced now.
     #[must_use]
     pub fn enforces(&self, name: &str, key: Key<'_>) -> bool {
-        let percent = self.dial.percent.load(Ordering::Relaxed);
+        let percent = self.rollout.percent.load(Ordering::Relaxed);
         let is_watched = self.names.as_ref().is_none_or(|names| names.iter().any(|it| it == name));
-        !is_watched || side(name, key) < u64::from(percent)
+        !is_watched || percentile(name, key) < u64::from(percent)
     }
 
-    /// How many requests were let through that the store had denied.
+    /// The number of requests that were let through though the store denied them.
     #[must_use]
     pub fn let_through(&self) -> u64 {
-        self.dial.let_through.load(Ordering::Relaxed)
+        self.rollout.let_through.load(Ordering::Relaxed)
     }
 
     accessors!();
@@ -114,9 +111,13 @@ impl<B> Shadow<B> {
         Plan::Mix(Mix { checks, enforced: checks.iter().map(is_enforced).collect() })
     }
 
-    /// The answer where nothing is enforced.
-    fn watch(&self, answer: Answer, action: Action) -> Answer {
-        let decisions = answer?;
+    /// The decisions where nothing is enforced.
+    fn watch(
+        &self,
+        result: Result<Decisions, BackendError>,
+        action: Action,
+    ) -> Result<Decisions, BackendError> {
+        let decisions = result?;
         if decisions.iter().all(Decision::is_allowed) {
             return Ok(decisions);
         }
@@ -126,27 +127,27 @@ impl<B> Shadow<B> {
 
     fn record(&self, action: Action) {
         if action == Action::Spend {
-            self.dial.let_through.fetch_add(1, Ordering::Relaxed);
+            self.rollout.let_through.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// The whole answer, once the enforced checks have one of their own.
+    /// The decisions of the whole batch, once the enforced checks were decided again.
     fn join(&self, mix: &Mix<'_>, all: &Decisions, rest: &Decisions, action: Action) -> Decisions {
         let admitted = rest.iter().all(Decision::is_allowed);
         if admitted {
             self.record(action);
         }
-        let place = |(mut decision, &is_enforced): (Decision, &bool)| {
+        let watched = |(mut decision, &is_enforced): (Decision, &bool)| {
             if admitted {
                 let_through(&mut decision);
             }
             (!is_enforced).then_some(decision)
         };
-        fill(all.iter().copied().zip(&mix.enforced).map(place).collect(), rest)
+        fill(all.iter().copied().zip(&mix.enforced).map(watched).collect(), rest)
     }
 }
 
-/// What to do about a denial.
+/// The treatment of a denial.
 enum Plan<'a> {
     /// Enforce it.
     Enforce,
@@ -156,15 +157,15 @@ enum Plan<'a> {
     Mix(Mix<'a>),
 }
 
-/// Checks of which some are enforced.
+/// A batch of which some checks are enforced.
 struct Mix<'a> {
     checks: &'a [Check<'a>],
     enforced: Vec<bool>,
 }
 
 impl<'a> Mix<'a> {
-    /// Whether to ask the enforced ones again, alone: others deny, and they do not.
-    fn asks_again(&self, all: &Decisions) -> bool {
+    /// Returns true if the enforced checks are to be decided again, alone: only others deny.
+    fn needs_second_call(&self, all: &Decisions) -> bool {
         let denies = |side: bool| {
             let mut both = all.iter().zip(&self.enforced);
             both.any(|(one, &is_enforced)| is_enforced == side && !one.is_allowed())
@@ -183,10 +184,10 @@ impl<B: Backend> Backend for Shadow<B> {
         let reply = self.inner.apply(batch, action);
         match self.plan(batch, action) {
             Plan::Enforce => reply,
-            Plan::Watch => reply.then(move |answer| self.watch(answer, action)),
+            Plan::Watch => reply.then(move |result| self.watch(result, action)),
             Plan::Mix(mix) => Reply::waiting(async move {
                 let all = reply.await?;
-                if !mix.asks_again(&all) {
+                if !mix.needs_second_call(&all) {
                     return Ok(all);
                 }
                 let enforced = mix.enforced();
@@ -201,13 +202,13 @@ impl<B: Backend> Backend for Shadow<B> {
 
 impl<B: SyncBackend> SyncBackend for Shadow<B> {
     fn apply_now(&self, batch: Batch<'_>, action: Action) -> Result<Decisions, BackendError> {
-        let answer = self.inner.apply_now(batch, action);
+        let result = self.inner.apply_now(batch, action);
         match self.plan(batch, action) {
-            Plan::Enforce => answer,
-            Plan::Watch => self.watch(answer, action),
+            Plan::Enforce => result,
+            Plan::Watch => self.watch(result, action),
             Plan::Mix(mix) => {
-                let all = answer?;
-                if !mix.asks_again(&all) {
+                let all = result?;
+                if !mix.needs_second_call(&all) {
                     return Ok(all);
                 }
                 let rest = self.inner.apply_now(part(&mix.enforced())?, action)?;
@@ -217,7 +218,7 @@ impl<B: SyncBackend> SyncBackend for Shadow<B> {
     }
 }
 
-/// The decision about a request that was denied as a whole, and goes on.
+/// Turns a decision of a denied batch into one that lets the request through.
 const fn let_through(decision: &mut Decision) {
     if !decision.is_allowed() {
         decision.outcome = ALLOW;
@@ -225,8 +226,8 @@ const fn let_through(decision: &mut Decision) {
     *decision = decision.with_source(Source::Shadow);
 }
 
-/// Where a key is, from 0 to 99, now and in every version to come: FNV-1a, its bits mixed well.
-fn side(name: &str, key: Key<'_>) -> u64 {
+/// The percentile of a key, from 0 to 99, in this version and all later ones: FNV-1a, mixed well.
+fn percentile(name: &str, key: Key<'_>) -> u64 {
     // No name has a colon in it.
     let bytes = name.bytes().chain([b':']).chain(key.as_bytes().iter().copied());
     let hash = bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {

@@ -9,7 +9,7 @@ use ratelimit_backend::{Backend, BackendError, Clock, ManualClock, Names, Reply}
 use ratelimit_conformance::suite;
 use ratelimit_core::{Action, Batch, Timestamp};
 use ratelimit_memory::Memory;
-use ratelimit_resilience::{Breaker, DenyCache, Fallback, Lists, Local, OnFailure, Shadow};
+use ratelimit_resilience::{Breaker, DenyCache, Fallback, Lists, LocalLimits, OnFailure, Shadow};
 
 const KEYS_MAX: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
 
@@ -25,7 +25,7 @@ mod breaker {
 mod fallback {
     use super::*;
     suite!(async |clock| {
-        let local = OnFailure::Local(Local::new(Memory::new()));
+        let local = OnFailure::Local(LocalLimits::new(Memory::new()));
         Fallback::with_clock(memory(clock.clone()), local, clock)
     });
 }

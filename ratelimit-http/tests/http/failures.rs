@@ -4,7 +4,7 @@ use axum::{Router, extract::Extension, routing::get};
 use http::request::Parts;
 use ratelimit_algorithms::{Decision, FixedWindow, Limiter};
 use ratelimit_http::{KeyError, Peer, PeerAddr, RateLimitLayer};
-use ratelimit_resilience::{Fallback, Local, OnFailure, Shadow};
+use ratelimit_resilience::{Fallback, LocalLimits, OnFailure, Shadow};
 
 use crate::support::{
     Broken, app, budget, from, header, on, per_minute, send, status, store, text,
@@ -37,7 +37,7 @@ async fn a_store_that_fails_can_let_everybody_through_or_leave_it_to_a_local_lim
         assert_eq!(budget(&response), [Some("1"), Some("1"), Some("0")], "as of a key never seen");
         assert_eq!(text(response).await, "Open");
     }
-    let local = Local::new(store().0).with_limit("api", FixedWindow::per_minute(2));
+    let local = LocalLimits::new(store().0).with_limit("api", FixedWindow::per_minute(2));
     let local = local.expect("numbers are fine");
     let local = app(OnFailure::Local(local));
     for _ in 0..2 {

@@ -46,5 +46,5 @@ async fn redis() -> Result<Arc<dyn Backend>> {
     let url = url.unwrap_or_else(|_| "redis://127.0.0.1:6379".to_owned());
     let store = ratelimit_redis::Redis::connect(&url).await;
     let missing = "there is no Redis: start one, or set RATELIMIT_REDIS_URL";
-    Ok(Arc::new(ratelimit_resilience::Resilient::over(store.context(missing)?)))
+    Ok(Arc::new(ratelimit_resilience::Resilient::new(store.context(missing)?)))
 }

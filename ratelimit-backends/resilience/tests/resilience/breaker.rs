@@ -3,14 +3,14 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use ratelimit_backend::{Clock, ErrorKind};
-use ratelimit_core::Micros;
+use ratelimit_core::{Action, Micros};
 use ratelimit_resilience::{
     Breaker,
     CircuitState::{Closed, Open},
 };
 
 use crate::{
-    faulty::{Broken, Cue, Faulty, KINDS, clock, hourly, kind, spend},
+    faulty::{Broken, Cue, Faulty, KINDS, ask, check, clock, hourly, kind, spend},
     rig::{DOWN, Rig},
 };
 
@@ -49,6 +49,25 @@ fn five_failures_open_it_a_failed_probe_doubles_the_pause_and_an_answer_closes_i
     rig.fail(5);
     rig.clock.advance(Micros::from_millis(100));
     assert!(!rig.refuses(), "and the first pause is short again");
+}
+
+/// They wait for their key where a store compares and swaps, which says nothing about other keys.
+#[test]
+fn refunds_that_time_out_on_one_key_do_not_open_it_for_all() {
+    let rig = Rig::new();
+    let policy = hourly("api", 10);
+    let block = Action::Block(Micros::from_secs(1));
+    for action in [Action::Refund, Action::Penalize, block, Action::Reset] {
+        rig.store.cue([Cue::Fail(ErrorKind::Timeout); 5]);
+        for _ in 0..5 {
+            assert!(ask(&rig.breaker, check(&policy, "hot", 1), action).is_err());
+        }
+        assert_eq!(rig.breaker.state(), Closed, "{action:?}");
+        assert!(rig.spend().is_ok());
+    }
+    rig.store.cue([Cue::Fail(ErrorKind::Timeout); 5]);
+    rig.fail(5);
+    assert_eq!(rig.breaker.state(), Open, "five checks do");
 }
 
 /// Between a half and the whole of 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5 and 5 seconds.
@@ -170,7 +189,7 @@ fn limits_of_its_own_are_taken_as_they_are() {
     let (clock, one) = (clock(), NonZeroU32::MIN);
     let store = Faulty::new(&clock);
     let breaker = Breaker::with_clock(store.clone(), clock.clone()).with_failures_max(one);
-    let breaker = breaker.with_pauses(Duration::from_secs(60), Duration::from_secs(1));
+    let breaker = breaker.with_backoff(Duration::from_secs(60), Duration::from_secs(1));
     let policy = hourly("api", 10);
     store.cue([DOWN]);
     assert!(spend(&breaker, &policy, "key").is_err());

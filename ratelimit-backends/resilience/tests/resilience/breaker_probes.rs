@@ -10,7 +10,7 @@ use std::{
 
 use ratelimit_backend::{Backend, ErrorKind};
 use ratelimit_core::{Action, Batch, Micros};
-use ratelimit_resilience::CircuitState::{Closed, Open, Probing};
+use ratelimit_resilience::CircuitState::{Closed, HalfOpen, Open};
 
 use crate::{
     faulty::{Cue, ask_awaiting, check, hourly, kind},
@@ -51,7 +51,7 @@ async fn of_a_thousand_callers_at_once_one_is_the_probe() {
         let refused = callers.join_next().await.expect("there are more").expect("no panic");
         assert_eq!(kind(&refused), Some(ErrorKind::Unavailable));
     }
-    assert_eq!((rig.store.asked(), breaker.state()), (asked + 1, Probing));
+    assert_eq!((rig.store.asked(), breaker.state()), (asked + 1, HalfOpen));
 
     rig.store.let_one_through();
     let probe = callers.join_next().await.expect("there is one more").expect("no panic");
@@ -135,7 +135,7 @@ async fn what_was_asked_before_it_opened_has_no_say_afterwards() {
     let probe = rig.breaker.apply(Batch::one(&check), Action::Spend);
     rig.store.let_one_through();
     assert!(late.await.is_ok(), "the caller has the answer");
-    assert_eq!(rig.breaker.state(), Probing, "and the probe is to tell");
+    assert_eq!(rig.breaker.state(), HalfOpen, "and the probe is to tell");
     drop(probe);
 }
 

@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, time::Duration};
 use fastrand::Rng;
 use ratelimit_backend::{Backend, Clock, ErrorKind, ManualClock};
 use ratelimit_conformance::one_of_each;
-use ratelimit_core::{Action, Batch, Decision, Micros, Outcome, Policy, Source};
+use ratelimit_core::{Action, Batch, Decision, Micros, Outcome, Policy, Source, token_bucket};
 use ratelimit_resilience::DenyCache;
 
 use crate::faulty::{Broken, Cue, Faulty, ask, ask_all, ask_awaiting, check, clock, hourly, spend};
@@ -110,8 +110,23 @@ fn with_the_cache_the_same_is_admitted_as_without() {
             };
             rig.clock.advance(Micros::new(length));
         }
-        assert!(100 < rig.cache.answered(), "{policy}: {} from the cache", rig.cache.answered());
+        assert!(100 < rig.cache.hits(), "{policy}: {} from the cache", rig.cache.hits());
     }
+}
+
+/// A peek leaves a key unknown: its bucket has not begun to fill.
+#[test]
+fn the_denial_of_a_peek_is_not_repeated_to_a_spend() {
+    let quota = token_bucket::Quota::new(1, 1, Duration::from_secs(1));
+    let quota = quota.and_then(|quota| quota.with_initial(0)).expect("good numbers");
+    let policy = Policy::new("api", quota).expect("a good name");
+    let rig = Rig::new();
+    assert!(!rig.ask(&policy, "key", 1, Action::Peek).is_allowed());
+    rig.clock.advance(Micros::from_millis(500));
+    let denial = rig.ask(&policy, "key", 1, Action::Spend);
+    assert_eq!((denial.source(), denial.retry_after()), (Source::Store, Micros::from_secs(1)));
+    rig.clock.advance(denial.retry_after());
+    assert!(rig.ask(&policy, "key", 1, Action::Spend).is_allowed(), "as was promised");
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! The fallback: what is answered when the store fails, and by whom.
 
+use std::num::NonZeroU64;
+
 use ratelimit_backend::{Backend, Effect, ErrorKind};
 use ratelimit_core::{
     Action, Algorithm, ConfigError, Decision, Detail, Micros, Outcome, Source, adaptive,
 };
 use ratelimit_memory::Memory;
-use ratelimit_resilience::{Breaker, Fallback, Local, OnFailure};
+use ratelimit_resilience::{Breaker, Fallback, LocalLimits, OnFailure};
 
 use crate::faulty::{
     Answer, Cue, Faulty, KINDS, ask, ask_all, check, clock, hourly, kind, memory, per_second, spend,
@@ -24,9 +26,9 @@ fn local() -> OnFailure {
     OnFailure::Local(local_limit(memory(&clock(), 100), 5))
 }
 
-fn local_limit(store: Memory<impl ratelimit_backend::Clock + 'static>, limit: u64) -> Local {
+fn local_limit(store: Memory<impl ratelimit_backend::Clock + 'static>, limit: u64) -> LocalLimits {
     let algorithm = *hourly("api", limit).algorithm();
-    Local::new(store).with_limit::<Algorithm>("api", algorithm).expect("good numbers")
+    LocalLimits::new(store).with_limit::<Algorithm>("api", algorithm).expect("good numbers")
 }
 
 fn source(answer: &Answer) -> Option<Source> {
@@ -230,9 +232,44 @@ fn a_shared_sensor_is_no_obstacle() {
 }
 
 #[test]
+fn processes_share_the_limit_of_each_tier() {
+    let local = LocalLimits::new(memory(&clock(), 100));
+    let (fallback, store) = fallback(OnFailure::Local(local.with_processes(FOUR)));
+    store.otherwise(DOWN);
+    for (limit, share) in [(10, 2), (100, 25), (3, 1)] {
+        let (policy, key) = (hourly("api", limit), limit.to_string());
+        for left in (0..share).rev() {
+            let decision = spend(&fallback, &policy, &key).expect("it is decided");
+            assert!(decision.is_allowed(), "{limit}: {decision:?}");
+            assert_eq!((decision.limit, decision.remaining), (share, left), "{limit}");
+        }
+        let denied = spend(&fallback, &policy, &key).expect("it is decided");
+        assert!(!denied.is_allowed() && denied.source() == Source::Local, "{limit}: {denied:?}");
+    }
+    let beyond = ask(&fallback, check(&hourly("api", 10), "key", 3), Action::Spend);
+    assert_eq!(kind(&beyond), Some(ErrorKind::Unavailable), "more than the share ever admits");
+}
+
+#[test]
+fn a_tier_may_have_a_local_limit_of_its_own() {
+    let [free, pro] = [10, 100].map(|limit| hourly("api", limit));
+    let local = local_limit(memory(&clock(), 100), 5).with_processes(FOUR);
+    let stand_in = *hourly("api", 7).algorithm();
+    let local = local.with_tier_limit::<Algorithm, Algorithm>("api", *pro.algorithm(), stand_in);
+    let (fallback, store) = fallback(OnFailure::Local(local.expect("good numbers")));
+    store.otherwise(DOWN);
+    for (policy, limit) in [(&free, 5), (&pro, 7)] {
+        let decision = spend(&fallback, policy, &limit.to_string()).expect("it is decided");
+        assert_eq!((decision.limit, decision.remaining), (limit, limit - 1));
+    }
+}
+
+const FOUR: NonZeroU64 = NonZeroU64::new(4).unwrap();
+
+#[test]
 fn a_bad_local_limit_is_refused_when_it_is_named() {
     let algorithm = *hourly("api", 5).algorithm();
-    let refused = Local::new(Memory::new()).with_limit::<Algorithm>("Not a name", algorithm);
+    let refused = LocalLimits::new(Memory::new()).with_limit::<Algorithm>("Not a name", algorithm);
     assert!(matches!(refused, Err(ConfigError::BadName)));
 }
 
@@ -244,7 +281,7 @@ fn while_a_server_flaps_no_more_is_admitted_than_both_limits_allow() {
     let store = Faulty::new(&clock);
     let policy = per_second("api", 100);
     let share = *per_second("api", 10).algorithm();
-    let local = Local::new(memory(&clock, 100)).with_limit::<Algorithm>("api", share);
+    let local = LocalLimits::new(memory(&clock, 100)).with_limit::<Algorithm>("api", share);
     let local = OnFailure::Local(local.expect("good numbers"));
     let breaker = Breaker::with_clock(store.clone(), clock.clone()).with_seed(7);
     let fallback = Fallback::with_clock(breaker.clone(), local, clock.clone());

@@ -7,7 +7,9 @@ use std::{
 
 use ratelimit_backend::{Backend, ErrorKind, ManualClock};
 use ratelimit_core::{Action, Batch, Micros, Source};
-use ratelimit_resilience::{CircuitState, DenyCache, Lists, Local, OnFailure, Resilient, Shadow};
+use ratelimit_resilience::{
+    CircuitState, DenyCache, Lists, LocalLimits, OnFailure, Resilient, Shadow,
+};
 use tokio::time::Instant;
 
 use crate::faulty::{
@@ -54,14 +56,14 @@ async fn of_a_hundred_thousand_calls_to_a_dead_store_a_few_wait_and_none_for_lon
 #[tokio::test(start_paused = true)]
 async fn whatever_is_chosen_answers_within_the_deadline_and_at_once_while_the_circuit_is_open() {
     let policy = hourly("api", 1_000_000);
-    let local = || OnFailure::Local(Local::new(memory(&clock(), 100)));
+    let local = || OnFailure::Local(LocalLimits::new(memory(&clock(), 100)));
     for (on_failure, wanted) in [(OnFailure::Allow, Source::Open), (local(), Source::Local)] {
         let (resilient, store, _) = resilient();
         let resilient = resilient
             .with_deadline(Duration::from_millis(20))
             .with_failures_max(NonZeroU32::new(2).expect("it is not zero"))
-            .with_pauses(Duration::from_secs(1), Duration::from_secs(1))
-            .on_failure(on_failure);
+            .with_backoff(Duration::from_secs(1), Duration::from_secs(1))
+            .with_fallback(on_failure);
         store.otherwise(Cue::Never);
         for wait_ms in [20, 20, 0, 0] {
             let start = Instant::now();

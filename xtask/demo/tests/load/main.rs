@@ -38,7 +38,7 @@ async fn a_server_that_is_killed_twice_keeps_nobody_waiting_and_charges_nobody_t
         .connect()
         .await
         .unwrap();
-    let store = Timed::over(Resilient::over(redis).with_deadline(deadline()));
+    let store = Timed::over(Resilient::new(redis).with_deadline(deadline()));
     let run = Arc::new(Run::new(run::app(limiter(store.clone())), requests()));
     let lateness = Lateness::measure();
     let workers: JoinSet<()> = (0..WORKERS).map(|_| Arc::clone(&run).work()).collect();

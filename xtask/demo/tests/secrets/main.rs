@@ -22,7 +22,7 @@ use ratelimit_http::{ApiKey, HeaderFormat, KeyFn, RateLimitLayer};
 use ratelimit_memory::Memory;
 use ratelimit_metrics::{MetricsFacade, Observed, Ranking, Statistics, TopKeys, TracingLog};
 use ratelimit_redis::RedisSettings;
-use ratelimit_resilience::{Local, OnFailure, Resilient};
+use ratelimit_resilience::{LocalLimits, OnFailure, Resilient};
 use ratelimit_sqlite::Sqlite;
 use tower::ServiceExt;
 
@@ -40,7 +40,7 @@ async fn no_secret_is_found_in_anything_that_any_crate_says_or_keeps() {
     let sqlite = Sqlite::open(folder.path().join("limits.sqlite")).unwrap();
     through(&said, sqlite.clone()).await;
     through(&said, Memory::new()).await;
-    through(&said, Resilient::over(Memory::new())).await;
+    through(&said, Resilient::new(Memory::new())).await;
 
     if let Some(mut server) = Watched::start(PASSWORD) {
         for credentials in [format!("{PASSWORD}:{PASSWORD}"), format!(":not-{PASSWORD}")] {
@@ -51,8 +51,8 @@ async fn no_secret_is_found_in_anything_that_any_crate_says_or_keeps() {
         said.error(&RedisSettings::new(&format!("redi://:{PASSWORD}@127.0.0.1")).unwrap_err());
 
         let redis = settings(&server, &format!(":{PASSWORD}")).connect().await.unwrap();
-        let local = OnFailure::Local(Local::new(Memory::new()));
-        let resilient = Resilient::over(redis).on_failure(local);
+        let local = OnFailure::Local(LocalLimits::new(Memory::new()));
+        let resilient = Resilient::new(redis).with_fallback(local);
         through(&said, resilient.clone()).await;
         said.note("what the server was told and keeps", &server.told_and_kept());
         server.kill();

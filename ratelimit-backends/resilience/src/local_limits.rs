@@ -1,0 +1,174 @@
+//! Limits of this process, which stand in for those of a store that fails.
+
+use std::{fmt, num::NonZeroU64, sync::Arc};
+
+use ratelimit_backend::SyncBackend;
+use ratelimit_core::{
+    Action, Algorithm, Batch, Check, ConfigError, Decision, Policy, Source, store::Decisions,
+};
+
+use crate::decisions::part;
+
+/// Limits of this process, and a store of their own.
+///
+/// Where several processes fall back at once, each has its own limits: all of them together admit as
+/// many times as much. So divide: [`with_processes`](Self::with_processes) makes every policy its share
+/// of itself, each tier its share of the tier. [`with_limit`](Self::with_limit) and
+/// [`with_tier_limit`](Self::with_tier_limit) give a policy other numbers, which are not divided.
+///
+/// ```
+/// use ratelimit_algorithms::TokenBucket;
+/// use ratelimit_memory::Memory;
+/// use ratelimit_resilience::{LocalLimits, OnFailure};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let eight = 8.try_into()?;
+/// let limits = LocalLimits::new(Memory::new())
+///     .with_processes(eight)
+///     .with_limit("login", TokenBucket::per_second(2))?;
+/// let on_failure = OnFailure::Local(limits);
+/// # let _ = on_failure;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct LocalLimits {
+    store: Arc<dyn SyncBackend>,
+    limits: Vec<Limit>,
+    processes: NonZeroU64,
+}
+
+/// A limit that stands in for the policies of its name.
+#[derive(Clone, Debug, PartialEq)]
+struct Limit {
+    /// The numbers of these policies; `None` if it stands in for any.
+    of: Option<Algorithm>,
+    policy: Policy,
+}
+
+/// A check of the local store.
+struct LocalCheck<'a> {
+    check: Check<'a>,
+    /// The permits that one permit of the request costs here.
+    unit: u64,
+}
+
+impl LocalLimits {
+    /// Limits in `store`. Nobody else should use it, and it should decide without waiting: a bounded
+    /// store in memory.
+    #[must_use]
+    pub fn new(store: impl SyncBackend + 'static) -> Self {
+        Self { store: Arc::new(store), limits: Vec::new(), processes: NonZeroU64::MIN }
+    }
+
+    /// The number of processes that share the store: a policy without a limit here is divided by it,
+    /// in this process. A policy of fewer permits than processes keeps one.
+    #[must_use]
+    pub fn with_processes(self, processes: NonZeroU64) -> Self {
+        Self { processes, ..self }
+    }
+
+    /// The same with `algorithm` in the place of all policies called `name`.
+    ///
+    /// # Errors
+    ///
+    /// If the algorithm's numbers or the name cannot be honoured.
+    pub fn with_limit<A>(self, name: &str, algorithm: A) -> Result<Self, ConfigError>
+    where
+        A: TryInto<Algorithm, Error: Into<ConfigError>>,
+    {
+        self.with(None, name, algorithm)
+    }
+
+    /// The same with `algorithm` in the place of the policies called `name` that have the numbers of
+    /// `tier`: of several tiers under one name, that one. It goes before a limit for all of the name.
+    ///
+    /// # Errors
+    ///
+    /// If either algorithm's numbers, or the name, cannot be honoured.
+    pub fn with_tier_limit<T, A>(
+        self,
+        name: &str,
+        tier: T,
+        algorithm: A,
+    ) -> Result<Self, ConfigError>
+    where
+        T: TryInto<Algorithm, Error: Into<ConfigError>>,
+        A: TryInto<Algorithm, Error: Into<ConfigError>>,
+    {
+        self.with(Some(tier.try_into().map_err(Into::into)?), name, algorithm)
+    }
+
+    fn with<A>(
+        mut self,
+        of: Option<Algorithm>,
+        name: &str,
+        algorithm: A,
+    ) -> Result<Self, ConfigError>
+    where
+        A: TryInto<Algorithm, Error: Into<ConfigError>>,
+    {
+        let policy = Policy::new(name, algorithm.try_into().map_err(Into::into)?)?;
+        self.store.accepts(&policy)?;
+        self.limits.retain(|known| known.policy.name() != name || known.of != of);
+        self.limits.push(Limit { of, policy });
+        Ok(self)
+    }
+
+    /// Accepts `policy` if the store can keep the state of its stand-in.
+    pub(crate) fn accepts(&self, policy: &Policy) -> Result<(), ConfigError> {
+        self.store.accepts(self.stand_in(policy).unwrap_or(policy))
+    }
+
+    /// Decides here; `None` if a cost is beyond the local limit, or the store has no room.
+    pub(crate) fn decide(&self, batch: Batch<'_>, action: Action) -> Option<Decisions> {
+        let local: Option<Vec<_>> = batch.checks().iter().map(|check| self.check(check)).collect();
+        let local = local?;
+        let checks: Vec<_> = local.iter().map(|local| local.check).collect();
+        let decisions = self.store.apply_now(part(&checks).ok()?, action).ok()?;
+        let mut decisions = decisions.iter().zip(&local).map(|(one, local)| local.decision(*one));
+        match local.len() {
+            1 => decisions.next().map(Decisions::from),
+            _ => Some(decisions.collect()),
+        }
+    }
+
+    /// The check of the local store. A share is not another policy, but a higher cost: so it is exact
+    /// for every algorithm.
+    fn check<'a>(&'a self, check: &Check<'a>) -> Option<LocalCheck<'a>> {
+        let (policy, cost) = (check.policy(), check.cost().get());
+        let (policy, unit) = match self.stand_in(policy) {
+            Some(policy) => (policy, 1),
+            None => (policy, self.processes.get().min(policy.limit())),
+        };
+        let check = Check::new(policy, check.key(), cost.checked_mul(unit)?).ok()?;
+        Some(LocalCheck { check, unit })
+    }
+
+    fn stand_in(&self, policy: &Policy) -> Option<&Policy> {
+        let same_name = |limit: &&Limit| limit.policy.name() == policy.name();
+        let find = |of: Option<&Algorithm>| {
+            self.limits.iter().filter(same_name).find(|limit| limit.of.as_ref() == of)
+        };
+        find(Some(policy.algorithm())).or_else(|| find(None)).map(|limit| &limit.policy)
+    }
+}
+
+impl LocalCheck<'_> {
+    /// The decision in the request's permits.
+    const fn decision(&self, mut decision: Decision) -> Decision {
+        decision.limit /= self.unit;
+        decision.remaining /= self.unit;
+        decision.with_source(Source::Local)
+    }
+}
+
+/// Shows the limits, and nothing of the store.
+impl fmt::Debug for LocalLimits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalLimits")
+            .field("limits", &self.limits)
+            .field("processes", &self.processes)
+            .finish_non_exhaustive()
+    }
+}
