@@ -31,9 +31,14 @@ impl Expiry {
         Self { at, new: AtomicUsize::new(0), new_expires }
     }
 
+    /// The time from which a sweep is worth its cost, in microseconds.
+    pub(crate) fn at(&self) -> u64 {
+        self.at.load(Ordering::Relaxed)
+    }
+
     /// Returns true once a sweep is worth its cost.
     pub(crate) fn is_due(&self, now: Timestamp) -> bool {
-        self.at.load(Ordering::Relaxed) <= now.as_micros()
+        self.at() <= now.as_micros()
     }
 
     /// Records that a record was stored, in a shard that now has `records`.

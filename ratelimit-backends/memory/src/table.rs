@@ -9,7 +9,7 @@
 use std::sync::atomic::Ordering;
 
 use ratelimit_backend::{BackendError, ErrorKind};
-use ratelimit_core::{Key, Policy, Timestamp, store::Record};
+use ratelimit_core::{Key, Micros, Policy, Timestamp, store::Record};
 
 use crate::{
     entry::Entry,
@@ -30,6 +30,8 @@ pub(crate) struct Table<S> {
     records: AtomicUsize,
     /// The shard that the next sweep of a full table begins with.
     next_sweep: AtomicUsize,
+    /// A time before which no shard is due: so a full table refuses without looking at them.
+    none_due_before: AtomicU64,
     refused: AtomicU64,
 }
 
@@ -72,6 +74,7 @@ impl<S: Shards> Table<S> {
             records_max,
             records: AtomicUsize::new(0),
             next_sweep: AtomicUsize::new(0),
+            none_due_before: AtomicU64::new(0),
             refused: AtomicU64::new(0),
         }
     }
@@ -147,11 +150,33 @@ impl<S: Shards> Table<S> {
     }
 
     /// The next shard whose sweep is due, round and round.
+    ///
+    /// It looks at all of them at most once in [`LOOK_AGAIN`], unless one becomes due earlier.
     fn next_due(&self, now: Timestamp) -> Option<usize> {
+        if now.as_micros() < self.none_due_before.load(Ordering::Relaxed) {
+            return None;
+        }
         let shards = self.shards.count();
-        (0..shards)
-            .map(|_| self.next_sweep.fetch_add(1, Ordering::Relaxed) % shards)
-            .find(|&index| self.expiries[index].is_due(now))
+        let first = self.next_sweep.load(Ordering::Relaxed);
+        let mut none_due_before = (now + LOOK_AGAIN).as_micros();
+        for index in (first..first + shards).map(|index| index % shards) {
+            let at = self.expiries[index].at();
+            if at <= now.as_micros() {
+                self.next_sweep.store(index + 1, Ordering::Relaxed);
+                return Some(index);
+            }
+            none_due_before = none_due_before.min(at);
+        }
+        self.none_due_before.store(none_due_before, Ordering::Relaxed);
+        None
+    }
+
+    /// Notes that a shard is due at a time that may be earlier than known. Of a thread that looks at
+    /// the same time it may lose; then the next look finds the shard.
+    fn note_due(&self, at: u64) {
+        if at < self.none_due_before.load(Ordering::Relaxed) {
+            self.none_due_before.store(at, Ordering::Relaxed);
+        }
     }
 }
 
@@ -181,6 +206,7 @@ impl<'a, S: Shards> Locked<'a, S> {
         let expires = entry.expires(now);
         self.records.insert(slot.hash, entry, |entry| self.table.hash(entry));
         self.expiry().record_stored(expires, self.records.count());
+        self.table.note_due(self.expiry().at());
     }
 
     /// Forgets the record at `slot`, and gives its room back.
@@ -244,6 +270,47 @@ const SHARDS_MIN: usize = if cfg!(ratelimit_loom) { 2 } else { 64 };
 /// A megabyte of empty shards.
 const SHARDS_MAX: usize = 1 << 14;
 
+/// The time between two looks at all shards of a full table: a bound for what a race may hide.
+const LOOK_AGAIN: Micros = Micros::from_millis(100);
+
 /// Shards that one call sweeps at most before it says that the table is full. One that is due
 /// frees something unless somebody has spent on all that had expired.
 const SWEEPS_MAX: usize = 4;
+
+#[cfg(all(test, not(ratelimit_loom)))]
+mod tests {
+    use std::time::Duration;
+
+    use ratelimit_core::fixed_window::{Align, Quota};
+
+    use super::*;
+    use crate::mutexes::Mutexes;
+
+    #[test]
+    fn a_full_table_refuses_without_looking_at_its_shards_until_one_is_due() {
+        let table = Table::<Mutexes>::new(1);
+        table.reserve(1, &mut [], Timestamp::EPOCH).unwrap();
+        let quota = Quota::new(1, Duration::from_secs(60), Align::First).unwrap();
+        let policy = Policy::new("api", quota).unwrap();
+        let slot = table.slot(&policy, Key::new("key").ok());
+        let check = ratelimit_core::Check::new(&policy, Key::new("key").unwrap(), 1).unwrap();
+        let mut records = [None];
+        let batch = ratelimit_core::Batch::one(&check);
+        let action = ratelimit_core::Action::Spend;
+        let _ = ratelimit_core::store::apply(batch, action, &mut records, Timestamp::EPOCH);
+        let [record] = records;
+        table.lock(table.shard_of(&slot)).insert(&slot, record.unwrap(), Timestamp::EPOCH);
+
+        let looks = |now: Micros| {
+            let before = table.none_due_before.load(Ordering::Relaxed);
+            assert!(table.reserve(1, &mut [], Timestamp::EPOCH + now).is_err());
+            before != table.none_due_before.load(Ordering::Relaxed)
+        };
+        assert!(looks(Micros::ZERO));
+        assert!((0..100).all(|passed| !looks(Micros::from_millis(passed))));
+        assert!(looks(LOOK_AGAIN));
+        assert!(looks(Micros::from_secs(60) - Micros::new(1)));
+        table.reserve(1, &mut [], Timestamp::EPOCH + Micros::from_secs(60)).unwrap();
+        assert_eq!(table.records(), 1, "the expired record has made room");
+    }
+}
