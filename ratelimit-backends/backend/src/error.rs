@@ -1,12 +1,12 @@
-//! Why a store made no decision, and whether a charge may have landed all the same.
+//! Errors of a store: the kind, and the effect that a failed call may have had.
 
 use std::{error::Error, sync::Arc};
 
 use ratelimit_core::StateError;
 
-/// No decision was made. Says what went wrong, and what it may have left behind.
+/// The error of a call that made no decision: its kind, and its possible effect.
 ///
-/// Its text names neither keys nor secrets.
+/// Its text contains neither keys nor secrets.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{kind} ({effect})")]
 pub struct BackendError {
@@ -15,7 +15,7 @@ pub struct BackendError {
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
-/// What went wrong.
+/// The kind of an error.
 // A whole word, as `Effect` is: with bytes among its fields, the result of every check would be copied
 // byte by byte.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
@@ -34,38 +34,38 @@ pub enum ErrorKind {
     /// The store takes no writes.
     #[error("store is read-only")]
     ReadOnly,
-    /// The store refuses who is asking.
+    /// The store refuses the credentials.
     #[error("store refuses access")]
     Auth,
     /// The store has no space left.
     #[error("store is full")]
     Full,
-    /// What is stored under the key is no state. An explicit reset repairs it.
+    /// The bytes under the key are no state. An explicit reset repairs it.
     #[error("stored state is corrupt")]
     Corrupt,
-    /// What is stored, or the store itself, is of another version or another algorithm.
+    /// The stored state, or the store itself, is of another version or another algorithm.
     #[error("store or stored state is incompatible")]
     Incompatible,
     /// The key is new, and the store holds as many keys as it may, none of them idle.
     #[error("store holds as many keys as it may")]
     Capacity,
-    /// The store answered something that makes no sense.
-    #[error("store answered nonsense")]
+    /// The store broke its protocol.
+    #[error("store broke its protocol")]
     Protocol,
     /// The store was closed.
     #[error("store is closed")]
     Closed,
-    /// The clock says a time before 1970 or after 2255.
+    /// The clock is before 1970 or after 2255.
     #[error("clock is out of range")]
     Clock,
 }
 
-/// What may have been left behind.
+/// The effect that a failed call may have had.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
 #[expect(clippy::exhaustive_enums, reason = "complete by nature")]
 #[repr(u64)]
 pub enum Effect {
-    /// Nothing: no charge has landed, and none will.
+    /// None: no charge has landed, and none will.
     #[error("nothing was charged")]
     NotApplied,
     /// A charge may have landed, or may land yet.
@@ -74,13 +74,13 @@ pub enum Effect {
 }
 
 impl BackendError {
-    /// An error that has left nothing behind.
+    /// An error of a call that charged nothing.
     #[must_use]
     pub const fn not_applied(kind: ErrorKind) -> Self {
         Self { kind, effect: Effect::NotApplied, source: None }
     }
 
-    /// An error that may have left a charge behind.
+    /// An error of a call whose charge may have landed.
     #[must_use]
     pub const fn unknown(kind: ErrorKind) -> Self {
         Self { kind, effect: Effect::Unknown, source: None }
@@ -92,13 +92,13 @@ impl BackendError {
         Self { source: Some(Arc::new(source)), ..self }
     }
 
-    /// What went wrong.
+    /// The kind of the error.
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// Whether a charge may have landed.
+    /// The effect: a charge may have landed, or not.
     #[must_use]
     pub const fn effect(&self) -> Effect {
         self.effect

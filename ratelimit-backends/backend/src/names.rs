@@ -1,8 +1,8 @@
 //! The register of names: within one process and store, a name means one set of numbers.
 //!
 //! Two limiters of one name and other numbers would fight over the same records. The register
-//! finds that out when the second one is built, not when the first odd decision is made. Numbers
-//! that change belong to whoever changes them: there a name means one owner.
+//! finds that out when the second one is built. Numbers that change belong to an owner, who changes
+//! them: there a name means one owner.
 
 use std::{
     any::Any,
@@ -23,12 +23,12 @@ struct Taken {
     claims: usize,
 }
 
-/// Who may share a name.
+/// The holder of a name.
 #[derive(Clone)]
 enum Owner {
-    /// Whoever has an equal policy.
+    /// A policy: equal ones share the name.
     Policy(Policy),
-    /// Whoever has this very handle, which is kept so that no other one takes its address.
+    /// A handle: its clones share the name. It is kept so that no other handle takes its address.
     Handle(Arc<dyn Any + Send + Sync>),
 }
 
@@ -44,16 +44,16 @@ impl Names {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::DuplicateName`] if somebody else has it.
+    /// [`ConfigError::DuplicateName`] if another policy or owner has it.
     pub fn claim(&self, policy: &Policy) -> Result<Claim, ConfigError> {
         self.take(policy.name(), &Owner::Policy(policy.clone()))
     }
 
-    /// Takes `name` for policies that may change. Clones of `owner` may share it, and nobody else.
+    /// Takes `name` for policies that may change. Only clones of `owner` share it.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::DuplicateName`] if somebody else has it.
+    /// [`ConfigError::DuplicateName`] if another policy or owner has it.
     pub fn claim_for<T: Any + Send + Sync>(
         &self,
         name: &str,
@@ -73,13 +73,13 @@ impl Names {
         Ok(Claim { names: self.clone(), name: name.to_owned() })
     }
 
-    /// Whether both are the same register, hence of the same store.
+    /// Returns true if both are the same register, hence of the same store.
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// A poisoned lock is as good as any: no entry is ever half written.
+    /// Locks even if poisoned: no entry is ever half written.
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Taken>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

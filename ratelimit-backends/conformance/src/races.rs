@@ -3,7 +3,7 @@
 
 use std::future::Future;
 
-use ratelimit_core::{Action, Policy};
+use ratelimit_core::{Action, Micros, Policy, Receipt};
 
 use crate::{StoreUnderTest, policies, store_under_test::check};
 
@@ -94,6 +94,65 @@ pub async fn refunds_at_once_lose_nothing(store: StoreUnderTest) {
     });
     work.await;
     assert_eq!(store.peek(&policy, "key").await.remaining, policy.limit());
+}
+
+/// Spends, refunds of certain charges, and penalties, all of one key.
+pub async fn refunds_of_charges_and_penalties_amid_checks_are_counted_exactly(
+    store: StoreUnderTest,
+) {
+    let policy = policies::fixed_windows(3 * TASKS * store.effort.checks_per_task).swap_remove(0);
+    let work = together(&store, |task, store| {
+        let policy = policy.clone();
+        async move {
+            let mut charged = 0;
+            for turn in 0..store.effort.checks_per_task {
+                let spent = store.spend(&policy, "key", 2).await;
+                assert!(spent.is_allowed(), "there is room for all: {spent:?}");
+                charged += 2;
+                match (task + turn) % 3 {
+                    0 => {
+                        let receipt = Some(Receipt::of(&spent, &policy, 2));
+                        let refund = [check(&policy, b"key", 1).with_receipt(receipt)];
+                        let given = store.apply(&refund, Action::Refund).await;
+                        assert!(given.expect("the store decides")[0].is_allowed());
+                        charged -= 1;
+                    }
+                    1 => {
+                        let penalty = store.apply_one(&policy, "key", 1, Action::Penalize).await;
+                        assert!(penalty.is_allowed(), "nothing can deny it: {penalty:?}");
+                        charged += 1;
+                    }
+                    _ => {}
+                }
+            }
+            charged
+        }
+    });
+    let charged: u64 = work.await.into_iter().sum();
+    let left = store.peek(&policy, "key").await.remaining;
+    assert_eq!(left, policy.limit() - charged, "none was lost, and none counted twice");
+}
+
+/// One task blocks the key that the others spend on.
+pub async fn a_block_amid_checks_denies_all_that_follow(store: StoreUnderTest) {
+    let policy = policies::fixed_windows(TASKS * store.effort.checks_per_task).swap_remove(0);
+    let length = Micros::from_secs(30);
+    let work = together(&store, |task, store| {
+        let policy = policy.clone();
+        async move {
+            for turn in 0..store.effort.checks_per_task {
+                if task == 0 && turn == store.effort.checks_per_task / 2 {
+                    let _ = store.apply_one(&policy, "key", 1, Action::Block(length)).await;
+                }
+                let spent = store.spend(&policy, "key", 1).await;
+                let is_after = task == 0 && store.effort.checks_per_task / 2 <= turn;
+                assert!(!is_after || !spent.is_allowed(), "turn {turn}: {spent:?}");
+            }
+        }
+    });
+    work.await;
+    let denied = store.spend(&policy, "key", 1).await;
+    assert_eq!((denied.remaining, denied.retry_after()), (0, length));
 }
 
 pub async fn a_reset_amid_checks_grants_one_limit(store: StoreUnderTest) {

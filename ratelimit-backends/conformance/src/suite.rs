@@ -147,5 +147,7 @@ promises! { $
         tasks_at_once_feed_a_shared_sensor_exactly
         batches_in_opposite_orders_neither_wait_nor_overspend
         refunds_at_once_lose_nothing
+        refunds_of_charges_and_penalties_amid_checks_are_counted_exactly
+        a_block_amid_checks_denies_all_that_follow
         a_reset_amid_checks_grants_one_limit;
 }
