@@ -26,7 +26,7 @@ use crate::{
 ///
 /// # Errors
 ///
-/// If a record is of another algorithm than its policy. Nothing has changed then.
+/// If a record is of another algorithm than its policy, and has not expired. Nothing has changed then.
 pub fn apply(
     batch: Batch<'_>,
     action: Action,
@@ -35,7 +35,7 @@ pub fn apply(
 ) -> Result<Decisions, StateError> {
     if action != Action::Reset {
         for (slot, record) in batch.slots().zip(records.iter()) {
-            verify(slot, record.as_ref())?;
+            verify(slot, record.as_ref(), now)?;
         }
     }
     let turn = Turn { action, now };
@@ -90,19 +90,25 @@ fn step(entries: &mut [Entry<'_>], shared: &mut Shared<'_>, turn: Turn) {
     }
 }
 
-/// Refuses a record of another algorithm, unless the policy starts anew where the numbers changed.
-fn verify(slot: Slot<'_>, record: Option<&Record>) -> Result<(), StateError> {
+/// Refuses a record of another algorithm, unless it has expired, or the policy starts anew where the
+/// numbers changed.
+fn verify(slot: Slot<'_>, record: Option<&Record>, now: Timestamp) -> Result<(), StateError> {
     let Some(record) = record else { return Ok(()) };
-    let algorithm = slot.policy.algorithm();
-    let want = slot.key.map(|_| (algorithm.kind(), algorithm.name()));
-    let found = record.state.algorithm();
-    if found.map(|(kind, _)| kind) == want.map(|(kind, _)| kind)
+    let [found, want] = algorithms(slot, record);
+    if found == want
         || slot.policy.carry_over() == CarryOver::Reset
+        || record.lifetime(now).is_zero()
     {
         return Ok(());
     }
     let name = |of: Option<(u8, &'static str)>| of.map_or("load sensor", |(_, name)| name);
     Err(StateError::Algorithm { found: name(found), want: name(want) })
+}
+
+/// The algorithm of a record, and that of its slot; `None` for a load sensor.
+fn algorithms(slot: Slot<'_>, record: &Record) -> [Option<(u8, &'static str)>; 2] {
+    let algorithm = slot.policy.algorithm();
+    [record.state.algorithm(), slot.key.map(|_| (algorithm.kind(), algorithm.name()))]
 }
 
 /// An action, and its instant.
@@ -119,9 +125,9 @@ struct Entry<'a> {
     /// become known.
     record: &'a mut Option<Record>,
     is_known: bool,
-    /// An expired record. An action that does not spend, but changes the state, begins a new one,
-    /// as if the old one had been dropped: else what is over would count again if the clock stepped
-    /// back.
+    /// An expired record of another algorithm, or under an action that does not spend, but changes the
+    /// state: a new record begins, as if the old one had been dropped. Otherwise what is over would
+    /// count again if the clock stepped back.
     expired: Option<Record>,
     outcome: Outcome,
 }
@@ -135,7 +141,11 @@ impl<'a> Entry<'a> {
         let begins_anew = matches!(action, Action::Refund | Action::Penalize | Action::Block(_));
         let expired = record.take_if(|record| {
             record.rewind(now);
-            begins_anew && record.lifetime(now).is_zero()
+            let is_other = || {
+                let [found, want] = algorithms(check.slot(), record);
+                found != want
+            };
+            (begins_anew || is_other()) && record.lifetime(now).is_zero()
         });
         if let Some(record) = record {
             record.bring_up(check.policy(), now);

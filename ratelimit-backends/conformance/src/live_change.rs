@@ -2,7 +2,7 @@
 #![expect(missing_docs, reason = "a promise is its name")]
 
 use ratelimit_backend::{Effect, ErrorKind};
-use ratelimit_core::{Action, CarryOver, ConfigError, Policy};
+use ratelimit_core::{Action, CarryOver, ConfigError, Micros, Policy};
 
 use crate::{StoreUnderTest, generators, policies, store_under_test::check, traces::Trace};
 
@@ -39,6 +39,21 @@ pub async fn another_algorithm_is_incompatible_until_a_reset(store: StoreUnderTe
 
         store.reset(new, "key").await;
         assert_eq!(store.peek(new, "key").await, store.peek(new, "unknown").await, "{new}");
+    }
+}
+
+pub async fn another_algorithm_starts_anew_once_the_old_state_has_expired(store: StoreUnderTest) {
+    let policies = policies::keys_apart(10).into_iter().map(|policy| named("same", &policy));
+    let policies: Vec<_> = policies.collect();
+    for (old, new) in pairs_of_other_algorithms(&policies) {
+        store.must_spend(old, "key", 1).await;
+        store.advance(Micros::from_secs(3_600));
+        let unseen = store.peek(new, "unknown").await;
+        assert_eq!(store.peek(new, "key").await, unseen, "{old} to {new}");
+        let fresh = store.spend(new, "unknown", 1).await;
+        assert_eq!(store.spend(new, "key", 1).await, fresh, "{old} to {new}");
+        store.reset(new, "key").await;
+        store.reset(new, "unknown").await;
     }
 }
 

@@ -132,6 +132,7 @@ promises! { $
         changed_numbers_are_read_in_proportion
         changed_numbers_start_anew
         another_algorithm_is_incompatible_until_a_reset
+        another_algorithm_starts_anew_once_the_old_state_has_expired
         another_algorithm_starts_anew_where_the_policy_says_so
         a_name_means_one_set_of_numbers;
     keys:
