@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let contracts: Arc<RwLock<HashMap<Vec<u8>, Tier>>> = Arc::default();
     let by_contract = {
         let contracts = contracts.clone();
-        tiers.by(move |key| {
+        tiers.by_key(move |key| {
             contracts.read().ok().and_then(|all| all.get(key).copied()).unwrap_or(Tier::DEFAULT)
         })
     };

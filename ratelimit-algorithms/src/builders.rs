@@ -1,10 +1,10 @@
-//! The six algorithms as one writes them down: `TokenBucket::per_second(10).burst(20)`, or, where
-//! text is all there is, `"10/1s".parse::<TokenBucket>()?`.
+//! Builders of the six algorithms: `TokenBucket::per_second(10).burst(20)`, or, from text,
+//! `"10/1s".parse::<TokenBucket>()?`.
 //!
-//! These take any number and refuse nothing; they become an [`Algorithm`], or a
-//! [`ConfigError`] that names the field, when a limiter is built of them.
+//! A builder takes any number and refuses nothing. It becomes an [`Algorithm`], or a
+//! [`ConfigError`] that names the field, when a limiter is built from it.
 
-use std::{str::FromStr, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 use ratelimit_core::{
     Algorithm, ConfigError, adaptive, adaptive::Scope, fixed_window, fixed_window::Align,
@@ -14,7 +14,7 @@ use ratelimit_core::{
 use crate::config::notation::{self, NotationError};
 
 macro_rules! per {
-    ($algorithm:ident) => {
+    ($algorithm:ident $(. $parameters:tt)?) => {
         impl $algorithm {
             /// `limit` permits per second.
             pub const fn per_second(limit: u64) -> Self {
@@ -37,7 +37,15 @@ macro_rules! per {
             }
         }
 
-        /// Reads `100/60s`, and the like.
+        /// Writes the limit and its window, as in `100/1m`, and none of the other numbers.
+        impl fmt::Display for $algorithm {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let numbers = self$(.$parameters)?;
+                notation::write_limit(f, numbers.limit, numbers.window)
+            }
+        }
+
+        /// Reads a limit and its window, as in `100/60s`.
         impl FromStr for $algorithm {
             type Err = NotationError;
 
@@ -51,7 +59,7 @@ macro_rules! per {
 
 /// At most so many permits in each window; see [`fixed_window`].
 #[must_use]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FixedWindow {
     limit: u64,
     window: Duration,
@@ -75,14 +83,14 @@ impl FixedWindow {
 impl TryFrom<FixedWindow> for Algorithm {
     type Error = ConfigError;
 
-    fn try_from(paved: FixedWindow) -> Result<Self, ConfigError> {
-        Ok(fixed_window::Quota::new(paved.limit, paved.window, paved.align)?.into())
+    fn try_from(builder: FixedWindow) -> Result<Self, ConfigError> {
+        Ok(fixed_window::Quota::new(builder.limit, builder.window, builder.align)?.into())
     }
 }
 
 /// At most so many permits in every stretch of a window's length; see [`sliding_window_log`].
 #[must_use]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SlidingWindowLog {
     limit: u64,
     window: Duration,
@@ -106,8 +114,8 @@ impl SlidingWindowLog {
 impl TryFrom<SlidingWindowLog> for Algorithm {
     type Error = ConfigError;
 
-    fn try_from(paved: SlidingWindowLog) -> Result<Self, ConfigError> {
-        let SlidingWindowLog { limit, window, entries_max } = paved;
+    fn try_from(builder: SlidingWindowLog) -> Result<Self, ConfigError> {
+        let SlidingWindowLog { limit, window, entries_max } = builder;
         let quota = match entries_max {
             None => sliding_window_log::Quota::new(limit, window)?,
             Some(most) => sliding_window_log::Quota::capped(limit, window, most)?,
@@ -118,7 +126,7 @@ impl TryFrom<SlidingWindowLog> for Algorithm {
 
 /// An estimate of a sliding window from two counters; see [`sliding_window_counter`].
 #[must_use]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SlidingWindowCounter {
     limit: u64,
     window: Duration,
@@ -136,14 +144,14 @@ impl SlidingWindowCounter {
 impl TryFrom<SlidingWindowCounter> for Algorithm {
     type Error = ConfigError;
 
-    fn try_from(paved: SlidingWindowCounter) -> Result<Self, ConfigError> {
-        Ok(sliding_window_counter::Quota::new(paved.limit, paved.window)?.into())
+    fn try_from(builder: SlidingWindowCounter) -> Result<Self, ConfigError> {
+        Ok(sliding_window_counter::Quota::new(builder.limit, builder.window)?.into())
     }
 }
 
 /// Tokens that are taken out, and come back at a steady rate; see [`token_bucket`].
 #[must_use]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TokenBucket {
     limit: u64,
     window: Duration,
@@ -182,8 +190,8 @@ impl TokenBucket {
 impl TryFrom<TokenBucket> for Algorithm {
     type Error = ConfigError;
 
-    fn try_from(paved: TokenBucket) -> Result<Self, ConfigError> {
-        let TokenBucket { limit, window, burst, refill_rate, initial } = paved;
+    fn try_from(builder: TokenBucket) -> Result<Self, ConfigError> {
+        let TokenBucket { limit, window, burst, refill_rate, initial } = builder;
         let (refill, period) = rate("refill_rate", refill_rate, limit, window)?;
         let quota = token_bucket::Quota::new(burst.unwrap_or(limit), refill, period)?;
         Ok(match initial {
@@ -195,7 +203,7 @@ impl TryFrom<TokenBucket> for Algorithm {
 
 /// Permits that are poured in, and leak at a steady rate; see [`leaky_bucket`].
 #[must_use]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LeakyBucket {
     limit: u64,
     window: Duration,
@@ -231,8 +239,8 @@ impl LeakyBucket {
 impl TryFrom<LeakyBucket> for Algorithm {
     type Error = ConfigError;
 
-    fn try_from(paved: LeakyBucket) -> Result<Self, ConfigError> {
-        let LeakyBucket { limit, window, capacity, leak_rate, longest_delay } = paved;
+    fn try_from(builder: LeakyBucket) -> Result<Self, ConfigError> {
+        let LeakyBucket { limit, window, capacity, leak_rate, longest_delay } = builder;
         let (leak, period) = rate("leak_rate", leak_rate, limit, window)?;
         let quota = leaky_bucket::Quota::new(capacity.unwrap_or(limit), leak, period)?;
         Ok(match longest_delay {
@@ -244,10 +252,10 @@ impl TryFrom<LeakyBucket> for Algorithm {
 
 /// A burst that follows the load; see [`adaptive`].
 #[must_use]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Adaptive(adaptive::Parameters);
 
-per!(Adaptive);
+per!(Adaptive.0);
 
 impl Adaptive {
     /// `limit` permits per `window` at the base rate.
@@ -295,8 +303,8 @@ impl Adaptive {
 impl TryFrom<Adaptive> for Algorithm {
     type Error = ConfigError;
 
-    fn try_from(paved: Adaptive) -> Result<Self, ConfigError> {
-        Ok(adaptive::Quota::new(&paved.0)?.into())
+    fn try_from(builder: Adaptive) -> Result<Self, ConfigError> {
+        Ok(adaptive::Quota::new(&builder.0)?.into())
     }
 }
 

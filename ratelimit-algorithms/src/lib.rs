@@ -108,7 +108,7 @@ pub use crate::{
     policies::{Policies, Visit},
     request::Request,
     run::Run,
-    tiers::{InTier, Tier, TierBy, Tiers},
+    tiers::{InTier, Tier, TierByKey, Tiers},
     wait::{Pace, Timer, TokioTimer, Wait},
 };
 pub use ratelimit_backend::{

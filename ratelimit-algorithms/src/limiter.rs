@@ -230,7 +230,7 @@ impl<B: Clone> Limiter<B, InTier> {
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let tiers = Tiers::new("api", TokenBucket::per_second(10))?;
     /// let pro = tiers.add("pro", TokenBucket::per_second(100))?;
-    /// let limiter = Limiter::with_policies(Memory::new(), tiers.only(Tier::DEFAULT))?;
+    /// let limiter = Limiter::with_policies(Memory::new(), tiers.in_tier(Tier::DEFAULT))?;
     /// assert_eq!(limiter.check("user:42").now()?.limit, 10);
     /// assert_eq!(limiter.in_tier(pro).check("user:42").now()?.limit, 100);
     /// # Ok(())

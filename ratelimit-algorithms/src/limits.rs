@@ -136,6 +136,7 @@ impl<'a, B: Backend, R: FromLimits<'a, B>> LimitsRequest<'a, B, R> {
     /// # Errors
     ///
     /// As awaiting the request.
+    #[must_use = "a decision that nobody looks at limits nothing"]
     pub fn if_ready(mut self) -> Option<Result<R, R::Error>> {
         self.try_ready()
     }

@@ -22,22 +22,22 @@ use crate::{Policies, Visit};
 /// limit.update(TokenBucket::per_second(50))?;
 /// assert_eq!(limiter.check("user:42").now()?.limit, 50);
 ///
-/// // What cannot be honoured is refused, and changes nothing.
+/// // Numbers that cannot be honoured are refused, and change nothing.
 /// assert!(limit.update(TokenBucket::per_second(0)).is_err());
 /// assert_eq!(limiter.check("user:42").now()?.limit, 50);
 /// # Ok(())
 /// # }
 /// ```
 ///
-/// Each check sees the numbers that were the last ones when it began, whole; a check never waits
-/// for an update. What a key has spent is carried over as [`CarryOver`] says. One limit may serve
+/// Each check sees one whole set of numbers, the last one when it began; a check never waits for an
+/// update. [`CarryOver`] says what becomes of the permits that a key has spent. One limit may serve
 /// several limiters and stores.
 #[derive(Clone, Debug)]
 pub struct Live(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// What the limit began as: the name, and what no update changes.
+    /// The policy at the start: its name, and what no update changes.
     first: Policy,
     current: ArcSwap<Policy>,
 }
@@ -52,18 +52,18 @@ impl Live {
     where
         A: TryInto<Algorithm, Error: Into<ConfigError>>,
     {
-        Ok(Self::of(Policy::new(name, algorithm)?))
+        Ok(Self::from_policy(Policy::new(name, algorithm)?))
     }
 
-    pub(crate) fn of(first: Policy) -> Self {
+    pub(crate) fn from_policy(first: Policy) -> Self {
         Self(Arc::new(Inner { current: ArcSwap::from_pointee(first.clone()), first }))
     }
 
-    /// The limit as it is now with another rule for what keys have spent when its numbers change.
-    /// It is a limit of its own: clones that were made before do not change with it.
+    /// The limit as it is now, with another rule for spent permits when its numbers change. It is a
+    /// limit of its own: earlier clones do not change with it.
     #[must_use]
     pub fn with_carry_over(self, carry_over: CarryOver) -> Self {
-        Self::of(self.current().with_carry_over(carry_over))
+        Self::from_policy(self.current().with_carry_over(carry_over))
     }
 
     /// Gives the limit other numbers, or another algorithm if keys start anew
@@ -71,9 +71,9 @@ impl Live {
     ///
     /// # Errors
     ///
-    /// If they cannot be honoured, if the algorithm is another one and could read nothing of what
-    /// is stored, or if the scope of an adaptive hybrid's load sensor is another one: stores were
-    /// asked about that when the limiters were built. Then the limit stays as it is.
+    /// If the numbers cannot be honoured; if the algorithm is another one, which could not read the
+    /// stored states; if the scope of an adaptive hybrid's load sensor is another one, since stores
+    /// accepted the old one when the limiters were built. Then the limit stays as it is.
     pub fn update<A>(&self, algorithm: A) -> Result<(), ConfigError>
     where
         A: TryInto<Algorithm, Error: Into<ConfigError>>,
@@ -118,10 +118,10 @@ impl Policies for Live {
     }
 }
 
-/// A policy that may take the place of `first`, or stand beside it: it can read what has been
-/// stored under it, and asks nothing else of a store.
+/// A policy that may replace `first`, or stand beside it: it can read the states that are stored
+/// under `first`, and needs nothing else from a store.
 ///
-/// Whatever may follow a successor may follow `first`, so it is enough to compare with that.
+/// A policy may follow a successor exactly if it may follow `first`, so only `first` is compared.
 pub(crate) fn successor<A>(first: &Policy, algorithm: A) -> Result<Policy, ConfigError>
 where
     A: TryInto<Algorithm, Error: Into<ConfigError>>,

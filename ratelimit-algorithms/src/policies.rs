@@ -1,15 +1,15 @@
-//! Which policy a key is checked against: one for all and for ever, or one that may change.
+//! The source of a key's policy: one policy for all keys and for ever, or one that may change.
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
 use ratelimit_backend::{Claim, Names};
 use ratelimit_core::{ConfigError, Policy};
 
-/// Says which policy a key is checked against.
+/// Finds the policy that a key is checked against.
 ///
 /// A [`Policy`] is its own, for every key and for ever; that costs a limiter nothing. A
-/// [`Live`](crate::Live) is one that changes, [`Tiers`](crate::Tiers) are several. Whatever else
-/// decides about limits, be it a feature flag or a table of customers, implements this:
+/// [`Live`](crate::Live) is one that changes, [`Tiers`](crate::Tiers) are several. Anything else
+/// that decides about limits, such as a feature flag or a table of customers, implements this:
 ///
 /// ```
 /// use std::{
@@ -71,26 +71,26 @@ pub trait Policies: fmt::Debug + Send + Sync {
     /// The name of all its policies.
     fn name(&self) -> &str;
 
-    /// The policy of `key`, whole: a change is seen by the next call, never by half.
+    /// The policy of `key`. A change is seen by the next call, and seen whole.
     fn policy(&self, key: &[u8]) -> Cow<'_, Policy>;
 
-    /// Takes the name in a store's register, when a limiter is built: with
-    /// [`Names::claim_for`], and what all clones of these policies have in common.
+    /// Takes the name in a store's register, when a limiter is built: by [`Names::claim_for`], with
+    /// an `Arc` that all clones of these policies share.
     ///
     /// # Errors
     ///
     /// If another limiter on the store has the name and other policies.
     fn claim(&self, names: &Names) -> Result<Claim, ConfigError>;
 
-    /// Shows each policy that there may be to `visit`, which may refuse it.
+    /// Shows each possible policy to `visit`, which may refuse it.
     ///
     /// # Errors
     ///
-    /// What `visit` returns.
+    /// The error of `visit`.
     fn try_each(&self, visit: &mut Visit<'_>) -> Result<(), ConfigError>;
 }
 
-/// What is shown each policy.
+/// A function that is shown each policy, and may refuse it.
 pub type Visit<'a> = dyn FnMut(&Policy) -> Result<(), ConfigError> + 'a;
 
 impl Policies for Policy {

@@ -109,6 +109,7 @@ impl<'a, B: Backend, P: Policies, R: FromDecision<'a, B, P>> Request<'a, B, P, R
     ///
     /// As awaiting the request.
     #[inline(always)]
+    #[must_use = "a decision that nobody looks at limits nothing"]
     pub fn if_ready(self) -> Option<Result<R, R::Error>> {
         self.subject.if_ready(self.action)
     }

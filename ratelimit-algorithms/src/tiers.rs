@@ -1,4 +1,4 @@
-//! Several limits under one name, of which each key has one.
+//! Tiers: several limits under one name, of which each key has one.
 
 use std::{
     borrow::Cow,
@@ -25,7 +25,7 @@ use crate::{Policies, Visit, live::successor};
 /// let pro = tiers.add("pro", TokenBucket::per_second(100))?;
 /// let acme = tiers.add("acme", TokenBucket::per_second(1_000))?;
 ///
-/// let limits = tiers.by(move |key| match key {
+/// let limits = tiers.by_key(move |key| match key {
 ///     b"user:acme" => acme,
 ///     _ if key.starts_with(b"pro:") => pro,
 ///     _ => Tier::DEFAULT,
@@ -42,33 +42,33 @@ use crate::{Policies, Visit, live::successor};
 /// # }
 /// ```
 ///
-/// The function is called for each check; what it looks up may change, and with it a key's tier.
-/// What the key has spent is carried over, to another tier as to other numbers, as [`CarryOver`]
-/// says. So all tiers are of one algorithm, unless keys start anew.
+/// Each check calls the function; a key's tier may change with what the function looks up. A change
+/// of tier is a change of numbers: [`CarryOver`] says what becomes of the permits that a key has
+/// spent. So all tiers have one algorithm, unless keys start anew.
 #[derive(Clone, Debug)]
 pub struct Tiers(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// What the default tier began as: the name, and what no update changes.
+    /// The default policy at the start: its name, and what no update changes.
     first: Policy,
-    /// Who holds it may change the policies.
+    /// Held while the policies are changed.
     names: Mutex<HashMap<Box<str>, Tier>>,
-    /// Each tier's; the default one's first, so there is always one.
+    /// A policy for each tier, the default tier's first: so there is always one.
     policies: ArcSwap<Vec<Policy>>,
 }
 
-/// One of several [`Tiers`]. To others it means nothing, or another one of theirs.
+/// One of several [`Tiers`]. To other `Tiers` it means nothing, or one of their own.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Tier(usize);
 
 impl Tier {
-    /// The tier of whoever has no other.
+    /// The tier of a key that has no other.
     pub const DEFAULT: Self = Self(0);
 }
 
 impl Tiers {
-    /// Tiers called `name`, all together; so far there is the one called `default`, which runs
+    /// Tiers under the name `name`, with one tier so far: it is called `default`, and runs
     /// `algorithm`.
     ///
     /// # Errors
@@ -79,10 +79,10 @@ impl Tiers {
         A: TryInto<Algorithm, Error: Into<ConfigError>>,
     {
         let names = HashMap::from([(DEFAULT.into(), Tier::DEFAULT)]);
-        Ok(Self::of(vec![Policy::new(name, algorithm)?], names))
+        Ok(Self::from_parts(vec![Policy::new(name, algorithm)?], names))
     }
 
-    fn of(policies: Vec<Policy>, names: HashMap<Box<str>, Tier>) -> Self {
+    fn from_parts(policies: Vec<Policy>, names: HashMap<Box<str>, Tier>) -> Self {
         Self(Arc::new(Inner {
             first: policies[Tier::DEFAULT.0].clone(),
             names: Mutex::new(names),
@@ -90,17 +90,17 @@ impl Tiers {
         }))
     }
 
-    /// The same tiers with another rule for what keys have spent when their numbers change. They
-    /// are tiers of their own: clones that were made before do not change with them.
+    /// The same tiers, with another rule for spent permits when their numbers change. They are tiers
+    /// of their own: earlier clones do not change with them.
     #[must_use]
     pub fn with_carry_over(self, carry_over: CarryOver) -> Self {
         let names = self.names();
         let policies = self.0.policies.load();
         let policies = policies.iter().cloned().map(|policy| policy.with_carry_over(carry_over));
-        Self::of(policies.collect(), names.clone())
+        Self::from_parts(policies.collect(), names.clone())
     }
 
-    /// Adds a tier that runs `algorithm`, called `tier` among these.
+    /// Adds a tier called `tier`, which runs `algorithm`.
     ///
     /// # Errors
     ///
@@ -125,9 +125,9 @@ impl Tiers {
     ///
     /// # Errors
     ///
-    /// If they cannot be honoured, if the algorithm is another one than the default tier's and
-    /// keys do not start anew, if the scope of an adaptive hybrid's load sensor is another one, or
-    /// if there is no such tier. Then all stays as it is.
+    /// If the numbers cannot be honoured; if the algorithm is not the default tier's and keys do not
+    /// start anew; if the scope of an adaptive hybrid's load sensor is another one; if there is no
+    /// such tier. Then all stays as it is.
     pub fn update<A>(&self, tier: Tier, algorithm: A) -> Result<(), ConfigError>
     where
         A: TryInto<Algorithm, Error: Into<ConfigError>>,
@@ -140,7 +140,7 @@ impl Tiers {
         Ok(())
     }
 
-    /// The tier called `tier`: to be asked when a key is given a tier, not when it is checked.
+    /// The tier called `tier`: for code that assigns a tier to a key, not for each check.
     ///
     /// # Errors
     ///
@@ -149,14 +149,14 @@ impl Tiers {
         self.names().get(tier).copied().ok_or(ConfigError::UnknownTier)
     }
 
-    /// These tiers, where `choose` says which one is a key's.
-    pub fn by<F: Fn(&[u8]) -> Tier + Send + Sync>(&self, choose: F) -> TierBy<F> {
-        TierBy { tiers: self.clone(), choose }
+    /// These tiers, where `choose` finds the tier of a key.
+    pub fn by_key<F: Fn(&[u8]) -> Tier + Send + Sync>(&self, choose: F) -> TierByKey<F> {
+        TierByKey { tiers: self.clone(), choose }
     }
 
-    /// These tiers, where every key is in `tier`: for keys that are known to be in one, and for a
-    /// limiter that is told the tier of each key, see [`in_tier`](crate::Limiter::in_tier).
-    pub fn only(&self, tier: Tier) -> InTier {
+    /// These tiers, where every key is in `tier`: for a limiter that is told the tier of each key, see
+    /// [`Limiter::in_tier`](crate::Limiter::in_tier).
+    pub fn in_tier(&self, tier: Tier) -> InTier {
         InTier { tiers: self.clone(), tier }
     }
 
@@ -173,7 +173,7 @@ impl Tiers {
         self.0.policies.load().iter().try_for_each(visit)
     }
 
-    /// A poisoned lock is as good as any: nothing is ever half changed.
+    /// A poisoned lock is fine: nothing is ever half changed.
     fn names(&self) -> MutexGuard<'_, HashMap<Box<str>, Tier>> {
         self.0.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -181,15 +181,15 @@ impl Tiers {
 
 const DEFAULT: &str = "default";
 
-/// [`Tiers`], and which one is a key's.
+/// [`Tiers`], with a function that finds the tier of a key; made by [`Tiers::by_key`].
 #[must_use = "tiers do nothing unless keys are checked against them"]
 #[derive(Clone)]
-pub struct TierBy<F> {
+pub struct TierByKey<F> {
     tiers: Tiers,
     choose: F,
 }
 
-impl<F: Fn(&[u8]) -> Tier + Send + Sync> Policies for TierBy<F> {
+impl<F: Fn(&[u8]) -> Tier + Send + Sync> Policies for TierByKey<F> {
     fn name(&self) -> &str {
         self.tiers.0.first.name()
     }
@@ -207,13 +207,13 @@ impl<F: Fn(&[u8]) -> Tier + Send + Sync> Policies for TierBy<F> {
     }
 }
 
-impl<F> fmt::Debug for TierBy<F> {
+impl<F> fmt::Debug for TierByKey<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("TierBy").field(&self.tiers).finish()
+        f.debug_tuple("TierByKey").field(&self.tiers).finish()
     }
 }
 
-/// [`Tiers`], where every key is in the same one; made by [`Tiers::only`].
+/// [`Tiers`], where every key is in the same one; made by [`Tiers::in_tier`].
 #[must_use = "tiers do nothing unless keys are checked against them"]
 #[derive(Clone, Debug)]
 pub struct InTier {
@@ -223,7 +223,7 @@ pub struct InTier {
 
 impl InTier {
     pub(crate) fn but(&self, tier: Tier) -> Self {
-        self.tiers.only(tier)
+        self.tiers.in_tier(tier)
     }
 }
 

@@ -1,18 +1,18 @@
-//! Limits in a file, by name, which can be read again.
+//! Limits in a file, by name, which can be reloaded.
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use ratelimit_core::{CarryOver, ConfigError};
+use ratelimit_core::CarryOver;
 
-use super::parse;
+use super::{error::FileError, parse};
 use crate::Live;
 
-/// Limits in a file, by name, which can be read again. Clones are the same limits.
+/// Limits in a file, by name, which can be reloaded. Clones are the same limits.
 ///
 /// Each is a [`Rule`](crate::Rule), in TOML or, if the file is called `.json`, in JSON:
 ///
@@ -42,7 +42,7 @@ use crate::Live;
 /// limits.reload()?;
 /// assert_eq!(limiter.check("user:42").now()?.limit, 200);
 ///
-/// // A file that is wrong changes nothing, and the error says where it is.
+/// // An invalid file changes nothing, and the error names the place.
 /// std::fs::write(&path, "api = '300/60'")?;
 /// let error = limits.reload().unwrap_err().to_string();
 /// assert!(error.contains("limits.toml, line 1, api: a length is whole numbers with units"));
@@ -53,7 +53,7 @@ use crate::Live;
 /// # fn main() {}
 /// ```
 ///
-/// [`watch`](Self::watch) reads it again whenever it has changed.
+/// [`watch`](Self::watch) reloads the file whenever it has changed.
 #[derive(Clone, Debug)]
 pub struct LimitsFile(Arc<Inner>);
 
@@ -61,65 +61,15 @@ pub struct LimitsFile(Arc<Inner>);
 struct Inner {
     path: PathBuf,
     carry_over: CarryOver,
-    /// Who holds it may read the file and change the limits.
+    /// Held while the file is read and the limits are changed.
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
     limits: BTreeMap<String, Live>,
-    /// What the file held when it was last read, be it good or bad; none if it could not be read.
+    /// The contents at the last reading, valid or not; `None` if the file could not be read.
     seen: Option<String>,
-}
-
-/// Limits that cannot be had from a file. Those that were read before stay.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum FileError {
-    /// The file cannot be read.
-    #[error("{} cannot be read: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The file's name does not end as one of the formats that are enabled.
-    #[error("{} is of no format that is enabled; there are .toml and .json", path.display())]
-    Format {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Something in the file is wrong.
-    #[error("{}, line {line}, {field}: {message}", path.display())]
-    Wrong {
-        /// The file.
-        path: PathBuf,
-        /// The line, from 1: where the wrong value is, or the limit that it is in begins or ends.
-        line: usize,
-        /// The names of the limit and its field, as far as they are known, with a dot between.
-        field: String,
-        /// What is wrong.
-        message: String,
-    },
-    /// A limit cannot become what the file says while it is in use.
-    #[error("{}, {name}: {source}", path.display())]
-    Change {
-        /// The file.
-        path: PathBuf,
-        /// The limit.
-        name: String,
-        /// Why not.
-        source: ConfigError,
-    },
-    /// The file has no limit of that name, which is or is to be used.
-    #[error("{} has no limit {name}", path.display())]
-    Missing {
-        /// The file.
-        path: PathBuf,
-        /// The limit.
-        name: String,
-    },
 }
 
 impl LimitsFile {
@@ -127,20 +77,20 @@ impl LimitsFile {
     ///
     /// # Errors
     ///
-    /// If the file cannot be read, or anything in it is wrong.
+    /// If the file cannot be read, or anything in it is invalid.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, FileError> {
         let state = State { limits: BTreeMap::new(), seen: None };
-        let file = Self::of(path.as_ref().to_owned(), CarryOver::AsIs, state);
+        let file = Self::from_parts(path.as_ref().to_owned(), CarryOver::AsIs, state);
         file.reload()?;
         Ok(file)
     }
 
-    fn of(path: PathBuf, carry_over: CarryOver, state: State) -> Self {
+    fn from_parts(path: PathBuf, carry_over: CarryOver, state: State) -> Self {
         Self(Arc::new(Inner { path, carry_over, state: Mutex::new(state) }))
     }
 
-    /// The same limits with another rule for what keys have spent when their numbers change. They
-    /// are limits of their own: those that were had before do not change with them.
+    /// The same limits, with another rule for spent permits when their numbers change. They are
+    /// limits of their own: limits that were taken earlier do not change with them.
     #[must_use]
     pub fn with_carry_over(self, carry_over: CarryOver) -> Self {
         let State { limits, seen } = &*self.state();
@@ -148,7 +98,7 @@ impl LimitsFile {
             (name.clone(), live.clone().with_carry_over(carry_over))
         };
         let state = State { limits: limits.iter().map(own).collect(), seen: seen.clone() };
-        Self::of(self.0.path.clone(), carry_over, state)
+        Self::from_parts(self.0.path.clone(), carry_over, state)
     }
 
     /// The limit called `name`, which changes when the file does.
@@ -160,14 +110,14 @@ impl LimitsFile {
         self.state().limits.get(name).cloned().ok_or_else(|| self.missing(name))
     }
 
-    /// Reads the file again, and updates all limits; a limit that is new in it can be had then.
+    /// Reads the file again, and updates all limits; adds those that are new in it.
     ///
-    /// All are updated or none is. (Each one at its own instant: checks that come in between may
+    /// Either all limits are updated or none is. (Each at its own instant: a check in between may
     /// find one limit new and another one old.)
     ///
     /// # Errors
     ///
-    /// If the file cannot be read, or anything in it is wrong; if a limit is no longer in it, or
+    /// If the file cannot be read, or anything in it is invalid; if a limit is no longer in it, or
     /// cannot become what it says, see [`Live::update`]. Then all limits stay as they are.
     pub fn reload(&self) -> Result<(), FileError> {
         let mut state = self.state();
@@ -175,7 +125,7 @@ impl LimitsFile {
         self.apply(&mut state, text)
     }
 
-    /// Reads the file again, and updates all limits if it is not as it was when it was last read.
+    /// Reads the file again, and updates all limits if its contents have changed.
     pub(crate) fn reload_if_changed(&self) -> Option<Result<(), FileError>> {
         let mut state = self.state();
         let text = self.read();
@@ -198,7 +148,8 @@ impl LimitsFile {
         for (live, successor) in changes {
             live.publish(successor);
         }
-        let new = |(name, policy)| (name, Live::of(policy).with_carry_over(self.0.carry_over));
+        let new =
+            |(name, policy)| (name, Live::from_policy(policy).with_carry_over(self.0.carry_over));
         state.limits.extend(policies.into_iter().map(new));
         Ok(())
     }
@@ -212,7 +163,7 @@ impl LimitsFile {
         FileError::Missing { path: self.0.path.clone(), name: name.to_owned() }
     }
 
-    /// A poisoned lock is as good as any: nothing is ever half changed.
+    /// A poisoned lock is fine: nothing is ever half changed.
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

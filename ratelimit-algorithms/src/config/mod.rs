@@ -1,6 +1,8 @@
 //! Limits in configurations: the notation of one, a rule with all its numbers, a file of them.
 
 #[cfg(any(feature = "json", feature = "toml"))]
+mod error;
+#[cfg(any(feature = "json", feature = "toml"))]
 mod file;
 pub(crate) mod notation;
 #[cfg(any(feature = "json", feature = "toml"))]
@@ -14,7 +16,4 @@ pub use self::notation::NotationError;
 #[cfg(feature = "serde")]
 pub use self::rule::Rule;
 #[cfg(any(feature = "json", feature = "toml"))]
-pub use self::{
-    file::{FileError, LimitsFile},
-    watch::Watch,
-};
+pub use self::{error::FileError, file::LimitsFile, watch::Watch};

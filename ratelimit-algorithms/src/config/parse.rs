@@ -1,4 +1,4 @@
-//! The policies that a text holds, and where it is wrong.
+//! From a text to its policies, or to the place where it is invalid.
 
 use std::{collections::BTreeMap, fmt, path::Path};
 
@@ -8,12 +8,12 @@ use serde::{
     de::{DeserializeSeed, Error, MapAccess, Visitor},
 };
 
-use crate::{FileError, Rule};
+use super::{error::FileError, rule::Rule};
 
 /// By name.
 type Policies = BTreeMap<String, Policy>;
 
-/// Reads the contents of the file at `path`, whose name says in which format they are.
+/// Reads `text`, the contents of the file at `path`, in the format of its extension.
 pub(super) fn policies(path: &Path, text: &str) -> Result<Policies, FileError> {
     let read = match path.extension().and_then(|extension| extension.to_str()) {
         #[cfg(feature = "toml")]
@@ -22,47 +22,45 @@ pub(super) fn policies(path: &Path, text: &str) -> Result<Policies, FileError> {
         Some("json") => json(text),
         _ => return Err(FileError::Format { path: path.to_owned() }),
     };
-    read.map_err(|Wrong { line, field, message }| FileError::Wrong {
-        path: path.to_owned(),
-        line,
-        field,
-        message,
+    read.map_err(|Invalid { line, field, message }| {
+        let (path, source) = (path.to_owned(), message.into());
+        FileError::Invalid { path, line, field, source }
     })
 }
 
-/// What is wrong, and where.
-struct Wrong {
+/// The first thing that is invalid.
+struct Invalid {
     line: usize,
     field: String,
     message: String,
 }
 
 #[cfg(feature = "toml")]
-fn toml(text: &str) -> Result<Policies, Wrong> {
-    let wrong = |field: String, error: &toml::de::Error| {
+fn toml(text: &str) -> Result<Policies, Invalid> {
+    let invalid = |field: String, error: &toml::de::Error| {
         let start = error.span().map_or(0, |span| span.start);
         let before = text.get(..start).unwrap_or(text);
         let line = 1 + before.matches('\n').count();
-        Wrong { line, field, message: error.message().to_owned() }
+        Invalid { line, field, message: error.message().to_owned() }
     };
     let deserializer =
-        toml::Deserializer::parse(text).map_err(|error| wrong(TOP.into(), &error))?;
+        toml::Deserializer::parse(text).map_err(|error| invalid(TOP.into(), &error))?;
     let table = serde_path_to_error::deserialize::<_, Table>(deserializer);
-    table.map(|table| table.0).map_err(|error| wrong(field(error.path()), error.inner()))
+    table.map(|table| table.0).map_err(|error| invalid(field(error.path()), error.inner()))
 }
 
 #[cfg(feature = "json")]
-fn json(text: &str) -> Result<Policies, Wrong> {
+fn json(text: &str) -> Result<Policies, Invalid> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let wrong = |field: String, error: &serde_json::Error| {
+    let invalid = |field: String, error: &serde_json::Error| {
         let (line, message) = (error.line(), error.to_string());
         let place = format!(" at line {line} column {}", error.column());
         let message = message.strip_suffix(&place).unwrap_or(&message).to_owned();
-        Wrong { line, field, message }
+        Invalid { line, field, message }
     };
     let table = serde_path_to_error::deserialize::<_, Table>(&mut deserializer);
-    let table = table.map_err(|error| wrong(field(error.path()), error.inner()))?;
-    deserializer.end().map_err(|error| wrong(TOP.into(), &error))?;
+    let table = table.map_err(|error| invalid(field(error.path()), error.inner()))?;
+    deserializer.end().map_err(|error| invalid(TOP.into(), &error))?;
     Ok(table.0)
 }
 
@@ -71,7 +69,7 @@ fn field(path: &serde_path_to_error::Path) -> String {
     if path.iter().len() == 0 { TOP.to_owned() } else { path.to_string() }
 }
 
-/// Where something is wrong that is in no limit.
+/// The field of what is in no limit.
 const TOP: &str = "limits";
 
 /// Limits by name, none of them twice.
@@ -102,7 +100,7 @@ impl<'de> Deserialize<'de> for Table {
     }
 }
 
-/// One limit of the table. It is refused while it is read, so that the error is there.
+/// One limit of the table. It is refused while it is read, so that the error has its line.
 struct Named<'a> {
     name: &'a str,
     known: &'a Policies,

@@ -8,28 +8,29 @@ use serde::{
     de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
+use super::notation;
 use crate::{
     Adaptive, ConfigError, FixedWindow, LeakyBucket, SlidingWindowCounter, SlidingWindowLog,
-    TokenBucket, config::notation,
+    TokenBucket,
 };
 
-/// An algorithm with its numbers, as a configuration has it: for a field of your own.
+/// An algorithm with its numbers, as a field of your own configuration.
 ///
-/// In short it is a token bucket, `"100/60s"`. In full it is a table of `limit`, `window` and, if
-/// need be, `algorithm` and what that one may have beside them, under the names that the methods
-/// of [`TokenBucket`] and the others have:
+/// The short form is a token bucket, `"100/60s"`. The long form is a table of `limit` and `window`,
+/// with an optional `algorithm` and its options, which are named as the methods of [`TokenBucket`]
+/// and the other builders:
 ///
-/// | `algorithm` | may have |
+/// | `algorithm` | options |
 /// |---|---|
-/// | `token_bucket` (if there is none) | `burst`, `refill_rate`, `initial` |
+/// | `token_bucket` (the default) | `burst`, `refill_rate`, `initial` |
 /// | `leaky_bucket` | `capacity`, `leak_rate`, `queue` |
 /// | `fixed_window` | `align` (`epoch`, `first`) |
 /// | `sliding_window_log` | `entries_max` |
 /// | `sliding_window_counter` | |
 /// | `adaptive` | `burst_multiplier`, `adaptive_window`, `high_load_threshold`, `low_load_threshold`, `penalty`, `scope` (`per_key`, `shared`) |
 ///
-/// Lengths have units, always: `60s`, `1m30s`, `250ms`. Whatever else there is, is refused; so is
-/// what cannot be honoured.
+/// Lengths always have units: `60s`, `1m30s`, `250ms`. Other fields, and numbers that cannot be
+/// honoured, are refused.
 ///
 /// ```
 /// use ratelimit_algorithms::{Limiter, Rule};
@@ -98,7 +99,7 @@ impl<'de> Deserialize<'de> for Rule {
     }
 }
 
-/// Whatever any of the algorithms may have.
+/// The fields of all algorithms.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Table {
@@ -135,7 +136,7 @@ enum Kind {
 }
 
 impl Table {
-    /// Takes what the algorithm may have; what it may not is left over.
+    /// Takes the fields of the algorithm, and leaves the others.
     fn algorithm(&mut self) -> Result<Algorithm, ConfigError> {
         let (limit, window) = (self.limit, self.window.0);
         match self.algorithm {
@@ -167,7 +168,7 @@ impl Table {
         }
     }
 
-    /// A field that the algorithm does not have.
+    /// A field that the algorithm has not taken.
     fn left_over(&self) -> Option<&'static str> {
         let fields = [
             ("burst", self.burst.is_some()),
@@ -189,7 +190,7 @@ impl Table {
     }
 }
 
-/// Sets what there is, on an algorithm as it is written down.
+/// Sets an option of a builder, if there is a value.
 trait Set: Sized {
     fn set<T>(self, setter: fn(Self, T) -> Self, value: Option<T>) -> Self {
         match value {

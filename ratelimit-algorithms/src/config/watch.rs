@@ -1,4 +1,4 @@
-//! A thread that looks at a file of limits from time to time.
+//! A thread that reloads a file of limits when it has changed.
 
 use std::{
     convert::Infallible,
@@ -8,24 +8,24 @@ use std::{
     time::Duration,
 };
 
-use crate::{FileError, LimitsFile};
+use super::{error::FileError, file::LimitsFile};
 
-/// A watched file of limits. The watch ends when this is dropped.
+/// A file of limits that is watched until this is dropped.
 #[must_use = "the watch ends when this is dropped"]
 #[derive(Debug)]
 pub struct Watch {
-    /// Nothing is ever sent: the thread ends when this is dropped.
+    /// Never sends anything: the thread ends when this is dropped.
     stop: Option<Sender<Infallible>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl LimitsFile {
-    /// Reloads the file whenever it has changed, which a thread finds out every `interval`.
+    /// Starts a thread that reads the file every `interval`, and reloads it if it has changed.
     ///
-    /// Then `on_reload` is told how that went: as [`reload`](Self::reload) says. It hears of a
-    /// file that is wrong once, until that changes again. What is compared is what the file holds,
-    /// so it does not matter how it is replaced; but whoever renames a new one to its name, instead
-    /// of writing into it, can be sure that no half of it is read.
+    /// Each reload calls `on_reload` with the outcome of [`reload`](Self::reload); an invalid file is
+    /// reported once, until it changes again. The thread compares contents, so it does not matter
+    /// how the file is replaced. Rename a new file to its name instead of writing into it, and no
+    /// half of it is ever read.
     ///
     /// # Errors
     ///
@@ -55,7 +55,7 @@ impl Drop for Watch {
         drop(self.stop.take());
         let is_other = |thread: &JoinHandle<()>| thread.thread().id() != thread::current().id();
         if let Some(thread) = self.thread.take().filter(is_other) {
-            // What is lost with a panic of `on_reload` is the watch, which ends here anyway.
+            // A panic of `on_reload` has ended the watch, which ends here anyway.
             let _ = thread.join();
         }
     }

@@ -8,9 +8,11 @@ use std::{
     time::Duration,
 };
 
-use ratelimit_algorithms::{Backend, CostError, Error, FixedWindow, Limiter, Limits};
+use ratelimit_algorithms::{
+    Backend, BackendError, CostError, Error, FixedWindow, Limiter, Limits, SyncBackend,
+};
 use ratelimit_backend::{ManualClock, Names, Reply};
-use ratelimit_core::{Action, Batch, Micros};
+use ratelimit_core::{Action, Batch, Micros, store::Decisions};
 use ratelimit_memory::Memory;
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
@@ -25,6 +27,12 @@ impl<B: Backend> Backend for Far<B> {
 
     fn names(&self) -> &Names {
         self.0.names()
+    }
+}
+
+impl<B: SyncBackend> SyncBackend for Far<B> {
+    fn apply_now(&self, batch: Batch<'_>, action: Action) -> Result<Decisions, BackendError> {
+        self.0.apply_now(batch, action)
     }
 }
 
@@ -88,6 +96,47 @@ async fn several_limits_are_looked_at_and_given_back_as_one_is() -> Outcome {
     assert!(permits.decision().is_allowed() && !format!("{permits:?}").contains("key"));
     permits.refund().await?;
     assert_eq!(limiter.peek("other").await?.remaining, 9);
+    Ok(())
+}
+
+/// A drop awaits nothing, but a permit that was acquired on the calling thread is refunded there.
+#[tokio::test]
+async fn a_drop_refunds_in_the_way_in_which_the_permit_was_acquired() -> Outcome {
+    let limiter = Limiter::new(Far(Memory::new()), "daily", FixedWindow::per_day(9))?;
+    let both = || Limits::new(&limiter, "key", 2).and(&limiter, "other", 2);
+    drop(limiter.acquire("key").cost(3).now()?.refund_on_drop());
+    drop(both().acquire().now()?.refund_on_drop());
+    assert_eq!(
+        [limiter.peek("key").await?.remaining, limiter.peek("other").await?.remaining],
+        [9; 2]
+    );
+    drop(limiter.acquire("key").cost(3).await?.refund_on_drop());
+    drop(both().acquire().await?.refund_on_drop());
+    assert_eq!(
+        [limiter.peek("key").await?.remaining, limiter.peek("other").await?.remaining],
+        [4, 7]
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_settlement_that_is_never_made_refunds_like_a_dropped_permit() -> Outcome {
+    let limiter = Limiter::new(Memory::new(), "daily", FixedWindow::per_day(9))?;
+    drop(limiter.acquire("key").cost(3).await?.settle(1));
+    assert_eq!(limiter.peek("key").await?.remaining, 6);
+    drop(limiter.acquire("key").cost(3).await?.refund_on_drop().settle(1));
+    assert_eq!(limiter.peek("key").await?.remaining, 6);
+    Ok(())
+}
+
+#[tokio::test]
+async fn work_is_done_on_any_store_and_only_with_its_permits() -> Outcome {
+    let limiter = Limiter::new(Far(Memory::new()), "daily", FixedWindow::per_day(3))?;
+    let mut done = 0;
+    assert_eq!(limiter.run("key", async || 7).cost(2).await?, 7);
+    assert!(limiter.run("key", async || done += 1).cost(2).await.is_err());
+    limiter.run("key", || done += 10).now()?;
+    assert_eq!((done, limiter.peek("key").await?.remaining), (10, 0));
     Ok(())
 }
 

@@ -122,7 +122,7 @@ fn work_is_done_for_those_who_have_a_permit() {
 #[tokio::test]
 async fn all_of_it_is_awaited_as_well() {
     let limiter = Limiter::new(store().0, "api", FixedWindow::per_hour(10)).unwrap();
-    let awaited: Limiter<_> = limiter.clone().into();
+    let awaited = limiter.clone();
 
     awaited.acquire("a").cost(4).await.unwrap().settle(1).await.unwrap();
     assert_eq!(remaining(&limiter, "a"), 9);

@@ -78,9 +78,6 @@ fn what_has_changed_meanwhile_is_not_given_back_by_an_old_receipt() {
 #[tokio::test]
 async fn awaiting_callers_settle_likewise() {
     let limits = limits();
-    let (requests, tokens): (Limiter<_>, Limiter<_>) =
-        (limits.0.clone().into(), limits.1.clone().into());
-    let asked = Limits::new(&requests, "key", 1).and(&tokens, "key", 100);
-    asked.acquire().await.unwrap().settle([1, 1]).await.unwrap();
+    asked(&limits, 100).acquire().await.unwrap().settle([1, 1]).await.unwrap();
     assert_eq!(left(&limits), [9, 999]);
 }

@@ -46,7 +46,7 @@ impl File {
 #[track_caller]
 fn wrong(name: &'static str, text: &str) -> (usize, String, String) {
     match File::new(name, text).open() {
-        Err(FileError::Wrong { line, field, message, .. }) => (line, field, message),
+        Err(FileError::Invalid { line, field, source, .. }) => (line, field, source.to_string()),
         other => panic!("{text}: {other:?}"),
     }
 }
@@ -76,7 +76,7 @@ fn toml_and_json_are_read_alike() -> Outcome {
 // FAULTS 19.
 #[test]
 fn what_is_wrong_is_refused_with_its_line_and_field() {
-    for (toml, json, (toml_line, json_line), field, message) in WRONG {
+    for (toml, json, (toml_line, json_line), field, message) in INVALID {
         for (name, text, expected) in [("l.toml", toml, toml_line), ("l.json", json, json_line)] {
             let (line, found, said) = wrong(name, text);
             assert_eq!(line, expected, "{text}: {found}: {said}");
@@ -90,9 +90,9 @@ fn what_is_wrong_is_refused_with_its_line_and_field() {
 }
 
 /// The same fault in TOML and in JSON, its line in each, the field, and what is said of it.
-type Wrong = (&'static str, &'static str, (usize, usize), &'static str, &'static str);
+type Invalid = (&'static str, &'static str, (usize, usize), &'static str, &'static str);
 
-const WRONG: [Wrong; 14] = [
+const INVALID: [Invalid; 14] = [
     ("api = '100/60'", r#"{"api": "100/60"}"#, (1, 1), "api", LENGTH),
     ("\napi = '100'", "{\n\"api\": \"100\"}", (2, 2), "api", "a limit is a number of permits"),
     ("api = 100", r#"{"api": 100}"#, (1, 1), "api", "invalid type: integer `100`, expected a l"),

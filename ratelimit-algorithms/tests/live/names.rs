@@ -52,7 +52,7 @@ fn another_handle_or_policy_of_the_name_is_refused_even_with_equal_numbers() -> 
     is_refused(&store, Live::new("api", daily())?);
     is_refused(&store, limit.clone().with_carry_over(Default::default()));
     is_refused(&store, limit.current());
-    is_refused(&store, Tiers::new("api", daily())?.by(|_| Tier::DEFAULT));
+    is_refused(&store, Tiers::new("api", daily())?.by_key(|_| Tier::DEFAULT));
     assert!(Limiter::new(store.clone(), "else", daily()).is_ok());
 
     drop(limiter);

@@ -17,7 +17,7 @@ type Table = Arc<RwLock<HashMap<Vec<u8>, Tier>>>;
 
 fn by_table(tiers: &Tiers, table: &Table) -> impl Policies + use<> {
     let table = table.clone();
-    tiers.by(move |key| {
+    tiers.by_key(move |key| {
         table.read().expect("nobody panics with it").get(key).copied().unwrap_or_default()
     })
 }
@@ -57,7 +57,7 @@ fn a_share_is_kept_where_the_carry_over_says_so() -> Outcome {
 async fn a_key_can_be_told_its_tier_with_each_check() -> Outcome {
     let tiers = Tiers::new("api", FixedWindow::per_day(10))?;
     let pro = tiers.add("pro", FixedWindow::per_day(100))?;
-    let limiter = Limiter::with_policies(store().0, tiers.only(Tier::DEFAULT))?;
+    let limiter = Limiter::with_policies(store().0, tiers.in_tier(Tier::DEFAULT))?;
     assert_eq!(limiter.check("key").cost(7).await?.remaining, 3);
     assert_eq!(limiter.in_tier(pro).check("key").cost(13).await?.remaining, 80);
     tiers.update(pro, FixedWindow::per_day(50))?;
@@ -71,7 +71,7 @@ fn a_tier_s_numbers_change_for_all_of_its_keys_and_for_no_others() -> Outcome {
     let tiers = Tiers::new("api", FixedWindow::per_day(10))?;
     let pro = tiers.add("pro", FixedWindow::per_day(100))?;
     let choose = move |key: &[u8]| if key.starts_with(b"pro") { pro } else { Tier::DEFAULT };
-    let limiter = Limiter::with_policies(store().0, tiers.by(choose))?;
+    let limiter = Limiter::with_policies(store().0, tiers.by_key(choose))?;
     tiers.update(pro, FixedWindow::per_day(200))?;
     let limits = |keys: [&str; 3]| keys.map(|key| limiter.policy(key).limit());
     assert_eq!(limits(["pro-1", "pro-2", "free"]), [200, 200, 10]);
@@ -115,7 +115,11 @@ fn a_tier_that_is_unknown_or_there_already_is_a_typed_error() -> Outcome {
     }
     let fewer = Tiers::new("api", FixedWindow::per_day(10))?;
     assert_eq!(fewer.update(pro, FixedWindow::per_day(1)), Err(ConfigError::UnknownTier));
-    assert_eq!(fewer.by(move |_| pro).policy(b"key").limit(), 10, "nobody's tier is the default");
+    assert_eq!(
+        fewer.by_key(move |_| pro).policy(b"key").limit(),
+        10,
+        "nobody's tier is the default"
+    );
     Ok(())
 }
 
@@ -143,7 +147,7 @@ fn a_store_is_asked_about_every_tier() -> Outcome {
     let tiers = Tiers::new("api", FixedWindow::per_day(10))?;
     tiers.add("pro", FixedWindow::per_day(100))?;
     let mut seen = Vec::new();
-    let tiers = tiers.by(|_| Tier::DEFAULT);
+    let tiers = tiers.by_key(|_| Tier::DEFAULT);
     tiers.try_each(&mut |policy| {
         seen.push(*policy.algorithm());
         Ok(())

@@ -234,7 +234,7 @@ impl<B: Clone, K: Clone> RateLimitLayer<B, K, InTier> {
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let tiers = Tiers::new("api", TokenBucket::per_second(10))?;
     /// let pro = tiers.add("pro", TokenBucket::per_second(100))?;
-    /// let limiter = Limiter::with_policies(Memory::new(), tiers.only(Tier::DEFAULT))?;
+    /// let limiter = Limiter::with_policies(Memory::new(), tiers.in_tier(Tier::DEFAULT))?;
     ///
     /// let user = Extension::new(|user: &User| user.id);
     /// let layer = RateLimitLayer::new(limiter, user).tier_by(move |request: &Parts| {

@@ -256,7 +256,7 @@ async fn of_several_limits_the_first_is_settled() {
 async fn a_request_is_settled_in_its_tier() {
     let tiers = Tiers::new("tokens", FixedWindow::per_hour(100)).expect("numbers are fine");
     let pro = tiers.add("pro", FixedWindow::per_hour(1_000)).expect("numbers are fine");
-    let limiter = Limiter::with_policies(store().0, tiers.only(Tier::DEFAULT));
+    let limiter = Limiter::with_policies(store().0, tiers.in_tier(Tier::DEFAULT));
     let limiter = limiter.expect("the name is free");
     let layer = RateLimitLayer::new(limiter.clone(), "all").tier_by(move |_| pro).cost(600);
     let service = service_fn(|_: Request<Body>| ready(answer("20")));

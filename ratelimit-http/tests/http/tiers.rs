@@ -20,7 +20,7 @@ fn tiered() -> (Tiers, RateLimitLayer<Store, PeerAddr, InTier>) {
     let tiers = Tiers::new("api", FixedWindow::per_minute(10)).expect("numbers are fine");
     let pro = tiers.add("pro", FixedWindow::per_minute(100)).expect("numbers are fine");
     let is_pro = |request: &Parts| request.headers.contains_key("x-pro");
-    let layer = RateLimitLayer::new(limiter(tiers.only(Tier::DEFAULT)), PeerAddr)
+    let layer = RateLimitLayer::new(limiter(tiers.in_tier(Tier::DEFAULT)), PeerAddr)
         .tier_by(move |request| if is_pro(request) { pro } else { Tier::DEFAULT });
     (tiers, layer.headers([HeaderFormat::XRateLimit, HeaderFormat::Draft10]))
 }
@@ -61,7 +61,7 @@ async fn a_tier_among_several_limits_is_told_beside_the_others() -> Outcome {
     let store = store().0;
     let tiers = Tiers::new("api", FixedWindow::per_minute(10))?;
     let pro_tier = tiers.add("pro", FixedWindow::per_minute(100))?;
-    let first = Limiter::with_policies(store.clone(), tiers.only(Tier::DEFAULT))?;
+    let first = Limiter::with_policies(store.clone(), tiers.in_tier(Tier::DEFAULT))?;
     let everyone = Limiter::new(store, "all", FixedWindow::per_minute(50))?;
     let layer = RateLimitLayer::new(first, PeerAddr)
         .tier_by(

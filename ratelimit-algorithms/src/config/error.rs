@@ -1,0 +1,56 @@
+//! Why a file gives no limits.
+
+use std::{error, io, path::PathBuf};
+
+use ratelimit_core::ConfigError;
+
+/// Why limits cannot be read from a file, or updated from it. The limits that were read before stay
+/// as they are.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FileError {
+    /// The file cannot be read.
+    #[error("{} cannot be read: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The file has no extension of a format that is enabled.
+    #[error("{} is of no format that is enabled; there are .toml and .json", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file holds something else than limits.
+    #[error("{}, line {line}, {field}: {source}", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1: of the invalid value, or of a limit that it is in.
+        line: usize,
+        /// The limit and its field, as far as they are known, with a dot between.
+        field: String,
+        /// What is invalid.
+        source: Box<dyn error::Error + Send + Sync>,
+    },
+    /// A limit cannot become what the file says while it is in use.
+    #[error("{}, {name}: {source}", path.display())]
+    Change {
+        /// The file.
+        path: PathBuf,
+        /// The limit.
+        name: String,
+        /// Why not.
+        source: ConfigError,
+    },
+    /// The file lacks a limit that is used, or is asked for.
+    #[error("{} has no limit {name}", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// The limit.
+        name: String,
+    },
+}
