@@ -4,7 +4,7 @@ use std::{
     cell::Cell,
     sync::{
         OnceLock,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     thread,
 };
@@ -63,7 +63,7 @@ impl<T> Sharded<T> {
     /// Returns the copy that this thread counts on.
     pub(crate) fn local(&self) -> &T {
         // The number of copies is a power of two.
-        &self.0[thread_number() & (self.0.len() - 1)].0
+        &self.0[thread_number() as usize & (self.0.len() - 1)].0
     }
 
     /// Returns all copies, whose counts have to be added up.
@@ -95,10 +95,10 @@ fn shards() -> usize {
 const SHARDS_MAX: usize = 16;
 
 /// Returns a number of this thread: threads that start one after the other have different ones.
-pub(crate) fn thread_number() -> usize {
-    static STARTED: AtomicUsize = AtomicUsize::new(1);
+pub(crate) fn thread_number() -> u32 {
+    static STARTED: AtomicU32 = AtomicU32::new(1);
     thread_local! {
-        static NUMBER: Cell<usize> = const { Cell::new(0) };
+        static NUMBER: Cell<u32> = const { Cell::new(0) };
     }
     match NUMBER.get() {
         0 => {

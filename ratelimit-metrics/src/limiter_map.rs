@@ -85,7 +85,6 @@ fn entry<T>(
 }
 
 /// Returns the index of the place where a limiter is looked for first.
-#[expect(clippy::cast_possible_truncation, reason = "the remainder is small")]
 fn home(policy: &Policy) -> usize {
     // The high bits of the product depend on all bits of the hash.
     let mixed = policy.name_hash().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;

@@ -105,7 +105,7 @@ impl<B, R: Recorder> Observed<B, R> {
 fn is_measured(every: u32) -> bool {
     let call = CALLS.get();
     // Threads begin at different blocks, since many may be too short-lived for a second one.
-    let call = if call == 0 { (thread_number() as u32).wrapping_mul(BLOCK_STRIDE) } else { call };
+    let call = if call == 0 { thread_number().wrapping_mul(BLOCK_STRIDE) } else { call };
     CALLS.set(call.wrapping_add(1));
     let (block, position) = (call / every, call % every);
     let fraction = u64::from(block.wrapping_mul(GOLDEN_SECTION));

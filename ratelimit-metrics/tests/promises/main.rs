@@ -1,6 +1,10 @@
-//! What the recorders promise.
+//! The promises of stores that are watched, and of recorders.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod allocations;
+mod conformance;
+#[cfg(feature = "keys")]
+mod examples;
 mod faults;
 #[cfg(feature = "metrics")]
 mod metrics_facade;

@@ -209,7 +209,7 @@ fn a_limiter_is_listed_before_its_first_check() {
 async fn answers_that_are_awaited_are_all_measured() {
     let (theirs, statistics) = shared(Statistics::new());
     let store = Observed::new(Failing::new(ErrorKind::Closed), theirs);
-    let limiter: Limiter<_> = three(store, "api").into();
+    let limiter: Limiter<_> = three(store, "api");
     for _ in 0..5 {
         let _ = limiter.check("user").await.unwrap();
         let _ = limiter.check("fail").await.unwrap_err();

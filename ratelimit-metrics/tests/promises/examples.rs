@@ -1,5 +1,4 @@
-//! Whether every example runs to its end.
-#![cfg(feature = "keys")]
+//! Every example runs to its end.
 
 #[test]
 fn every_example_runs() {

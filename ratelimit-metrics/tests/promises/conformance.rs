@@ -1,4 +1,4 @@
-//! Whether a store that is watched keeps every promise that it keeps alone.
+//! A store that is watched keeps every promise that it keeps alone.
 
 use std::{num::NonZeroUsize, sync::Arc};
 
