@@ -3,13 +3,13 @@
 use std::{
     fmt,
     future::Future,
+    ops::ControlFlow::{self, Break, Continue},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
-use http::{Request, Response, response::Parts};
+use http::{Request, Response};
 use pin_project_lite::pin_project;
 use ratelimit_algorithms::{Backend, Policies, Policy};
 use tower_service::Service;
@@ -123,19 +123,11 @@ where
                 }
                 Project::Call { response } => {
                     let response = ready!(response.poll(context))?;
-                    let (head, body) = response.into_parts();
-                    match this.admitted.finish(pipeline, head) {
-                        Ok((head, None)) => {
-                            let body = ResponseBody::service(body);
-                            return Poll::Ready(Ok(Response::from_parts(head, body)));
-                        }
-                        Ok((head, Some(settling))) => {
-                            let response = Some(Response::from_parts(head, body));
-                            stage.set(Stage::Settle { settling, response });
+                    match this.admitted.finish(pipeline, response) {
+                        Break(response) => return Poll::Ready(Ok(response)),
+                        Continue((settling, response)) => {
+                            stage.set(Stage::Settle { settling, response: Some(response) });
                             continue;
-                        }
-                        Err(response) => {
-                            return Poll::Ready(Ok(response.map(ResponseBody::rejection)));
                         }
                     }
                 }
@@ -160,24 +152,29 @@ where
 }
 
 impl Admitted {
-    /// Writes the headers of the service's response, and begins to settle its cost. If that
-    /// panics, another response takes its place.
-    fn finish<B, K, P>(
+    /// Writes the headers of the service's response, and begins to settle its cost, if there is
+    /// something to settle. If that panics, another response takes the place of the service's.
+    fn finish<B, K, P, Inner>(
         &mut self,
         pipeline: &Pipeline<B, K, P>,
-        mut head: Parts,
-    ) -> Result<(Parts, Option<Settling>), Response<Bytes>> {
+        response: Response<Inner>,
+    ) -> ControlFlow<Response<ResponseBody<Inner>>, (Settling, Response<Inner>)> {
+        let (mut head, body) = response.into_parts();
         let reservation = self.reservation.take();
         let settling = reservation.map_or(Ok(None), |reservation| reservation.settle(&head));
         match settling {
             Ok(settling) => {
                 pipeline.headers.write(&mut head.headers, &self.headers);
-                Ok((head, settling))
+                let response = Response::from_parts(head, body);
+                match settling {
+                    Some(settling) => Continue((settling, response)),
+                    None => Break(response.map(ResponseBody::service)),
+                }
             }
             Err(rejection) => {
                 let mut response = pipeline.responder.respond(&rejection, Vec::new, None);
                 pipeline.headers.write(response.headers_mut(), &self.headers);
-                Err(response)
+                Break(response.map(ResponseBody::rejection))
             }
         }
     }
