@@ -200,5 +200,5 @@ pub(crate) fn find_now(
 }
 
 fn panicked() -> Result<RequestKey, KeyError> {
-    Err(KeyError::Failed("key function panicked".into()))
+    Err(KeyError::failed("key function panicked"))
 }

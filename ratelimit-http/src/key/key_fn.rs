@@ -1,6 +1,6 @@
 //! Key functions: from a request's head to the key that it counts against.
 
-use std::error::Error;
+use std::{error::Error, sync::Arc};
 
 use http::{StatusCode, request::Parts};
 
@@ -129,7 +129,7 @@ impl<A: KeyFn, B: KeyFn> KeyFn for And<A, B> {
 /// A request has no key. No limiter was asked, and nothing was charged.
 ///
 /// The text contains no key.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
     /// The client does not identify itself; [`KeyFn::or`] tries another key function.
@@ -149,10 +149,15 @@ pub enum KeyError {
     TimedOut,
     /// The key function failed for a reason of its own.
     #[error("key function failed")]
-    Failed(#[source] Box<dyn Error + Send + Sync>),
+    Failed(#[source] Arc<dyn Error + Send + Sync>),
 }
 
 impl KeyError {
+    /// The key function failed for this reason, an error or a text.
+    pub fn failed(reason: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Failed(reason.into().into())
+    }
+
     /// 400 for a mistake of the client, 500 for one of the server, 503 if a retry may help.
     ///
     /// Never 401: that has to come with a challenge, and a limiter has none.

@@ -14,12 +14,15 @@ use http::{
     header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER},
     request::Parts,
 };
-use ratelimit_algorithms::{CostError, Decision, Error, Micros};
+use ratelimit_algorithms::{AcquireError, CostError, Decision, Error, LimitsDecision, Micros};
 
 use crate::{KeyError, headers::number::number};
 
 /// The reason why a request did not reach the service.
-#[derive(Debug)]
+///
+/// A handler that checks a limiter itself makes one of the limiter's error or decision, and responds
+/// like a layer with [`to_response`](Self::to_response).
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Rejection {
     /// The request was denied; nothing was charged.
@@ -30,9 +33,8 @@ pub enum Rejection {
     Cost,
     /// The limiter made no decision.
     Check(Error),
-    /// One of the layer's functions panicked: the one that finds the cost, the tier or what to skip,
-    /// or the one that settles.
-    Panic,
+    /// One of the layer's functions panicked, for skips, costs, tiers or settling.
+    Internal,
 }
 
 /// The form of the responses to rejected requests.
@@ -62,7 +64,7 @@ impl Rejection {
                 StatusCode::TOO_MANY_REQUESTS
             }
             Self::Cost | Self::Check(Error::Cost(_) | Error::Key(_)) => StatusCode::BAD_REQUEST,
-            Self::Check(_) | Self::Panic => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Check(_) | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -86,8 +88,8 @@ impl Rejection {
     /// The response unless a layer has [another](crate::RateLimitLayer::respond_with): the status,
     /// and JSON that says no more than the status does.
     ///
-    /// A handler that checks a limiter itself responds so like a layer, but for the headers that
-    /// [`HeaderFormat::write`](crate::HeaderFormat::write) adds.
+    /// `Retry-After` is among its headers; [`HeaderFormat::write`](crate::HeaderFormat::write) adds
+    /// those of the limit, as a layer does.
     #[must_use]
     pub fn to_response(&self) -> Response<Bytes> {
         let status = self.status();
@@ -137,7 +139,7 @@ impl Responder {
 
 /// Calls one of the layer's functions, whose panic is the failure of one request.
 pub(crate) fn catch_panic<T>(call: impl FnOnce() -> T) -> Result<T, Rejection> {
-    catch_unwind(AssertUnwindSafe(call)).map_err(|_| Rejection::Panic)
+    catch_unwind(AssertUnwindSafe(call)).map_err(|_| Rejection::Internal)
 }
 
 /// A response with problem details; with the policies of these names, if a quota was violated.
@@ -166,6 +168,51 @@ fn response(status: StatusCode, content_type: &'static str, body: Bytes) -> Resp
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
+}
+
+/// A decision that denied the request.
+impl From<Decision> for Rejection {
+    fn from(decision: Decision) -> Self {
+        Self::Deny(decision)
+    }
+}
+
+/// A decision about several limits that denied the request: the limit that bound.
+impl From<&LimitsDecision> for Rejection {
+    fn from(decision: &LimitsDecision) -> Self {
+        Self::Deny(decision.each()[decision.bound()])
+    }
+}
+
+impl From<AcquireError> for Rejection {
+    fn from(error: AcquireError) -> Self {
+        match error {
+            AcquireError::Denied(decision) => decision.into(),
+            AcquireError::DeniedTogether(decision) => (&decision).into(),
+            AcquireError::Failed(error) => error.into(),
+            _ => Self::Internal,
+        }
+    }
+}
+
+/// [`to_response`](Rejection::to_response), so that a handler can return a `Rejection` as its error:
+///
+/// ```
+/// use ratelimit_algorithms::Limiter;
+/// use ratelimit_http::Rejection;
+/// use ratelimit_memory::Memory;
+///
+/// async fn export(limiter: Limiter<Memory>) -> Result<&'static str, Rejection> {
+///     let permit = limiter.acquire("exports").await?;
+///     # permit.keep();
+///     Ok("id,name")
+/// }
+/// ```
+#[cfg(feature = "axum")]
+impl axum::response::IntoResponse for Rejection {
+    fn into_response(self) -> axum::response::Response {
+        self.to_response().map(axum::body::Body::from)
+    }
 }
 
 impl From<KeyError> for Rejection {

@@ -46,7 +46,7 @@ async fn user_of(session: Option<String>) -> Result<String, KeyError> {
     match session.ok_or(KeyError::Missing)?.as_str() {
         "s1" | "s2" => Ok("alice".to_owned()),
         "panics" => panic!("unlucky"),
-        "fails" => Err(KeyError::Failed("no connection".into())),
+        "fails" => Err(KeyError::failed("no connection")),
         "hangs" => pending().await,
         other => Ok(other.to_owned()),
     }

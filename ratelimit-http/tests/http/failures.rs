@@ -59,7 +59,7 @@ async fn a_limit_that_is_only_watched_lets_through_and_tells_what_is_left() {
 
 #[tokio::test]
 async fn a_key_function_that_fails_is_the_servers_fault() {
-    let failing = |_: &Parts| Err::<String, _>(KeyError::Failed("no such tenant: acme".into()));
+    let failing = |_: &Parts| Err::<String, _>(KeyError::failed("no such tenant: acme"));
     let response = send(&app(per_minute(1, failing)), from("192.0.2.1:1")).await;
     assert_eq!(response.status(), 500);
     assert_eq!(text(response).await, r#"{"error":"internal server error"}"#);
@@ -77,7 +77,7 @@ async fn a_key_that_is_too_long_is_refused() {
 async fn a_key_function_that_fails_or_panics_harms_one_request_and_charges_nothing() {
     let unlucky = |request: &Parts| match request.extensions.get::<Peer>() {
         Some(Peer(peer)) if peer.port() == 13 => panic!("unlucky"),
-        Some(Peer(peer)) if peer.port() == 14 => Err(KeyError::Failed("no luck".into())),
+        Some(Peer(peer)) if peer.port() == 14 => Err(KeyError::failed("no luck")),
         _ => Ok("everyone"),
     };
     let app = app(per_minute(1, unlucky));

@@ -3,7 +3,6 @@
 mod support;
 
 mod advice;
-mod answers;
 mod awaited;
 mod client_ip;
 mod failures;
@@ -16,6 +15,7 @@ mod limits;
 mod outgoing;
 mod promises;
 mod readiness;
+mod rejections;
 mod rules;
 mod secrets;
 mod settling;

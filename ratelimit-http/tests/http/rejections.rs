@@ -15,13 +15,15 @@ use axum::{
     response::Response,
     routing::get,
 };
+use bytes::Bytes;
 use http::{Method, Request, StatusCode};
-use ratelimit_algorithms::Micros;
-use ratelimit_http::{ApiKey, PeerAddr, Rejection};
+use ratelimit_algorithms::{FixedWindow, Limiter, Limits, Micros};
+use ratelimit_http::{ApiKey, HeaderFormat, PeerAddr, RateLimitLayer, Rejection};
 use tower::{Layer, ServiceExt, service_fn};
 
 use crate::support::{
-    app, budget, from, header, one_per_minute, per_minute, request, send, status, text,
+    Store, app, budget, from, header, limiter, one_per_minute, per_minute, request, send, status,
+    store, text,
 };
 
 async fn denied(app: &Router, request: impl Fn() -> Request<Body>) -> Response {
@@ -172,4 +174,57 @@ async fn a_denied_request_never_reaches_the_service() {
         assert!(response.is_ok());
     }
     assert_eq!(calls.load(Ordering::Relaxed), 3);
+}
+
+/// A handler that checks a limiter itself, under one key for everybody.
+fn by_hand(limiter: &Limiter<Store>) -> http::Response<Bytes> {
+    let (mut response, decision) = match limiter.acquire("all").now() {
+        Ok(permit) => (http::Response::default(), *permit.decision()),
+        Err(error) => {
+            let rejection = Rejection::from(error);
+            let Rejection::Deny(decision) = rejection else { return rejection.to_response() };
+            (rejection.to_response(), decision)
+        }
+    };
+    for format in [HeaderFormat::XRateLimit, HeaderFormat::Draft10] {
+        format.write(response.headers_mut(), &limiter.policy("all"), &decision);
+    }
+    response
+}
+
+#[tokio::test]
+async fn a_handler_can_respond_as_a_layer_does() {
+    let limiter = || limiter(FixedWindow::per_minute(1));
+    let own = limiter();
+    let by_hand = Router::new().route("/", get(async move || by_hand(&own).map(Body::from)));
+    let layer = RateLimitLayer::new(limiter(), "all");
+    let layer = layer.headers([HeaderFormat::XRateLimit, HeaderFormat::Draft10]);
+    let by_layer = Router::new().route("/", get(|| async {})).layer(layer);
+    for expected in [200, 429, 429] {
+        let (hand, layer) =
+            (send(&by_hand, from("192.0.2.1:1")).await, send(&by_layer, from("192.0.2.1:1")).await);
+        assert_eq!((hand.status(), hand.status().as_u16()), (layer.status(), expected));
+        for name in ["retry-after", "x-ratelimit-remaining", "ratelimit", "ratelimit-policy"] {
+            assert_eq!(header(&hand, name), header(&layer, name), "{name}");
+        }
+        assert_eq!(text(hand).await, text(layer).await);
+    }
+}
+
+#[tokio::test]
+async fn a_denial_by_several_limits_is_that_of_the_limit_that_bound() {
+    let store = store().0;
+    let per = |name, limit| {
+        let limiter = Limiter::new(store.clone(), name, FixedWindow::per_minute(limit));
+        limiter.expect("numbers are fine")
+    };
+    let (small, large) = (per("small", 1), per("large", 9));
+    let limits = Limits::new(&large, "k", 1).and(&small, "k", 1);
+    assert!(limits.check().now().expect("memory answers").is_allowed());
+    let decision = limits.check().now().expect("memory answers");
+    let rejection = Rejection::from(&decision);
+    assert_eq!(rejection.clone().retry_after_secs(), Some(60));
+    assert!(matches!(rejection, Rejection::Deny(decision) if decision.limit == 1));
+    let error = limits.acquire().now().expect_err("it is spent");
+    assert_eq!(Rejection::from(error).status(), 429);
 }
