@@ -24,9 +24,9 @@ pub struct Event<'a> {
     pub action: Action,
     /// The decision, or why there is none.
     pub result: Result<&'a Decision, &'a BackendError>,
-    /// How this check ended.
+    /// The end of this check.
     pub verdict: Verdict,
-    /// How the call ended that this check is part of; never [`Verdict::Withhold`].
+    /// The end of the call that this check is part of; never [`Verdict::Withhold`].
     pub call: Verdict,
     /// The position of this check in the call.
     pub index: usize,
@@ -35,7 +35,7 @@ pub struct Event<'a> {
     pub latency: Option<Duration>,
 }
 
-/// How a check ended.
+/// The end of a check.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Verdict {

@@ -153,6 +153,6 @@ pub(crate) fn is_noted(call: impl FnOnce()) -> bool {
 }
 
 thread_local! {
-    /// Whether a recorder runs on this thread.
+    /// True while a recorder runs on this thread.
     static RECORDING: Cell<bool> = const { Cell::new(false) };
 }

@@ -40,7 +40,7 @@ pub(crate) enum Operands {
     Any(&'static str),
 }
 
-/// What a command line asks for.
+/// A command line once read.
 #[derive(Debug)]
 #[expect(clippy::exhaustive_enums, reason = "help and a run are all that there is")]
 pub enum Request {
@@ -175,7 +175,7 @@ impl Flag {
 }
 
 impl Arguments {
-    /// Whether an option was given.
+    /// Returns whether an option was given.
     #[must_use]
     pub fn has(&self, option: &str) -> bool {
         self.options.contains_key(option)

@@ -16,10 +16,10 @@ use crate::{
 
 const TABLE: &str = "docs/faults.md";
 
-/// Where the table goes that tells what became of each test.
+/// The file for the table with the result of each test.
 const RESULTS: &str = "target/faults.md";
 
-/// What proves each row.
+/// The proofs of each row.
 type Proofs = BTreeMap<u32, Vec<Proof>>;
 
 #[derive(Debug, Eq, PartialEq)]
@@ -29,7 +29,7 @@ struct Proof {
     runs: Runs,
 }
 
-/// How what proves a row is run.
+/// The command that runs a proof.
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Runs {
     /// With all tests.

@@ -13,7 +13,7 @@ struct Program {
     without: Without,
 }
 
-/// What becomes of the tests without it.
+/// The effect of its absence on the tests.
 #[derive(Clone, Copy)]
 enum Without {
     Fail,

@@ -48,8 +48,8 @@ fn with_oldest_dependencies() -> Result<(), String> {
     run(tests.args(["--", "--skip", "misuse_is_refused_where_it_stands"]))
 }
 
-/// Which lines their tests reach, those that run the examples among them: which `cargo llvm-cov test`
-/// does not build.
+/// Shows which lines the tests reach, including the tests that run the examples, which `cargo llvm-cov
+/// test` does not build.
 pub(crate) fn coverage(arguments: &Arguments) -> Result<(), String> {
     programs::find(arguments.has("--install"))?;
     LLVM_COV.find(arguments)?;
@@ -86,7 +86,7 @@ fn named_packages() -> Result<Vec<String>, String> {
 pub(crate) fn api(arguments: &Arguments) -> Result<(), String> {
     toolchain::find("api")?;
     PUBLIC_API.find(arguments)?;
-    let mut is_as_told = true;
+    let mut is_unchanged = true;
     for package in workspace::published()? {
         let path = workspace::root().join(format!("docs/api/{package}.txt"));
         let found = public(&package)?;
@@ -94,10 +94,10 @@ pub(crate) fn api(arguments: &Arguments) -> Result<(), String> {
             let written = fs::write(&path, found);
             written.map_err(|error| format!("{}: {error}", path.display()))?;
         } else {
-            is_as_told &= tell_changes(&package, &workspace::text(&path)?, &found);
+            is_unchanged &= print_changes(&package, &workspace::text(&path)?, &found);
         }
     }
-    if is_as_told {
+    if is_unchanged {
         return Ok(());
     }
     Err("what is public has changed: announce it in the changelogs, and renew the files in\n\
@@ -110,8 +110,8 @@ fn public(package: &str) -> Result<String, String> {
     output(&mut cargo(&["public-api", "--package", package, "--all-features", "-sss"]))
 }
 
-/// Whether there are none.
-fn tell_changes(package: &str, told: &str, found: &str) -> bool {
+/// Prints the changes of a package; returns whether there are none.
+fn print_changes(package: &str, told: &str, found: &str) -> bool {
     let missing = |line: &&str, text: &str| !text.lines().any(|other| other == *line);
     let gone = told.lines().filter(|line| missing(line, found)).map(|line| ("gone", line));
     let new = found.lines().filter(|line| missing(line, told)).map(|line| ("new", line));
@@ -128,8 +128,12 @@ mod tests {
 
     #[test]
     fn what_is_gone_and_what_is_new_is_told() {
-        assert!(tell_changes("it", "pub fn one()\npub fn two()\n", "pub fn two()\npub fn one()\n"));
-        assert!(!tell_changes("it", "pub fn one()\n", ""));
-        assert!(!tell_changes("it", "", "pub fn one()\n"));
+        assert!(print_changes(
+            "it",
+            "pub fn one()\npub fn two()\n",
+            "pub fn two()\npub fn one()\n"
+        ));
+        assert!(!print_changes("it", "pub fn one()\n", ""));
+        assert!(!print_changes("it", "", "pub fn one()\n"));
     }
 }

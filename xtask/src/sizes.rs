@@ -95,7 +95,7 @@ fn percentile(lengths: &[usize], percent: usize) -> usize {
     lengths.get(rank.saturating_sub(1)).copied().unwrap_or_default()
 }
 
-/// Whether a line begins a public item: a function, a type, a trait, a constant or a macro.
+/// Returns whether a line begins a public item: a function, a type, a trait, a constant or a macro.
 fn is_public(line: &str) -> bool {
     let line = line.trim_start();
     let mut words = line.strip_prefix("pub ").unwrap_or_default().split(' ');
@@ -136,7 +136,7 @@ fn functions(text: &str, file: &str) -> Vec<Function> {
     begin.filter_map(function).collect()
 }
 
-/// Whether a line, without its indentation, begins a function.
+/// Returns whether a line, without its indentation, begins a function.
 fn is_function(line: &str) -> bool {
     let mut words = line.split(' ').skip_while(|word| QUALIFIERS.contains(word));
     words.next() == Some("fn") && words.next().is_some_and(|name| name.contains(['(', '<']))

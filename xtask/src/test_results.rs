@@ -1,5 +1,5 @@
-//! What became of each test of a run, as the run prints it; and of each command, when it was last
-//! run.
+//! The result of each test of a run, read from what the run prints; and of each command, from its
+//! last run.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +11,7 @@ use std::{
 
 use crate::workspace;
 
-/// What became of a test.
+/// The result of a test or a command.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Outcome {
     Passed,
@@ -19,12 +19,12 @@ pub(crate) enum Outcome {
     NotRun,
 }
 
-/// What became of all tests, by their names without the modules that they are in.
+/// The results of all tests, by their names without modules.
 #[derive(Debug, Default)]
 pub(crate) struct TestResults(BTreeMap<String, Outcome>);
 
 impl TestResults {
-    /// Runs the tests, and shows what they print; says whether all is well as well.
+    /// Runs the tests, and shows what they print; also returns whether all succeeded.
     ///
     /// # Errors
     ///
@@ -44,7 +44,7 @@ impl TestResults {
         Ok((results, run.wait().map_err(cannot)?.success()))
     }
 
-    /// Of several tests of one name, the worst.
+    /// Returns the worst result of the tests of that name.
     pub(crate) fn of(&self, name: &str) -> Outcome {
         self.0.get(name).copied().unwrap_or(Outcome::NotRun)
     }
@@ -65,7 +65,7 @@ impl TestResults {
     }
 }
 
-/// Keeps what has become of a command.
+/// Keeps the result of a command.
 pub(crate) fn keep(command: &str, is_done: bool) -> io::Result<()> {
     let outcome = if is_done { Outcome::Passed } else { Outcome::Failed };
     let path = kept(command);
@@ -73,7 +73,7 @@ pub(crate) fn keep(command: &str, is_done: bool) -> io::Result<()> {
     fs::write(path, outcome.to_string())
 }
 
-/// What became of a command when it was last run in this copy of the workspace.
+/// Returns the result of a command's last run in this copy of the workspace.
 pub(crate) fn of_command(command: &str) -> Outcome {
     match fs::read_to_string(kept(command)).as_deref() {
         Ok("passed") => Outcome::Passed,

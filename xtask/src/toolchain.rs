@@ -23,7 +23,7 @@ pub(crate) fn miri() -> Result<(), String> {
     run(memory.args(INTERPRETED).env("MIRIFLAGS", "-Zmiri-disable-isolation"))
 }
 
-/// Where keys are stored, found and dropped: alone, in batches, and while somebody panics.
+/// Tests in which keys are stored, found and dropped: alone, in batches, and during a panic.
 const INTERPRETED: [&str; 6] =
     ["capacity::a_batch", "capacity::a_refund", "due", "panics", "place::tests::a_", "stored"];
 
@@ -52,7 +52,7 @@ const SHARED: [&str; 5] = [
     "ratelimit-resilience",
 ];
 
-/// Makes sure that there is one.
+/// Makes sure that there is a nightly compiler.
 pub(crate) fn find(command: &str) -> Result<(), String> {
     if succeeds(&mut cargo(&["--version"])) {
         return Ok(());
@@ -63,7 +63,7 @@ pub(crate) fn find(command: &str) -> Result<(), String> {
     ))
 }
 
-/// Its cargo, to which nothing is said of the compiler by the cargo that runs this.
+/// Returns a command of its cargo, without the variables of the cargo that runs this.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new("rustup");
     command.args(["run", "nightly", "cargo"]).args(arguments);
@@ -86,7 +86,7 @@ fn find_component(command: &str, component: &str) -> Result<(), String> {
     ))
 }
 
-/// The target that the nightly compiler is for.
+/// Returns the target that the nightly compiler is for.
 fn host() -> Result<String, String> {
     let version = output(Command::new("rustc").args(["+nightly", "-vV"]))?;
     let host = version.lines().find_map(|line| line.strip_prefix("host: "));

@@ -103,7 +103,7 @@ mod tests {
         assert_eq!(package_of("ratelimit-core/tests/promises/main.rs"), "ratelimit-core");
     }
 
-    /// What somebody needs who has the package alone: what it is, under which terms, what changes.
+    /// A package alone has its description, its licences and its changes.
     #[test]
     fn published_packages_say_what_they_are_and_on_which_terms() {
         let published = published().unwrap();
@@ -181,8 +181,8 @@ mod tests {
         }
     }
 
-    /// What a README shows is compiled and run by the crate beside it, and pages of the workspace
-    /// by some crate; what the sources show is, unless it is told not to be.
+    /// The examples of a README are compiled and run by the crate beside it, those of the workspace's
+    /// pages by some crate, and those of the sources unless they are ignored.
     // FAULTS 204.
     #[test]
     fn every_example_in_the_documentation_is_a_test() {

@@ -1,4 +1,4 @@
-//! What an application has to compile.
+//! The crates that an application has to compile.
 
 use std::{collections::BTreeSet, process::Command};
 

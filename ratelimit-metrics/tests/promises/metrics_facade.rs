@@ -1,4 +1,4 @@
-//! What the `metrics` facade is told.
+//! The series of the `metrics` facade.
 
 use std::{
     collections::BTreeMap,

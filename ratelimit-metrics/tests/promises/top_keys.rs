@@ -1,4 +1,4 @@
-//! Who asks most, and what is told of them.
+//! Lists of the keys that come most often.
 
 use ratelimit_core::Source;
 use ratelimit_metrics::{Observed, Ranking, Statistics, TopKeys};

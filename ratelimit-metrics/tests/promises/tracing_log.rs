@@ -1,4 +1,4 @@
-//! What is written to the log, and how often.
+//! The lines of the log, and how often they are written.
 
 use std::{
     fmt::{self, Debug},
@@ -25,7 +25,7 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    /// What `run` writes.
+    /// Returns the lines that `run` writes.
     pub(crate) fn of(level: Level, run: impl FnOnce()) -> Vec<String> {
         let lines = Self { lines: Arc::default(), level };
         with_default(lines.clone(), run);

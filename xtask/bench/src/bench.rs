@@ -12,7 +12,7 @@ pub(crate) struct Bench<'a> {
     rows: Vec<Row>,
 }
 
-/// What a row is called, what it stands beside, and what it should reach.
+/// The name of a row, the other side, and the mark.
 pub(crate) struct Title<'a> {
     pub(crate) name: &'a str,
     pub(crate) beside: &'a str,
@@ -28,7 +28,7 @@ impl<'a> Bench<'a> {
         self.rows
     }
 
-    /// Whether a row of this name was asked for.
+    /// Returns whether a row of this name is wanted.
     pub(crate) fn wants(&self, name: &str) -> bool {
         let name = name.to_lowercase();
         self.options.words.iter().all(|word| name.contains(word))
@@ -70,7 +70,7 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// What so many rounds of either side give; which of them begins alternates.
+/// Returns the figures of so many rounds of both sides, which begin in turn.
 pub(crate) fn turns<T>(
     rounds: usize,
     mut ours: impl FnMut() -> T,

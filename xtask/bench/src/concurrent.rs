@@ -25,7 +25,7 @@ pub(crate) struct Callers {
     pub(crate) p99: Mark,
 }
 
-/// What one round gives.
+/// The figures of one round.
 struct Round {
     rate: f64,
     waits_ms: Sample,
@@ -72,7 +72,7 @@ where
     Ok(())
 }
 
-/// What is asked of a limiter of ours.
+/// Checks a key with one of our limiters.
 pub(crate) async fn check<B: Backend>(limiter: Limiter<B>, key: Arc<str>) -> Result<()> {
     ensure!(limiter.check(&*key).await?.is_allowed(), "denied");
     Ok(())

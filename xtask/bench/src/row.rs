@@ -7,13 +7,13 @@ pub(crate) struct Row {
     pub(crate) name: String,
     pub(crate) unit: Unit,
     pub(crate) ours: Sample,
-    /// What it is compared with.
+    /// The name of the other side.
     pub(crate) beside: String,
     pub(crate) theirs: Option<Sample>,
     pub(crate) mark: Mark,
 }
 
-/// What a figure counts.
+/// The unit of a figure.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Unit {
     Nanos,
@@ -25,7 +25,7 @@ pub(crate) enum Unit {
     Instructions,
 }
 
-/// What a row should reach.
+/// The mark that a row should reach.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Mark {
     /// Nothing: the row is there to look at.
@@ -68,7 +68,7 @@ impl Row {
         }
     }
 
-    /// Whether the mark is reached, if there is one.
+    /// Returns whether the mark is reached, if there is one.
     pub(crate) fn met(&self) -> Option<bool> {
         match self.mark {
             Mark::None => None,

@@ -1,4 +1,4 @@
-//! What the rows about memory measure: our limiter and governor's over the same keys and clock.
+//! The setup of the rows about memory: our limiter and governor's over the same keys and clock.
 
 use std::{
     hash::BuildHasher,
@@ -40,7 +40,7 @@ impl GovernorClock for SharedClock {
     }
 }
 
-/// Whether the checks are to be admitted.
+/// The outcome that the checks are to have.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Outcome {
     Allowed,

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 /// Says that the next argument names a probe.
 pub(crate) const FLAG: &str = "--probe";
 
-/// What the probe `name` prints, in a new process.
+/// Returns what the probe `name` prints in a new process.
 pub(crate) fn figure(name: &str) -> Result<f64> {
     let output = Command::new(env::current_exe()?).args([FLAG, name]).output()?;
     ensure!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));

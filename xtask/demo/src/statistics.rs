@@ -1,5 +1,5 @@
-//! What the demo's limiters did, and how its clients stand: what the page draws beside its own
-//! counts.
+//! The route of statistics: the counts of the demo's limiters and the state of its clients, which the
+//! page draws beside its own counts.
 
 use std::{num::NonZeroUsize, sync::Arc};
 
@@ -29,7 +29,7 @@ pub(crate) fn store(store: Arc<dyn Backend>) -> Store {
 /// So many that those which are shown are certain.
 const KEYS: NonZeroUsize = NonZeroUsize::new(1_000).unwrap();
 
-/// What there is to tell of some limiters.
+/// The statistics of some limiters.
 pub(crate) struct Report {
     store: Store,
     limiters: Vec<Limiter<Store>>,

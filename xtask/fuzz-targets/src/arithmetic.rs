@@ -12,12 +12,12 @@ use crate::{
 
 /// Takes the bytes for a policy and what happens to a key of it.
 pub fn arithmetic(data: &[u8]) {
-    let mut draw = Draw(data);
-    let (rule, start) = (draw.rule(), draw.sized(1 << 51));
+    let mut numbers = Numbers(data);
+    let (rule, start) = (numbers.rule(), numbers.sized(1 << 51));
     if rule.algorithm().is_err() {
         return;
     }
-    let history = (start, iter::from_fn(|| draw.step()).take(STEPS_MAX).collect());
+    let history = (start, iter::from_fn(|| numbers.step()).take(STEPS_MAX).collect());
     if let Err(difference) = agrees_with_the_model(&rule, &history) {
         panic!("{difference}\n{rule:?}\n{history:?}");
     }
@@ -27,9 +27,9 @@ pub fn arithmetic(data: &[u8]) {
 const STEPS_MAX: usize = 32;
 
 /// Numbers drawn from bytes; zeros where there are no more.
-struct Draw<'a>(&'a [u8]);
+struct Numbers<'a>(&'a [u8]);
 
-impl Draw<'_> {
+impl Numbers<'_> {
     fn rule(&mut self) -> Rule {
         let window_max = WINDOW_MAX.as_micros();
         let (kind, limit) = (self.below(6), 1 + self.sized(LIMIT_MAX - 1));

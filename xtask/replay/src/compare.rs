@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::{decimal, scenario::Scenario};
 
-/// What differs, and how much was compared.
+/// The differences, and the number of values compared.
 #[derive(Default)]
 pub(crate) struct Differences {
     lines: Vec<String>,

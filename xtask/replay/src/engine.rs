@@ -15,7 +15,7 @@ use ratelimit_redis::{Redis, RedisSettings};
 use ratelimit_servers::Server;
 use ratelimit_sqlite::SqliteSettings;
 
-/// What scenarios run on.
+/// An engine that scenarios run on.
 pub(crate) enum Engine {
     Core,
     Memory,

@@ -41,7 +41,7 @@ pub(crate) struct Change {
     pub(crate) carry_over: CarryOver,
 }
 
-/// What a step does.
+/// The action of a step.
 pub(crate) enum Action {
     Check(Asked),
     Peek(Asked),
@@ -50,7 +50,7 @@ pub(crate) enum Action {
     All(Vec<(Limit, Asked)>),
 }
 
-/// Who asks, and for how many permits.
+/// A key, and the permits it requests.
 pub(crate) struct Asked {
     pub(crate) key: String,
     pub(crate) cost: i128,

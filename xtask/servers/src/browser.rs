@@ -45,7 +45,7 @@ impl Browser {
         self.ask("/url", &json!({ "url": url }));
     }
 
-    /// What a script returns that runs in the page.
+    /// Runs a script in the page, and returns its result.
     pub fn run(&self, script: &str) -> Value {
         self.ask("/execute/sync", &json!({ "script": script, "args": [] }))
     }

@@ -1,4 +1,4 @@
-//! How much the long tests do.
+//! The effort of long tests.
 
 /// `full` in a full run, which is what `RATELIMIT_FULL` says; else `usual`, as many as a few seconds
 /// allow.

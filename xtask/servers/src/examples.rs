@@ -42,7 +42,7 @@ pub fn run_example(name: impl AsRef<OsStr>) -> String {
 #[derive(Debug)]
 pub struct Example {
     process: Child,
-    /// Where it listens.
+    /// The address that it listens on.
     pub address: String,
 }
 

@@ -1,5 +1,5 @@
-//! What tests of several crates share: servers of their own, which are child processes on free
-//! loopback ports, gone with their handle; and how much the long ones do.
+//! Servers, browsers and examples for tests: child processes on free loopback ports, which end with
+//! their handles.
 #![allow(clippy::must_use_candidate, reason = "this serves tests only")]
 
 mod browser;
@@ -28,7 +28,7 @@ use tempfile::TempDir;
 #[derive(Debug)]
 pub struct Server {
     process: Child,
-    /// Where it listens.
+    /// The port that it listens on.
     pub port: u16,
     options: Vec<String>,
     directory: TempDir,
@@ -74,7 +74,7 @@ impl Server {
         assert!(is_up(self.port, &mut self.process), "the server came up again");
     }
 
-    /// Stops it in its tracks: it says nothing, but is there.
+    /// Stops the process, which then keeps its connections and answers nothing.
     pub fn pause(&self) {
         self.signal("-STOP");
     }
@@ -89,12 +89,12 @@ impl Server {
         assert!(sent.is_ok_and(|status| status.success()), "the process is there");
     }
 
-    /// Where a client finds it.
+    /// Returns the URL for clients.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// What `redis-cli` prints for a command.
+    /// Returns what `redis-cli` prints for a command.
     pub fn cli(&self, command: &[&str]) -> String {
         cli(self.port, command)
     }
@@ -105,7 +105,7 @@ impl Server {
         info.lines().find(|found| found.starts_with(line)).map(str::to_owned)
     }
 
-    /// How often a command has been called.
+    /// Returns how often a command has been called.
     pub fn calls(&self, command: &str) -> u64 {
         let line = self.info("commandstats", &format!("cmdstat_{command}:"));
         line.map_or(0, |line| field(&line, "calls="))
@@ -155,13 +155,13 @@ impl Cluster {
         Some(Self { nodes })
     }
 
-    /// Where a client finds it.
+    /// Returns the URL for clients.
     pub fn url(&self) -> String {
         format!("redis-cluster://127.0.0.1:{}", self.nodes[0].port)
     }
 }
 
-/// Asks until the answer is yes, for ten seconds at most; says whether it was.
+/// Polls a condition for ten seconds at most; returns whether it was met.
 pub fn poll(mut is_so: impl FnMut() -> bool) -> bool {
     (0..1_000).any(|_| {
         is_so() || {

@@ -13,18 +13,18 @@ use std::{
 /// A proxy; all its connections end with it.
 #[derive(Debug)]
 pub struct Proxy {
-    /// Where it listens.
+    /// The port that it listens on.
     pub port: u16,
     shared: Arc<Shared>,
 }
 
-/// What the network does.
+/// A fault of the network.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "tests name them all")]
 pub enum Fault {
     /// Nothing wrong.
     None,
-    /// What is sent arrives so much later, either way.
+    /// Delays each chunk by so much, in both directions.
     Delay(Duration),
     /// Replies come byte by byte, so long apart.
     Drip(Duration),
@@ -70,7 +70,7 @@ impl Proxy {
         Self { port, shared }
     }
 
-    /// Where a client finds it.
+    /// Returns the URL for clients.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
@@ -93,7 +93,7 @@ impl Proxy {
         }
     }
 
-    /// How many connections there have been.
+    /// Returns the number of connections so far.
     pub fn accepted(&self) -> usize {
         self.shared.lock().accepted
     }

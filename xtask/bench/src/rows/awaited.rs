@@ -37,7 +37,7 @@ pub(crate) fn rows(bench: &mut Bench<'_>) -> Result<()> {
     Ok(())
 }
 
-/// What a future gives when it is first polled, where it lies.
+/// Returns the output of a future that is ready at its first poll.
 #[inline(always)]
 pub(crate) fn polled<T>(future: impl Future<Output = T>) -> Poll<T> {
     pin!(future).poll(&mut Context::from_waker(Waker::noop()))

@@ -62,7 +62,7 @@ fn name(backend: &str, algorithm: &str) -> String {
     format!("python, {backend}, {algorithm}")
 }
 
-/// How many times as fast ours is to be.
+/// The factor by which ours is to be faster.
 const BACKENDS: [(&str, f64); 3] = [("memory", 50.0), ("sqlite", 10.0), ("redis", 5.0)];
 
 /// As `original.py` calls them.

@@ -25,7 +25,7 @@ pub(crate) fn rows(bench: &mut Bench<'_>) -> Result<()> {
     composite::rows(bench, &site)
 }
 
-/// Where it happens.
+/// The runtime and the server of the rows.
 struct Site {
     runtime: Runtime,
     /// Started for the first row that is wanted; there may be none.
@@ -47,7 +47,7 @@ async fn limiter(server: &Server, coalescing: Coalescing) -> Result<Limiter<Redi
     Ok(Limiter::new(store, "bench", Outcome::Allowed.bucket())?)
 }
 
-/// Whether checks may share a command.
+/// The choice whether checks may share a command.
 #[derive(Clone, Copy)]
 enum Coalescing {
     Off,

@@ -46,7 +46,7 @@ impl Demo {
         answer
     }
 
-    /// How many requests this client has admitted until the first denial, which follows.
+    /// Sends requests of a client until one is denied; returns the number admitted, and the denial.
     pub(crate) fn admitted(&self, path: &str, client: &str) -> (usize, String) {
         let mut admitted = 0;
         loop {

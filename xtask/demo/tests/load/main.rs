@@ -102,7 +102,7 @@ async fn aside(mut server: Server, act: fn(&mut Server)) -> Server {
     acted.await.unwrap()
 }
 
-/// How often each fingerprint was charged, as the server has it.
+/// Returns how often the server has charged each fingerprint.
 async fn charges(server: &Server, requests: usize) -> Vec<u64> {
     let settings =
         RedisSettings::new(&server.url()).unwrap().with_deadline(Duration::from_secs(60));

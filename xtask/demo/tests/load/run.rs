@@ -85,7 +85,7 @@ impl Run {
         }
     }
 
-    /// How many were refused though the server was there all the time.
+    /// The requests that were refused although the server was there all the time.
     pub(crate) fn wrong(&self) -> usize {
         self.wrong.load(SeqCst)
     }

@@ -1,4 +1,4 @@
-//! How long the limiter's store takes, and how late the machine is.
+//! The latency of the limiter's store, and the lateness of the machine.
 
 use std::{
     sync::{
@@ -25,7 +25,7 @@ impl<B> Timed<B> {
         Self { inner, took: Arc::default() }
     }
 
-    /// How long they took, the shortest first.
+    /// Their durations, the shortest first.
     pub(crate) fn took(&self) -> Vec<Duration> {
         let mut took = self.took.lock().unwrap().clone();
         took.sort_unstable();

@@ -64,7 +64,7 @@ fn crowd(processes: usize, file: &Path) -> Result<(f64, f64)> {
     Ok((rate, longest))
 }
 
-/// What the names of probes begin with that are processes of [`crowd`]; the file follows.
+/// The prefix of the names of probes that are processes of [`crowd`]; the file follows.
 pub(crate) const PROBE: &str = "sqlite ";
 
 /// Asks for a while, and reports its rate and its longest wait. Who hears of a timeout asks again,
