@@ -7,7 +7,7 @@
 use alloc::vec::Vec;
 
 use crate::{
-    Cost, Decision, Fraction, Micros, Outcome, Receipt, Timestamp,
+    CarryOver, Cost, Decision, Fraction, Micros, Outcome, Receipt, Timestamp,
     decision::Standing,
     number::encoding::Reader,
     state::{
@@ -125,11 +125,11 @@ pub(crate) trait Definition: Copy + Eq {
         self.standing(state, now).reset_after
     }
 
-    /// Multiplies what is stored by this quota's size over that of `from`, against the caller.
-    fn scale(&self, from: &Self, state: &mut Self::State);
-
-    /// Reads a state written under `from` as one of this quota: quantities stay, units change.
-    fn adopt(&self, from: &Self, state: &mut Self::State, now: Timestamp);
+    /// Brings a state written under `from` up to `now` at the old numbers, then reads it under these.
+    ///
+    /// Quantities stay ([`CarryOver::AsIs`]) or keep their share of the limit
+    /// ([`CarryOver::Proportional`]), rounded against the caller.
+    fn carry(&self, from: &Self, state: &mut Self::State, rule: CarryOver, now: Timestamp);
 
     /// Expands the two numbers that a [`Standing`] has seen.
     fn detail(&self, seen: [u64; 2], at: Timestamp) -> Self::Detail;

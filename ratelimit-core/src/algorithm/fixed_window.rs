@@ -9,10 +9,10 @@ use alloc::{vec, vec::Vec};
 use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
-    ConfigError, Cost, Fraction, Micros, Outcome, Receipt, Timestamp,
+    CarryOver, ConfigError, Cost, Fraction, Micros, Outcome, Receipt, Timestamp,
     algorithm::definition::Definition,
     decision::Standing,
-    number::{self, division, encoding::Reader},
+    number::{self, division::scale_ceil, encoding::Reader},
     time::EXACT_MAX,
 };
 
@@ -199,12 +199,11 @@ impl Definition for Quota {
         }
     }
 
-    fn scale(&self, from: &Self, state: &mut State) {
-        state.used = division::scale_ceil(state.used, self.limit.get(), from.limit);
-    }
-
     /// Nobody knows when in its window a permit was spent, so all of them count in the new one.
-    fn adopt(&self, _: &Self, state: &mut State, now: Timestamp) {
+    fn carry(&self, from: &Self, state: &mut State, rule: CarryOver, now: Timestamp) {
+        if rule == CarryOver::Proportional {
+            state.used = scale_ceil(state.used, self.limit.get(), from.limit);
+        }
         if self.align == Align::Epoch || self.length() <= now - state.start {
             state.start = self.start(now);
         }

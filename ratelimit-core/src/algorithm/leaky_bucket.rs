@@ -10,10 +10,10 @@ use alloc::{vec, vec::Vec};
 use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
-    ConfigError, Cost, Decision, Fraction, Micros, Outcome, Receipt, Timestamp,
+    CarryOver, ConfigError, Cost, Decision, Fraction, Micros, Outcome, Receipt, Timestamp,
     algorithm::definition::Definition,
     decision::Standing,
-    number::{self, division, encoding::Reader, rate::Rate},
+    number::{self, division::scale_ceil, encoding::Reader, rate::Rate},
     state::level::Bucket,
 };
 
@@ -222,13 +222,15 @@ impl Definition for Quota {
         self.standing(state, now).reset_after.max(state.lifetime(drain, now))
     }
 
-    fn scale(&self, from: &Self, state: &mut Bucket) {
-        state.units = division::scale_ceil(state.units, self.capacity.get(), from.capacity);
+    fn carry(&self, from: &Self, state: &mut Bucket, rule: CarryOver, now: Timestamp) {
+        let found = from.at(*state, now);
+        let units = match (rule, NonZeroU64::new(from.brim)) {
+            (CarryOver::Proportional, Some(brim)) => scale_ceil(found.units, self.brim, brim),
+            _ => self.rate.convert_ceil(&from.rate, found.units),
+        };
+        *state = Bucket { units: units.min(self.brim), ..found };
     }
 
-    fn adopt(&self, from: &Self, state: &mut Bucket, _: Timestamp) {
-        state.units = self.rate.convert_ceil(&from.rate, state.units).min(self.brim);
-    }
     fn detail(&self, [units, returned]: [u64; 2], _: Timestamp) -> Detail {
         let (level, leak_rate) = (self.rate.permits(units), self.rate.as_fraction());
         Detail { level, leak_rate, returned }

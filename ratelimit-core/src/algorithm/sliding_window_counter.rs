@@ -15,10 +15,10 @@ use alloc::{vec, vec::Vec};
 use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
-    ConfigError, Cost, Fraction, Micros, Outcome, Receipt, Timestamp,
+    CarryOver, ConfigError, Cost, Fraction, Micros, Outcome, Receipt, Timestamp,
     algorithm::definition::Definition,
     decision::Standing,
-    number::{self, PRODUCT_MAX, division, encoding::Reader, tick::Tick},
+    number::{self, PRODUCT_MAX, division::Share, encoding::Reader, tick::Tick},
 };
 
 /// An estimated `limit` permits per window.
@@ -244,21 +244,25 @@ impl Definition for Quota {
         }
     }
 
-    fn scale(&self, from: &Self, state: &mut State) {
-        state.previous = division::scale_ceil(state.previous, self.limit.get(), from.limit);
-        state.current = division::scale_ceil(state.current, self.limit.get(), from.limit);
-    }
-
-    /// Under another window all that still weighs counts in the present one.
-    fn adopt(&self, from: &Self, state: &mut State, now: Timestamp) {
-        if from.window != self.window {
-            let old = from.at(*state, now);
-            let current = old.current.saturating_add(from.carried(old, now));
-            *state = State { current, ..self.fresh(now) };
-        }
+    /// Under another window all that still weighs counts in the present one, rounded up once.
+    fn carry(&self, from: &Self, state: &mut State, rule: CarryOver, now: Timestamp) {
+        let State { start, previous, current } = from.at(*state, now);
+        let share = match rule {
+            CarryOver::Proportional => Share { of: from.limit, is: self.limit },
+            _ => Share::WHOLE,
+        };
+        *state = if from.window == self.window {
+            State { start, previous: share.ceil(previous, 1), current: share.ceil(current, 1) }
+        } else {
+            let weight = |count: u64, ticks: u64| u128::from(count).saturating_mul(ticks.into());
+            let spent = weight(previous, from.weight(start, now))
+                .saturating_add(weight(current, from.ticks.get()));
+            State { current: share.ceil(spent, from.ticks.get()), ..self.fresh(now) }
+        };
         state.previous = state.previous.min(self.count_max());
         state.current = state.current.min(self.count_max());
     }
+
     fn detail(&self, [previous, current]: [u64; 2], at: Timestamp) -> Detail {
         let weight = self.weight(at.floor(self.window), at);
         let weight = Fraction { numerator: weight, denominator: self.ticks };

@@ -8,7 +8,7 @@ use alloc::{vec, vec::Vec};
 use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
-    ConfigError, Cost, Fraction, Micros, Outcome, Receipt, Timestamp,
+    CarryOver, ConfigError, Cost, Fraction, Micros, Outcome, Receipt, Timestamp,
     algorithm::definition::Definition,
     decision::Standing,
     number::{self, encoding::Reader},
@@ -162,12 +162,14 @@ impl Definition for Quota {
         }
     }
 
-    fn scale(&self, from: &Self, log: &mut Log) {
-        log.scale(self.limit, from.limit);
+    /// The entries that still count keep their instants, whatever the window.
+    fn carry(&self, from: &Self, log: &mut Log, rule: CarryOver, now: Timestamp) {
+        log.drop_expired(from.length(), now);
+        if rule == CarryOver::Proportional {
+            log.scale(self.limit, from.limit);
+        }
     }
 
-    /// Entries keep their instants, whatever the window.
-    fn adopt(&self, _: &Self, _: &mut Log, _: Timestamp) {}
     fn detail(&self, [used, _]: [u64; 2], _: Timestamp) -> Detail {
         Detail { used }
     }

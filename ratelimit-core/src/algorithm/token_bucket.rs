@@ -8,10 +8,10 @@ use alloc::{vec, vec::Vec};
 use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
-    ConfigError, Cost, Decision, Fraction, Micros, Outcome, Receipt, Timestamp,
+    CarryOver, ConfigError, Cost, Decision, Fraction, Micros, Outcome, Receipt, Timestamp,
     algorithm::definition::Definition,
     decision::Standing,
-    number::{self, division, encoding::Reader, rate::Rate},
+    number::{self, division::scale_floor, encoding::Reader, rate::Rate},
     state::level::Bucket,
 };
 
@@ -221,13 +221,15 @@ impl Definition for Quota {
         }
     }
 
-    fn scale(&self, from: &Self, state: &mut Bucket) {
-        state.units = division::scale_floor(state.units, self.capacity.get(), from.capacity);
+    fn carry(&self, from: &Self, state: &mut Bucket, rule: CarryOver, now: Timestamp) {
+        let found = from.at(*state, now);
+        let units = match (rule, NonZeroU64::new(from.full)) {
+            (CarryOver::Proportional, Some(full)) => scale_floor(found.units, self.full, full),
+            _ => self.rate.convert_floor(&from.rate, found.units),
+        };
+        *state = Bucket { units: units.min(self.full), ..found };
     }
 
-    fn adopt(&self, from: &Self, state: &mut Bucket, _: Timestamp) {
-        state.units = self.rate.convert_floor(&from.rate, state.units).min(self.full);
-    }
     fn detail(&self, [units, returned]: [u64; 2], _: Timestamp) -> Detail {
         let (tokens, refill_rate) = (self.rate.permits(units), self.rate.as_fraction());
         Detail { tokens, refill_rate, returned }

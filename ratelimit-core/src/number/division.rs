@@ -33,6 +33,26 @@ pub(crate) fn scale_ceil(value: u64, numerator: u64, denominator: NonZeroU64) ->
     saturate(product.div_ceil(u128::from(denominator.get())))
 }
 
+/// A limit, `is`, beside the one that it follows, `of`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Share {
+    pub(crate) of: NonZeroU64,
+    pub(crate) is: NonZeroU64,
+}
+
+impl Share {
+    /// Equal limits.
+    pub(crate) const WHOLE: Self = Self { of: NonZeroU64::MIN, is: NonZeroU64::MIN };
+
+    /// `⌈count / divisor⌉` of the old limit in permits of the new one, rounded once, saturating at
+    /// [`COUNT_MAX`].
+    pub(crate) fn ceil(self, count: impl Into<u128>, divisor: u64) -> u64 {
+        let product = count.into().saturating_mul(self.is.get().into());
+        let divisor = u128::from(divisor).saturating_mul(self.of.get().into());
+        saturate(product.div_ceil(divisor.max(1)))
+    }
+}
+
 fn saturate(count: u128) -> u64 {
     u64::try_from(count).unwrap_or(COUNT_MAX).min(COUNT_MAX)
 }

@@ -260,7 +260,8 @@ impl Log {
         live
     }
 
-    fn drop_expired(&mut self, window: Micros, now: Timestamp) {
+    /// Drops the entries that have left the `window`.
+    pub(crate) fn drop_expired(&mut self, window: Micros, now: Timestamp) {
         while let Some(oldest) = self.entries.front()
             && window <= now - oldest.at
         {

@@ -164,8 +164,5 @@ fn carry_over<A: Listed>(to: &A, rule: CarryOver, record: &mut Record, now: Time
         *state = to.fresh(now);
         return;
     }
-    if rule == CarryOver::Proportional {
-        to.scale(from, state);
-    }
-    to.adopt(from, state, now);
+    to.carry(from, state, rule, now);
 }

@@ -9,7 +9,7 @@ use ratelimit_core::{
 };
 
 use crate::{
-    rule::{self, Adaptive, Rule, one_of_each},
+    rule::{self, Adaptive, Rule, changes, one_of_each},
     subject::Subject,
     trace::{history, worn},
 };
@@ -190,18 +190,6 @@ fn another_algorithm_is_an_error_unless_it_resets() {
             assert_eq!(reset.record, None);
         }
     }
-}
-
-/// Two rules of one algorithm.
-fn changes() -> impl Strategy<Value = (Rule, Rule)> {
-    prop_oneof![
-        (rule::fixed_window(), rule::fixed_window()),
-        (rule::sliding_window_log(), rule::sliding_window_log()),
-        (rule::sliding_window_counter(), rule::sliding_window_counter()),
-        (rule::token_bucket(), rule::token_bucket()),
-        (rule::leaky_bucket(), rule::leaky_bucket()),
-        (rule::adaptive(), rule::adaptive()),
-    ]
 }
 
 fn carry_overs() -> impl Strategy<Value = CarryOver> {

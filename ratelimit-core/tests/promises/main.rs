@@ -15,6 +15,7 @@ mod batches;
 mod blocks;
 mod bounds;
 mod carry_over;
+mod changes;
 mod clock;
 mod compact;
 mod configuration;

@@ -161,6 +161,18 @@ pub(crate) fn any() -> impl Strategy<Value = Rule> {
     prop_oneof![3 => windows, 2 => prop_oneof![token_bucket(), leaky_bucket()], 1 => adaptive()]
 }
 
+/// Two rules of one algorithm.
+pub(crate) fn changes() -> impl Strategy<Value = (Rule, Rule)> {
+    prop_oneof![
+        (fixed_window(), fixed_window()),
+        (sliding_window_log(), sliding_window_log()),
+        (sliding_window_counter(), sliding_window_counter()),
+        (token_bucket(), token_bucket()),
+        (leaky_bucket(), leaky_bucket()),
+        (adaptive(), adaptive()),
+    ]
+}
+
 pub(crate) fn fixed_window() -> BoxedStrategy<Rule> {
     let align = prop_oneof![Just(Align::Epoch), Just(Align::First)];
     let numbers = (limits(), windows(), align);

@@ -126,6 +126,18 @@ impl Quota {
         }
     }
 
+    /// The units in the bucket when its numbers change at `now`. A shared sensor may have seen any
+    /// load until then, so the bucket is taken to have refilled at the slowest rate.
+    fn units_found(&self, state: &State, now: Timestamp) -> u64 {
+        match self.scope {
+            Scope::PerKey => self.bucket(state.tokens, self.burst(&state.sensor, now), now).units,
+            Scope::Shared => {
+                let slowest = self.bucket(state.tokens, self.load.cut_nonzero().get(), now);
+                slowest.units.max(state.tokens.units)
+            }
+        }
+    }
+
     /// Gives units back to the bucket, as far as they fit.
     fn pour_back(&self, state: &mut State, now: Timestamp, units: u64) {
         let burst = self.burst(&state.sensor, now);

@@ -5,10 +5,10 @@ use core::num::NonZeroU64;
 
 use super::{AdaptiveLayer, Detail, Parameters, Quota, Scope, State};
 use crate::{
-    Cost, Fraction, Micros, Outcome, Receipt, Timestamp,
+    CarryOver, Cost, Fraction, Micros, Outcome, Receipt, Timestamp,
     algorithm::definition::Definition,
     decision::Standing,
-    number::{division, encoding::Reader},
+    number::{division::scale_floor, encoding::Reader},
     state::{
         entries::Log,
         level::{LEVEL_WORDS, Level},
@@ -181,15 +181,17 @@ impl Definition for Quota {
         }
     }
 
-    fn scale(&self, from: &Self, state: &mut Box<State>) {
-        let (to, from) = (self.load.whole_nonzero(), from.load.whole_nonzero());
-        state.log.scale(to, from);
-        state.tokens.units = division::scale_floor(state.tokens.units, to.get(), from);
-    }
-
-    fn adopt(&self, from: &Self, state: &mut Box<State>, now: Timestamp) {
-        let units = division::scale_floor(state.tokens.units, self.ticks.get(), from.ticks);
-        state.tokens.units = units.min(self.full());
+    fn carry(&self, from: &Self, state: &mut Box<State>, rule: CarryOver, now: Timestamp) {
+        state.log.drop_expired(from.length(), now);
+        let found = from.units_found(state, now);
+        let units = match (rule, NonZeroU64::new(from.full())) {
+            (CarryOver::Proportional, Some(full)) => {
+                state.log.scale(self.load.whole_nonzero(), from.load.whole_nonzero());
+                scale_floor(found, self.full(), full)
+            }
+            _ => scale_floor(found, self.ticks.get(), from.ticks),
+        };
+        state.tokens = Level { units: units.min(self.full()), at: now };
         match self.scope {
             Scope::PerKey => state.sensor.adopt(from.sub_window, self.sub_window, now),
             // The record may be dropped before the key's own load falls: none is to come back.

@@ -1,0 +1,138 @@
+//! Changed numbers against exact fractions: what a key has at the instant of a change.
+
+use num_bigint::BigInt;
+use num_rational::BigRational;
+use num_traits::{ToPrimitive, Zero};
+use proptest::prelude::*;
+use ratelimit_core::{CarryOver, Detail, Fraction, fixed_window::Align};
+
+use crate::{
+    rule::{Rule, changes, share_of},
+    subject::Subject,
+    trace::{history, worn},
+};
+
+const SECOND: u64 = 1_000_000;
+const DAY: u64 = 86_400 * SECOND;
+const START: u64 = 1_700_000_000 * SECOND;
+
+fn exact(fraction: Fraction) -> BigRational {
+    BigRational::new(fraction.numerator.into(), fraction.denominator.get().into())
+}
+
+fn whole(number: u64) -> BigRational {
+    BigInt::from(number).into()
+}
+
+/// The permits that remain under `to` at `now`, from what the old numbers say about that instant.
+/// `None` for an algorithm whose remainder is not a matter of one quantity.
+fn expected(subject: &Subject, to: &Rule, rule: CarryOver, now: u64) -> Option<u64> {
+    let limit = to.policy().limit();
+    let share = match rule {
+        CarryOver::Proportional => BigRational::new(limit.into(), subject.limit().into()),
+        _ => whole(1),
+    };
+    let keeps_window = subject.policy.window() == to.policy().window();
+    let left = match subject.look(now) {
+        Detail::TokenBucket(seen) => exact(seen.tokens) * share,
+        Detail::LeakyBucket(seen) => whole(limit) - exact(seen.level) * share,
+        Detail::FixedWindow(seen) => whole(limit) - (whole(seen.used) * share).ceil(),
+        // Entries of a log leave a shorter window one by one.
+        Detail::SlidingWindowLog(seen) if subject.policy.window() <= to.policy().window() => {
+            whole(limit) - (whole(seen.used) * share).ceil()
+        }
+        Detail::SlidingWindowCounter(seen) if !keeps_window => {
+            let spent = whole(seen.current) + whole(seen.previous) * exact(seen.weight);
+            whole(limit) - (spent * share).ceil()
+        }
+        _ => return None,
+    };
+    let left = left.max(BigRational::zero()).min(whole(limit));
+    left.floor().to_integer().to_u64()
+}
+
+fn is_queue(rule: &Rule) -> bool {
+    matches!(rule, Rule::LeakyBucket { longest_delay: Some(_), .. })
+}
+
+proptest! {
+    /// The time before the change counts at the old numbers, and nothing is rounded twice.
+    #[test]
+    fn a_change_keeps_exactly_what_the_old_numbers_say_of_its_instant(
+        (from, to) in changes(),
+        proportional in any::<bool>(),
+        history in history(),
+        rest in 0_u64..=1_000_000,
+    ) {
+        let rule = if proportional { CarryOver::Proportional } else { CarryOver::AsIs };
+        let (mut subject, now) = worn(&from, &history);
+        let _ = subject.spend(now, 1);
+        let now = now + share_of(from.span(), rest);
+        if subject.lifetime(now) == 0 || from == to || is_queue(&to) || to.is_capped() {
+            return Ok(());
+        }
+        if let Some(remaining) = expected(&subject, &to, rule, now) {
+            let changed = subject.under(to.policy().with_carry_over(rule));
+            prop_assert_eq!(changed.peek(now, 1).remaining, remaining);
+        }
+    }
+}
+
+fn bucket(capacity: u64, period: u64) -> Rule {
+    Rule::TokenBucket { capacity, refill: capacity, period, initial: capacity }
+}
+
+fn leaky(capacity: u64, period: u64) -> Rule {
+    Rule::LeakyBucket { capacity, leak: capacity, period, longest_delay: None }
+}
+
+#[test]
+fn a_bucket_that_is_raised_has_refilled_at_its_old_rate() {
+    let mut subject = Subject::new(&bucket(10, DAY));
+    assert!(subject.spend(START, 10).is_allowed());
+    let raised = subject.under(bucket(1_000, SECOND).policy());
+    assert_eq!(raised.peek(START + DAY / 2, 1).remaining, 5);
+}
+
+#[test]
+fn a_bucket_that_is_lowered_has_leaked_at_its_old_rate() {
+    let mut subject = Subject::new(&leaky(8, 8 * SECOND));
+    assert!(subject.spend(START, 8).is_allowed());
+    let lowered = subject.under(leaky(8, 16 * SECOND).policy());
+    let decision = lowered.peek(START + 3 * SECOND / 2, 1);
+    assert_eq!((decision.remaining, decision.reset_after.as_micros()), (1, 13 * SECOND));
+}
+
+/// Numbers so far apart that their product passes what every store counts exactly.
+#[test]
+fn proportional_is_exact_however_far_apart_the_numbers_are() {
+    let month = 30 * DAY;
+    let counter = |limit, window| Rule::SlidingWindowCounter { limit, window };
+    let window = |limit| Rule::FixedWindow { limit, window: DAY, align: Align::First };
+    for (from, spent, to, remaining) in [
+        (leaky(10, DAY), 10, leaky(1_000_000, DAY), 0),
+        (leaky(10, month), 10, leaky(100_000, month), 0),
+        (bucket(10, DAY), 1, bucket(1_000_000, DAY), 900_000),
+        (bucket(10, DAY), 10, bucket(1_000_000, DAY), 0),
+        (counter(10, month), 10, counter(1_000_000_000, 31 * DAY), 0),
+        (window(10), 9, window(1_000_000_000_000), 100_000_000_000),
+    ] {
+        let mut subject = Subject::new(&from);
+        assert!(subject.spend(START, spent).is_allowed());
+        let changed = subject.under(to.policy().with_carry_over(CarryOver::Proportional));
+        assert_eq!(changed.peek(START, 1).remaining, remaining, "{from:?} {to:?}");
+    }
+}
+
+/// A store may have dropped it, so it must not matter that one has not.
+#[test]
+fn an_expired_record_of_another_algorithm_is_no_record() {
+    let window = Rule::FixedWindow { limit: 10, window: SECOND, align: Align::First };
+    let mut subject = Subject::new(&window);
+    assert!(subject.spend(START, 10).is_allowed());
+    let mut changed = subject.under(bucket(5, SECOND).policy());
+    assert_eq!(
+        changed.spend(START + SECOND, 1),
+        Subject::new(&bucket(5, SECOND)).spend(START + SECOND, 1)
+    );
+}
