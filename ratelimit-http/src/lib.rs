@@ -107,6 +107,8 @@ mod key;
 
 mod outgoing;
 
+mod deadline;
+
 pub use crate::{
     body::ResponseBody,
     diagnostics::Warning,

@@ -4,7 +4,7 @@ use std::{
     fmt,
     future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::{Pin, pin},
+    pin::Pin,
     task::{Context, Poll},
     time::Duration,
 };
@@ -16,7 +16,7 @@ use super::{
     key_fn::{KeyError, KeyFn},
     request_key::RequestKey,
 };
-use crate::Warning;
+use crate::{Warning, deadline::before};
 
 /// Finds the key that a request counts against, and may take time for it.
 ///
@@ -160,18 +160,10 @@ where
         FoundKey::waiting(async move {
             // A deadline that overflows means no deadline.
             let deadline = self.timer.now().checked_add(self.timeout);
-            let mut found = pin!((self.find)(request));
-            let mut end = pin!(async {
-                match deadline {
-                    Some(deadline) => self.timer.sleep_until(deadline).await,
-                    None => std::future::pending().await,
-                }
-            });
-            poll_fn(|context| match found.as_mut().poll(context) {
-                Poll::Ready(found) => Poll::Ready(found.map(Into::into)),
-                Poll::Pending => end.as_mut().poll(context).map(|()| Err(KeyError::TimedOut)),
-            })
-            .await
+            match before(deadline, &self.timer, (self.find)(request)).await {
+                Some(found) => found.map(Into::into),
+                None => Err(KeyError::TimedOut),
+            }
         })
     }
 }

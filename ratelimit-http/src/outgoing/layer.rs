@@ -1,14 +1,19 @@
 //! The layer for a client.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
+use http::StatusCode;
 #[cfg(feature = "tokio")]
 use ratelimit_algorithms::TokioTimer;
 use ratelimit_algorithms::{Backend, Limiter, Policies, Policy, Timer};
 use tower_layer::Layer;
 
 use super::{service::Outgoing, throttle::Throttle};
-use crate::key::KeyFn;
+use crate::key::{KeyFn, RequestKey};
 
 /// Puts a limiter in front of a client: requests wait for a permit instead of being refused.
 ///
@@ -33,16 +38,28 @@ use crate::key::KeyFn;
 /// # }
 /// ```
 ///
-/// A request waits until its key has a permit left, first come, first served, as
-/// [`until_ready`](Limiter::until_ready) does; or, [`paced`](Self::paced), evenly spaced.
-/// A response with status 429 or 503 and `Retry-After` starts a cooldown of the key, and so does
-/// one that says, in any form that [`Advice`](crate::Advice) reads, that nothing is left. The key's
-/// next requests wait until it is over, a day at most; the response itself is returned. So the
-/// requests of a retry layer around this one wait here.
+/// A request waits until its key has a permit left: first come, first served by this layer and its
+/// clones; or, [`paced`](Self::paced), evenly spaced. A request that would have to wait for longer
+/// than [`wait_at_most`](Self::wait_at_most) fails, at once if that is known. A request that is
+/// dropped while it waits spends nothing, or its permit. The inner client is polled for readiness
+/// after the wait; until then no part of it is reserved.
 ///
-/// A request that would have to wait for longer than [`wait_at_most`](Self::wait_at_most) fails, at
-/// once if that is known. A request that is dropped while it waits spends nothing, or its permit.
-/// The inner client is polled for readiness after the wait; until then no part of it is reserved.
+/// A layer within another one, around the same client, gives two limits, such as a second's and a
+/// day's: what the inner one refuses, the outer one gives back.
+///
+/// # Cooldowns
+///
+/// A response with `Retry-After` and status 403, 429, 430, 503 or 529
+/// ([others](Self::retry_statuses)) starts a cooldown of its key; so does a response of any status
+/// that says, in any form that [`Advice`](crate::Advice) reads, that nothing is left. The response
+/// itself is returned.
+///
+/// The key's next requests wait until the cooldown is over, a day at most, and only then take their
+/// permits, in the order of their arrival: after a cooldown, too, the limit holds. So the requests
+/// of a retry layer around this one wait here. The response to a later request corrects a
+/// cooldown, but a limit with permits left does not shorten a `Retry-After`. A cooldown can be
+/// [seen](Self::cooldown) and [lifted](Self::lift_cooldown), and
+/// [shared](Self::share_cooldowns) with other processes.
 #[must_use = "a layer does nothing unless it is put around a service"]
 pub struct OutgoingLayer<B, K, T, P = Policy> {
     throttle: Arc<Throttle<B, K, T, P>>,
@@ -59,17 +76,38 @@ impl<B: Backend, K: KeyFn, P: Policies> OutgoingLayer<B, K, TokioTimer, P> {
 impl<B: Backend, K: KeyFn, T: Timer, P: Policies> OutgoingLayer<B, K, T, P> {
     /// Makes each request wait, by `timer`, until `limiter` has a permit for its key.
     pub fn with_timer(limiter: Limiter<B, P>, key: K, timer: T) -> Self {
-        let (cost, wait_max, is_paced, cooldowns) = (1, WAIT_MAX, false, Arc::default());
-        let throttle = Throttle { limiter, key, timer, cost, wait_max, is_paced, cooldowns };
-        Self { throttle: Arc::new(throttle) }
+        let statuses = RETRY_STATUSES.into_iter().flat_map(StatusCode::from_u16).collect();
+        Self {
+            throttle: Arc::new(Throttle {
+                limiter,
+                key,
+                timer,
+                cost: 1,
+                wait_max: WAIT_MAX,
+                is_paced: false,
+                statuses,
+                shares_cooldowns: false,
+                waiting: Arc::default(),
+            }),
+        }
+    }
+
+    /// Returns the rest of the key's cooldown, if it has one.
+    #[must_use]
+    pub fn cooldown(&self, key: &RequestKey) -> Option<Duration> {
+        let end = self.throttle.cooldown(key)?;
+        Some(end.saturating_duration_since(self.throttle.timer.now()))
     }
 }
+
+/// The statuses with which servers ask to be left alone; 430 and 529 are not registered.
+const RETRY_STATUSES: [u16; 5] = [403, 429, 430, 503, 529];
 
 /// As long as people wait for an answer.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
 impl<B: Clone, K: Clone, T: Clone, P: Clone> OutgoingLayer<B, K, T, P> {
-    /// Spends `cost` permits for each request. (Paced requests cost one.)
+    /// Spends `cost` permits for each request.
     pub fn cost(mut self, cost: u64) -> Self {
         Arc::make_mut(&mut self.throttle).cost = cost;
         self
@@ -86,6 +124,37 @@ impl<B: Clone, K: Clone, T: Clone, P: Clone> OutgoingLayer<B, K, T, P> {
     pub fn paced(mut self) -> Self {
         Arc::make_mut(&mut self.throttle).is_paced = true;
         self
+    }
+
+    /// Heeds `Retry-After` in responses with these statuses, in place of 403, 429, 430, 503 and
+    /// 529.
+    pub fn retry_statuses(mut self, statuses: impl IntoIterator<Item = StatusCode>) -> Self {
+        Arc::make_mut(&mut self.throttle).statuses = statuses.into_iter().collect();
+        self
+    }
+
+    /// Blocks a key that cools down in the limiter's store, so that the requests of other processes
+    /// wait as well.
+    ///
+    /// They have no permits until the cooldown is over. A block is never shortened.
+    pub fn share_cooldowns(mut self) -> Self {
+        Arc::make_mut(&mut self.throttle).shares_cooldowns = true;
+        self
+    }
+}
+
+impl<B, K, T, P> OutgoingLayer<B, K, T, P> {
+    /// Ends the key's cooldown: its requests no longer wait for their server. (A
+    /// [shared](Self::share_cooldowns) one goes on in the store.)
+    pub fn lift_cooldown(&self, key: &RequestKey) {
+        self.throttle.waiting.cooldowns.lift(key);
+    }
+
+    /// Returns the number of header values that were
+    /// [ignored](crate::Advice::ignored) because they make no sense.
+    #[must_use]
+    pub fn ignored_values(&self) -> u64 {
+        self.throttle.waiting.ignored.load(Ordering::Relaxed)
     }
 }
 

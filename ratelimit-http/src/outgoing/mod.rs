@@ -1,6 +1,7 @@
 //! Outgoing requests: they wait for permits, and as long as servers ask them to.
 
 mod advice;
+mod arrivals;
 mod cooldowns;
 mod layer;
 mod service;

@@ -4,7 +4,10 @@ use std::{
     fmt,
     future::{Future, poll_fn},
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -33,12 +36,14 @@ impl<S, B, K, T, P> Outgoing<S, B, K, T, P> {
 impl<S, B, K, T, P, Body, Inner> Service<Request<Body>> for Outgoing<S, B, K, T, P>
 where
     S: Service<Request<Body>, Response = Response<Inner>> + Clone + Send + 'static,
+    S::Error: Send,
     S::Future: Send,
     B: Backend + 'static,
     K: KeyFn + 'static,
     T: Timer + 'static,
     P: Policies + 'static,
     Body: Send + 'static,
+    Inner: Send,
 {
     type Response = Response<Inner>;
     type Error = OutgoingError<S::Error>;
@@ -52,17 +57,49 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let (mut client, throttle) = (self.inner.clone(), Arc::clone(&self.throttle));
         Box::pin(async move {
-            let (parts, body) = request.into_parts();
-            let key = throttle.wait(&parts).await?;
+            let (mut parts, body) = request.into_parts();
+            let journey = parts.extensions.get_or_insert_default::<Journey>().clone();
+            let key = throttle.wait(&parts).await.inspect_err(|_| journey.refuse())?;
             let request = Request::from_parts(parts, body);
-            let failed = OutgoingError::Service;
-            poll_fn(|context| client.poll_ready(context)).await.map_err(failed)?;
-            let response = client.call(request).await.map_err(failed)?;
-            throttle.observe(&key, response.status(), response.headers());
-            Ok(response)
+            poll_fn(|context| client.poll_ready(context)).await.map_err(OutgoingError::Service)?;
+            let sent = throttle.timer.now();
+            match client.call(request).await {
+                Err(error) if journey.is_refused() => {
+                    throttle.refund(&key).await;
+                    Err(OutgoingError::Service(error))
+                }
+                response => {
+                    journey.arrive();
+                    let response = response.map_err(OutgoingError::Service)?;
+                    throttle.observe(&key, sent, response.status(), response.headers()).await;
+                    Ok(response)
+                }
+            }
         })
     }
 }
+
+/// In a request's extensions: how far it came. A permit of one layer is given back if a layer
+/// within refuses the request, unless an earlier try of it was sent.
+#[derive(Clone, Debug, Default)]
+struct Journey(Arc<AtomicU8>);
+
+impl Journey {
+    fn refuse(&self) {
+        self.0.fetch_or(REFUSED, Ordering::Relaxed);
+    }
+
+    fn arrive(&self) {
+        self.0.fetch_or(SENT, Ordering::Relaxed);
+    }
+
+    fn is_refused(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == REFUSED
+    }
+}
+
+const REFUSED: u8 = 1;
+const SENT: u8 = 2;
 
 impl<S: Clone, B, K, T, P> Clone for Outgoing<S, B, K, T, P> {
     fn clone(&self) -> Self {

@@ -1,7 +1,10 @@
 //! Requests to others wait for their turn, and for as long as servers ask them to.
 
 use std::{
+    collections::BTreeSet,
     convert::Infallible,
+    future::{Future, poll_fn},
+    num::NonZeroUsize,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -12,12 +15,14 @@ use std::{
 
 use http::{Request, Response, response::Builder};
 use ratelimit_algorithms::{
-    AcquireError, Clock, LeakyBucket, Limiter, ManualClock, Micros, Timer, TokenBucket, WaitError,
+    AcquireError, Clock, FixedWindow, LeakyBucket, Limiter, ManualClock, Micros, Timer,
+    TokenBucket, WaitError,
 };
 use ratelimit_http::{
     HeaderFormat, KeyError, KeyFn, Outgoing, OutgoingError, OutgoingLayer, RateLimitLayer,
     RequestKey, TargetHost,
 };
+use ratelimit_memory::Memory;
 use tower::{Layer, Service, ServiceExt, service_fn};
 
 use crate::support::{Broken, Store, on, poll, store};
@@ -117,7 +122,7 @@ async fn hosts_have_their_own_turns() {
 }
 
 #[tokio::test]
-async fn a_server_that_asks_to_wait_is_obeyed() {
+async fn a_server_that_asks_to_wait_is_left_alone() {
     let too_many = |name: &'static str, value| {
         Response::builder()
             .status(429)
@@ -129,6 +134,15 @@ async fn a_server_that_asks_to_wait_is_obeyed() {
         (too_many("retry-after", "Thu, 01 Oct 2026 12:00:09 GMT"), 9),
         (too_many("ratelimit", r#""api";r=0;t=5"#), 5),
         (Response::builder().status(503).header("retry-after", "3"), 3),
+        (Response::builder().status(403).header("retry-after", "2"), 2),
+        (Response::builder().status(430).header("retry-after", "2"), 2),
+        (Response::builder().status(529).header("retry-after", "2"), 2),
+        (
+            Response::builder()
+                .header("x-ratelimit-remaining", "0")
+                .header("x-ratelimit-reset", "253402300800000"),
+            0,
+        ),
         (Response::builder().header("ratelimit", r#""api";r=0;t=8"#), 8),
         (
             Response::builder()
@@ -175,7 +189,7 @@ async fn who_would_wait_for_too_long_fails_at_once() {
     let client = layer.wait_at_most(Duration::from_secs(30)).layer(server([busy]));
     assert_eq!(status(&client, "/").await, 503);
     let held = client.clone().oneshot(to("/")).await.expect_err("it is asked to wait");
-    assert!(matches!(held, OutgoingError::Held { .. }));
+    assert!(matches!(held, OutgoingError::Cooldown { .. }));
     assert_eq!(held.retry_after(), Some(Duration::from_secs(3_600)));
     assert_eq!(held.to_string(), "server asked to wait for 3600 more seconds");
     assert_eq!(timer.passed(), Duration::ZERO);
@@ -184,6 +198,271 @@ async fn who_would_wait_for_too_long_fails_at_once() {
     let denied = client.oneshot(to("/")).await.expect_err("its permit is a minute away");
     assert!(matches!(denied, OutgoingError::Wait(WaitError::Denied(_))));
     assert_eq!(denied.retry_after(), Some(Duration::from_secs(60)));
+}
+
+#[tokio::test]
+async fn the_statuses_that_ask_to_wait_can_be_chosen() {
+    let answer = |status| Response::builder().status(status).header("retry-after", "5");
+    for (status_code, seconds) in [(429, 0), (409, 5)] {
+        let (layer, timer) = layer("all", 60_000_000);
+        let layer = layer.retry_statuses([http::StatusCode::CONFLICT]);
+        let client = layer.layer(server([answer(status_code)]));
+        status(&client, "/").await;
+        status(&client, "/").await;
+        assert_eq!(timer.passed().as_secs(), seconds);
+    }
+}
+
+#[tokio::test]
+async fn a_cooldown_can_be_seen_and_lifted_and_nonsense_is_counted() {
+    let busy = Response::builder().status(429).header("retry-after", "3600");
+    let absurd = Response::builder().status(429).header("retry-after", "9999999999999999");
+    let (layer, timer) = layer("all", 60_000_000);
+    let client = layer.layer(server([busy, absurd]));
+    let key = RequestKey::text("all");
+    assert_eq!(layer.cooldown(&key), None);
+    status(&client, "/").await;
+    assert_eq!(layer.cooldown(&key), Some(Duration::from_secs(3_600)));
+    assert_eq!(layer.ignored_values(), 0);
+    layer.lift_cooldown(&key);
+    assert_eq!(layer.cooldown(&key), None);
+    assert_eq!(status(&client, "/").await, 429);
+    assert_eq!((layer.cooldown(&key), layer.ignored_values()), (None, 1));
+    assert!(timer.passed() < Duration::from_secs(1));
+}
+
+/// Time that passes only when nothing else is to be done.
+#[derive(Clone)]
+struct Simulation {
+    timer: Leap,
+    alarms: Arc<Mutex<BTreeSet<Instant>>>,
+}
+
+impl Timer for Simulation {
+    fn now(&self) -> Instant {
+        self.timer.now()
+    }
+
+    async fn sleep_until(&self, then: Instant) {
+        poll_fn(|_| {
+            if then <= self.now() {
+                return Poll::Ready(());
+            }
+            self.alarms.lock().expect("nobody panics with it").insert(then);
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+impl Simulation {
+    fn new(clock: ManualClock) -> Self {
+        let timer = Leap { clock, start: Instant::now(), stands: Arc::default() };
+        Self { timer, alarms: Arc::default() }
+    }
+
+    /// Runs all of these to their ends.
+    fn run<F: Future<Output = ()>>(&self, futures: impl IntoIterator<Item = F>) {
+        let mut futures: Vec<_> = futures.into_iter().map(Box::pin).collect();
+        loop {
+            // Twice, since one may wake another one that was polled before it.
+            for _ in 0..2 {
+                while let Some(done) = futures.iter_mut().position(|future| poll(future).is_ready())
+                {
+                    drop(futures.remove(done));
+                }
+            }
+            if futures.is_empty() {
+                return;
+            }
+            let alarms = std::mem::take(&mut *self.alarms.lock().expect("nobody panics with it"));
+            let next = alarms.into_iter().find(|alarm| self.now() < *alarm);
+            let missing = next.expect("somebody waits for a time") - self.now();
+            self.timer.clock.advance(Micros::from_duration_ceil(missing));
+        }
+    }
+}
+
+/// When each request reached the server, in that order.
+type Calls = Arc<Mutex<Vec<(u64, Duration)>>>;
+
+/// A server that answers 429 once it has been called this often, and then 200 again; each answer
+/// takes a millisecond.
+fn logged(
+    calls: &Calls,
+    simulation: &Simulation,
+    denied: usize,
+    retry_after: &'static str,
+) -> impl Service<Request<()>, Response = Response<()>, Error = Infallible, Future: Send> + Clone + use<>
+{
+    let (calls, simulation) = (Arc::clone(calls), simulation.clone());
+    service_fn(move |request: Request<()>| {
+        let number = request.uri().path()[1..].parse().expect("path is a number");
+        let mut calls = calls.lock().expect("nobody panics with it");
+        calls.push((number, simulation.timer.passed()));
+        let answer = match calls.len() == denied {
+            true => Response::builder().status(429).header("retry-after", retry_after),
+            false => Response::builder(),
+        };
+        let (timer, end) = (simulation.clone(), simulation.now() + Duration::from_millis(1));
+        async move {
+            timer.sleep_until(end).await;
+            Ok(answer.body(()).expect("response is valid"))
+        }
+    })
+}
+
+/// Sends so many requests at once through each of the clients.
+fn send_all<S, K>(
+    simulation: &Simulation,
+    clients: &[Outgoing<S, Store, K, Simulation>],
+    requests: u64,
+) where
+    S: Service<Request<()>, Response = Response<()>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static,
+    K: KeyFn + 'static,
+{
+    let numbered = (0..requests).flat_map(|number| clients.iter().map(move |it| (number, it)));
+    simulation.run(numbered.map(|(number, client)| async move {
+        let request = to(&format!("/{number}"));
+        client.clone().oneshot(request).await.expect("its turn comes");
+    }));
+}
+
+#[track_caller]
+fn spaced(calls: &Calls, gap: Duration, quiet: (Duration, Duration)) {
+    let calls = calls.lock().expect("nobody panics with it");
+    for pair in calls.windows(2) {
+        let (before, after) = (pair[0].1, pair[1].1);
+        assert!(gap <= after - before, "{before:?} and {after:?}");
+        let is_quiet = quiet.0 < after && after < quiet.1;
+        assert!(!is_quiet, "{after:?} is within the cooldown");
+    }
+}
+
+// FAULTS 225.
+#[test]
+fn after_a_cooldown_requests_go_one_by_one_in_their_order() {
+    let (store, clock) = store();
+    let simulation = Simulation::new(clock);
+    let rate = TokenBucket::per_second(5).burst(1);
+    let limiter = Limiter::new(store, "upstream", rate).expect("numbers are fine");
+    let calls = Calls::default();
+    let layer = OutgoingLayer::with_timer(limiter, "all", simulation.clone());
+    let layer = layer.wait_at_most(Duration::from_secs(600));
+    let client = layer.layer(logged(&calls, &simulation, 3, "6"));
+    send_all(&simulation, &[client], 60);
+    let quiet = (Duration::from_millis(401), Duration::from_millis(6_401));
+    spaced(&calls, Duration::from_millis(200), quiet);
+    let calls = calls.lock().expect("nobody panics with it");
+    let order: Vec<u64> = calls.iter().map(|(number, _)| *number).collect();
+    assert_eq!(order, (0..60).collect::<Vec<_>>());
+    let last = calls.last().expect("there were calls").1;
+    assert!(last <= Duration::from_millis(6_401 + 58 * 200), "no permit is wasted: {last:?}");
+}
+
+// FAULTS 225.
+#[test]
+fn paced_requests_are_spaced_anew_after_a_cooldown() {
+    let (store, clock) = store();
+    let simulation = Simulation::new(clock);
+    let queue = LeakyBucket::per_second(10).queue(Duration::from_secs(5));
+    let limiter = Limiter::new(store, "upstream", queue).expect("numbers are fine");
+    let calls = Calls::default();
+    let layer = OutgoingLayer::with_timer(limiter, "all", simulation.clone()).paced();
+    let client = layer.layer(logged(&calls, &simulation, 3, "3"));
+    send_all(&simulation, &[client], 10);
+    let quiet = (Duration::from_millis(201), Duration::from_millis(3_201));
+    spaced(&calls, Duration::from_millis(100), quiet);
+    let order: Vec<u64> =
+        calls.lock().expect("nobody panics with it").iter().map(|(number, _)| *number).collect();
+    assert_eq!(order, (0..10).collect::<Vec<_>>());
+}
+
+// FAULTS 225.
+#[test]
+fn a_shared_cooldown_holds_for_other_processes() {
+    let (store, clock) = store();
+    let simulation = Simulation::new(clock);
+    let calls = Calls::default();
+    let server = logged(&calls, &simulation, 3, "6");
+    // Nothing but the store is shared.
+    let clients: Vec<_> = (0..3)
+        .map(|_| {
+            let rate = TokenBucket::per_second(5).burst(1);
+            let limiter = Limiter::new(store.clone(), "upstream", rate).expect("numbers are fine");
+            let layer = OutgoingLayer::with_timer(limiter, "all", simulation.clone());
+            let layer = layer.wait_at_most(Duration::from_secs(600)).share_cooldowns();
+            layer.layer(server.clone())
+        })
+        .collect();
+    send_all(&simulation, &clients, 20);
+    let quiet = (Duration::from_millis(401), Duration::from_millis(6_401));
+    spaced(&calls, Duration::from_millis(200), quiet);
+    assert_eq!(calls.lock().expect("nobody panics with it").len(), 60);
+}
+
+// FAULTS 225.
+#[test]
+fn a_cooldown_that_shrinks_lets_those_go_that_wait() {
+    let simulation = Simulation::new(store().1);
+    let rate = TokenBucket::per_minute(30).burst(2);
+    let limiter = Limiter::new(
+        Memory::with_clock(simulation.timer.clock.clone(), NonZeroUsize::MIN),
+        "upstream",
+        rate,
+    );
+    let layer =
+        OutgoingLayer::with_timer(limiter.expect("numbers are fine"), "all", simulation.clone())
+            .wait_at_most(Duration::from_secs(7_200));
+    let ends = Arc::new(Mutex::new(Vec::new()));
+    let server = {
+        let (simulation, ends) = (simulation.clone(), Arc::clone(&ends));
+        service_fn(move |request: Request<()>| {
+            let (seconds, retry_after) = match request.uri().path() {
+                "/0" => (1, Some("3600")),
+                "/1" => (10, Some("2")),
+                _ => (0, None),
+            };
+            let (timer, ends) = (simulation.clone(), Arc::clone(&ends));
+            async move {
+                let end = timer.now() + Duration::from_secs(seconds);
+                timer.sleep_until(end).await;
+                ends.lock().expect("nobody panics with it").push(timer.timer.passed().as_secs());
+                let answer = Response::builder();
+                let answer = match retry_after {
+                    Some(wait) => answer.status(429).header("retry-after", wait),
+                    None => answer,
+                };
+                Ok::<_, Infallible>(answer.body(()).expect("response is valid"))
+            }
+        })
+    };
+    let client = layer.layer(server);
+    send_all(&simulation, &[client], 4);
+    assert_eq!(*ends.lock().expect("nobody panics with it"), [1, 10, 12, 12]);
+}
+
+// FAULTS 225.
+#[tokio::test]
+async fn an_outer_limit_is_not_spent_on_what_an_inner_one_refuses() {
+    let (store, clock) = store();
+    let timer = Leap { clock, start: Instant::now(), stands: Arc::default() };
+    let daily = Limiter::new(store.clone(), "daily", FixedWindow::per_day(10_000));
+    let daily = daily.expect("numbers are fine");
+    let second = TokenBucket::per_second(5).burst(1);
+    let second = Limiter::new(store, "second", second).expect("numbers are fine");
+    let inner = OutgoingLayer::with_timer(second, "all", timer.clone());
+    let inner = inner.wait_at_most(Duration::ZERO).layer(server([]));
+    let client = OutgoingLayer::with_timer(daily.clone(), "all", timer).layer(inner);
+    let mut sent = 0;
+    for _ in 0..100 {
+        sent += u64::from(client.clone().oneshot(to("/")).await.is_ok());
+    }
+    let left = daily.peek(&RequestKey::text("all")).await.expect("memory answers").remaining;
+    assert_eq!((sent, left), (1, 9_999));
 }
 
 #[tokio::test]
