@@ -302,8 +302,14 @@ where
         if !self.diagnostics.is_due() {
             return None;
         }
+        let names = self.limiter.backend().names();
         for index in 0..keys.len() {
-            let warn = &mut |warning| self.diagnostics.warn(&warning);
+            let warn = &mut |warning: Warning| {
+                // Within one process a random pepper is as good as any.
+                if names.is_shared() || warning != Warning::RandomPepper {
+                    self.diagnostics.warn(&warning);
+                }
+            };
             self.key_fn(index).inspect(request, warn);
         }
         let limits: Vec<_> = self
@@ -315,7 +321,7 @@ where
                 InspectedLimit { limiter, key: key.as_ref(), cost }
             })
             .collect();
-        Some(self.diagnostics.inspect(request, self.limiter.backend().names(), &limits))
+        Some(self.diagnostics.inspect(request, names, &limits))
     }
 
     /// The cost of every request and the limit; `None` if requests, or their tiers, differ.

@@ -64,6 +64,12 @@ pub enum Warning {
          `into_make_service_with_connect_info::<SocketAddr>()`; elsewhere, insert a `Peer`"
     )]
     NoPeer,
+    /// API keys have a random pepper, and other processes use the store as well.
+    #[error(
+        "API keys have a pepper that is random in each process, and the store is shared: a client \
+         has a budget in every process, and a new one after a restart; set `ApiKey::pepper`"
+    )]
+    RandomPepper,
 }
 
 impl Warning {
@@ -75,6 +81,7 @@ impl Warning {
             Self::UnreachableCost { .. } => 1 << 3,
             Self::WideIpv6Prefix { .. } => 1 << 4,
             Self::NoPeer => 1 << 5,
+            Self::RandomPepper => 1 << 6,
         }
     }
 }

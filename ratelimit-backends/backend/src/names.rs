@@ -15,7 +15,13 @@ use ratelimit_core::{ConfigError, Policy};
 
 /// The names that policies have taken in a store. Clones are the same register.
 #[derive(Clone, Debug, Default)]
-pub struct Names(Arc<Mutex<HashMap<String, Taken>>>);
+pub struct Names(Arc<Register>);
+
+#[derive(Debug, Default)]
+struct Register {
+    is_shared: bool,
+    taken: Mutex<HashMap<String, Taken>>,
+}
 
 #[derive(Debug)]
 struct Taken {
@@ -40,6 +46,19 @@ pub struct Claim {
 }
 
 impl Names {
+    /// The names in a store that other processes use as well: a file, a server. (The default is for
+    /// a store of this process alone.)
+    #[must_use]
+    pub fn with_shared_store() -> Self {
+        Self(Arc::new(Register { is_shared: true, ..Register::default() }))
+    }
+
+    /// True if other processes use the store as well.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.0.is_shared
+    }
+
     /// Takes the name of `policy`. Equal policies may share a name.
     ///
     /// # Errors
@@ -81,7 +100,7 @@ impl Names {
 
     /// Locks even if poisoned: no entry is ever half written.
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Taken>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -32,7 +32,7 @@ struct Server {
 impl Redis {
     pub(crate) fn new(runtimes: Runtimes, keyspace: Keyspace) -> Self {
         let server = Server { runtimes: Arc::new(runtimes), groups: Mutex::default() };
-        Self { server: Arc::new(server), keyspace, names: Names::default() }
+        Self { server: Arc::new(server), keyspace, names: Names::with_shared_store() }
     }
 
     /// A store of its own on the same server, all of whose keys lie in one slot of a cluster.

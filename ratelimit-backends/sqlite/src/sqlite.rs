@@ -58,6 +58,10 @@ impl Sqlite {
 
     fn with_settings(settings: SqliteSettings) -> Result<Self, BackendError> {
         let (deadline, queue_max) = (settings.deadline, settings.queue_max.get());
+        let names = match settings.path {
+            Some(_) => Names::with_shared_store(),
+            None => Names::default(),
+        };
         let writer = Arc::new(Writer::new(Committer::open(settings)?, queue_max));
         let serve = {
             let writer = Arc::clone(&writer);
@@ -69,7 +73,7 @@ impl Sqlite {
         })?;
         Ok(Self(Arc::new(Inner {
             writer,
-            names: Names::default(),
+            names,
             deadline,
             thread: Mutex::new(Some(thread)),
             process: process::id(),

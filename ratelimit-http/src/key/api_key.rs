@@ -13,6 +13,7 @@ use super::{
     key_fn::{KeyError, KeyFn},
     request_key::RequestKey,
 };
+use crate::Warning;
 
 /// Counts requests by the credential they carry, valid or not.
 ///
@@ -27,6 +28,8 @@ use super::{
 pub struct ApiKey {
     place: Place,
     pepper: [u8; KEY_LEN],
+    /// True of the pepper that only this process has.
+    is_random: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -56,7 +59,7 @@ impl ApiKey {
     /// If the operating system has no random bytes.
     #[must_use]
     pub fn bearer() -> Self {
-        Self { place: Place::Bearer, pepper: *PEPPER }
+        Self { place: Place::Bearer, pepper: *PEPPER, is_random: true }
     }
 
     /// Reads the value of the cookie `name`, in any `Cookie` line. An empty value counts as none,
@@ -67,14 +70,15 @@ impl ApiKey {
     /// If the operating system has no random bytes.
     #[must_use]
     pub fn cookie(name: &'static str) -> Self {
-        Self { place: Place::Cookie(name), pepper: *PEPPER }
+        Self { place: Place::Cookie(name), pepper: *PEPPER, is_random: true }
     }
 
     /// Hashes with this secret, of at least 16 random bytes, instead of one that is random with
-    /// each start of the process. Processes that share a store have to share it.
+    /// each start of the process. Processes that share a store have to share it: without one a
+    /// client has a budget in each of them, and a layer [warns](crate::Warning::RandomPepper).
     #[must_use]
     pub fn pepper(self, secret: impl AsRef<[u8]>) -> Self {
-        Self { pepper: derive(secret.as_ref()), ..self }
+        Self { pepper: derive(secret.as_ref()), is_random: false, ..self }
     }
 
     /// Returns the key that a request with this credential has.
@@ -87,7 +91,7 @@ impl ApiKey {
 /// Reads the whole value of this header. Panics if the operating system has no random bytes.
 impl From<HeaderName> for ApiKey {
     fn from(name: HeaderName) -> Self {
-        Self { place: Place::Header(name), pepper: *PEPPER }
+        Self { place: Place::Header(name), pepper: *PEPPER, is_random: true }
     }
 }
 
@@ -101,6 +105,12 @@ static PEPPER: LazyLock<[u8; KEY_LEN]> = LazyLock::new(|| {
 impl KeyFn for ApiKey {
     fn key(&self, request: &Parts) -> Result<RequestKey, KeyError> {
         Ok(self.key_of(self.place.find(&request.headers)?))
+    }
+
+    fn inspect(&self, _: &Parts, warn: &mut dyn FnMut(Warning)) {
+        if self.is_random {
+            warn(Warning::RandomPepper);
+        }
     }
 }
 

@@ -5,12 +5,14 @@ use std::sync::{Arc, Mutex};
 use axum::{Router, body::Body, routing::get};
 use http::Request;
 use ratelimit_algorithms::{Backend, FixedWindow, Limiter, Policies};
+use ratelimit_backend::{Names, Reply};
 use ratelimit_conformance::subprocess;
+use ratelimit_core::{Action, Batch};
 use ratelimit_http::{
     ApiKey, ClientIp, ClientIpBuilder, KeyFn, MethodName, PeerAddr, RateLimitLayer, Warning,
 };
 
-use crate::support::{app, from, limiter, per_minute, request, send, status, store};
+use crate::support::{Store, app, from, limiter, per_minute, request, send, status, store};
 
 type Heard = Arc<Mutex<Vec<Warning>>>;
 
@@ -51,6 +53,42 @@ fn forwarded() -> Request<Body> {
 fn proxied(header: fn(ClientIpBuilder) -> ClientIpBuilder) -> ClientIp {
     let builder = header(ClientIp::builder()).trusted_proxies(["192.0.2.0/24"]);
     builder.build().expect("description is complete")
+}
+
+/// A store that other processes use as well.
+#[derive(Clone)]
+struct Shared(Store, Names);
+
+impl Backend for Shared {
+    fn apply<'a>(&'a self, batch: Batch<'a>, action: Action) -> Reply<'a> {
+        self.0.apply(batch, action)
+    }
+
+    fn names(&self) -> &Names {
+        &self.1
+    }
+}
+
+// FAULTS 222.
+#[tokio::test]
+async fn a_random_pepper_on_a_shared_store_is_said_once() {
+    let limit = FixedWindow::per_minute(100);
+    for (names, is_peppered, expected) in [
+        (Names::with_shared_store(), false, vec![Warning::RandomPepper]),
+        (Names::with_shared_store(), true, vec![]),
+        (Names::default(), false, vec![]),
+    ] {
+        let limiter = Limiter::new(Shared(store().0, names), "api", limit);
+        let key = ApiKey::header("x-api-key");
+        let key = if is_peppered { key.pepper("0123456789abcdef") } else { key };
+        let layer = RateLimitLayer::new(limiter.expect("algorithm is valid"), key.or(PeerAddr));
+        let (layer, heard) = heard(layer);
+        let app = app(layer);
+        for _ in 0..3 {
+            send(&app, plain()).await;
+        }
+        assert_eq!(*heard.lock().expect("it is whole"), expected);
+    }
 }
 
 #[tokio::test]
