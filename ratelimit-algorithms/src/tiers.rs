@@ -150,6 +150,9 @@ impl Tiers {
     }
 
     /// These tiers, where `choose` finds the tier of a key.
+    ///
+    /// Behind a layer of `ratelimit-http` the key is the bytes of a `RequestKey`, and so no text;
+    /// a tier that depends on the request is simpler to find by the layer's `tier_by`.
     pub fn by_key<F: Fn(&[u8]) -> Tier + Send + Sync>(&self, choose: F) -> TierByKey<F> {
         TierByKey { tiers: self.clone(), choose }
     }

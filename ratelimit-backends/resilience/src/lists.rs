@@ -23,6 +23,9 @@ use crate::{
 /// [everywhere](Self::everywhere); the list of a name goes first. A change holds from the next call
 /// on. Lists keep keyed digests of keys.
 ///
+/// Behind a layer of `ratelimit-http` the key of a client is a `RequestKey`, and is listed as one:
+/// `lists.everywhere().deny(&RequestKey::text("mallory"))`. A plain text denies nobody there.
+///
 /// Decisions have [`Source::List`] and the numbers of a key never seen; a denial has nothing left,
 /// and the longest `retry_after`. The store is not called to spend or to peek, nor to penalize or
 /// refund an allowed key. Resets and blocks always reach the store.

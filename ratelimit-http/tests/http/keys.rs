@@ -1,12 +1,17 @@
 //! What makes two keys the same, and what does not.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
+use axum::body::Body;
 use http::{Request, request::Parts};
+use ratelimit_algorithms::{FixedWindow, Limiter, Tier, Tiers};
 use ratelimit_http::{
     ApiKey, AsyncKeyFn, ClientIp, Extension, KeyError, KeyFn, MethodName, Peer, PeerAddr,
-    RequestKey, TargetHost,
+    RateLimitLayer, RequestKey, TargetHost,
 };
+use ratelimit_resilience::Lists;
+
+use crate::support::{app, from, request, status, store};
 
 const ALICE: &[u8] = b"\x31\xffalice\x80";
 
@@ -312,4 +317,35 @@ fn what_another_layer_has_found_can_be_a_key() {
     assert!(matches!(user.key(&head(Request::get("/"))), Err(KeyError::Missing)));
     let known = head(Request::get("/").extension(User(7)));
     assert_eq!(key(&user, &known), RequestKey::from("user").and(7));
+}
+
+// FAULTS 221.
+#[tokio::test]
+async fn lists_tiers_and_calls_by_hand_mean_the_client_of_a_layer() {
+    let lists = Lists::new(store().0);
+    let tiers = Tiers::new("api", FixedWindow::per_minute(2)).expect("numbers are fine");
+    let pro = tiers.add("pro", FixedWindow::per_minute(5)).expect("numbers are fine");
+    let is_pro = RequestKey::text("up");
+    let by_key =
+        tiers.by_key(move |key: &[u8]| if key == is_pro.as_ref() { pro } else { Tier::DEFAULT });
+    let limiter = Limiter::with_policies(lists.clone(), by_key).expect("name is free");
+    let user = |request: &Parts| {
+        let name = request.headers.get("x-user").and_then(|name| name.to_str().ok());
+        name.map(str::to_owned).ok_or(KeyError::Missing)
+    };
+    let app = app(RateLimitLayer::new(limiter.clone(), user.or(PeerAddr)));
+    let of = |name: &str| request().header("x-user", name).body(Body::empty()).expect("is valid");
+    let remaining = |key: &RequestKey| limiter.peek(key).now().expect("memory answers").remaining;
+
+    lists.everywhere().deny(&RequestKey::text("mallory"));
+    assert_eq!(status(&app, of("mallory")).await, 429);
+    assert_eq!(status(&app, of("up")).await, 200);
+    assert_eq!(remaining(&RequestKey::text("up")), 4, "of five");
+    assert_eq!(status(&app, from("[2001:db8::7]:1")).await, 200);
+    let neighbour = RequestKey::ip("2001:db8::1".parse::<IpAddr>().expect("is an address"));
+    assert_eq!(remaining(&neighbour), 1);
+    limiter.reset(&neighbour).now().expect("memory answers");
+    assert_eq!(remaining(&neighbour), 2);
+    limiter.block(&neighbour, Duration::from_secs(9)).now().expect("memory answers");
+    assert_eq!(status(&app, from("[2001:db8::8]:1")).await, 429);
 }
