@@ -105,7 +105,7 @@ type Lines = &'static [(&'static str, &'static str)];
 
 #[test]
 fn a_wait_is_read_in_any_servers_words() {
-    let cases: [(&str, Lines, Option<u64>); 40] = [
+    let cases: [(&str, Lines, Option<u64>); 42] = [
         (
             "epoch seconds",
             &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1785542457")],
@@ -249,6 +249,20 @@ fn a_wait_is_read_in_any_servers_words() {
                 ("x-ratelimit-reset-tokens", "7.66s"),
             ],
             Some(3_724),
+        ),
+        (
+            "two limits, one reset for both",
+            &[
+                ("x-ratelimit-remaining-minute", "0"),
+                ("x-ratelimit-remaining-hour", "7"),
+                ("x-ratelimit-reset", "1785542412"),
+            ],
+            Some(12),
+        ),
+        (
+            "an after without a reset",
+            &[("x-ratelimit-remaining", "0"), ("x-ratelimit-after", "8")],
+            Some(8),
         ),
         (
             "words in another order",

@@ -1,9 +1,9 @@
 //! Fields of one value each: `RateLimit-*` of drafts 3 to 6, `X-RateLimit-*`, and what vendors have
 //! made of these.
 //!
-//! A field's name says everything in its words: whose it is, `ratelimit`, then `limit`, `remaining`
-//! or `reset`, and of which limit where there are several (`requests`, `input-tokens`, `minute`), in
-//! any order. The fields that differ in `limit`, `remaining` and `reset` only are one limit.
+//! The words of a field's name tell everything: the vendor, `ratelimit`, one of `limit`, `remaining`
+//! and `reset`, and the scope if there are several limits (`requests`, `input-tokens`, `minute`), in
+//! any order. Fields that differ in `limit`, `remaining` and `reset` only are one limit.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -34,8 +34,11 @@ pub(super) fn read(headers: &HeaderMap, clocks: &Clocks) -> (Vec<AdvisedLimit>, 
             .and_then(|text| limits.entry(id).or_default().set(kind, text, clocks));
         ignored += usize::from(is_read.is_none());
     }
-    let limits = limits.into_iter().filter_map(|(id, values)| values.limit(&id));
-    (limits.chain(more).collect(), ignored)
+    let read = limits.iter().filter_map(|(id, values)| {
+        let reset = values.reset().or_else(|| limits.get(&id.of_all())?.reset());
+        values.limit(&id.scope, reset)
+    });
+    (read.chain(more).collect(), ignored)
 }
 
 /// The part of a field's name that all fields of one limit share.
@@ -45,6 +48,13 @@ struct Id<'a> {
     spelling: &'static str,
     /// Words that tell the limits of one vendor apart.
     scope: String,
+}
+
+impl Id<'_> {
+    /// The limit without a scope, whose reset is that of limits that tell of none.
+    fn of_all(&self) -> Self {
+        Self { scope: String::new(), ..*self }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -73,11 +83,12 @@ fn parse(name: &str) -> Option<(Id<'_>, Option<Kind>)> {
     } else {
         Unit::Seconds
     };
+    let is_reset = has("reset") || has("resets");
     let kind = if has("remaining") {
         Some(Kind::Remaining)
-    } else if has("after") || has("in") {
+    } else if has("after") || is_reset && has("in") {
         Some(Kind::ResetAfter(unit))
-    } else if has("reset") || has("resets") {
+    } else if is_reset {
         Some(Kind::Reset(unit))
     } else if has("limit") || rest.is_empty() {
         Some(Kind::Limit)
@@ -140,17 +151,18 @@ impl Values {
         Some(())
     }
 
-    fn limit(self, id: &Id<'_>) -> Option<AdvisedLimit> {
-        let limit = AdvisedLimit {
-            limit: self.limit,
-            remaining: self.remaining,
-            reset_after: self.reset_after.or(self.reset),
-            ..AdvisedLimit::default()
-        };
+    /// A length needs no clock, and so is the better one of two.
+    fn reset(&self) -> Option<Duration> {
+        self.reset_after.or(self.reset)
+    }
+
+    fn limit(&self, scope: &str, reset_after: Option<Duration>) -> Option<AdvisedLimit> {
+        let Self { limit, remaining, .. } = *self;
+        let limit = AdvisedLimit { limit, remaining, reset_after, ..AdvisedLimit::default() };
         if self.is_unlimited || limit == AdvisedLimit::default() {
             return None;
         }
-        let name = (!id.scope.is_empty()).then(|| id.scope.clone());
+        let name = (!scope.is_empty()).then(|| scope.to_owned());
         Some(AdvisedLimit { name, ..limit })
     }
 }
@@ -213,6 +225,9 @@ mod tests {
         check("x-rate-limit-limit", "x-", "", Some(Kind::Limit));
         check("x-ratelimit-reset", "x-", "", Some(reset));
         check("x-ratelimit-reset-after", "x-", "", Some(after));
+        check("x-ratelimit-after", "x-", "", Some(after));
+        check("x-ratelimit-reset-in-seconds", "x-", "", Some(after));
+        check("x-ratelimit-in-flight-limit", "x-", "flight", Some(Kind::Limit));
         check("x-ratelimit-reset-ms", "x-", "", Some(Kind::Reset(Unit::Milliseconds)));
         check("x-ratelimit-remaining-requests", "x-", "requests", Some(Kind::Remaining));
         check("x-ratelimit-requests-remaining", "x-", "requests", Some(Kind::Remaining));
