@@ -136,11 +136,11 @@ mod tests {
     ];
 
     #[test]
-    fn the_tests_that_the_readme_names_are_there() {
+    fn the_tests_that_the_comparison_names_are_there() {
         let sources = files("rs").unwrap();
         let texts: Vec<_> = sources.iter().map(|path| text(path).unwrap()).collect();
-        let readme = text(&root().join("README.md")).unwrap();
-        let rows = readme.lines().filter(|line| line.starts_with('|'));
+        let page = text(&root().join("docs/comparison.md")).unwrap();
+        let rows = page.lines().filter(|line| line.starts_with('|'));
         let named = rows.filter_map(|row| row.strip_suffix("` |")?.rsplit('`').next());
         let named: Vec<_> = named.filter(|name| 3 < name.matches('_').count()).collect();
         assert!(!named.is_empty());
