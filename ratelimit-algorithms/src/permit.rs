@@ -102,11 +102,11 @@ impl<'a, B, P: Policies> FromDecision<'a, B, P> for Permit<'a, B> {
     fn from_decision(
         subject: Subject<'a, B, P>,
         policy: Cow<'a, Policy>,
-        decision: Decision,
+        decision: Result<Decision, Error>,
         refund: RefundInDrop<B>,
     ) -> Result<Self, AcquireError> {
         let Subject { backend, policies, key, cost } = subject;
-        Self::new(PreparedCheck { backend, policies, policy, key, cost }, decision, refund)
+        Self::new(PreparedCheck { backend, policies, policy, key, cost }, decision?, refund)
     }
 }
 

@@ -16,8 +16,6 @@ pub(crate) enum Progress<'a, T> {
 impl<'a, T> Progress<'a, T> {
     /// Polls the future, which `start` makes at the first poll. A future that is done stays
     /// pending.
-    #[cold]
-    #[inline(never)]
     pub(crate) fn poll<F: Future<Output = T> + Send + 'a>(
         &mut self,
         context: &mut Context<'_>,

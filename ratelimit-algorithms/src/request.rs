@@ -88,7 +88,7 @@ impl<'a, B: Backend, P: Policies, R: FromDecision<'a, B, P>> Request<'a, B, P, R
     /// # Errors
     ///
     /// As awaiting the request.
-    #[inline]
+    #[inline(always)]
     pub fn now(self) -> Result<R, R::Error>
     where
         B: SyncBackend,
@@ -96,8 +96,7 @@ impl<'a, B: Backend, P: Policies, R: FromDecision<'a, B, P>> Request<'a, B, P, R
         let Self { subject, action, .. } = self;
         subject.under_policy(|policy| {
             let check = subject.check(&policy)?;
-            let decisions = subject.backend.apply_now(Batch::one(&check), action);
-            let decision = the_one(decisions.map_err(Error::from)?)?;
+            let decision = decide_now(subject.backend, &check, action);
             R::from_decision(subject, policy, decision, refund_now)
         })
     }
@@ -136,9 +135,19 @@ impl<'a, B: Backend, P: Policies, R: FromDecision<'a, B, P>> Future for Request<
                 None => {}
             }
         }
-        let (policy, decision) = ready!(self.progress.poll(context, || subject.awaited(action)))
-            .map_err(R::Error::from)?;
-        Poll::Ready(R::from_decision(subject, policy, decision, refund_if_ready))
+        self.wait(context)
+    }
+}
+
+impl<'a, B: Backend, P: Policies, R: FromDecision<'a, B, P>> Request<'a, B, P, R> {
+    /// Asks a store that has to be awaited, out of the way of those that are ready.
+    #[cold]
+    #[inline(never)]
+    fn wait(&mut self, context: &mut Context<'_>) -> Poll<Result<R, R::Error>> {
+        let Self { subject, action, ref mut progress, .. } = *self;
+        let (policy, decision) =
+            ready!(progress.poll(context, || subject.awaited(action))).map_err(R::Error::from)?;
+        Poll::Ready(R::from_decision(subject, policy, Ok(decision), refund_if_ready))
     }
 }
 
@@ -189,7 +198,7 @@ impl<'a, B: Backend, P: Policies> Subject<'a, B, P> {
             };
             match self.backend.apply_if_ready(Batch::one(&check), action)? {
                 Ok(decisions) => Some(match the_one(decisions) {
-                    Ok(decision) => R::from_decision(self, policy, decision, refund_if_ready),
+                    Ok(decision) => R::from_decision(self, policy, Ok(decision), refund_if_ready),
                     Err(error) => Err(error.into()),
                 }),
                 Err(error) => Some(Err(Error::from(error).into())),
@@ -210,7 +219,7 @@ pub(crate) use self::sealed::FromDecision;
 mod sealed {
     use super::{Cow, Decision, Error, Policy, RefundInDrop, Subject};
 
-    /// A result that a decision is turned into.
+    /// A result that a decision is turned into; a decision itself is not even copied.
     #[expect(unnameable_types, reason = "sealed")]
     pub trait FromDecision<'a, B, P>: Sized {
         type Error: From<Error>;
@@ -218,7 +227,7 @@ mod sealed {
         fn from_decision(
             subject: Subject<'a, B, P>,
             policy: Cow<'a, Policy>,
-            decision: Decision,
+            decision: Result<Decision, Error>,
             refund: RefundInDrop<B>,
         ) -> Result<Self, Self::Error>;
     }
@@ -244,10 +253,10 @@ impl<B, P> FromDecision<'_, B, P> for Decision {
     fn from_decision(
         _: Subject<'_, B, P>,
         _: Cow<'_, Policy>,
-        decision: Decision,
+        decision: Result<Self, Error>,
         _: RefundInDrop<B>,
     ) -> Result<Self, Error> {
-        Ok(decision)
+        decision
     }
 }
 
@@ -257,16 +266,25 @@ impl<B, P> FromDecision<'_, B, P> for Status {
     fn from_decision(
         _: Subject<'_, B, P>,
         _: Cow<'_, Policy>,
-        decision: Decision,
+        decision: Result<Decision, Error>,
         _: RefundInDrop<B>,
     ) -> Result<Self, Error> {
-        Ok(Self::after(&decision))
+        decision.map(|decision| Self::after(&decision))
     }
 }
 
 #[inline(always)]
 pub(crate) fn check<'a>(policy: &'a Policy, key: &'a [u8], cost: u64) -> Result<Check<'a>, Error> {
     Ok(Check::new(policy, Key::new(key)?, cost)?)
+}
+
+/// A call, not inlined, so that a request costs no more than its check does.
+fn decide_now<B: SyncBackend>(
+    backend: &B,
+    check: &Check<'_>,
+    action: Action,
+) -> Result<Decision, Error> {
+    the_one(backend.apply_now(Batch::one(check), action)?)
 }
 
 /// The decision about a batch of one; a store that gives none is broken.
