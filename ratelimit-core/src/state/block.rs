@@ -25,7 +25,10 @@ impl Block {
         }
     }
 
-    pub(crate) const fn words(self) -> [u64; 2] {
+    /// The number of its [`words`](Self::words).
+    pub(crate) const WORDS: usize = 2;
+
+    pub(crate) const fn words(self) -> [u64; Self::WORDS] {
         [self.since.as_micros(), self.until.as_micros()]
     }
 

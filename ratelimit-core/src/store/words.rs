@@ -18,7 +18,7 @@
 
 use alloc::vec::Vec;
 
-use super::encode::{self, VERSION};
+use super::encode::{self, BLOCKED, VERSION};
 use crate::{
     algorithm::{self, Listed, State, definition::Definition, with_quota},
     request::Slot,
@@ -52,8 +52,11 @@ impl Slot<'_> {
 /// no log. The words of the log come first.
 #[must_use]
 pub fn words_beside_log(header: &[u8]) -> Option<usize> {
-    match header {
-        &[VERSION, kind, ..] => algorithm::words_beside_log(kind),
+    match *header {
+        [VERSION, BLOCKED, kind, ..] => {
+            Some(algorithm::words_beside_log(kind)?.saturating_add(Block::WORDS))
+        }
+        [VERSION, kind, ..] => algorithm::words_beside_log(kind),
         _ => None,
     }
 }
