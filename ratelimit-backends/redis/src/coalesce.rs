@@ -27,6 +27,7 @@ use crate::{
     dispatch::{Command, Servers},
     error::protocol_error,
     script::{Script, ScriptClock},
+    turns::{Turn, Turns},
 };
 
 /// Sends the checks of one runtime, together or alone.
@@ -37,6 +38,7 @@ pub(crate) struct Coalescer {
     group_max: usize,
     callers_max: usize,
     queues: Mutex<Queues>,
+    turns: Turns,
 }
 
 /// All that checks of one command have in common: everything but their keys.
@@ -92,7 +94,14 @@ impl Coalescer {
         group_max: usize,
         callers_max: usize,
     ) -> Self {
-        Self { servers, clock, group_max, callers_max, queues: Mutex::default() }
+        Self {
+            servers,
+            clock,
+            group_max,
+            callers_max,
+            queues: Mutex::default(),
+            turns: Turns::default(),
+        }
     }
 
     /// Spends on one key, together with others that share all but the key.
@@ -365,6 +374,14 @@ impl Request {
     pub(crate) fn spend(&self, batch: BatchKey) -> impl Future<Output = Outcome> {
         let alone = self.keys.first_chunk().expect("a batch that is sent has a check");
         self.coalescer.spend(batch, alone, self.deadline)
+    }
+
+    /// Waits for a turn on the first key, among the callers of this runtime; true if there was a
+    /// wait.
+    pub(crate) async fn turn(&self) -> Result<(Turn, bool), BackendError> {
+        let key = self.keys.first().expect("a batch that is sent has a check");
+        let turn = timeout_at(self.deadline, self.coalescer.turns.wait(key)).await;
+        turn.map_err(|_| BackendError::not_applied(ErrorKind::Timeout))
     }
 
     /// The time as scripts take it.

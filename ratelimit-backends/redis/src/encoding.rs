@@ -90,8 +90,8 @@ pub(crate) fn read(
 }
 
 /// The kind of a state, by its header as it is stored.
-pub(crate) fn kind(framed: &[u8]) -> Option<u8> {
-    framed.get(2).copied()
+pub(crate) fn kind(framed: &[u8]) -> u8 {
+    *framed.get(2).expect("a header is its length, a version, a kind and numbers")
 }
 
 /// Splits bytes into words; `None` if they do not come out even.

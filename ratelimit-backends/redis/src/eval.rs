@@ -16,14 +16,24 @@ use crate::{
     script::{self, Script},
 };
 
-/// Runs the script. `None` if nothing was done: because a value is not of the policy's own numbers,
-/// or because no script knows the action.
+/// The outcome of a script.
+pub(crate) enum Evaluated {
+    Decided(Decisions),
+    /// Nothing was done: a value is not of the policy's own numbers, or no script knows the action.
+    NotOwn,
+    /// Nothing was done: another client is changing a value.
+    Reserved,
+}
+
+/// Runs the script.
 pub(crate) async fn run(
     request: &Request,
     batch: Batch<'_>,
     action: Action,
-) -> Result<Option<Decisions>, BackendError> {
-    let Some(Step { script, word, mut words }) = Step::new(batch, action) else { return Ok(None) };
+) -> Result<Evaluated, BackendError> {
+    let Some(Step { script, word, mut words }) = Step::new(batch, action) else {
+        return Ok(Evaluated::NotOwn);
+    };
     let reply = match (action, &mut words[..]) {
         (Action::Spend, [header, terms]) => {
             let [header, terms] = [header, terms].map(mem::take);
@@ -51,14 +61,14 @@ impl Step {
     /// The step of a batch, if scripts know the action.
     pub(crate) fn new(batch: Batch<'_>, action: Action) -> Option<Self> {
         let word = word(batch, action)?;
-        let slots: Vec<_> =
-            batch.slots().map(|slot| (encoding::framed(&slot.header()), slot.terms())).collect();
-        let kinds = slots
-            .iter()
-            .filter_map(|(header, terms)| encoding::kind(header).map(|kind| (kind, &terms[..])));
-        let script = script::step(kinds);
+        let headers: Vec<_> = batch.slots().map(|slot| encoding::framed(&slot.header())).collect();
+        let kinds = headers.iter().map(|header| encoding::kind(header));
+        let slots: Vec<_> = kinds.zip(batch.slots().map(|slot| slot.terms())).collect();
+        let script = script::step(&slots);
         let mut words = Vec::with_capacity(2 * slots.len());
-        for ((index, slot), (header, terms)) in batch.slots().enumerate().zip(slots) {
+        for ((index, slot), (header, (_, terms))) in
+            batch.slots().enumerate().zip(headers.into_iter().zip(slots))
+        {
             let terms = terms.into_iter().map(|(_, term)| term);
             let terms = encoding::packed(terms.chain(request_terms(batch, index, slot)));
             words.extend([header, terms].map(Bytes::from));
@@ -72,10 +82,15 @@ pub(crate) fn decide(
     reply: &Reply,
     batch: Batch<'_>,
     action: Action,
-) -> Result<Option<Decisions>, BackendError> {
+) -> Result<Evaluated, BackendError> {
     let no_reply = || protocol_error(charges(action));
     let reply = StepReply::parse(reply, batch.slots().count()).ok_or_else(no_reply)?;
-    let Some(admitted) = reply.admitted else { return Ok(None) };
+    let admitted = match reply.verdict {
+        Verdict::Denied => false,
+        Verdict::Admitted => true,
+        Verdict::NotOwn => return Ok(Evaluated::NotOwn),
+        Verdict::Reserved => return Ok(Evaluated::Reserved),
+    };
     let records = batch.slots().zip(reply.found).map(|(slot, found)| record(slot, found));
     let mut records: Vec<_> = records.collect::<Option<_>>().ok_or_else(no_reply)?;
     let decisions = apply(batch, action, &mut records, reply.now)?;
@@ -83,11 +98,16 @@ pub(crate) fn decide(
     if decisions.iter().all(Decision::is_allowed) != admitted {
         return Err(no_reply());
     }
-    Ok(Some(decisions))
+    Ok(Evaluated::Decided(decisions))
 }
 
 fn charges(action: Action) -> bool {
     action != Action::Peek
+}
+
+/// True if there is a script for the action.
+pub(crate) fn is_scripted(batch: Batch<'_>, action: Action) -> bool {
+    word(batch, action).is_some()
 }
 
 /// The scripts' word for an action. They know nothing of receipts.
@@ -119,10 +139,17 @@ fn request_terms<'a>(
     cost.into_iter().chain(sensor)
 }
 
+/// The first byte of a reply.
+enum Verdict {
+    Denied,
+    Admitted,
+    NotOwn,
+    Reserved,
+}
+
 /// The reply of a step: one part, or for several checks one, and one for each slot.
 struct StepReply<'a> {
-    /// True if all was admitted; `None` if nothing was done.
-    admitted: Option<bool>,
+    verdict: Verdict,
     now: Timestamp,
     /// The bytes that were found in each slot; empty if nothing was.
     found: Vec<&'a [u8]>,
@@ -141,18 +168,15 @@ impl<'a> StepReply<'a> {
             }
         };
         let (&verdict, now) = verdict.split_first()?;
-        let admitted = match verdict {
-            0 => Some(false),
-            1 => Some(true),
-            2 => None,
+        let verdict = match verdict {
+            0 => Verdict::Denied,
+            1 => Verdict::Admitted,
+            2 => Verdict::NotOwn,
+            3 => Verdict::Reserved,
             _ => return None,
         };
         let now = encoding::word(now.try_into().ok()?);
-        (found.len() == slots).then_some(Self {
-            admitted,
-            now: Timestamp::from_micros(now)?,
-            found,
-        })
+        (found.len() == slots).then_some(Self { verdict, now: Timestamp::from_micros(now)?, found })
     }
 }
 

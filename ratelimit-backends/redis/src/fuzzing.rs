@@ -10,7 +10,8 @@ use ratelimit_core::{
 use crate::{
     cluster, compare_and_swap,
     connection::client::{Bytes, Reply},
-    encoding, error, eval,
+    encoding, error,
+    eval::{self, Evaluated},
 };
 
 /// Takes `data` for each reply that a server ever gives.
@@ -28,7 +29,9 @@ pub fn replies(mut data: &[u8]) {
         let check = Check::new(&policy, Key::new("key").expect("it is short"), 1)
             .expect("a permit is a cost");
         for action in [Action::Spend, Action::Peek, Action::Refund] {
-            if let Ok(Some(decisions)) = eval::decide(&reply, Batch::one(&check), action) {
+            if let Ok(Evaluated::Decided(decisions)) =
+                eval::decide(&reply, Batch::one(&check), action)
+            {
                 assert!(decisions.iter().all(|decision| decision.remaining <= policy.limit()));
             }
         }

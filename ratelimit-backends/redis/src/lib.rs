@@ -44,6 +44,7 @@ mod connection;
 mod dispatch;
 mod error;
 mod runtimes;
+mod turns;
 
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]

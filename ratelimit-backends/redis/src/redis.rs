@@ -10,7 +10,13 @@ use ratelimit_backend::{Backend, BackendError, ErrorKind, Names, Reply};
 use ratelimit_core::{Action, Batch, ConfigError, Policy, store::Decisions};
 use tokio::time::Instant;
 
-use crate::{coalesce::Request, compare_and_swap, eval, keys::Keyspace, runtimes::Runtimes};
+use crate::{
+    coalesce::Request,
+    compare_and_swap,
+    eval::{self, Evaluated},
+    keys::Keyspace,
+    runtimes::Runtimes,
+};
 
 /// Keeps state in Redis, or a group of it. Clones are the same store.
 ///
@@ -78,8 +84,8 @@ impl Redis {
         let coalescer = self.server.runtimes.current()?;
         let request = Request { coalescer, keys, deadline: self.deadline() };
         match eval::run(&request, batch, action).await? {
-            Some(decisions) => Ok(decisions),
-            None => Box::pin(compare_and_swap::run(&request, batch, action)).await,
+            Evaluated::Decided(decisions) => Ok(decisions),
+            other => Box::pin(compare_and_swap::run(&request, batch, action, other)).await,
         }
     }
 

@@ -48,31 +48,25 @@ macro_rules! lua {
 ///
 /// There is a script for each set of kinds: a server that need not even define the rest answers
 /// sooner. There is one more for a single state, and for many that are decided one by one.
-pub(crate) fn step<'a>(
-    slots: impl Iterator<Item = (u8, &'a [(&'static str, u64)])> + Clone,
-) -> &'static Script {
+pub(crate) fn step(slots: &[(u8, Terms)]) -> &'static Script {
     static ONE: [OnceLock<Script>; SETS] = [const { OnceLock::new() }; SETS];
     static SEVERAL: [OnceLock<Script>; SETS] = [const { OnceLock::new() }; SETS];
 
-    let (mut count, mut set) = (0, 0);
-    for (kind, _) in slots.clone() {
-        (count, set) = (count + 1, set | bit(kind.into()));
-    }
-    let is_one = count == 1;
+    let set = slots.iter().fold(0, |set, (kind, _)| set | bit((*kind).into()));
+    let is_one = slots.len() == 1;
     let scripts = if is_one { &ONE } else { &SEVERAL };
     scripts[set].get_or_init(|| put_together(set, slots, is_one))
 }
 
+/// The terms of a policy by name.
+pub(crate) type Terms = Vec<(&'static str, u64)>;
+
 /// Joins the files of a set of kinds, a table of their steps, and the main program.
-fn put_together<'a>(
-    set: usize,
-    slots: impl Iterator<Item = (u8, &'a [(&'static str, u64)])> + Clone,
-    is_one: bool,
-) -> Script {
+fn put_together(set: usize, slots: &[(u8, Terms)], is_one: bool) -> Script {
     let has = |kind: &usize| set & bit(*kind) != 0;
     let terms = |kinds: &[usize]| {
-        let mut slots = slots.clone();
-        slots.find_map(|(kind, terms)| kinds.contains(&kind.into()).then_some(terms))
+        let mut slots = slots.iter();
+        slots.find_map(|(kind, terms)| kinds.contains(&(*kind).into()).then_some(terms))
     };
     let files = FILES.iter().filter_map(|(kinds, text)| Some(with_terms(text, terms(kinds)?)));
     let files: String = files.collect();

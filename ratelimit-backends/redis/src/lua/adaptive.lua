@@ -93,5 +93,5 @@ local function adaptive(key, header, terms)
     push(log, cost)
     record(sensor, present)
     write()
-  end, nil, pulled
+  end, max(window, ceil(whole * ticks / cut) * tick, KEPT * sub_window), pulled
 end

@@ -1,13 +1,71 @@
--- What is under a key, flat: a string as it is, the elements of a list end to end; false if
--- nothing is, and a question mark, which is no state, for anything else.
+-- The value under a key, and the reservation in front of it.
+--
+-- A value is a string as it is, or the elements of a list end to end. While a client changes it in
+-- two steps (`read.lua`, then `swap.lua`), a reservation lies in front of the string or of the
+-- list's first element: a zero byte, which no header begins with, the time until which it holds
+-- (in microseconds, seven bytes), and the client's token.
+
+local RESERVATION, TOKEN = 16, 8
+
+-- No string and no head of a list is longer, and all other elements are as long as this. What is
+-- not so is no state, and is not read as far as that can be told.
+local STRING_MAX, ELEMENT = 1024, 14
+
+local function is_reservation(bytes)
+  return bytes:byte(1) == 0 and RESERVATION <= #bytes
+end
+
+-- Time of the server, whatever a test's clock says: reservations are between clients.
+local function server_now()
+  local time = redis.call('TIME')
+  return time[1] * 1000000 + time[2]
+end
+
+-- The value; nil if there is none, and a question mark, which is no state, for anything else. Then
+-- its kind, and the reservation, or ''.
 local function flat(key)
   local kind = redis.call('TYPE', key).ok
-  if kind == 'none' then return false end
-  if kind == 'string' then return redis.call('GET', key) end
-  if kind ~= 'list' then return '?' end
+  if kind == 'none' then return nil, kind, '' end
+  local reservation = ''
+  local function strip(bytes)
+    if not is_reservation(bytes) then return bytes end
+    reservation = bytes:sub(1, RESERVATION)
+    return bytes:sub(RESERVATION + 1)
+  end
+  if kind == 'string' then
+    if STRING_MAX < redis.call('STRLEN', key) then return '?', kind, '' end
+    local value = strip(redis.call('GET', key))
+    return value ~= '' and value or reservation == '' and '' or nil, kind, reservation
+  end
+  if kind ~= 'list' then return '?', kind, '' end
+  local first, last = redis.call('LINDEX', key, 1), redis.call('LINDEX', key, -1)
+  if STRING_MAX < #redis.call('LINDEX', key, 0) or first and (#first ~= ELEMENT or #last ~= ELEMENT)
+  then return '?', kind, '' end
   local elements = redis.call('LRANGE', key, 0, -1)
   for i = 2, #elements do
-    if #elements[i] ~= 14 then return '?' end
+    if #elements[i] ~= ELEMENT then return '?', kind, '' end
   end
-  return table.concat(elements)
+  elements[1] = strip(elements[1])
+  return table.concat(elements), kind, reservation
+end
+
+-- Whether a reservation is of another client, and still holds.
+local function is_foreign(reservation, token)
+  return reservation ~= '' and reservation:sub(-TOKEN) ~= token
+    and server_now() < struct.unpack('>I7', reservation, 2)
+end
+
+-- Puts a reservation in front of a value, or takes it away where it is ''.
+local function reserve(key, value, kind, reservation, lease_ms)
+  if kind == 'list' then
+    local head = redis.call('LINDEX', key, 0)
+    if is_reservation(head) then head = head:sub(RESERVATION + 1) end
+    redis.call('LSET', key, 0, reservation .. head)
+  elseif value then
+    redis.call('SET', key, reservation .. value, 'KEEPTTL')
+  elseif reservation ~= '' then
+    redis.call('SET', key, reservation, 'PX', lease_ms)
+  else
+    redis.call('DEL', key)
+  end
 end

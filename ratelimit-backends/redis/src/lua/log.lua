@@ -55,7 +55,7 @@ local function open_log(key, header, words, window)
   local head = front[1]
   if front.err or head
     and (#head ~= #header + 7 * words or head:sub(1, #header) ~= header) then
-    damaged = true
+    refuse(head)
   elseif head then
     log.head = head
     log.base = unpack_words('>I7', head, #header + 1)

@@ -35,13 +35,25 @@ local spends, refunds = ARGV[2] == 'spend', ARGV[2] == 'refund'
 -- caller finds out with `read.lua` what it is.
 local damaged = false
 
+-- Set where another client changes the value in two steps, see `flat.lua`, and is to be waited for.
+local reserved = false
+
+-- Notes that a value is not this policy's own.
+local function refuse(value)
+  damaged = true
+  if type(value) == 'string' and 16 <= #value and value:byte(1) == 0 then
+    local time = call('TIME')
+    reserved = reserved or time[1] * 1000000 + time[2] < unpack_words('>I7', value, 2)
+  end
+end
+
 -- The value under a key, if it is a string of that header and so many words.
 local function read(key, header, words)
   local value = redis.pcall('GET', key)
   if not value then return false end
   -- An error, of another type, is a table without elements.
   if #value ~= #header + 7 * words or value:sub(1, #header) ~= header then
-    damaged = true
+    refuse(value)
     return false
   end
   return value
@@ -54,17 +66,20 @@ local function ms(ttl)
   return (0 < ttl and ceil(ttl / 1000) or 1) + spare_ms
 end
 
--- Stores what a step has returned.
+-- Stores what a step has returned. Where it returns nothing, a key that has lost its time to live
+-- gets it back.
 local function store(key, header, state, ttl)
   if type(state) == 'string' then
     call('SET', key, header .. state, 'PX', ms(ttl))
   elseif state then
     state()
+  elseif ttl and call('PTTL', key) == -1 then
+    call('PEXPIRE', key, ms(ttl))
   end
 end
 
 -- The first part of a reply: 1 if all was admitted, 0 if not, 2 if something found is not what it
--- should be, and nothing was done; then the time.
+-- should be, 3 if another client is changing it, and then nothing was done; then the time.
 local function verdict(fits)
-  return pack('>BI7', damaged and 2 or fits and 1 or 0, now)
+  return pack('>BI7', reserved and 3 or damaged and 2 or fits and 1 or 0, now)
 end

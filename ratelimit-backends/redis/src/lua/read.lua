@@ -1,13 +1,28 @@
--- Replies with the time, and what is under each key.
+-- Replies with the time, and the value under each key; with the time alone if another client has
+-- reserved one of them, and this one means to change them.
 --
 --   ARGV[1]  the time in microseconds, for tests; '' for the server's
+--   ARGV[2]  this client's token to reserve the values; '' to leave them as they are
+--   ARGV[3]  for how many milliseconds
+--   ARGV[4]  '1' to read values that another client has reserved
 
-local reply = {}
-if ARGV[1] == '' then
-  local time = redis.call('TIME')
-  reply[1] = time[1] * 1000000 + time[2]
-else
-  reply[1] = ARGV[1] + 0
+local token, lease_ms = ARGV[2], ARGV[3]
+local reply, values, kinds, free = {}, {}, {}, true
+for i, key in ipairs(KEYS) do
+  local value, kind, reservation = flat(key)
+  values[i], kinds[i] = value, kind
+  free = free and not is_foreign(reservation, token)
+  reply[i + 1] = value or false
 end
-for i, key in ipairs(KEYS) do reply[i + 1] = flat(key) end
+
+if not free and ARGV[4] ~= '1' then
+  reply = {}
+elseif token ~= '' then
+  local reservation = '\0' .. struct.pack('>I7', server_now() + lease_ms * 1000) .. token
+  for i, key in ipairs(KEYS) do
+    if values[i] ~= '?' then reserve(key, values[i], kinds[i], reservation, lease_ms) end
+  end
+end
+
+reply[1] = ARGV[1] == '' and server_now() or ARGV[1] + 0
 return reply

@@ -70,5 +70,5 @@ local function shared_sensor(key, header, terms, index)
       call('SET', key, header .. sensor.packed, 'PX', ms(KEPT * sub_window))
     end
   end
-  return found, true, write, nil, write
+  return found, true, write, KEPT * sub_window, sensor.changed and write
 end

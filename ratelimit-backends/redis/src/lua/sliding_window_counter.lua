@@ -7,7 +7,8 @@ local function sliding_window_counter(key, header, terms)
 
   if found then
     start, previous, current = unpack_words('>I7I7I7', found, #header + 1)
-    damaged = damaged or EXACT_MAX < start or count_max < previous or count_max < current
+    damaged = damaged or EXACT_MAX < start or start % window ~= 0
+      or count_max < previous or count_max < current
     -- rewind
     if now < start then
       start, previous, current = begin, 0, max(current, min(current + previous, limit))

@@ -21,5 +21,5 @@ local function sliding_window_log(key, header, terms)
   return found, not excess and not is_full, function()
     push(log, cost)
     write()
-  end, nil, pulled
+  end, window, pulled
 end

@@ -17,7 +17,7 @@ use ratelimit_core::{
 use crate::{
     connection::client::{Bytes, Reply},
     encoding::{self, Encoded},
-    eval::{self, Step},
+    eval::{self, Evaluated, Step},
     keys::Keyspace,
     script::Script,
 };
@@ -163,7 +163,10 @@ impl Server {
         let arguments = [now, Bytes::from_static(word.as_bytes())].into_iter().chain(words);
         let keys: Vec<_> = batch.slots().map(key).collect();
         let reply = self.run(script, &keys, &arguments.collect::<Vec<_>>());
-        eval::decide(&reply, batch, action).expect("a reply").expect("the policy's own numbers")
+        match eval::decide(&reply, batch, action).expect("a reply") {
+            Evaluated::Decided(decisions) => decisions,
+            _ => panic!("the numbers are the policy's own"),
+        }
     }
 
     fn run(&self, script: &Script, keys: &[String], arguments: &[Bytes]) -> Reply {
@@ -194,7 +197,7 @@ fn reply(value: Value) -> Reply {
 /// A command's reply as scripts see it.
 enum Answer {
     Nil,
-    Number(usize),
+    Number(i32),
     Bytes(Vec<u8>),
     Status(&'static str),
     List(Vec<Vec<u8>>),
@@ -204,8 +207,7 @@ impl Answer {
     fn into_lua(self, lua: &Lua) -> mlua::Result<Value> {
         Ok(match self {
             Self::Nil => Value::Boolean(false),
-            #[expect(clippy::cast_precision_loss, reason = "lengths are small")]
-            Self::Number(number) => Value::Number(number as f64),
+            Self::Number(number) => Value::Number(number.into()),
             Self::Bytes(bytes) => Value::String(lua.create_string(bytes)?),
             Self::Status(status) => {
                 let table = lua.create_table()?;
@@ -240,7 +242,11 @@ impl Data {
                 self.values.insert(key.to_vec(), Stored::String(value.to_vec()));
                 Ok(Answer::Status("OK"))
             }
-            (b"DEL", [key]) => Ok(Answer::Number(self.values.remove(*key).into_iter().count())),
+            (b"PTTL", [key]) => match self.values.get(*key) {
+                None => Ok(Answer::Number(-2)),
+                Some(_) => Ok(Answer::Number(1)),
+            },
+            (b"DEL", [key]) => Ok(Answer::Number(self.values.remove(*key).is_some().into())),
             (b"PEXPIRE", [key, ttl]) => {
                 assert!(0 < number(ttl) && self.values.contains_key(*key), "a key to expire");
                 Ok(Answer::Number(1))
@@ -265,7 +271,7 @@ impl Data {
             index => Some(index.unsigned_abs()),
         };
         Ok(match (name, rest) {
-            (b"LLEN", []) => Answer::Number(list.len()),
+            (b"LLEN", []) => Answer::Number(length(list)),
             (b"LINDEX", [at]) => {
                 index(at).and_then(|at| list.get(at)).cloned().map_or(Answer::Nil, Answer::Bytes)
             }
@@ -276,7 +282,7 @@ impl Data {
             }
             (b"RPUSH", elements) => {
                 list.extend(elements.iter().map(|element| element.to_vec()));
-                Answer::Number(list.len())
+                Answer::Number(length(list))
             }
             (b"LSET", [at, element]) => {
                 let at =
@@ -293,6 +299,10 @@ impl Data {
             _ => panic!("{} is not known here", String::from_utf8_lossy(name)),
         })
     }
+}
+
+fn length(list: &VecDeque<Vec<u8>>) -> i32 {
+    list.len().try_into().expect("lists are short here")
 }
 
 fn number(word: &[u8]) -> isize {

@@ -5,7 +5,9 @@ mod store;
 
 mod access;
 mod cluster;
+mod contention;
 mod cost;
+mod damage;
 mod dropped;
 mod many;
 mod migration;
