@@ -18,6 +18,7 @@ use crate::{
         outline::Outline,
         partial_log::PartialLog,
         segments::Segments,
+        write_back::split,
     },
     purge::{DELETE, Purge, as_stored},
 };
@@ -163,7 +164,7 @@ impl<'a> Rows<'a> {
             (Change::Put { value, ttl }, id) => {
                 let state = value.encode();
                 if let Some(id) = id.filter(|_| STATE_BYTES_MAX < state.len()) {
-                    let (record, outline) = PartialLog::split(self.segments(id), value)?;
+                    let (record, outline) = split(self.segments(id), value)?;
                     return self.put(row, &record.encode(), outline, ttl);
                 }
                 self.put(row, &state, None, ttl)

@@ -41,17 +41,17 @@ impl Records<'_> {
     pub(crate) fn decide(&mut self, step: Step<'_>) -> Result<Outcome, Failure> {
         for (check, log) in step.batch.checks().iter().zip(&mut self.logs) {
             if let (Some(receipt), Some(log)) = (check.receipt(), log) {
-                log.read_around(receipt.at())?;
+                log.reveal_around(receipt.at())?;
             }
         }
         loop {
             let early = self.suppose(step, |_| false)?;
-            if self.read_changed(&early)? {
+            if self.reveal_changed(&early)? {
                 continue;
             }
             match self.decisive(step, &early)? {
                 Some(Place { record, part }) => {
-                    self.logs[record].as_mut().map_or(Ok(()), |log| log.read(part))?;
+                    self.logs[record].as_mut().map_or(Ok(()), |log| log.reveal(part))?;
                 }
                 None => return Ok(early),
             }
@@ -89,14 +89,14 @@ impl Records<'_> {
         })
     }
 
-    fn read_changed(&mut self, (changes, _): &Outcome) -> Result<bool, Failure> {
-        let mut has_read = false;
+    fn reveal_changed(&mut self, (changes, _): &Outcome) -> Result<bool, Failure> {
+        let mut is_new = false;
         for (change, log) in changes.iter().zip(&mut self.logs) {
             if let (Change::Put { value, .. }, Some(log)) = (change, log) {
-                has_read |= log.read_changed(value)?;
+                is_new |= log.reveal_changed(value)?;
             }
         }
-        Ok(has_read)
+        Ok(is_new)
     }
 
     /// A place on which the outcome depends: it differs from `early` if the entries there, and in

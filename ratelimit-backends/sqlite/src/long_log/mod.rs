@@ -10,8 +10,9 @@
 //! are the same, and neither changes such a part, that is the decision; otherwise one more part is
 //! read. No algorithm is known here.
 //!
-//! What it buys: a check of a full log of 10,000 entries costs what one of a single entry does, and
-//! giving one charge back, blocking a key or stepping back in time reads and writes O(log n) rows.
+//! What it buys: a check of a full log of 10,000 entries costs less than twice what one of a single
+//! entry does, and giving a charge back, blocking a key or stepping back in time reads and writes O(log n)
+//! rows.
 //! Only a change of numbers that scales all entries, as `Proportional` does, reads all of them.
 //! A log that lies in its row alone never comes here.
 
@@ -19,3 +20,4 @@ pub(crate) mod decide;
 pub(crate) mod outline;
 pub(crate) mod partial_log;
 pub(crate) mod segments;
+pub(crate) mod write_back;

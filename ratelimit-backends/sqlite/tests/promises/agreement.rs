@@ -147,6 +147,8 @@ impl Life {
         if !self.charges.is_empty() {
             let index = self.numbers.below(self.charges.len() as u64);
             let (receipt, cost) = self.charges.swap_remove(usize::try_from(index).unwrap());
+            // The limit may be lower by now.
+            let cost = cost.min(self.both.policy.limit());
             let _ =
                 self.both.ask_about(Action::Refund, 1 + self.numbers.below(cost), Some(receipt));
         }
