@@ -97,7 +97,7 @@ fn assert_untouched(folder: &Folder, kind: ErrorKind) {
 }
 
 /// Whatever the process would give to new files.
-// FAULTS 182.
+// FAULTS 219.
 #[cfg(unix)]
 #[test]
 fn files_are_their_owners_alone() {
