@@ -16,7 +16,6 @@ use std::{
 };
 
 use ratelimit_backend::{BackendError, ErrorKind};
-use ratelimit_core::Micros;
 use tokio::{
     sync::oneshot,
     time::{Instant, timeout, timeout_at},
@@ -27,18 +26,18 @@ use crate::{
     dispatch::{Command, Servers},
     error::protocol_error,
     script::{Script, ScriptClock},
-    turns::{Turn, Turns},
+    turns::Turns,
 };
 
 /// Sends the checks of one runtime, together or alone.
 pub(crate) struct Coalescer {
     pub(crate) servers: Servers,
-    clock: ScriptClock,
+    pub(crate) clock: ScriptClock,
     /// The most checks that share a command.
     group_max: usize,
     callers_max: usize,
     queues: Mutex<Queues>,
-    turns: Turns,
+    pub(crate) turns: Turns,
 }
 
 /// All that checks of one command have in common: everything but their keys.
@@ -52,7 +51,7 @@ pub(crate) struct BatchKey {
 /// The same, and the slot in a cluster.
 type QueueKey = (BatchKey, Option<u16>);
 
-type Outcome = Result<Reply, BackendError>;
+pub(crate) type Outcome = Result<Reply, BackendError>;
 
 #[derive(Default)]
 struct Queues {
@@ -107,7 +106,7 @@ impl Coalescer {
     /// Spends on one key, together with others that share all but the key.
     ///
     /// All but the wait is done before the future, which would take room for it.
-    fn spend(
+    pub(crate) fn spend(
         self: &Arc<Self>,
         batch: BatchKey,
         alone: &[String; 1],
@@ -350,47 +349,3 @@ const IN_FLIGHT_MAX: usize = 2;
 /// The longest wait for a command to complete: on a slow network a few commands more cost less than
 /// another round trip.
 const WAIT_MAX: Duration = Duration::from_millis(1);
-
-/// One batch on its way: the keys of its states, and its deadline.
-pub(crate) struct Request {
-    pub(crate) coalescer: Arc<Coalescer>,
-    pub(crate) keys: Vec<String>,
-    pub(crate) deadline: Instant,
-}
-
-impl Request {
-    /// Runs a script on the states, which may charge or never does.
-    pub(crate) fn run(
-        &self,
-        script: &'static Script,
-        arguments: Vec<Bytes>,
-        charges: bool,
-    ) -> impl Future<Output = Outcome> {
-        let command = Command { script, keys: &self.keys, arguments, charges };
-        self.coalescer.servers.run(command, self.deadline)
-    }
-
-    /// Spends on the first state, in one command with others that share all but the key.
-    pub(crate) fn spend(&self, batch: BatchKey) -> impl Future<Output = Outcome> {
-        let alone = self.keys.first_chunk().expect("a batch that is sent has a check");
-        self.coalescer.spend(batch, alone, self.deadline)
-    }
-
-    /// Waits for a turn on the first key, among the callers of this runtime; true if there was a
-    /// wait.
-    pub(crate) async fn turn(&self) -> Result<(Turn, bool), BackendError> {
-        let key = self.keys.first().expect("a batch that is sent has a check");
-        let turn = timeout_at(self.deadline, self.coalescer.turns.wait(key)).await;
-        turn.map_err(|_| BackendError::not_applied(ErrorKind::Timeout))
-    }
-
-    /// The time as scripts take it.
-    pub(crate) fn time(&self) -> Result<Bytes, BackendError> {
-        self.coalescer.clock.argument()
-    }
-
-    /// The time to live of a record with that lifetime.
-    pub(crate) fn ttl_ms(&self, lifetime: Micros) -> u64 {
-        lifetime.as_micros().div_ceil(1_000).max(1) + self.coalescer.clock.spare_ms()
-    }
-}

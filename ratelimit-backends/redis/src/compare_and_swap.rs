@@ -31,11 +31,11 @@ use ratelimit_core::{
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    coalesce::Request,
     connection::client::{Bytes, Reply},
     encoding::{self, Encoded},
     error::protocol_error,
     eval::{self, Evaluated},
+    request::Request,
     script::{READ, SWAP},
     turns::Turn,
 };
@@ -78,7 +78,7 @@ pub(crate) async fn run(
     Err(BackendError::not_applied(ErrorKind::Timeout).with_source(Contended))
 }
 
-/// How far an attempt goes.
+/// The reach of an attempt.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Mode {
     /// It decides only if nothing changes.

@@ -9,10 +9,11 @@ use ratelimit_core::{
 };
 
 use crate::{
-    coalesce::{BatchKey, Request},
+    coalesce::BatchKey,
     connection::client::{Bytes, Reply},
     encoding,
     error::protocol_error,
+    request::Request,
     script::{self, Script},
 };
 

@@ -43,6 +43,7 @@ mod coalesce;
 mod connection;
 mod dispatch;
 mod error;
+mod request;
 mod runtimes;
 mod turns;
 

@@ -11,10 +11,10 @@ use ratelimit_core::{Action, Batch, ConfigError, Policy, store::Decisions};
 use tokio::time::Instant;
 
 use crate::{
-    coalesce::Request,
     compare_and_swap,
     eval::{self, Evaluated},
     keys::Keyspace,
+    request::Request,
     runtimes::Runtimes,
 };
 

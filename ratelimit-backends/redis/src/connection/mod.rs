@@ -32,7 +32,7 @@ pub(crate) struct Connection {
     since: Instant,
     /// The time of the last reply, in microseconds since then.
     heard: AtomicU64,
-    /// How long the server may be silent while it owes a reply.
+    /// The longest silence of a server that owes a reply.
     silence_max: Duration,
     in_flight: AtomicUsize,
     in_flight_max: usize,
@@ -58,8 +58,8 @@ impl Connection {
 
     /// Sends a command and waits for its reply, until the deadline at most.
     ///
-    /// When this is dropped the command goes on until it has its reply or the deadline has
-    /// passed; else it could wait in a queue, and be sent much later.
+    /// The command goes on when this is dropped, until it has its reply or the deadline has passed;
+    /// else it could wait in a queue, and be sent much later.
     pub(crate) fn call(
         self: &Arc<Self>,
         command: &'static str,

@@ -49,7 +49,7 @@ local function flat(key)
   return table.concat(elements), kind, reservation
 end
 
--- Whether a reservation is of another client, and still holds.
+-- True for a reservation of another client that still holds.
 local function is_foreign(reservation, token)
   return reservation ~= '' and reservation:sub(-TOKEN) ~= token
     and server_now() < struct.unpack('>I7', reservation, 2)

@@ -84,7 +84,7 @@ local function leaves(log, keep)
   end)
 end
 
--- How many entries count, and as much of the log as its decision needs; see `Record::hiding` in
+-- The number of entries that count, and as much of the log as its decision needs; see `Record::hiding` in
 -- ratelimit-core/src/exchange.rs. `last` is the entry that matters beside both ends, if one does.
 local function show(log, header, rest, last)
   if not log.head then return false end

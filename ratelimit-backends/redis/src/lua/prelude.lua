@@ -1,4 +1,4 @@
--- What every step shares: the time, the action, and how a state lies under its key.
+-- The part that every step shares: the time, the action, and how a state lies under its key.
 --
 --   ARGV[1]  the time in microseconds, for tests; '' for the server's
 --   ARGV[2]  'spend', 'peek' or 'refund'
@@ -8,7 +8,7 @@
 -- decimal: all numbers are integers below 2^53, which doubles hold and `struct` packs exactly.
 -- A step reads and computes, and only when all of them have is anything written.
 --
--- What every check runs through compares where it could call `min` and `max`: a call takes longer.
+-- Code that every check runs through compares where it could call `min` and `max`, which take longer.
 
 local call, floor, ceil, min, max = redis.call, math.floor, math.ceil, math.min, math.max
 local pack, unpack_words = struct.pack, struct.unpack

@@ -78,7 +78,7 @@ for decimal in ARGV[3]:gmatch('%d+') do echo[#echo + 1] = pack('>I7', decimal + 
 for at = 1, #ARGV[4], 7 do echo[#echo + 1] = pack('>I7', (unpack_words('>I7', ARGV[4], at))) end
 return table.concat(echo)";
 
-/// What Lua prints has fourteen digits.
+/// Lua prints fourteen digits.
 // FAULTS 162.
 #[test]
 fn no_script_prints_a_number() {

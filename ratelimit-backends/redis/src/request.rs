@@ -1,0 +1,59 @@
+//! One batch on its way to the server.
+
+use std::sync::Arc;
+
+use ratelimit_backend::{BackendError, ErrorKind};
+use ratelimit_core::Micros;
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    coalesce::{BatchKey, Coalescer, Outcome},
+    connection::client::Bytes,
+    dispatch::Command,
+    script::Script,
+    turns::Turn,
+};
+
+/// The keys of a batch's states, and its deadline.
+pub(crate) struct Request {
+    pub(crate) coalescer: Arc<Coalescer>,
+    pub(crate) keys: Vec<String>,
+    pub(crate) deadline: Instant,
+}
+
+impl Request {
+    /// Runs a script on the states, which may charge or never does.
+    pub(crate) fn run(
+        &self,
+        script: &'static Script,
+        arguments: Vec<Bytes>,
+        charges: bool,
+    ) -> impl Future<Output = Outcome> {
+        let command = Command { script, keys: &self.keys, arguments, charges };
+        self.coalescer.servers.run(command, self.deadline)
+    }
+
+    /// Spends on the first state, in one command with others that share all but the key.
+    pub(crate) fn spend(&self, batch: BatchKey) -> impl Future<Output = Outcome> {
+        let alone = self.keys.first_chunk().expect("a batch that is sent has a check");
+        self.coalescer.spend(batch, alone, self.deadline)
+    }
+
+    /// Waits for a turn on the first key, among the callers of this runtime; true if there was a
+    /// wait.
+    pub(crate) async fn turn(&self) -> Result<(Turn, bool), BackendError> {
+        let key = self.keys.first().expect("a batch that is sent has a check");
+        let turn = timeout_at(self.deadline, self.coalescer.turns.wait(key)).await;
+        turn.map_err(|_| BackendError::not_applied(ErrorKind::Timeout))
+    }
+
+    /// The time as scripts take it.
+    pub(crate) fn time(&self) -> Result<Bytes, BackendError> {
+        self.coalescer.clock.argument()
+    }
+
+    /// The time to live of a record with that lifetime.
+    pub(crate) fn ttl_ms(&self, lifetime: Micros) -> u64 {
+        lifetime.as_micros().div_ceil(1_000).max(1) + self.coalescer.clock.spare_ms()
+    }
+}
