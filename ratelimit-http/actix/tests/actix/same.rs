@@ -7,30 +7,32 @@ use ratelimit_http::{
     PeerAddr, RateLimitLayer,
 };
 
-use crate::support::{Answer, Layer, Question, by_actix, by_axum, client, layer, limiter, store};
+use crate::support::{
+    Layer, TestCall, TestResponse, by_actix, by_axum, client, layer, limiter, store,
+};
 
-const PLAIN: Question =
-    Question { method: "GET", path: "/", peer: Some("192.0.2.1:1"), headers: &[] };
+const PLAIN: TestCall =
+    TestCall { method: "GET", path: "/", peer: Some("192.0.2.1:1"), headers: &[] };
 
-const QUESTIONS: [Question; 14] = [
+const QUESTIONS: [TestCall; 14] = [
     PLAIN,
-    Question { peer: Some("192.0.2.1:2"), ..PLAIN },
-    Question { peer: Some("[::ffff:192.0.2.1]:3"), ..PLAIN },
-    Question { method: "HEAD", ..PLAIN },
-    Question { method: "OPTIONS", path: "/?query=1", ..PLAIN },
-    Question { peer: None, ..PLAIN },
-    Question { headers: &[("x-api-key", "k1")], ..PLAIN },
-    Question { headers: &[("x-api-key", "k1")], peer: None, ..PLAIN },
-    Question { headers: &[("x-api-key", "k1")], ..PLAIN },
-    Question { headers: &[("x-api-key", "k1"), ("x-api-key", "k1")], ..PLAIN },
-    Question { path: "/strict", headers: &[("x-api-key", "k2")], ..PLAIN },
-    Question { path: "/nowhere", headers: &[("x-api-key", "k2")], ..PLAIN },
-    Question { path: "/health", ..PLAIN },
-    Question { method: "PURGE", headers: &[("x-api-key", "k3")], ..PLAIN },
+    TestCall { peer: Some("192.0.2.1:2"), ..PLAIN },
+    TestCall { peer: Some("[::ffff:192.0.2.1]:3"), ..PLAIN },
+    TestCall { method: "HEAD", ..PLAIN },
+    TestCall { method: "OPTIONS", path: "/?query=1", ..PLAIN },
+    TestCall { peer: None, ..PLAIN },
+    TestCall { headers: &[("x-api-key", "k1")], ..PLAIN },
+    TestCall { headers: &[("x-api-key", "k1")], peer: None, ..PLAIN },
+    TestCall { headers: &[("x-api-key", "k1")], ..PLAIN },
+    TestCall { headers: &[("x-api-key", "k1"), ("x-api-key", "k1")], ..PLAIN },
+    TestCall { path: "/strict", headers: &[("x-api-key", "k2")], ..PLAIN },
+    TestCall { path: "/nowhere", headers: &[("x-api-key", "k2")], ..PLAIN },
+    TestCall { path: "/health", ..PLAIN },
+    TestCall { method: "PURGE", headers: &[("x-api-key", "k3")], ..PLAIN },
 ];
 
 /// Asks the same of two apps, each behind a layer of its own that `layer` makes.
-async fn compare(layer: impl Fn() -> Layer) -> Vec<Answer> {
+async fn compare(layer: impl Fn() -> Layer) -> Vec<TestResponse> {
     let axum = by_axum(layer(), &QUESTIONS).await;
     let actix = by_actix(layer(), &QUESTIONS).await;
     assert_eq!(actix, axum);

@@ -20,7 +20,7 @@ pub(crate) type Store = Memory<ManualClock>;
 pub(crate) type Layer = RateLimitLayer<Store, Or<ApiKey, PeerAddr>>;
 
 /// A method, a path, an address and lines of headers.
-pub(crate) struct Question {
+pub(crate) struct TestCall {
     pub(crate) method: &'static str,
     pub(crate) path: &'static str,
     pub(crate) peer: Option<&'static str>,
@@ -28,7 +28,7 @@ pub(crate) struct Question {
 }
 
 /// A status, the lines that a layer has a say in, and a body.
-pub(crate) type Answer = (u16, Vec<(String, String)>, String);
+pub(crate) type TestResponse = (u16, Vec<(String, String)>, String);
 
 pub(crate) fn store() -> Store {
     Memory::with_clock(ManualClock::default(), NonZeroUsize::MIN.saturating_add(99))
@@ -60,7 +60,7 @@ const STRICT: [(&str, &str); 4] = [
     ("ratelimit", "\"own\";r=0;t=1234"),
 ];
 
-pub(crate) async fn by_axum(layer: Layer, questions: &[Question]) -> Vec<Answer> {
+pub(crate) async fn by_axum(layer: Layer, questions: &[TestCall]) -> Vec<TestResponse> {
     async fn hello(request: axum::extract::Request) -> String {
         greeting(request.extensions().get::<Decision>().map(|decision| decision.remaining))
     }
@@ -95,7 +95,7 @@ pub(crate) async fn by_axum(layer: Layer, questions: &[Question]) -> Vec<Answer>
     answers
 }
 
-pub(crate) async fn by_actix(layer: Layer, questions: &[Question]) -> Vec<Answer> {
+pub(crate) async fn by_actix(layer: Layer, questions: &[TestCall]) -> Vec<TestResponse> {
     let hello = async |decision: Option<web::ReqData<Decision>>| {
         greeting(decision.map(|decision| decision.remaining))
     };
