@@ -64,7 +64,7 @@ pub(crate) type ChooseTier<B, P> = dyn Fn(&Limiter<B, P>, &Parts) -> Limiter<B, 
 pub(crate) type CostFn = dyn Fn(&Parts) -> Option<u64> + Send + Sync;
 pub(crate) type Skip = dyn Fn(&Parts) -> bool + Send + Sync;
 
-/// The end of admission: the request goes on to the service, or is answered in its place.
+/// The end of admission: the request goes on to the service, or gets its response here.
 pub(crate) enum Admission {
     Admit(Parts, Admitted),
     Reject(Response<Bytes>),
@@ -197,19 +197,19 @@ where
         let first = self.first(args);
         if self.more.is_empty() {
             let decision = first.check().if_ready()?;
-            return Some(decision.map(|decision| self.alone(decision, &first)));
+            return Some(decision.map(|decision| self.one(decision, &first)));
         }
         let (limits, policies) = self.limits(first, args);
-        limits.check().if_ready().map(|answer| answer.map(|answer| together(&answer, policies)))
+        limits.check().if_ready().map(|decision| decision.map(|all| several(&all, policies)))
     }
 
     async fn check(&self, args: &CheckArgs<B, P>) -> Result<LimitDecisions, Error> {
         let first = self.first(args);
         if self.more.is_empty() {
-            return first.check().await.map(|decision| self.alone(decision, &first));
+            return first.check().await.map(|decision| self.one(decision, &first));
         }
         let (limits, policies) = self.limits(first, args);
-        limits.check().await.map(|answer| together(&answer, policies))
+        limits.check().await.map(|all| several(&all, policies))
     }
 
     fn first<'a>(&'a self, args: &'a CheckArgs<B, P>) -> PreparedCheck<'a, B> {
@@ -237,7 +237,7 @@ where
         if is_needed { policies.cloned().collect() } else { Vec::new() }
     }
 
-    fn alone(&self, decision: Decision, check: &PreparedCheck<'_, B>) -> LimitDecisions {
+    fn one(&self, decision: Decision, check: &PreparedCheck<'_, B>) -> LimitDecisions {
         let policies = self.policies(std::iter::once(check.policy()));
         LimitDecisions { each: SmallVec::from_buf([decision]), bound: 0, policies }
     }
@@ -345,8 +345,8 @@ impl<B: Backend, K, P: Policies> Pipeline<B, K, P> {
     }
 }
 
-fn together(answer: &LimitsDecision, policies: Vec<Policy>) -> LimitDecisions {
-    LimitDecisions { each: answer.each().into(), bound: answer.bound(), policies }
+fn several(all: &LimitsDecision, policies: Vec<Policy>) -> LimitDecisions {
+    LimitDecisions { each: all.each().into(), bound: all.bound(), policies }
 }
 
 impl<T> MaybeReady<T> {

@@ -56,7 +56,11 @@ impl<B: Clone, K: Clone, P: Clone> RateLimitLayer<B, K, P> {
     }
 
     /// Responds to rejected requests with a gRPC status in the headers: `RESOURCE_EXHAUSTED` if they
-    /// are denied, with the time to come back in its details (`google.rpc.RetryInfo`).
+    /// are denied, with the time to come back in its details (`google.rpc.RetryInfo`) and in
+    /// `grpc-retry-pushback-ms`, by which clients pace their own retries.
+    ///
+    /// To [settle](Self::settle_by) calls, look at [`grpc_status`](crate::grpc_status): the HTTP
+    /// status of a failed call is 200 too.
     ///
     /// For tonic, the layer goes into `Server::builder().layer(…)`.
     #[cfg(feature = "grpc")]
@@ -119,7 +123,8 @@ impl<B: Clone, K: Clone, P: Clone> RateLimitLayer<B, K, P> {
     /// # }
     /// ```
     ///
-    /// By the status: only failed logins are charged.
+    /// By the status: only failed logins are charged. (For gRPC, see `grpc_status`: the HTTP status
+    /// of a failed call is 200 too.)
     ///
     /// ```
     /// # use ratelimit_algorithms::{FixedWindow, Limiter};

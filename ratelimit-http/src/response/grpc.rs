@@ -5,12 +5,13 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header::CONTENT_TYPE, response::Parts};
 use ratelimit_algorithms::Micros;
 
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
+const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
 /// The counterpart of an HTTP status: a response of headers alone, as for any call that fails at
 /// once.
@@ -26,12 +27,46 @@ pub(super) fn response(status: StatusCode, retry_delay: Option<Micros>) -> Respo
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert(STATUS, u64::from(code).into());
     headers.insert(MESSAGE, HeaderValue::from_static(message));
-    if let Some(delay) = retry_delay {
-        let details = STANDARD_NO_PAD.encode(details(code, message, delay));
-        let details = HeaderValue::from_str(&details).expect("base64 is visible characters");
-        headers.insert(DETAILS, details);
+    match retry_delay {
+        Some(delay) => {
+            let details = STANDARD_NO_PAD.encode(details(code, message, delay));
+            let details = HeaderValue::from_str(&details).expect("base64 is visible characters");
+            headers.insert(DETAILS, details);
+            let millis = i32::try_from(delay.as_micros().div_ceil(1_000)).unwrap_or(i32::MAX);
+            headers.insert(PUSHBACK, millis.into());
+        }
+        // Clients that retry by themselves stop at a negative number.
+        None => _ = headers.insert(PUSHBACK, HeaderValue::from_static("-1")),
     }
     response
+}
+
+/// Reads the status in the head of a gRPC response, for
+/// [`settle_by`](crate::RateLimitLayer::settle_by); `None` if the head has none.
+///
+/// The head of a gRPC response is HTTP 200 whether the call succeeds or fails. A call that fails at
+/// once has its status there. A call that returns a message has its status in the trailers, which
+/// come after it.
+///
+/// Only failed logins are charged:
+///
+/// ```
+/// use ratelimit_http::grpc_status;
+///
+/// # use ratelimit_algorithms::{FixedWindow, Limiter};
+/// # use ratelimit_http::{PeerAddr, RateLimitLayer};
+/// # use ratelimit_memory::Memory;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let limiter = Limiter::new(Memory::new(), "logins", FixedWindow::per_hour(5))?;
+/// let layer = RateLimitLayer::new(limiter, PeerAddr)
+///     .grpc()
+///     .settle_by(|response| grpc_status(response).is_none().then_some(0));
+/// # Ok(())
+/// # }
+/// ```
+#[must_use]
+pub fn grpc_status(response: &Parts) -> Option<u32> {
+    response.headers.get(STATUS)?.to_str().ok()?.parse().ok()
 }
 
 // Status codes of gRPC.

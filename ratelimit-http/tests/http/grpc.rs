@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use ratelimit_algorithms::Micros;
-use ratelimit_http::{Peer, RateLimitLayer};
+use ratelimit_http::{Peer, PeerAddr, RateLimitLayer, grpc_status};
 use tokio::net::TcpListener;
 use tonic::{
     Code,
@@ -13,7 +13,7 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_types::StatusExt;
 use tower::util::MapRequestLayer;
 
-use crate::support::{Broken, on, one_per_minute};
+use crate::support::{Broken, on, one_per_minute, per_minute};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -59,6 +59,7 @@ async fn a_denied_call_is_exhausted_and_told_when_to_come_back() -> Outcome {
     let delay = denied.get_details_retry_info().and_then(|info| info.retry_delay);
     let delay = delay.expect("status says when to come back");
     assert_eq!(delay.as_micros(), 42_000_999, "to the microsecond");
+    assert_eq!(pushback(&denied), Some("42001"), "rounded up");
 
     clock.advance(Micros::from_duration_floor(delay));
     client.check(question()).await?;
@@ -75,6 +76,40 @@ async fn a_store_that_fails_makes_the_call_unavailable() -> Outcome {
     assert_eq!((failed.code(), failed.message()), (Code::Unavailable, "service unavailable"));
     let delay = failed.get_details_retry_info().and_then(|info| info.retry_delay);
     assert_eq!(delay.map(|delay| delay.as_secs()), Some(1));
+    assert_eq!(pushback(&failed), Some("1000"));
     serving.abort();
     Ok(())
+}
+
+#[tokio::test]
+async fn a_call_that_never_fits_is_not_to_be_retried() -> Outcome {
+    let (mut client, serving) = client!(per_minute(5, PeerAddr).cost(6).grpc());
+    let denied = client.check(question()).await.expect_err("it never fits");
+    assert_eq!(denied.code(), Code::ResourceExhausted);
+    assert_eq!(pushback(&denied), Some("-1"));
+    serving.abort();
+    Ok(())
+}
+
+#[tokio::test]
+async fn calls_are_settled_by_their_own_status() -> Outcome {
+    let layer = per_minute(3, PeerAddr).grpc();
+    let failures_only =
+        |response: &http::response::Parts| grpc_status(response).is_none().then_some(0);
+    let (mut client, serving) = client!(layer.settle_by(failures_only));
+    for _ in 0..5 {
+        client.check(question()).await?;
+    }
+    let unknown = || HealthCheckRequest { service: "unknown".to_owned() };
+    for expected in [Code::NotFound, Code::NotFound, Code::NotFound, Code::ResourceExhausted] {
+        let failed = client.check(unknown()).await.expect_err("there is no such service");
+        assert_eq!(failed.code(), expected);
+    }
+    serving.abort();
+    Ok(())
+}
+
+/// The milliseconds after which a client may retry by itself.
+fn pushback(status: &tonic::Status) -> Option<&str> {
+    status.metadata().get("grpc-retry-pushback-ms").and_then(|millis| millis.to_str().ok())
 }
