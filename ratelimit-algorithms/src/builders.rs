@@ -57,7 +57,7 @@ macro_rules! per {
     };
 }
 
-/// At most so many permits in each window; see [`fixed_window`].
+/// A limit for each window; see [`fixed_window`].
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FixedWindow {
@@ -74,7 +74,7 @@ impl FixedWindow {
         Self { limit, window, align: Align::Epoch }
     }
 
-    /// Where windows begin; by default at whole multiples of the window since the epoch.
+    /// The start of windows; by default at whole multiples of the window since the epoch.
     pub const fn align(self, align: Align) -> Self {
         Self { align, ..self }
     }
@@ -88,7 +88,7 @@ impl TryFrom<FixedWindow> for Algorithm {
     }
 }
 
-/// At most so many permits in every stretch of a window's length; see [`sliding_window_log`].
+/// A limit for every stretch of a window's length; see [`sliding_window_log`].
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SlidingWindowLog {
@@ -180,8 +180,8 @@ impl TokenBucket {
 
     /// The tokens of a key never seen; by default a full bucket.
     ///
-    /// With fewer, a key that has rested for twice the time that an empty bucket takes to fill is
-    /// forgotten, and starts like that again.
+    /// With fewer, a key that rests for twice the time that an empty bucket takes to fill is
+    /// forgotten, and starts with `initial` again.
     pub const fn initial(self, initial: u64) -> Self {
         Self { initial: Some(initial), ..self }
     }
@@ -230,7 +230,7 @@ impl LeakyBucket {
         Self { leak_rate: Some(per_second), ..self }
     }
 
-    /// Spaces requests evenly instead of answering at once, each waiting `longest_delay` at most.
+    /// Delays requests, each by at most `longest_delay`, so that they are evenly spaced.
     pub const fn queue(self, longest_delay: Duration) -> Self {
         Self { longest_delay: Some(longest_delay), ..self }
     }

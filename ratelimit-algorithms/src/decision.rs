@@ -11,7 +11,7 @@ use ratelimit_core::{Decision, Micros, Policy};
 pub struct Status {
     /// The most permits that a key as good as new has.
     pub limit: u64,
-    /// How many further requests of cost 1 would be admitted at this instant.
+    /// The number of further requests of cost 1 that would be admitted at this instant.
     pub remaining: u64,
     /// The time until the key is as good as new, if nobody spends.
     pub reset_after: Micros,
@@ -41,7 +41,7 @@ impl LimitsDecision {
         Self { each, bound, bound_policy: policy(bound).clone() }
     }
 
-    /// Whether every limit admitted, so that all of them were charged.
+    /// True if every limit admitted, so that all of them were charged.
     #[must_use]
     pub fn is_allowed(&self) -> bool {
         self.each.iter().all(Decision::is_allowed)

@@ -1,5 +1,5 @@
-//! What `ratelimit-http` needs, and no application: checks that know their policy before they are
-//! made, and permits of a charge that was decided earlier.
+//! Methods for `ratelimit-http`, and for no application: checks that know their policy before they
+//! are made, and permits of a charge that was decided earlier.
 
 use std::borrow::Cow;
 

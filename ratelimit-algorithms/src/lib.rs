@@ -71,6 +71,7 @@ mod limits;
 mod permit;
 mod request;
 mod run;
+mod settle;
 mod wait;
 
 mod builders;
@@ -104,10 +105,11 @@ pub use crate::{
     limiter::Limiter,
     limits::{Limits, LimitsRequest},
     live::Live,
-    permit::{Permit, Permits, Settle},
+    permit::{Permit, Permits},
     policies::{Policies, Visit},
     request::Request,
     run::Run,
+    settle::Settle,
     tiers::{InTier, Tier, TierByKey, Tiers},
     wait::{Pace, Timer, TokioTimer, Wait},
 };

@@ -25,7 +25,7 @@ pub struct Limiter<B, P = Policy> {
     shared: Arc<Shared>,
 }
 
-/// What clones have in common.
+/// The part that clones share.
 #[derive(Debug)]
 struct Shared {
     /// Keeps the name taken.
@@ -213,7 +213,7 @@ impl<B, P> Limiter<B, P> {
         &self.backend
     }
 
-    /// What keys are checked against.
+    /// The source of the policies that keys are checked against.
     #[must_use]
     pub const fn policies(&self) -> &P {
         &self.policies

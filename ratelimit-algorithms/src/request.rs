@@ -233,7 +233,7 @@ mod sealed {
     }
 }
 
-/// How a permit is given back when it is dropped: as its store was called when it was acquired.
+/// Refunds a permit that is dropped, in the way in which it was acquired.
 pub(crate) type RefundInDrop<B> = fn(&B, Batch<'_>);
 
 /// Nobody is there to see an error.

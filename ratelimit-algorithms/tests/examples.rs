@@ -1,4 +1,4 @@
-//! Whether every example runs to its end.
+//! Every example runs to its end.
 #![cfg(all(feature = "macros", feature = "tokio", feature = "toml"))]
 
 #[test]

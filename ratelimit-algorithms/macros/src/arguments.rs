@@ -1,4 +1,4 @@
-//! What stands between the parentheses of `#[rate_limit(…)]`.
+//! The arguments of `#[rate_limit(…)]`.
 
 use proc_macro2::Span;
 use syn::{
@@ -14,7 +14,7 @@ pub(crate) struct Arguments {
     pub(crate) on_limit: OnLimit,
 }
 
-/// What a call that is not admitted returns.
+/// The return value of a call that is not admitted.
 #[derive(Clone, Copy)]
 pub(crate) enum OnLimit {
     Error,

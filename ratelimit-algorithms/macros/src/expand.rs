@@ -1,6 +1,6 @@
 //! From a function to the same function behind a limiter.
 //!
-//! The body stays as it is; before it a statement acquires a permit, and returns
+//! The body stays as it is; before it, a statement acquires a permit, and returns
 //! if there is none. So whatever the signature says goes on to hold.
 
 use proc_macro2::TokenStream;

@@ -16,7 +16,7 @@ use crate::arguments::Arguments;
 /// | argument | | by default |
 /// | --- | --- | --- |
 /// | `limiter = EXPR` | the limiter: a path to a static, or a field such as `self.limiter` | |
-/// | `key = EXPR` | who is limited: text or bytes, made of the function's arguments if need be | the function's own path: all callers share one key |
+/// | `key = EXPR` | the key: text or bytes, which may be made from the function's arguments | the function's own path: all callers share one key |
 /// | `cost = EXPR` | permits that a call spends | `1` |
 /// | `on_limit = "error"` | on denial, and where no decision was made, returns `Err`: the function's error type is made `From` the limiter's | this |
 /// | `on_limit = "none"` | then returns `None` | |

@@ -14,7 +14,7 @@ pub enum FileError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
     /// The file has no extension of a format that is enabled.
@@ -32,7 +32,7 @@ pub enum FileError {
         line: usize,
         /// The limit and its field, as far as they are known, with a dot between.
         field: String,
-        /// What is invalid.
+        /// The cause.
         source: Box<dyn error::Error + Send + Sync>,
     },
     /// A limit cannot become what the file says while it is in use.
@@ -42,10 +42,10 @@ pub enum FileError {
         path: PathBuf,
         /// The limit.
         name: String,
-        /// Why not.
+        /// The cause.
         source: ConfigError,
     },
-    /// The file lacks a limit that is used, or is asked for.
+    /// The file lacks a limit that is used, or wanted.
     #[error("{} has no limit {name}", path.display())]
     Missing {
         /// The file.

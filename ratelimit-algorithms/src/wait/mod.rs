@@ -131,7 +131,7 @@ async fn until_ready<A: Future<Output = Result<Decision, Error>>>(
     }
 }
 
-/// When to check again, unless that is too late.
+/// The instant to check again, unless that is too late.
 fn come_back(
     timer: &impl Timer,
     deadline: Option<Instant>,

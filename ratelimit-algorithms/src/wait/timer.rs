@@ -59,7 +59,7 @@ pub(crate) async fn before<F: Future>(
 /// Runs one future on the calling thread, which sleeps while there is nothing to do.
 #[derive(Debug, Default)]
 pub(crate) struct ThreadTimer {
-    /// When to wake up, of what was polled last.
+    /// The instant to wake up at, set by the future that was polled last.
     alarm: Mutex<Option<Instant>>,
 }
 

@@ -1,4 +1,4 @@
-//! What limiters say of one limit or of several, at once, in threads, and of permits that are held.
+//! Decisions about one limit and about several, waits in threads, and permits that are held.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod at_once;

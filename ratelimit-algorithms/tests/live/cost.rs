@@ -1,4 +1,4 @@
-//! What live configuration costs those who have none: nothing.
+//! Live configuration costs limits that never change nothing.
 
 use std::{borrow::Cow, sync::Arc};
 

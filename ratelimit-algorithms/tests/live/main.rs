@@ -15,7 +15,7 @@ use std::num::NonZeroUsize;
 use ratelimit_algorithms::{ManualClock, Micros, Timestamp};
 use ratelimit_memory::Memory;
 
-/// What a test returns, so that it can use `?`.
+/// The return type of tests that use `?`.
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 /// A store whose time stands still until somebody moves it.

@@ -1,4 +1,4 @@
-//! What an update changes, what it keeps, and what it refuses.
+//! Updates: the numbers they change, the permits they keep, the changes they refuse.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -176,7 +176,7 @@ proptest! {
     }
 }
 
-/// Whether a rate is so many permits in so many microseconds.
+/// True if the missing permits come back one per `interval` microseconds.
 fn is_refilled(decision: &Decision, interval: u64) -> bool {
     let missing = decision.limit - decision.remaining;
     let most = missing * interval;
