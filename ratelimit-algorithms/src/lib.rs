@@ -119,8 +119,8 @@ pub use ratelimit_backend::{
 };
 pub use ratelimit_core::{
     AdaptiveLayer, Algorithm, CarryOver, ConfigError, CostError, Decision, Detail, Fraction,
-    KeyTooLong, Micros, Outcome, Policy, Receipt, Source, Timestamp, WINDOW_MAX, adaptive::Scope,
-    fixed_window::Align,
+    KeyTooLong, Micros, Outcome, Policy, Receipt, Source, TimeOutOfRange, Timestamp, WINDOW_MAX,
+    adaptive::Scope, fixed_window::Align,
 };
 #[cfg(feature = "macros")]
 pub use ratelimit_macros::rate_limit;

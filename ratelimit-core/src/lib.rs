@@ -30,6 +30,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
 
 mod algorithm;
 mod cost;
@@ -55,5 +57,5 @@ pub use crate::{
     number::{LIMIT_MAX, WINDOW_MAX, WINDOW_MIN, fraction::Fraction},
     policy::{CarryOver, Policy},
     request::{Action, Batch, Check, Key},
-    time::{Micros, Timestamp},
+    time::{Micros, TimeOutOfRange, Timestamp},
 };

@@ -168,6 +168,38 @@ impl From<Micros> for Duration {
     }
 }
 
+#[cfg(feature = "std")]
+impl From<Timestamp> for std::time::SystemTime {
+    fn from(time: Timestamp) -> Self {
+        Self::UNIX_EPOCH.checked_add(Duration::from_micros(time.0)).unwrap_or(Self::UNIX_EPOCH)
+    }
+}
+
+/// Rounds down to whole microseconds.
+#[cfg(feature = "std")]
+impl TryFrom<std::time::SystemTime> for Timestamp {
+    type Error = TimeOutOfRange;
+
+    fn try_from(time: std::time::SystemTime) -> Result<Self, TimeOutOfRange> {
+        let since_epoch = time.duration_since(std::time::SystemTime::UNIX_EPOCH);
+        let micros = u64::try_from(since_epoch.map_err(|_| TimeOutOfRange)?.as_micros());
+        micros.ok().and_then(Self::from_micros).ok_or(TimeOutOfRange)
+    }
+}
+
+/// A time before 1970, or after [`Timestamp::MAX`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete by nature")]
+pub struct TimeOutOfRange;
+
+impl fmt::Display for TimeOutOfRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("time is before 1970 or after 2255")
+    }
+}
+
+impl core::error::Error for TimeOutOfRange {}
+
 /// Seconds with as many decimals as it takes: `0.25s`.
 impl fmt::Display for Micros {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -212,6 +244,21 @@ mod tests {
             let wait = Micros::from_duration_ceil(Duration::from_nanos(nanos));
             assert_eq!(wait.as_secs_ceil(), seconds, "{nanos} ns");
         }
+    }
+
+    #[cfg(feature = "std")]
+    #[test]
+    fn system_times_convert_unless_they_are_out_of_range() {
+        use std::time::SystemTime;
+
+        let at = |nanos| SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos);
+        assert_eq!(Timestamp::try_from(at(2_999)), Ok(Timestamp(2)));
+        assert_eq!(SystemTime::from(Timestamp(2)), at(2_000));
+        let before = SystemTime::UNIX_EPOCH - Duration::from_nanos(1);
+        assert_eq!(Timestamp::try_from(before), Err(TimeOutOfRange));
+        let last = SystemTime::from(Timestamp::MAX);
+        assert_eq!(Timestamp::try_from(last), Ok(Timestamp::MAX));
+        assert_eq!(Timestamp::try_from(last + Duration::from_micros(1)), Err(TimeOutOfRange));
     }
 
     #[test]

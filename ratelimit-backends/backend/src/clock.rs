@@ -6,10 +6,10 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime},
 };
 
-use ratelimit_core::{Micros, Timestamp};
+use ratelimit_core::{Micros, TimeOutOfRange, Timestamp};
 
 use crate::{BackendError, ErrorKind};
 
@@ -36,14 +36,14 @@ impl<C: Clock + ?Sized> Clock for &C {
 #[derive(Clone, Copy, Debug)]
 pub struct MonotonicClock {
     anchor: Instant,
-    at_anchor: Result<Timestamp, ClockOutOfRange>,
+    at_anchor: Result<Timestamp, TimeOutOfRange>,
 }
 
 impl MonotonicClock {
     /// A clock that starts at the wall clock's time, and goes on evenly.
     #[must_use]
     pub fn new() -> Self {
-        Self { anchor: Instant::now(), at_anchor: wall_time() }
+        Self { anchor: Instant::now(), at_anchor: SystemTime::now().try_into() }
     }
 }
 
@@ -74,7 +74,7 @@ impl WallClock {
 
 impl Clock for WallClock {
     fn now(&self) -> Result<Timestamp, BackendError> {
-        Ok(wall_time()?)
+        Ok(SystemTime::now().try_into()?)
     }
 }
 
@@ -109,23 +109,12 @@ impl Default for ManualClock {
 
 impl Clock for ManualClock {
     fn now(&self) -> Result<Timestamp, BackendError> {
-        Ok(Timestamp::from_micros(self.0.load(Ordering::Relaxed)).ok_or(ClockOutOfRange)?)
+        Ok(Timestamp::from_micros(self.0.load(Ordering::Relaxed)).ok_or(TimeOutOfRange)?)
     }
 }
 
-/// The cause of a clock's error.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("time is before 1970 or after 2255")]
-struct ClockOutOfRange;
-
-impl From<ClockOutOfRange> for BackendError {
-    fn from(error: ClockOutOfRange) -> Self {
+impl From<TimeOutOfRange> for BackendError {
+    fn from(error: TimeOutOfRange) -> Self {
         Self::not_applied(ErrorKind::Clock).with_source(error)
     }
-}
-
-fn wall_time() -> Result<Timestamp, ClockOutOfRange> {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| ClockOutOfRange)?;
-    let micros = u64::try_from(since_epoch.as_micros()).map_err(|_| ClockOutOfRange)?;
-    Timestamp::from_micros(micros).ok_or(ClockOutOfRange)
 }
