@@ -95,6 +95,7 @@ mod layer;
 mod service;
 
 mod admission;
+mod pipeline;
 mod response;
 mod settle;
 

@@ -16,7 +16,8 @@ use tower_service::Service;
 
 use crate::{
     AsyncKeyFn, ResponseBody,
-    admission::{Admission, Admitted, MaybeReady, Pipeline, Waiting},
+    admission::{Admission, Admitted, MaybeReady, Waiting},
+    pipeline::Pipeline,
     settle::Settling,
 };
 

@@ -10,10 +10,10 @@ use tower_layer::Layer;
 
 use crate::{
     AsyncKeyFn, ClientIp, ClientIpError, RateLimitService, Warning,
-    admission::{AdditionalLimit, Cost, Pipeline},
     diagnostics::Diagnostics,
     headers::Headers,
     key::network,
+    pipeline::{AdditionalLimit, Cost, Pipeline},
     response::Responder,
 };
 
