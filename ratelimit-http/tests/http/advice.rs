@@ -103,6 +103,7 @@ fn wait_secs(lines: &[(&str, &str)]) -> Option<u64> {
 
 type Lines = &'static [(&'static str, &'static str)];
 
+// FAULTS 226.
 #[test]
 fn a_wait_is_read_in_any_servers_words() {
     for (what, lines, wait) in CASES {
@@ -334,6 +335,7 @@ const CASES: [(&str, Lines, Option<u64>); 42] = [
 ];
 
 /// Every notation of one instant is the same wait, in every field that tells of a reset.
+// FAULTS 226.
 #[test]
 fn a_reset_is_read_in_any_notation_under_any_name() {
     let notations = [
@@ -369,6 +371,7 @@ fn a_reset_is_read_in_any_notation_under_any_name() {
     }
 }
 
+// FAULTS 226.
 #[test]
 fn values_that_make_no_sense_are_counted() {
     let ignored = |lines: &[_]| read(lines).ignored;

@@ -121,6 +121,7 @@ async fn hosts_have_their_own_turns() {
     assert!(matches!(nowhere, Err(OutgoingError::Key(KeyError::Missing))));
 }
 
+// FAULTS 225.
 #[tokio::test]
 async fn a_server_that_asks_to_wait_is_left_alone() {
     let too_many = |name: &'static str, value| {
@@ -213,6 +214,7 @@ async fn the_statuses_that_ask_to_wait_can_be_chosen() {
     }
 }
 
+// FAULTS 226.
 #[tokio::test]
 async fn a_cooldown_can_be_seen_and_lifted_and_nonsense_is_counted() {
     let busy = Response::builder().status(429).header("retry-after", "3600");
