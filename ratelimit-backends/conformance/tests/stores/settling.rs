@@ -10,7 +10,8 @@ use crate::{
     rules::{LIMIT, algorithm, any_algorithm, wait},
 };
 
-type Limiter = ratelimit_algorithms::Limiter<Arc<dyn Backend>>;
+type Store = Arc<dyn Backend>;
+type Limiter = ratelimit_algorithms::Limiter<Store>;
 
 /// A charge, some time after the one before; what it comes to, and so many charges later that is
 /// known.
@@ -40,7 +41,7 @@ fn limiter(on: &On, number: usize) -> Limiter {
 pub(crate) fn permits_that_are_settled_for_less_mint_nothing(on: &On) {
     on.holds(&(any_algorithm(), steps()), async |(number, steps)| {
         let (limiter, exact) = (limiter(on, number), limiter(on, number));
-        let mut held: Vec<(usize, Permit<'_, Arc<dyn Backend>>, u64)> = Vec::new();
+        let mut held: Vec<(usize, Permit<'_, Store>, u64)> = Vec::new();
         let (mut now, mut admitted) = (0, Vec::new());
         on.time.set(Micros::ZERO);
         for (index, step) in steps.into_iter().enumerate() {
