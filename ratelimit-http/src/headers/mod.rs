@@ -46,7 +46,7 @@ impl HeaderFormat {
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let limiter = Limiter::new(Memory::new(), "exports", FixedWindow::per_hour(3))?;
-    /// let decision = limiter.check("user:42")?;
+    /// let decision = limiter.check("user:42").now()?;
     ///
     /// let mut headers = HeaderMap::new();
     /// HeaderFormat::XRateLimit.write(&mut headers, &limiter.policy("user:42"), &decision);
