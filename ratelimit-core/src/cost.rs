@@ -1,4 +1,4 @@
-//! What a request costs, and what tells one charge from all others.
+//! The cost of a request, and a receipt that tells one charge from all others.
 
 use core::num::NonZeroU64;
 

@@ -16,7 +16,7 @@ use crate::{Micros, Timestamp};
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(from = "Parts", into = "Parts"))]
 pub struct Decision {
-    /// Whether the request may go on.
+    /// The verdict on the request.
     pub outcome: Outcome,
     /// The most permits that a key as good as new has.
     pub limit: u64,
@@ -30,7 +30,7 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// Whether the request may go on (after its `delay`, where pacing applies).
+    /// Returns true if the request may go on (after its `delay`, where pacing applies).
     #[must_use]
     pub const fn is_allowed(&self) -> bool {
         self.outcome.is_allow()
@@ -116,7 +116,7 @@ const SOURCE: u64 = (1 << (u64::BITS - SOURCE_AT)) - 1;
 #[non_exhaustive]
 #[repr(u8)]
 pub enum Source {
-    /// What the store holds.
+    /// The record in the store.
     #[default]
     Store,
     /// An earlier denial, which still holds; the store was not asked.
@@ -158,7 +158,7 @@ impl Outcome {
     }
 }
 
-/// How a key stands at an instant: a decision without its outcome.
+/// The standing of a key at an instant: a decision without its outcome.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Standing {
     pub(crate) limit: u64,

@@ -1,4 +1,4 @@
-//! What is refused, and why: each error names the field and the bound.
+//! Errors: each names the field and the bound.
 
 use core::{error::Error, fmt};
 
@@ -122,7 +122,7 @@ impl fmt::Display for ConfigError {
 
 impl Error for ConfigError {}
 
-/// What needs no conversion cannot fail in one.
+/// A value that needs no conversion cannot fail in one.
 impl From<core::convert::Infallible> for ConfigError {
     fn from(never: core::convert::Infallible) -> Self {
         match never {}

@@ -25,14 +25,14 @@ struct Inner {
     name_hash: u64,
 }
 
-/// What becomes of a state that was written under other numbers.
+/// The rule for states that were written under other numbers.
 ///
 /// A state that is as good as new under the numbers it was written with is new under any.
 /// A state of another algorithm is never read: it is an error, but for `Reset`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "complete by nature")]
 pub enum CarryOver {
-    /// What is stored stays as it was stored: a token bucket keeps its tokens, a leaky bucket its
+    /// The stored quantity stays: a token bucket keeps its tokens, a leaky bucket its
     /// level (capped by the new capacity), windows and logs their counts as far as they fall into
     /// the new window.
     #[default]
@@ -85,7 +85,7 @@ impl Policy {
         self.0.name_hash
     }
 
-    /// Whether both have one name, so that their keys share state.
+    /// Returns true if both have one name, so that their keys share state.
     #[must_use]
     #[inline]
     pub fn shares_name(&self, other: &Self) -> bool {
@@ -105,7 +105,7 @@ impl Policy {
         &self.0.algorithm
     }
 
-    /// What becomes of a state that was written under other numbers.
+    /// The rule for states that were written under other numbers.
     #[must_use]
     pub fn carry_over(&self) -> CarryOver {
         self.0.carry_over
@@ -162,7 +162,7 @@ impl Policy {
             .map_or([0, 0], |seen| quota.receipt(seen)))
     }
 
-    /// Whether both are clones of one policy.
+    /// Returns true if both are clones of one policy.
     #[must_use]
     #[inline]
     pub fn is(&self, other: &Self) -> bool {
@@ -176,10 +176,10 @@ impl Policy {
 }
 
 impl Decision {
-    /// What the algorithm saw: `None` if `policy` has another algorithm, or another limit, than the
-    /// decision was made under.
+    /// The numbers that the algorithm decided by. `None` if `policy` has another algorithm, or
+    /// another limit, than the decision was made under.
     ///
-    /// It is worked out here and now, from the numbers of `policy`.
+    /// They are worked out here and now, from the numbers of `policy`.
     #[must_use]
     pub fn detail(&self, policy: &Policy) -> Option<Detail> {
         with_quota!(policy.algorithm(), quota => seen_by(quota, self)

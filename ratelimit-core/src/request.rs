@@ -5,7 +5,7 @@ use core::fmt;
 
 use crate::{Cost, CostError, Decision, KeyTooLong, Micros, Policy, Receipt, Timestamp};
 
-/// Who is being limited: bytes, taken as they are.
+/// The client, user or thing that is limited: bytes, taken as they are.
 ///
 /// Its `Debug` shows the length only: keys are often secrets.
 #[derive(Clone, Copy, Eq, Hash, PartialEq)]
@@ -41,7 +41,7 @@ impl fmt::Debug for Key<'_> {
     }
 }
 
-/// One question: may `key` spend `cost` under `policy`?
+/// A check: may `key` spend `cost` under `policy`?
 #[derive(Clone, Copy, Debug)]
 pub struct Check<'a> {
     policy: &'a Policy,
@@ -100,7 +100,7 @@ impl<'a> Check<'a> {
         self.cost
     }
 
-    /// The charge that a refund is about, if it is about a certain one.
+    /// The charge that a refund is about, if it is about one charge.
     #[must_use]
     pub const fn receipt(&self) -> Option<Receipt> {
         self.receipt
@@ -113,14 +113,14 @@ impl<'a> Check<'a> {
         Slot { policy: self.policy, key: Some(self.key) }
     }
 
-    /// What is the same for all checks of one state; quick to compare, since names mostly differ,
-    /// and then their hashes do.
+    /// The parts that are equal for all checks of one state. They are quick to compare, since names
+    /// mostly differ, and then their hashes do.
     #[inline]
     fn place(&self) -> (u64, &'a str, &'a [u8]) {
         (self.policy.name_hash(), self.policy.name(), self.key.as_bytes())
     }
 
-    /// Whether both are about the same state: policies of one name, and the same key.
+    /// Returns true if both are about the same state: policies of one name, and the same key.
     #[must_use]
     #[inline]
     pub fn is_about(&self, other: &Self) -> bool {
@@ -128,13 +128,13 @@ impl<'a> Check<'a> {
     }
 }
 
-/// What to do about the checks of a batch.
+/// The action to apply to the checks of a batch.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Action {
     /// Charge all of them if every one admits, else none.
     Spend,
-    /// Look, and change nothing.
+    /// Decide, and change nothing.
     Peek,
     /// Give the costs back, never more than is charged now: newest charge first, or of the charge
     /// that a check has a [`Receipt`] of.
@@ -150,7 +150,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// Whether it may make a key known that the store knows nothing of.
+    /// Returns true if it may make a key known that the store knows nothing of.
     #[must_use]
     pub const fn makes_known(self) -> bool {
         matches!(self, Self::Spend | Self::Penalize | Self::Block(_))
@@ -172,8 +172,8 @@ impl<'a> Batch<'a> {
         Self { checks: core::slice::from_ref(check) }
     }
 
-    /// Several checks, or `None` if two of them are about the same policy name and key: such are
-    /// to be asked as one, of the sum of their costs.
+    /// Several checks, or `None` if two of them are about the same policy name and key: merge those
+    /// into one check of the sum of their costs.
     #[must_use]
     pub fn new(checks: &'a [Check<'a>]) -> Option<Self> {
         let is_fit = if checks.len() <= FEW { are_apart(checks) } else { are_many_apart(checks) };
@@ -207,8 +207,8 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// Whether no two checks are about the same, each compared with all others. Out of line: inlined it
-/// is slower, since whoever calls it has better uses for its registers.
+/// Returns true if no two checks are about the same state, by comparing each with all others. Out
+/// of line: inlined it is slower, since the caller has better uses for the registers.
 #[inline(never)]
 fn are_apart(mut checks: &[Check<'_>]) -> bool {
     while let [first, others @ ..] = checks {
@@ -231,12 +231,12 @@ fn are_many_apart(checks: &[Check<'_>]) -> bool {
 /// Checks that are compared with each other without an allocation.
 const FEW: usize = 16;
 
-/// The place of one state in a store.
+/// A slot of a store: the place of one state.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Slot<'a> {
     /// The policy whose name is part of the place.
     pub policy: &'a Policy,
-    /// Whose state; `None` for the load sensor that all keys of the policy share.
+    /// The key of the state; `None` for the load sensor that all keys of the policy share.
     pub key: Option<Key<'a>>,
 }

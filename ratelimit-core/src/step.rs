@@ -1,7 +1,7 @@
 //! The step: old records in, new records and decisions out.
 //!
 //! A store calls [`apply`] with the records of a batch while nobody else can touch them, and
-//! stores what it finds in their place afterwards. That is all a store has to do with limits.
+//! stores the records that it leaves. That is all a store has to do with limits.
 //!
 //! Records are changed where they lie: each is brought up to the present, then all outcomes are
 //! looked at, and only if every check admits is anything charged. So nothing is ever undone.
@@ -195,7 +195,7 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// Whether there is anything to give back.
+    /// Returns true if there is anything to give back.
     fn is_spent(&mut self, now: Timestamp) -> bool {
         self.is_known && !self.record(now).standing(now).reset_after.is_zero()
     }
@@ -209,7 +209,7 @@ impl<'a> Entry<'a> {
         standing.with(outcome, record.under.algorithm().kind(), now)
     }
 
-    /// Leaves what is to be stored. A key becomes known when it spends, begins to fill, or is
+    /// Leaves the record to store. A key becomes known when it spends, begins to fill, or is
     /// blocked; a reset makes it unknown.
     fn close(self, turn: Turn) {
         if self.is_known {

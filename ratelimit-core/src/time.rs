@@ -139,7 +139,7 @@ impl Micros {
         self.0.div_ceil(1_000_000)
     }
 
-    /// Whether this is no time at all.
+    /// Returns true if this is no time at all.
     #[must_use]
     pub const fn is_zero(self) -> bool {
         self.0 == 0

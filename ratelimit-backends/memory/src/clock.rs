@@ -116,7 +116,8 @@ impl fmt::Debug for SwiftClock {
     }
 }
 
-/// Where nanoseconds begin before the clock does, so that an offset which is too large is seen to be.
+/// Where nanoseconds begin before the clock does, so that an offset which is too large is seen to
+/// be.
 const AHEAD: Duration = Duration::from_nanos(AHEAD_NANOS);
 const AHEAD_NANOS: u64 = 1_000_000_000;
 

@@ -89,13 +89,14 @@ impl Entry {
         Ok(decisions)
     }
 
-    /// Whether the last step forgot it.
+    /// Returns true if the last step forgot it.
     pub(crate) fn is_forgotten(&self) -> bool {
         matches!(self, Self::Boxed { record, .. } if record.is_none())
     }
 
     /// The time of the next look at whether it may be dropped: when it is as good as new unless
-    /// somebody spends, but within a minute, since a refund or a live change may bring that forward.
+    /// somebody spends, but within a minute, since a refund or a live change may bring that
+    /// forward.
     pub(crate) fn expires(&self, now: Timestamp) -> Timestamp {
         let lifetime = match self {
             Self::Compact { policy, state, .. } => state.lifetime(policy, now),

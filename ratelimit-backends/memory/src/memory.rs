@@ -71,7 +71,7 @@ impl<C, S> Memory<C, S> {
         self.0.table.records()
     }
 
-    /// How many times a new key was refused because the store was full of live ones.
+    /// The number of new keys that were refused because the store was full of live ones.
     #[must_use]
     pub fn capacity_rejected(&self) -> u64 {
         self.0.table.refused()
@@ -113,7 +113,8 @@ impl<C: Clock, S: Shards> Memory<C, S> {
         Ok(self.spend_otherwise(shard, slot, *check, now)?.into())
     }
 
-    /// Spends on a key that is new, has a log, or whose policy has changed or feeds a shared sensor.
+    /// Spends on a key that is new, has a log, or whose policy has changed or feeds a shared
+    /// sensor.
     #[cold]
     #[inline(never)]
     fn spend_otherwise(
@@ -201,8 +202,8 @@ impl<C: Clock, S: Shards> Memory<C, S> {
 }
 
 impl<C: Clock, S: Shards> SyncBackend for Memory<C, S> {
-    /// What is not the common case is put together anew, here and below: the compiler would copy
-    /// the answer as a whole otherwise, whichever case it is of.
+    /// Rare cases are put together anew, here and below: otherwise the compiler would copy the
+    /// whole answer in every case.
     #[inline(always)]
     fn apply_now(&self, batch: Batch<'_>, action: Action) -> Result<Decisions, BackendError> {
         match (batch.checks(), action) {

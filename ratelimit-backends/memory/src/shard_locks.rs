@@ -142,7 +142,7 @@ impl<'a, S: Shards> ShardLocks<'a, S> {
     }
 }
 
-/// Where a shard is, or belongs, among `shards`.
+/// The position of a shard among `shards`, or where it would be.
 #[inline(always)]
 fn position(shards: &[usize], shard: usize) -> usize {
     shards.iter().take_while(|&&other| other < shard).count()

@@ -37,8 +37,8 @@ const SENSOR: u8 = 0xff;
 /// The hash functions that turn keys into slots, seeded at random.
 ///
 /// The hash folds a key's three words and its policy's name, two at a time: each pair is mixed with
-/// a secret, multiplied to 128 bits, and the halves are combined. The secrets are drawn anew for each
-/// table, and no hash is ever shown: so nobody outside can tell which keys will collide.
+/// a secret, multiplied to 128 bits, and the halves are combined. The secrets are drawn anew for
+/// each table, and no hash is ever shown: so nobody outside can tell which keys will collide.
 #[derive(Debug, Default)]
 pub(crate) struct Hashers {
     table: TableSeed,
@@ -68,7 +68,8 @@ impl Hashers {
         hasher.finish()
     }
 
-    /// Returns a pair, which comes back in registers: keys that need no digest would wait for memory.
+    /// Returns a pair, which comes back in registers: keys that need no digest would wait for
+    /// memory.
     #[cold]
     fn digest(&self, key: &[u8]) -> (u64, u64) {
         (self.digest[0].hash_one(key), self.digest[1].hash_one(key))
@@ -76,8 +77,8 @@ impl Hashers {
 }
 
 impl SlotKey {
-    /// Packs sixteen bytes, six more, and their kind. The last word repeats the last of the sixteen,
-    /// so that a stored key is read as three words that overlap.
+    /// Packs sixteen bytes, six more, and their kind. The last word repeats the last of the
+    /// sixteen, so that a stored key is read as three words that overlap.
     #[inline(always)]
     fn of([first, second]: [u64; 2], rest: u64, kind: u8) -> Self {
         Self(first, second, second >> 56 | rest << 8 | u64::from(kind) << 56)

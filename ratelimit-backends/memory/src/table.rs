@@ -1,10 +1,10 @@
 //! A bounded table of records, in [`Shards`] of one kind or the other.
 //!
-//! A shard is one lock and one hash table. The number of shards follows the bound, so that a
-//! shard stays small enough to be swept as a whole under its lock, and is well filled when the
-//! table is full. A sweep drops the records that are as good as new. It happens where a shard
-//! would otherwise grow, and where the table is full; but only when [`Expiry`] says that it is due, so that it
-//! frees a share of what it looks at.
+//! A shard is one lock and one hash table. The number of shards follows the bound, so that a shard
+//! stays small enough to be swept as a whole under its lock, and is well filled when the table is
+//! full. A sweep drops the records that are as good as new. It happens where a shard would
+//! otherwise grow, and where the table is full; but only when [`Expiry`] says that it is due, so
+//! that it frees a share of what it looks at.
 
 use std::sync::atomic::Ordering;
 

@@ -1,4 +1,4 @@
-//! What defines an algorithm: its numbers, its state, and a few small functions over both.
+//! The definition of an algorithm: its numbers, its state, and a few small functions over both.
 //!
 //! The files beside this one implement [`Definition`]; [`step`](crate::step) is written once over
 //! all of them. No function of a step can fail: whatever could go wrong went wrong in the
@@ -18,10 +18,10 @@ use crate::{
 
 /// One algorithm, with its numbers.
 pub(crate) trait Definition: Copy + Eq {
-    /// What is kept per key.
+    /// The state of a key.
     type State;
 
-    /// What it tells of a decision.
+    /// The numbers that it decided by, for those who look.
     type Detail;
 
     /// The name, in words.
@@ -80,7 +80,7 @@ pub(crate) trait Definition: Copy + Eq {
         None
     }
 
-    /// Whether all keys of a policy feed one load sensor.
+    /// Returns true if all keys of a policy feed one load sensor.
     fn shares_sensor(&self) -> bool {
         false
     }
@@ -117,7 +117,7 @@ pub(crate) trait Definition: Copy + Eq {
     /// Gives back up to `cost` of what is left of the charge that `receipt` is of.
     fn settle(&self, state: &mut Self::State, now: Timestamp, cost: Cost, receipt: Receipt);
 
-    /// How the key stands.
+    /// The standing of the key.
     fn standing(&self, state: &Self::State, now: Timestamp) -> Standing;
 
     /// The time until the state may be forgotten, because a fresh one is as good.

@@ -24,7 +24,7 @@ pub struct Quota {
     align: Align,
 }
 
-/// Where windows begin.
+/// The instants at which windows begin.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -37,7 +37,7 @@ pub enum Align {
     First,
 }
 
-/// What is kept per key: the window that was last charged, and how much.
+/// The state of a key: the window that was last charged, and its count.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct State {
     start: Timestamp,

@@ -17,8 +17,8 @@ use crate::{
     state::sensor::{Sensor, SubWindow},
 };
 
-/// Defines [`Algorithm`], [`State`] and `with_quota!` from the list. (`$d` is a dollar sign, for the
-/// macro that this one defines.)
+/// Defines [`Algorithm`], [`State`] and `with_quota!` from the list. (`$d` is a dollar sign, for
+/// the macro that this one defines.)
 macro_rules! algorithms {
     (($d:tt) $($(#[$doc:meta])* $variant:ident($module:ident),)*) => {
         /// One of the algorithms, with its numbers.
@@ -163,7 +163,7 @@ impl Algorithm {
         with_quota!(self, quota => quota.limit())
     }
 
-    /// Whether a load sensor counts the requests that are admitted.
+    /// Returns true if a load sensor counts the requests that are admitted.
     #[must_use]
     pub fn measures_load(&self) -> bool {
         self.sub_window().is_some()
@@ -174,7 +174,7 @@ impl Algorithm {
         with_quota!(self, quota => quota.sub_window())
     }
 
-    /// Whether all keys of a policy feed one load sensor, which is a state of its own.
+    /// Returns true if all keys of a policy feed one load sensor, which is a state of its own.
     #[must_use]
     #[inline]
     pub fn shares_sensor(&self) -> bool {
@@ -203,7 +203,7 @@ impl Algorithm {
     }
 }
 
-/// Whether states, or shared sensors, of an algorithm are marked by this number.
+/// Returns true if this number marks states, or shared sensors, of the algorithm.
 fn is_kind<A: Definition>(kind: u8) -> bool {
     A::KIND == kind || A::SENSOR_KIND == Some(kind)
 }

@@ -31,7 +31,7 @@ pub struct Quota {
     ticks: NonZeroU64,
 }
 
-/// What is kept per key: the window that was last charged, its count, and the one before.
+/// The state of a key: the window that was last charged, its count, and the one before.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct State {
     start: Timestamp,
@@ -94,7 +94,8 @@ impl Quota {
         self.ticks.get().saturating_sub(self.tick.whole(now - start))
     }
 
-    /// When `count` permits of a window that ends at `end` weigh no more than `room`.
+    /// The instant at which `count` permits of a window that ends at `end` weigh no more than
+    /// `room`.
     fn fades(&self, count: u64, room: u64, end: Timestamp) -> Timestamp {
         let Some(count) = NonZeroU64::new(count) else { return end };
         let weight = room.saturating_mul(self.ticks.get()) / count;
@@ -120,7 +121,7 @@ impl Definition for Quota {
         self.limit.get()
     }
 
-    /// What is spent in one window counts, less and less, in the next one as well.
+    /// Permits of one window count, less and less, in the next one as well, beyond this time.
     fn window(&self) -> Option<Micros> {
         Some(self.length())
     }

@@ -67,7 +67,7 @@ impl Quota {
         Micros::new(self.window.get())
     }
 
-    /// Whether one more entry is one too many.
+    /// Returns true if one more entry is one too many.
     fn is_full(&self, log: &Log, now: Timestamp) -> bool {
         log.has_live(self.entries_max, self.length(), now) && log.newest() != Some(now)
     }

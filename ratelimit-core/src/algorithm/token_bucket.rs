@@ -74,7 +74,7 @@ impl Quota {
         Ok(Self { initial, ..self })
     }
 
-    /// How long a key rests until it is forgotten, where that makes a difference.
+    /// The rest after which a key is forgotten, where that makes a difference.
     #[inline(always)]
     fn memory(&self) -> Option<Micros> {
         (self.initial < self.capacity.get()).then(|| {

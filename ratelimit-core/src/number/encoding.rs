@@ -64,7 +64,7 @@ impl Reader<'_> {
         self.bytes.len().saturating_add(self.words.len())
     }
 
-    /// Whether nothing follows.
+    /// Returns true if nothing follows.
     pub(crate) const fn is_empty(&self) -> bool {
         self.bytes.is_empty() && self.words.is_empty()
     }

@@ -89,7 +89,7 @@ impl Rate {
         }
     }
 
-    /// How long `units` take to come back.
+    /// The time that `units` take to come back.
     #[inline]
     pub(crate) const fn time_for(&self, units: u64) -> Micros {
         match self.per_micro {
@@ -98,12 +98,12 @@ impl Rate {
         }
     }
 
-    /// How long it takes to have one whole permit more than in `units`.
+    /// The time until there is one whole permit more than in `units`.
     pub(crate) fn until_whole(&self, units: u64) -> Micros {
         self.time_for(self.per_permit.get().saturating_sub(units % self.per_permit))
     }
 
-    /// How long it takes to have one whole permit less than in `units`, rounded up.
+    /// The time until there is one whole permit less than in `units`, rounded up.
     pub(crate) fn until_fewer(&self, units: u64) -> Micros {
         match units % self.per_permit {
             0 => self.time_for(self.per_permit.get()),

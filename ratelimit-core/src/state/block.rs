@@ -56,7 +56,7 @@ impl Block {
         Outcome::Deny { retry_after: self.left(now) + retry_after }
     }
 
-    /// How a key stands that stands as `standing` says without the block.
+    /// The standing of a key with the block, from its `standing` without it.
     pub(crate) fn standing(&self, now: Timestamp, standing: Standing) -> Standing {
         let reset_after = standing.reset_after.max(self.left(now));
         Standing { remaining: 0, reset_after, ..standing }

@@ -19,7 +19,8 @@ pub(crate) struct Log {
     entries: VecDeque<Entry>,
     /// The running total before the oldest entry.
     base: u64,
-    /// Of a log that is shown in part: entries that stand for more, and how many besides themselves.
+    /// Of a log that is shown in part: entries that stand for more, and how many besides
+    /// themselves.
     hidden: Option<Box<[(Timestamp, u64)]>>,
 }
 
@@ -37,7 +38,7 @@ impl Log {
         self.total().saturating_sub(self.total_before(self.first_live(window, now)))
     }
 
-    /// Whether so many entries, or more, are within the `window` that ends at `now`.
+    /// Returns true if `count` entries or more are within the `window` that ends at `now`.
     pub(crate) fn has_live(&self, count: u64, window: Micros, now: Timestamp) -> bool {
         let reaches = |first| count <= self.count_from(first);
         // Most logs have fewer, of whatever age.
@@ -61,12 +62,14 @@ impl Log {
         hidden.fold(shown, |all, &(_, entries)| all.saturating_add(entries))
     }
 
-    /// When the oldest entry that counts at `now` leaves the `window`; `now` if there is none.
+    /// The instant at which the oldest entry that counts at `now` leaves the `window`; `now` if
+    /// there is none.
     pub(crate) fn first_leaves(&self, window: Micros, now: Timestamp) -> Timestamp {
         self.entries.get(self.first_live(window, now)).map_or(now, |entry| entry.at + window)
     }
 
-    /// When no more than `keep` permits of those that count at `now` are left in the `window`.
+    /// The instant from which no more than `keep` permits of those that count at `now` are left in
+    /// the `window`.
     pub(crate) fn falls_to(&self, keep: u64, window: Micros, now: Timestamp) -> Timestamp {
         let gone = self.total().saturating_sub(keep);
         if gone <= self.total_before(self.first_live(window, now)) {
@@ -76,7 +79,8 @@ impl Log {
         self.entries.get(last_to_leave).map_or(now, |entry| entry.at + window)
     }
 
-    /// When the last entry that counts at `now` leaves the `window`; `now` if there is none.
+    /// The instant at which the last entry that counts at `now` leaves the `window`; `now` if there
+    /// is none.
     pub(crate) fn last_leaves(&self, window: Micros, now: Timestamp) -> Timestamp {
         self.newest().map_or(now, |newest| now.max(newest + window))
     }
@@ -126,7 +130,7 @@ impl Log {
         }
     }
 
-    /// Lets the oldest entry stand for so many more.
+    /// Makes the oldest entry stand for `entries` more.
     pub(crate) fn hide(&mut self, entries: usize) {
         let entries = u64::try_from(entries).unwrap_or(u64::MAX);
         let oldest = self.oldest().filter(|_| 0 < entries);
@@ -212,8 +216,8 @@ impl Log {
         Some(Self { entries: entries.into(), ..Self::default() })
     }
 
-    /// A log of entries that stand for several each: instant, cost, number. `None` unless they are in
-    /// order, and cost something.
+    /// A log of entries that stand for several each: instant, cost, number. `None` unless they are
+    /// in order, and cost something.
     pub(crate) fn from_parts(
         parts: impl IntoIterator<Item = (Timestamp, u64, u64)>,
     ) -> Option<Self> {

@@ -1,4 +1,4 @@
-//! How the adaptive hybrid's burst follows the load: whole, falling, cut.
+//! The line on which the adaptive hybrid's burst follows the load: whole, falling, cut.
 //!
 //! The configuration's fractions become integers here, once. Between the thresholds the effective
 //! burst is `(offset − slope · admitted) / divisor`, rounded down; where these three would pass
@@ -36,7 +36,8 @@ pub(crate) struct Numbers {
 }
 
 impl Load {
-    /// The line of these numbers. `None` if the numbers are so odd that the exact line cannot be formed in 128 bits.
+    /// The line of these numbers. `None` if the numbers are so odd that the exact line cannot be
+    /// formed in 128 bits.
     pub(crate) fn of(numbers: Numbers) -> Option<Self> {
         let [limit, window, adaptive_window] =
             [numbers.limit, numbers.window, numbers.adaptive_window].map(|n| u128::from(n.get()));

@@ -1,4 +1,4 @@
-//! What is kept for a key, and what states are made of.
+//! The record of a key, and the parts that states are made of.
 
 pub(crate) mod block;
 pub(crate) mod compact;

@@ -1,4 +1,5 @@
-//! What a store keeps for one key: a state, the policy it was written under, and perhaps a block.
+//! A record, which a store keeps for one key: a state, the policy it was written under, and perhaps
+//! a block.
 
 use alloc::boxed::Box;
 use core::mem;
@@ -29,7 +30,8 @@ macro_rules! with_state_mut {
     };
 }
 
-/// What a store keeps for one key, or for the load sensor that all keys of a policy share.
+/// The record that a store keeps for one key, or for the load sensor that all keys of a policy
+/// share.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Record {
     pub(crate) under: Policy,
@@ -114,7 +116,7 @@ impl Record {
         with_state_mut!(self, quota, state => quota.settle(state, now, cost, receipt));
     }
 
-    /// How the key stands, its block aside.
+    /// The standing of the key, its block aside.
     pub(crate) fn standing(&self, now: Timestamp) -> Standing {
         with_state!(self, quota, state => quota.standing(state, now)).unwrap_or(Standing::NONE)
     }

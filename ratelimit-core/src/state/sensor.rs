@@ -39,7 +39,7 @@ impl SubWindow {
         now.as_micros() / self.0
     }
 
-    /// When the sub-window of that number begins.
+    /// The instant at which the sub-window of that number begins.
     pub(crate) const fn start(self, number: u64) -> Timestamp {
         Timestamp::nth(number, self.0)
     }

@@ -14,7 +14,8 @@ use crate::{Algorithm, algorithm::State, number::encoding, state::record::Record
 /// The version of the encoding that this library writes, and the only one it reads.
 pub const VERSION: u8 = 1;
 
-/// The kind of a key's state with a block around it; the kind of the state follows, as a third byte.
+/// The kind of a key's state with a block around it; the kind of the state follows, as a third
+/// byte.
 pub(crate) const BLOCKED: u8 = 8;
 
 impl Record {

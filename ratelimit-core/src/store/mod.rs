@@ -1,4 +1,4 @@
-//! What stores need, and applications do not: the step, records, and their forms outside of memory.
+//! For stores, not for applications: the step, records, and their forms outside of memory.
 
 pub(crate) mod decisions;
 mod decode;

@@ -1,10 +1,10 @@
 //! The entries of a log apart from their record, for a store that keeps a long log in pieces.
 //!
-//! A log may have a million entries, and a decision needs few of them. A store can keep most of them
-//! in [`LogSegment`]s, and give [`apply`](crate::store::apply) a record whose log has one entry in
-//! place of all that the store has not read. The store knows between which instants these were made.
-//! That is enough if the decision is the same at both: the later an entry was made, the longer it
-//! counts, and nothing else depends on its time.
+//! A log may have a million entries, and a decision needs few of them. A store can keep most of
+//! them in [`LogSegment`]s, and give [`apply`](crate::store::apply) a record whose log has one
+//! entry in place of all that the store has not read. The store knows between which instants these
+//! were made. That is enough if the decision is the same at both: the later an entry was made, the
+//! longer it counts, and nothing else depends on its time.
 
 use crate::{
     StateError, Timestamp,
@@ -16,8 +16,8 @@ use crate::{
 pub struct LogSegment(pub(crate) Log);
 
 impl LogSegment {
-    /// Makes a segment of entries, each given by its instant, its cost, and the number of entries that
-    /// it stands for, itself included.
+    /// Makes a segment of entries, each given by its instant, its cost, and the number of entries
+    /// that it stands for, itself included.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! For a store that steps elsewhere: records, and policies, as plain numbers.
 //!
-//! Most stores hand their records to [`apply`](crate::store::apply) and keep what it leaves. One that
-//! runs the step where the records are, as a script inside a database does, restates the
+//! Most stores hand their records to [`apply`](crate::store::apply) and keep what it leaves. One
+//! that runs the step where the records are, as a script inside a database does, restates the
 //! arithmetic there, and needs three things for it:
 //!
 //! - the **header** of a state: version, algorithm and numbers, as bytes. Equal headers mean
@@ -12,9 +12,9 @@
 //!
 //! All of them are integers that doubles hold exactly. The script says what it found, whether all
 //! checks were admitted, and at what time; given the same records and the same time,
-//! [`apply`](crate::store::apply) then tells the decisions. So a decision is worked out in one place,
-//! and a script that disagrees with it is found out at once. Of a log the script need not show
-//! all: see [`Record::hiding`].
+//! [`apply`](crate::store::apply) then tells the decisions. So a decision is worked out in one
+//! place, and a script that disagrees with it is found out at once. Of a log the script need not
+//! show all: see [`Record::hiding`].
 
 use alloc::vec::Vec;
 
@@ -92,8 +92,8 @@ impl Record {
     /// entries, their number, and three of them: the oldest; the one that has to leave for the
     /// request to fit, or that a refund is taken off last; and the newest. A log of these three,
     /// where the oldest also costs what is not shown before the second, and the newest what is not
-    /// shown after it, says the same as the whole. The records that [`apply`](crate::store::apply) leaves
-    /// are then to be thrown away.
+    /// shown after it, says the same as the whole. The records that [`apply`](crate::store::apply)
+    /// leaves are then to be thrown away.
     #[must_use]
     pub fn hiding(mut self, entries: usize) -> Self {
         if let Some(log) = self.log_mut() {

@@ -1,4 +1,5 @@
-//! Logs in pieces: together they say what the whole does, and with a part merged what its bounds are.
+//! Logs in pieces: together they say what the whole does, and with a part merged what its bounds
+//! are.
 
 use proptest::{prelude::*, sample::Index};
 use ratelimit_core::{

@@ -253,8 +253,9 @@ fn what_a_load_has_cut_off_since_is_not_given_back() {
     is_as_if_less_had_been_charged(&rule, (50, 10), 1_001..=1_005, [2_000, 50_000]);
 }
 
-/// Nobody else comes. A key's own load is known as long as the key is; a shared one is not, once its
-/// sensor may have been dropped: had the burst been cut from 2000 to 1000, a third of the charge would have fitted.
+/// Nobody else comes. A key's own load is known as long as the key is; a shared one is not, once
+/// its sensor may have been dropped: had the burst been cut from 2000 to 1000, a third of the
+/// charge would have fitted.
 // FAULTS 24.
 #[test]
 fn what_no_load_has_cut_off_is_given_back_as_long_as_that_is_known() {

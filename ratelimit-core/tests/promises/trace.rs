@@ -163,8 +163,8 @@ pub(crate) fn worn(rule: &Rule, history: &(u64, Vec<Step>)) -> (Subject, u64) {
     (subject, now)
 }
 
-/// A key with a log of charges, given as shares of the longest gap and of the highest cost; and when
-/// the last of them was.
+/// A key with a log of charges, given as shares of the longest gap and of the highest cost; and
+/// when the last of them was.
 pub(crate) fn logged(rule: &Rule, gap: u64, cost: u64, charges: &[(u64, u64)]) -> (Subject, u64) {
     let (mut subject, mut now) = (Subject::new(rule), 1_700_000_000_000_000);
     for charge in charges {

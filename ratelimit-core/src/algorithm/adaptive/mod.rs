@@ -38,7 +38,7 @@ pub struct Quota {
     scope: Scope,
 }
 
-/// What is kept per key. Under a shared sensor the one in here stays empty.
+/// The state of a key. Under a shared sensor, the one in here stays empty.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct State {
     log: Log,
@@ -178,7 +178,7 @@ impl Quota {
         self.units(cost.get().min(room))
     }
 
-    /// When the bucket, refilled for a burst of `burst`, holds `tokens`.
+    /// The time that the bucket, refilled for a burst of `burst`, takes to hold `tokens`.
     const fn holds(&self, level: Level, tokens: u64, burst: NonZeroU64) -> Micros {
         let missing = self.units(tokens).saturating_sub(level.units);
         self.tick.length(missing.div_ceil(burst.get()))
@@ -205,7 +205,7 @@ impl Quota {
         least
     }
 
-    /// When the sensor no longer cuts the burst at all.
+    /// The instant from which the sensor no longer cuts the burst at all.
     fn whole_again(&self, sensor: &Sensor, now: Timestamp) -> Timestamp {
         let present = self.sub_window.number(now);
         let is_whole = |&(_, admitted): &_| self.load.burst(admitted) == self.load.whole();

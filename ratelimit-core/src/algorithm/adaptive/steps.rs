@@ -140,8 +140,8 @@ impl Definition for Quota {
         state.log.take(self.length(), now, cost);
     }
 
-    /// What came first is not known of the bucket: all that may have come back since has, and
-    /// what a higher load may have cut off is gone.
+    /// The order of charges is not known in a bucket. So everything that may have come back since
+    /// counts as come back, and everything that a higher load may have cut off counts as gone.
     fn settle(&self, state: &mut Box<State>, now: Timestamp, cost: Cost, receipt: Receipt) {
         let uncut = self.uncut(&state.sensor, now, cost, receipt);
         let left = uncut.saturating_sub(self.back(receipt, now));
