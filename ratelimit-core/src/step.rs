@@ -9,7 +9,8 @@
 use alloc::vec::Vec;
 
 use crate::{
-    Action, Batch, CarryOver, Check, Decision, Outcome, Policy, StateError, Timestamp,
+    Action, Batch, CarryOver, Check, Cost, Decision, Outcome, Policy, StateError, Timestamp,
+    algorithm::{Listed, definition::Definition, with_quota},
     request::Slot,
     state::{block::Block, record::Record, sensor::Sensor},
     store::decisions::Decisions,
@@ -33,6 +34,28 @@ pub fn apply(
     records: &mut [Option<Record>],
     now: Timestamp,
 ) -> Result<Decisions, StateError> {
+    if let ([check], Action::Spend, [record]) = (batch.checks(), action, &mut *records) {
+        let decision = match record {
+            Some(record) => record.spend(check, now),
+            None => Record::begin(check, now).map(|(decision, begun)| {
+                *record = begun;
+                decision
+            }),
+        };
+        if let Some(decision) = decision {
+            return Ok(decision.into());
+        }
+    }
+    apply_any(batch, action, records, now)
+}
+
+/// The same for every action, batch and record.
+fn apply_any(
+    batch: Batch<'_>,
+    action: Action,
+    records: &mut [Option<Record>],
+    now: Timestamp,
+) -> Result<Decisions, StateError> {
     if action != Action::Reset {
         for (slot, record) in batch.slots().zip(records.iter()) {
             verify(slot, record.as_ref(), now)?;
@@ -51,6 +74,50 @@ pub fn apply(
         }
         _ => Ok(several(&batch, records, sensors, turn)),
     }
+}
+
+impl Record {
+    /// Spends as [`apply`] does for one check, where nothing but the step is to be done: if the record
+    /// was written under this very policy, there is no block, and no sensor is shared.
+    ///
+    /// `None` says that nothing has changed, and that [`apply`] has to decide.
+    #[inline]
+    pub fn spend(&mut self, check: &Check<'_>, now: Timestamp) -> Option<Decision> {
+        let policy = check.policy();
+        if !self.under.is(policy) || self.block.is_some() {
+            return None;
+        }
+        with_quota!(policy.algorithm(), quota => match quota.state_mut(&mut self.state) {
+            Some(state) if !quota.shares_sensor() => Some(spend(quota, state, check.cost(), now)),
+            _ => None,
+        })
+    }
+
+    /// Spends on a key never seen, as [`apply`] does for one check; returns the record to store, if
+    /// any.
+    fn begin(check: &Check<'_>, now: Timestamp) -> Option<(Decision, Option<Self>)> {
+        let policy = check.policy();
+        with_quota!(policy.algorithm(), quota => {
+            let mut state = quota.fresh(now);
+            let decision = spend(quota, &mut state, check.cost(), now);
+            let is_kept = !quota.lifetime(&state, now).is_zero();
+            let record =
+                || Self { under: policy.clone(), state: quota.wrap(state), block: None };
+            (!quota.shares_sensor()).then(|| (decision, is_kept.then(record)))
+        })
+    }
+}
+
+/// The step of one key alone: the state is brought up to `now`, and charged if the cost fits.
+fn spend<A: Definition>(quota: &A, state: &mut A::State, cost: Cost, now: Timestamp) -> Decision {
+    quota.rewind(state, now);
+    quota.renew(state, now);
+    let outcome = quota.outcome(state, now, cost);
+    if outcome.is_allow() {
+        quota.charge(state, now, cost);
+        quota.record_load(state, now);
+    }
+    quota.standing(state, now).with(outcome, A::KIND, now)
 }
 
 fn several(

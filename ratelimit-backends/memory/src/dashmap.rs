@@ -44,6 +44,15 @@ impl Records for RwLockWriteGuard<'_, RawTable<((), SharedValue<Entry>)>> {
         found.map(|(_, entry)| entry.get_mut())
     }
 
+    /// There is no place to be known here: it is looked for again.
+    fn find(&mut self, slot: &HashedSlot<'_>) -> Option<(usize, &mut Entry)> {
+        Records::get(self, slot).map(|entry| (0, entry))
+    }
+
+    fn found(&mut self, _: usize, slot: &HashedSlot<'_>) -> Option<&mut Entry> {
+        Records::get(self, slot)
+    }
+
     fn take(&mut self, slot: &HashedSlot<'_>) -> Option<Entry> {
         let taken = self.remove_entry(slot.hash, |(_, entry)| entry.get().is_at(slot));
         taken.map(|(_, entry)| entry.into_inner())

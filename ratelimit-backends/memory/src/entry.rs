@@ -54,6 +54,15 @@ impl Entry {
         }
     }
 
+    /// The record, if it is boxed.
+    #[inline]
+    pub(crate) fn boxed(&mut self) -> Option<&mut Record> {
+        match self {
+            Self::Compact { .. } => None,
+            Self::Boxed { record, .. } => (**record).as_mut(),
+        }
+    }
+
     pub(crate) fn to_record(&self) -> Option<Record> {
         match self {
             Self::Compact { policy, state, .. } => Record::from_compact(policy.clone(), *state),

@@ -4,14 +4,15 @@ use std::{fmt, num::NonZeroUsize, sync::Arc};
 
 use ratelimit_backend::{Backend, BackendError, Clock, Names, Reply, SyncBackend};
 use ratelimit_core::{
-    Action, Batch, Check, Decision, Outcome, Timestamp,
-    store::{CompactState, Decisions, apply},
+    Action, Batch, Check, Decision, Timestamp,
+    store::{Decisions, apply},
 };
 
 #[cfg(feature = "dashmap")]
 use crate::dashmap::Dashmap;
 use crate::{
     clock::SwiftClock,
+    entry::Entry,
     mutexes::Mutexes,
     shard_locks::{Few, ShardLocks},
     shards::Shards,
@@ -103,12 +104,12 @@ impl<C: Clock, S: Shards> Memory<C, S> {
         let mut shard = table.lock(table.shard_of(&slot));
         let now = clock.now()?;
         if let Some(state) = shard.get(&slot).and_then(|entry| entry.compact_under(policy))
-            && let Some(outcome) = state.spend(policy, cost, now)
+            && let Some(step) = state.step(policy, cost, now)
         {
-            let state = *state;
+            step.charge(state);
             // The decision needs no lock.
             drop(shard);
-            return Ok(state.decision(policy, outcome, now).into());
+            return Ok(step.decision(policy, now).into());
         }
         Ok(self.spend_otherwise(shard, slot, *check, now)?.into())
     }
@@ -119,11 +120,16 @@ impl<C: Clock, S: Shards> Memory<C, S> {
     #[inline(never)]
     fn spend_otherwise(
         &self,
-        shard: Locked<'_, S>,
+        mut shard: Locked<'_, S>,
         slot: HashedSlot<'_>,
         check: Check<'_>,
         now: Timestamp,
     ) -> Result<Decision, BackendError> {
+        if let Some(record) = shard.get(&slot).and_then(Entry::boxed)
+            && let Some(decision) = record.spend(&check, now)
+        {
+            return Ok(decision);
+        }
         let batch = Batch::one(&check);
         if check.policy().algorithm().shares_sensor() {
             drop(shard);
@@ -168,20 +174,18 @@ impl<C: Clock, S: Shards> Memory<C, S> {
     fn spend_all(&self, batch: Batch<'_>) -> Result<Decisions, BackendError> {
         let Inner { table, clock, .. } = &*self.0;
         let checks = batch.checks();
-        let mut spent = Few::new();
+        let mut steps = Few::new();
         // The locks are dropped where they lie: they are too large to be moved for that.
         let at = {
             let mut locks = ShardLocks::none(table);
             locks.lock(checks.iter().map(Check::slot));
             let now = clock.now()?;
-            locks.spend(checks, now, &mut spent).then_some(now)
+            locks.spend(checks, now, &mut steps).then_some(now)
         };
         let Some(now) = at else { return self.apply_any(batch, Action::Spend) };
         // The decisions need no lock.
-        let decision = |(check, (state, outcome)): (&Check<'_>, &(CompactState, Outcome))| {
-            state.decision(check.policy(), *outcome, now)
-        };
-        Ok(checks.iter().zip(&spent).map(decision).collect())
+        let steps = checks.iter().zip(&steps);
+        Ok(steps.map(|(check, placed)| placed.step.decision(check.policy(), now)).collect())
     }
 
     #[cold]

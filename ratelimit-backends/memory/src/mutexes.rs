@@ -45,6 +45,17 @@ impl Records for MutexGuard<'_, HashTable<Entry>> {
         self.find_mut(slot.hash, |entry| entry.is_at(slot))
     }
 
+    #[inline(always)]
+    fn find(&mut self, slot: &HashedSlot<'_>) -> Option<(usize, &mut Entry)> {
+        let place = self.find_bucket_index(slot.hash, |entry| entry.is_at(slot))?;
+        Some((place, self.get_bucket_mut(place)?))
+    }
+
+    #[inline(always)]
+    fn found(&mut self, place: usize, _: &HashedSlot<'_>) -> Option<&mut Entry> {
+        self.get_bucket_mut(place)
+    }
+
     fn take(&mut self, slot: &HashedSlot<'_>) -> Option<Entry> {
         let entry = self.find_entry(slot.hash, |entry| entry.is_at(slot)).ok()?;
         Some(entry.remove().0)

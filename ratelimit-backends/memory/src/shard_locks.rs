@@ -3,12 +3,13 @@
 
 use ratelimit_backend::BackendError;
 use ratelimit_core::{
-    Action, Batch, Check, Outcome, Policy, Timestamp,
-    store::{CompactState, Decisions, Slot, apply},
+    Action, Batch, Check, Timestamp,
+    store::{CompactStep, Decisions, Slot, apply},
 };
 use smallvec::SmallVec;
 
 use crate::{
+    entry::Entry,
     shards::Shards,
     slot::HashedSlot,
     table::{Locked, Table},
@@ -21,6 +22,14 @@ pub(crate) struct ShardLocks<'a, S: Shards> {
     /// The numbers of the shards, in ascending order, each once.
     shards: Few<usize>,
     locked: Few<Locked<'a, S>>,
+}
+
+/// A step of one check of a batch, and the place of its state.
+pub(crate) struct PlacedStep {
+    pub(crate) step: CompactStep,
+    /// The number of the lock.
+    lock: usize,
+    place: usize,
 }
 
 /// As many as need no allocation.
@@ -57,7 +66,7 @@ impl<'a, S: Shards> ShardLocks<'a, S> {
     }
 
     /// Spends on compact states that are all known and written under the policies of `checks`:
-    /// first all outcomes, then all charges. `spent` holds what is left of each, and its outcome.
+    /// first all outcomes, then all charges.
     ///
     /// `false` says that nothing was charged, and that [`apply`](Self::apply) has to decide.
     #[inline(always)]
@@ -65,34 +74,26 @@ impl<'a, S: Shards> ShardLocks<'a, S> {
         &mut self,
         checks: &[Check<'_>],
         now: Timestamp,
-        spent: &mut Few<(CompactState, Outcome)>,
+        steps: &mut Few<PlacedStep>,
     ) -> bool {
-        let mut is_allowed = true;
-        for (index, check) in checks.iter().enumerate() {
-            let (policy, cost) = (check.policy(), check.cost());
-            let Some(state) = self.compact(index, policy) else { return false };
-            let Some(outcome) = state.outcome(policy, cost, now) else { return false };
-            is_allowed &= matches!(outcome, Outcome::Allow { .. });
-            spent.push((*state, outcome));
+        for (slot, check) in self.slots.iter().zip(checks) {
+            let lock = position(&self.shards, self.table.shard_of(slot));
+            let Some((place, entry)) = self.locked[lock].find(slot) else { return false };
+            let state = entry.compact_under(check.policy());
+            let step = state.and_then(|state| state.step(check.policy(), check.cost(), now));
+            let Some(step) = step else { return false };
+            steps.push(PlacedStep { step, lock, place });
         }
-        if is_allowed {
-            for (index, (check, (after, _))) in checks.iter().zip(spent).enumerate() {
-                after.charge(check.policy(), check.cost(), now);
-                if let Some(state) = self.compact(index, check.policy()) {
-                    *state = *after;
+        if steps.iter().all(|placed| placed.step.is_allowed()) {
+            for (PlacedStep { step, lock, place }, slot) in steps.iter().zip(&self.slots) {
+                if let Some(Entry::Compact { state, .. }) = self.locked[*lock].found(*place, slot) {
+                    step.charge(state);
                 }
             }
+        } else {
+            steps.iter_mut().for_each(|placed| placed.step = placed.step.uncharged());
         }
         true
-    }
-
-    /// The state in one of the slots, if it is compact and written under this very policy.
-    #[inline(always)]
-    fn compact(&mut self, index: usize, policy: &Policy) -> Option<&mut CompactState> {
-        // Borrowed field by field, so that the slot is not copied.
-        let slot = &self.slots[index];
-        let at = position(&self.shards, self.table.shard_of(slot));
-        self.locked[at].get(slot)?.compact_under(policy)
     }
 
     /// Peeks for the batch whose shards these are.

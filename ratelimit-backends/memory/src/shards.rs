@@ -29,6 +29,12 @@ pub(crate) trait Shards: Send + Sync {
 pub(crate) trait Records {
     fn get(&mut self, slot: &HashedSlot<'_>) -> Option<&mut Entry>;
 
+    /// The record in a slot, and its place until something is added or removed.
+    fn find(&mut self, slot: &HashedSlot<'_>) -> Option<(usize, &mut Entry)>;
+
+    /// The record that was [found](Self::find) in this place.
+    fn found(&mut self, place: usize, slot: &HashedSlot<'_>) -> Option<&mut Entry>;
+
     fn take(&mut self, slot: &HashedSlot<'_>) -> Option<Entry>;
 
     /// Adds a record that is not there. A hash table that grows calls `rehash` for the others.

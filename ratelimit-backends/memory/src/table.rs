@@ -192,6 +192,18 @@ impl<'a, S: Shards> Locked<'a, S> {
         self.records.get(slot)
     }
 
+    /// The record in a slot, and its place until something is added or removed.
+    #[inline(always)]
+    pub(crate) fn find(&mut self, slot: &HashedSlot<'_>) -> Option<(usize, &mut Entry)> {
+        self.records.find(slot)
+    }
+
+    /// The record that was [found](Self::find) in this place.
+    #[inline(always)]
+    pub(crate) fn found(&mut self, place: usize, slot: &HashedSlot<'_>) -> Option<&mut Entry> {
+        self.records.found(place, slot)
+    }
+
     /// Takes the record at `slot` out; its room stays reserved.
     pub(crate) fn take(&mut self, slot: &HashedSlot<'_>) -> Option<Record> {
         self.records.take(slot)?.into_record()

@@ -120,6 +120,18 @@ pub(crate) trait Definition: Copy + Eq {
     /// The standing of the key.
     fn standing(&self, state: &Self::State, now: Timestamp) -> Standing;
 
+    /// The state as `now` finds it, of an algorithm whose states are compact.
+    #[inline(always)]
+    fn found(&self, state: Self::State, _: Timestamp) -> Self::State {
+        state
+    }
+
+    /// The standing of the key whose state `now` has [`found`](Self::found) like this.
+    #[inline(always)]
+    fn standing_found(&self, found: &Self::State, now: Timestamp) -> Standing {
+        self.standing(found, now)
+    }
+
     /// The time until the state may be forgotten, because a fresh one is as good.
     fn lifetime(&self, state: &Self::State, now: Timestamp) -> Micros {
         self.standing(state, now).reset_after

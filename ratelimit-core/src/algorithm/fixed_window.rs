@@ -190,7 +190,17 @@ impl Definition for Quota {
 
     #[inline(always)]
     fn standing(&self, state: &State, now: Timestamp) -> Standing {
-        let State { start, used } = self.at(*state, now);
+        self.standing_found(&self.at(*state, now), now)
+    }
+
+    #[inline(always)]
+    fn found(&self, state: State, now: Timestamp) -> State {
+        self.at(state, now)
+    }
+
+    #[inline(always)]
+    fn standing_found(&self, found: &State, now: Timestamp) -> Standing {
+        let State { start, used } = *found;
         Standing {
             limit: self.limit.get(),
             remaining: self.limit.get().saturating_sub(used),

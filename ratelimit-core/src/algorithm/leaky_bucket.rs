@@ -203,7 +203,17 @@ impl Definition for Quota {
 
     #[inline(always)]
     fn standing(&self, state: &Bucket, now: Timestamp) -> Standing {
-        let level = self.at(*state, now);
+        self.standing_found(&self.at(*state, now), now)
+    }
+
+    #[inline(always)]
+    fn found(&self, state: Bucket, now: Timestamp) -> Bucket {
+        self.at(state, now)
+    }
+
+    #[inline(always)]
+    fn standing_found(&self, found: &Bucket, _: Timestamp) -> Standing {
+        let level = *found;
         let fit = self.rate.permits_floor(self.brim.saturating_sub(level.units));
         let in_time = match self.queue_max().checked_sub(level.units) {
             None => 0,

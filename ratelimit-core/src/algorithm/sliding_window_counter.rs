@@ -229,7 +229,17 @@ impl Definition for Quota {
 
     #[inline(always)]
     fn standing(&self, state: &State, now: Timestamp) -> Standing {
-        let state = self.at(*state, now);
+        self.standing_found(&self.at(*state, now), now)
+    }
+
+    #[inline(always)]
+    fn found(&self, state: State, now: Timestamp) -> State {
+        self.at(state, now)
+    }
+
+    #[inline(always)]
+    fn standing_found(&self, found: &State, now: Timestamp) -> Standing {
+        let state = *found;
         let spent = state.current.saturating_add(self.carried(state, now));
         let end = state.start + self.length();
         let as_new = match state {

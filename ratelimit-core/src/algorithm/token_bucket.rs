@@ -202,7 +202,17 @@ impl Definition for Quota {
 
     #[inline(always)]
     fn standing(&self, state: &Bucket, now: Timestamp) -> Standing {
-        let level = self.at(*state, now);
+        self.standing_found(&self.at(*state, now), now)
+    }
+
+    #[inline(always)]
+    fn found(&self, state: Bucket, now: Timestamp) -> Bucket {
+        self.at(state, now)
+    }
+
+    #[inline(always)]
+    fn standing_found(&self, found: &Bucket, _: Timestamp) -> Standing {
+        let level = *found;
         Standing {
             limit: self.capacity.get(),
             remaining: self.rate.permits_floor(level.units),

@@ -16,34 +16,24 @@ use crate::{
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct CompactState([u64; 3]);
 
+/// A step of a compact state: its outcome, and the states that it may leave.
+#[derive(Clone, Copy, Debug)]
+#[must_use = "a step changes nothing until it is charged"]
+pub struct CompactStep {
+    outcome: Outcome,
+    /// The state as the instant of the step finds it.
+    found: [u64; 3],
+    /// The same with the cost charged, if it fits.
+    charged: [u64; 3],
+}
+
 impl CompactState {
-    /// Charges `cost` if it fits, as [`Action::Spend`](crate::Action::Spend) does for one check.
+    /// Brings the state up to `now`, and decides whether `cost` fits. Nothing is charged yet.
     ///
     /// `None` if the states of such a policy are not compact.
     #[inline(always)]
-    pub fn spend(&mut self, policy: &Policy, cost: Cost, now: Timestamp) -> Option<Outcome> {
-        with_quota!(policy.algorithm(), quota => spend(quota, &mut self.0, cost, now))
-    }
-
-    /// Brings the state up to `now` and decides whether `cost` fits: for a batch, which charges all
-    /// of its checks or none.
-    ///
-    /// `None` if the states of such a policy are not compact.
-    #[inline(always)]
-    pub fn outcome(&mut self, policy: &Policy, cost: Cost, now: Timestamp) -> Option<Outcome> {
-        with_quota!(policy.algorithm(), quota => outcome(quota, &mut self.0, cost, now))
-    }
-
-    /// Charges a `cost` that fits, by the [`outcome`](Self::outcome) of just now.
-    #[inline(always)]
-    pub fn charge(&mut self, policy: &Policy, cost: Cost, now: Timestamp) {
-        with_quota!(policy.algorithm(), quota => charge(quota, &mut self.0, cost, now));
-    }
-
-    /// The decision about a request with this outcome that has left the state like this.
-    #[inline(always)]
-    pub fn decision(&self, policy: &Policy, outcome: Outcome, now: Timestamp) -> Decision {
-        with_quota!(policy.algorithm(), quota => decision(quota, self.0, outcome, now))
+    pub fn step(&mut self, policy: &Policy, cost: Cost, now: Timestamp) -> Option<CompactStep> {
+        with_quota!(policy.algorithm(), quota => step(quota, &mut self.0, cost, now))
     }
 
     /// The time from `now` until the state may be dropped.
@@ -54,61 +44,61 @@ impl CompactState {
     }
 }
 
-#[inline(always)]
-fn spend<A: Definition>(
-    quota: &A,
-    words: &mut [u64; 3],
-    cost: Cost,
-    now: Timestamp,
-) -> Option<Outcome> {
-    let mut state = A::expand(*words)?;
-    quota.rewind(&mut state, now);
-    quota.renew(&mut state, now);
-    let outcome = quota.outcome(&state, now, cost);
-    if outcome.is_allow() {
-        quota.charge(&mut state, now, cost);
+impl CompactStep {
+    /// Returns true if the request fits.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_allowed(&self) -> bool {
+        self.outcome.is_allow()
     }
-    *words = A::compact(&state)?;
-    Some(outcome)
+
+    /// Charges the state that the step was of, if the request fits.
+    #[inline(always)]
+    pub const fn charge(&self, state: &mut CompactState) {
+        if self.is_allowed() {
+            state.0 = self.charged;
+        }
+    }
+
+    /// The same step of a batch that is denied: it charges nothing.
+    #[inline(always)]
+    pub const fn uncharged(self) -> Self {
+        Self { charged: self.found, ..self }
+    }
+
+    /// The decision, once the step has been charged (or not, if it is
+    /// [`uncharged`](Self::uncharged)).
+    #[inline(always)]
+    pub fn decision(&self, policy: &Policy, now: Timestamp) -> Decision {
+        with_quota!(policy.algorithm(), quota => decision(quota, self, now))
+    }
 }
 
 #[inline(always)]
-fn outcome<A: Definition>(
+fn step<A: Definition>(
     quota: &A,
     words: &mut [u64; 3],
     cost: Cost,
     now: Timestamp,
-) -> Option<Outcome> {
+) -> Option<CompactStep> {
     let mut state = A::expand(*words)?;
     quota.rewind(&mut state, now);
     quota.renew(&mut state, now);
     *words = A::compact(&state)?;
-    Some(quota.outcome(&state, now, cost))
+    let mut found = quota.found(state, now);
+    let outcome = quota.outcome(&found, now, cost);
+    let before = A::compact(&found)?;
+    if outcome.is_allow() {
+        quota.charge(&mut found, now, cost);
+    }
+    Some(CompactStep { outcome, found: before, charged: A::compact(&found)? })
 }
 
 #[inline(always)]
-fn charge<A: Definition>(
-    quota: &A,
-    words: &mut [u64; 3],
-    cost: Cost,
-    now: Timestamp,
-) -> Option<()> {
-    let mut state = A::expand(*words)?;
-    quota.charge(&mut state, now, cost);
-    *words = A::compact(&state)?;
-    Some(())
-}
-
-#[inline(always)]
-fn decision<A: Definition>(
-    quota: &A,
-    words: [u64; 3],
-    outcome: Outcome,
-    now: Timestamp,
-) -> Decision {
-    let state = A::expand(words);
-    let standing = state.map_or(Standing::NONE, |state| quota.standing(&state, now));
-    standing.with(outcome, A::KIND, now)
+fn decision<A: Definition>(quota: &A, step: &CompactStep, now: Timestamp) -> Decision {
+    let state = A::expand(step.charged);
+    let standing = state.map_or(Standing::NONE, |state| quota.standing_found(&state, now));
+    standing.with(step.outcome, A::KIND, now)
 }
 
 fn lifetime<A: Definition>(quota: &A, words: [u64; 3], now: Timestamp) -> Option<Micros> {

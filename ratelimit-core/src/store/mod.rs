@@ -11,6 +11,9 @@ pub use self::{
 };
 pub use crate::{
     request::Slot,
-    state::{compact::CompactState, record::Record},
+    state::{
+        compact::{CompactState, CompactStep},
+        record::Record,
+    },
     step::apply,
 };

@@ -1,12 +1,15 @@
 //! A compact state is stepped as the record that it was taken out of.
 
 use proptest::prelude::*;
-use ratelimit_core::{Action, Check, Decision, Key, Outcome, store::Record};
+use ratelimit_core::{
+    Action, Batch, Check, Decision, Key, Policy,
+    store::{Record, apply},
+};
 
 use crate::{
     rule,
     subject::{Subject, at},
-    trace::{Course, history},
+    trace::{Course, history, spending, worn},
 };
 
 proptest! {
@@ -17,14 +20,9 @@ proptest! {
         for step in steps {
             let (now, cost) = (course.go(step.wait), step.cost(kept.limit()));
             let decision = kept.act(step.action, now, cost);
-            let spent = if step.action == Action::Spend { spend(&mut compact, now, cost) } else { None };
-            let spent = match spent {
-                Some(decisions) => {
-                    prop_assert_eq!(decisions[0], decisions[1], "a batch of one is one");
-                    decisions[0]
-                }
-                None => compact.act(step.action, now, cost),
-            };
+            let spends = step.action == Action::Spend;
+            let spent = if spends { spend(&mut compact, now, cost) } else { None };
+            let spent = spent.unwrap_or_else(|| compact.act(step.action, now, cost));
             prop_assert_eq!(spent, decision);
             prop_assert_eq!(&compact.record, &kept.record);
             if let Some(Ok((policy, state))) = compact.record.clone().map(Record::into_compact) {
@@ -33,24 +31,43 @@ proptest! {
             course.saw(decision);
         }
     }
+
+    /// As a store spends on two keys of a batch, of which the second denies.
+    #[test]
+    fn a_compact_state_of_a_denied_batch_is_left_like_its_record(
+        rule in rule::any(),
+        history in spending(),
+    ) {
+        let (subject, now) = worn(&rule, &history);
+        let (policy, mut full) = (&subject.policy, Subject::new(&rule));
+        full.drain(now);
+        let Some(Ok((_, mut state))) = subject.record.clone().map(Record::into_compact) else {
+            return Ok(());
+        };
+        let checks = [check(policy, "key", 1), check(policy, "other", policy.limit())];
+        let mut records = [subject.record.clone(), full.record];
+        let batch = Batch::new(&checks).expect("two keys");
+        let decisions = apply(batch, Action::Spend, &mut records, at(now)).unwrap();
+        prop_assert!(!decisions[1].is_allowed(), "it has nothing left");
+
+        let step = state.step(policy, checks[0].cost(), at(now)).expect("a compact state");
+        prop_assert_eq!(step.uncharged().decision(policy, at(now)), decisions[0]);
+        prop_assert_eq!(&Record::from_compact(policy.clone(), state), &records[0]);
+    }
 }
 
-/// Spends on the compact state of a known key, if it has one: as a check alone, and as one of a
-/// batch.
-fn spend(subject: &mut Subject, now: u64, cost: u64) -> Option<[Decision; 2]> {
-    let (policy, mut alone) = subject.record.clone()?.into_compact().ok()?;
-    let key = Key::new("key").expect("a short key");
-    let cost = Check::new(&policy, key, cost).expect("a cost within the limit").cost();
-    let mut one_of_many = alone;
+/// Spends on the compact state of a known key, if it has one.
+fn spend(subject: &mut Subject, now: u64, cost: u64) -> Option<Decision> {
+    let (policy, mut state) = subject.record.clone()?.into_compact().ok()?;
+    let cost = check(&policy, "key", cost).cost();
+    let step = state.step(&policy, cost, at(now)).expect("a compact state");
+    step.charge(&mut state);
+    let decision = step.decision(&policy, at(now));
+    assert_eq!(step.is_allowed(), decision.is_allowed());
+    subject.record = Record::from_compact(policy, state);
+    Some(decision)
+}
 
-    let spent = alone.spend(&policy, cost, at(now)).expect("a compact state");
-    let outcome = one_of_many.outcome(&policy, cost, at(now)).expect("a compact state");
-    if let Outcome::Allow { .. } = outcome {
-        one_of_many.charge(&policy, cost, at(now));
-    }
-    let decisions = [(alone, spent), (one_of_many, outcome)]
-        .map(|(state, outcome)| state.decision(&policy, outcome, at(now)));
-    assert_eq!(alone, one_of_many);
-    subject.record = Record::from_compact(policy, alone);
-    Some(decisions)
+fn check<'a>(policy: &'a Policy, key: &'a str, cost: u64) -> Check<'a> {
+    Check::new(policy, Key::new(key).expect("a short key"), cost).expect("a cost within the limit")
 }
