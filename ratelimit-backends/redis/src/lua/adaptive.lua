@@ -1,4 +1,4 @@
--- Mirrors ratelimit-core/src/algorithm/adaptive.rs.
+-- Mirrors ratelimit-core/src/algorithm/adaptive.
 --
 -- Its head is that of the log, then the bucket's units and instant, then the key's own sensor.
 
@@ -15,7 +15,7 @@ local function adaptive(key, header, terms)
   if now < at or own.changed then at, log.pulled = min(at, now), true end
   local sensor = sensors[shared] or own
 
-  -- Mirrors `Load::burst` in ratelimit-core/src/load.rs. A product beyond 2^53 may be inexact,
+  -- Mirrors `Load::burst` in ratelimit-core/src/state/load.rs. A product beyond 2^53 may be inexact,
   -- but then it is beyond the offset, too.
   local function burst_in(number)
     local count = admitted(sensor, number)

@@ -1,4 +1,4 @@
--- A log of charges, mirrors `Log` in ratelimit-core/src/log.rs.
+-- A log of charges, mirrors `Log` in ratelimit-core/src/state/entries.rs.
 --
 -- A list: first the head (the header, the running total before the oldest entry, and whatever
 -- else the state has), then the entries, oldest first, each an instant and the running total up
@@ -85,7 +85,7 @@ local function leaves(log, keep)
 end
 
 -- The number of entries that count, and as much of the log as its decision needs; see `Record::hiding` in
--- ratelimit-core/src/exchange.rs. `last` is the entry that matters beside both ends, if one does.
+-- ratelimit-core/src/store/words.rs. `last` is the entry that matters beside both ends, if one does.
 local function show(log, header, rest, last)
   if not log.head then return false end
   local first = log.gone + 1

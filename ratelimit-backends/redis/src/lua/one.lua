@@ -1,4 +1,4 @@
--- The step of one check, mirrors `one` in ratelimit-core/src/apply.rs; or of many that have nothing
+-- The step of one check, mirrors `apply` in ratelimit-core/src/step.rs; or of many that have nothing
 -- to do with one another, but are of one policy and at one cost. Replies with the verdict and what
 -- was found, end to end; of many, with as much for each.
 

@@ -1,4 +1,4 @@
--- A load sensor, mirrors `Sensor` in ratelimit-core/src/sensor.rs: the number of the sub-window
+-- A load sensor, mirrors `Sensor` in ratelimit-core/src/state/sensor.rs: the number of the sub-window
 -- of its newest count, then 64 counts, newest first.
 
 local KEPT, COUNT_MAX = 64, 4294967295
@@ -58,7 +58,7 @@ local function record(sensor, number)
   sensor.packed = pack('>I7I7', sensor[1], count) .. ('\0'):rep(7 * (passed - 1)) .. kept
 end
 
--- Mirrors `open_sensor` and `close_sensor` in ratelimit-core/src/meter.rs.
+-- Mirrors `Shared` in ratelimit-core/src/step.rs.
 local function shared_sensor(key, header, terms, index)
   local TERMS = unpack_terms(terms)
   local found = read(key, header, SENSOR_WORDS)

@@ -1,4 +1,4 @@
--- The step of several checks, mirrors `several` in ratelimit-core/src/apply.rs: all of them fit,
+-- The step of several checks, mirrors `several` in ratelimit-core/src/step.rs: all of them fit,
 -- and are charged; or none is. Replies with the verdict, and what was found under each key.
 
 local reply, all_fit = {''}, true
