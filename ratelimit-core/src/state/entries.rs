@@ -264,6 +264,14 @@ impl Log {
         live
     }
 
+    /// Merges the oldest entries into the next one, until there are at most `entries_max`.
+    pub(crate) fn merge_oldest(&mut self, entries_max: u64) {
+        while entries_max < self.count_from(0) && 1 < self.entries.len() {
+            // The running totals stay, so the cost falls to the entry that is first now.
+            self.entries.pop_front();
+        }
+    }
+
     /// Drops the entries that have left the `window`.
     pub(crate) fn drop_expired(&mut self, window: Micros, now: Timestamp) {
         while let Some(oldest) = self.entries.front()

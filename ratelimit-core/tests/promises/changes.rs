@@ -8,8 +8,8 @@ use ratelimit_core::{CarryOver, Detail, Fraction, fixed_window::Align};
 
 use crate::{
     rule::{Rule, changes, share_of},
-    subject::Subject,
-    trace::{history, worn},
+    subject::{Subject, retry_after},
+    trace::{history, shares, worn},
 };
 
 const SECOND: u64 = 1_000_000;
@@ -76,6 +76,45 @@ proptest! {
             prop_assert_eq!(changed.peek(now, 1).remaining, remaining);
         }
     }
+}
+
+proptest! {
+    /// Whatever the cost, and whatever the numbers were.
+    #[test]
+    fn a_request_denied_after_a_change_fits_after_its_wait_and_not_a_microsecond_before(
+        (from, to) in changes(),
+        rule in prop_oneof![Just(CarryOver::AsIs), Just(CarryOver::Proportional)],
+        history in history(),
+        share in shares(),
+    ) {
+        let (subject, now) = worn(&from, &history);
+        let mut changed = subject.under(to.policy().with_carry_over(rule));
+        let cost = 1 + share_of(changed.limit() - 1, share);
+        let _ = changed.drain(now);
+        let denied = changed.spend(now, cost);
+        if denied.is_allowed() {
+            return Ok(());
+        }
+        let then = now + retry_after(&denied);
+        prop_assert!(!changed.peek(then - 1, cost).is_allowed());
+        prop_assert!(changed.spend(then, cost).is_allowed());
+    }
+}
+
+#[test]
+fn a_log_that_may_hold_fewer_entries_waits_until_it_does() {
+    let log =
+        |entries_max| Rule::SlidingWindowLog { limit: 1_000, window: 60 * SECOND, entries_max };
+    let mut subject = Subject::new(&log(100));
+    for entry in 0..100 {
+        assert!(subject.spend(START + 1_000 * entry, 1).is_allowed());
+    }
+    let mut changed = subject.under(log(10).policy());
+    let denied = changed.spend(START + 100_000, 1);
+    let then = START + 60 * SECOND + 90 * 1_000;
+    assert_eq!(START + 100_000 + retry_after(&denied), then);
+    assert!(!changed.peek(then - 1, 1).is_allowed());
+    assert!(changed.spend(then, 1).is_allowed());
 }
 
 fn bucket(capacity: u64, period: u64) -> Rule {
