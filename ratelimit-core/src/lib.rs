@@ -35,6 +35,7 @@ extern crate alloc;
 extern crate std;
 
 mod algorithm;
+mod carry_over;
 mod cost;
 mod decision;
 mod error;
@@ -52,11 +53,12 @@ pub use crate::{
         adaptive::{self, AdaptiveLayer},
         fixed_window, leaky_bucket, sliding_window_counter, sliding_window_log, token_bucket,
     },
+    carry_over::CarryOver,
     cost::{Cost, Receipt},
     decision::{Decision, Outcome, Source},
     error::{ConfigError, CostError, KeyTooLong, StateError},
     number::{LIMIT_MAX, WINDOW_MAX, WINDOW_MIN, fraction::Fraction},
-    policy::{CarryOver, Policy},
+    policy::Policy,
     request::{Action, Batch, Check, Key},
     time::{Micros, TimeOutOfRange, Timestamp},
 };

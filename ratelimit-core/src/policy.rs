@@ -4,7 +4,7 @@ use alloc::{boxed::Box, sync::Arc};
 use core::fmt;
 
 use crate::{
-    Algorithm, ConfigError, Cost, CostError, Decision, Detail, Fraction, Micros,
+    Algorithm, CarryOver, ConfigError, Cost, CostError, Decision, Detail, Fraction, Micros,
     algorithm::{definition::Definition, with_quota},
 };
 
@@ -23,24 +23,6 @@ struct Inner {
     /// [`Algorithm::limit`], which every check asks for.
     limit: u64,
     name_hash: u64,
-}
-
-/// The rule for states that were written under other numbers.
-///
-/// A state that is as good as new under the numbers it was written with is new under any.
-/// A state of another algorithm is never read: it is an error, but for `Reset`.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[expect(clippy::exhaustive_enums, reason = "complete by nature")]
-pub enum CarryOver {
-    /// The stored quantity stays: a token bucket keeps its tokens, a leaky bucket its
-    /// level (capped by the new capacity), windows and logs their counts as far as they fall into
-    /// the new window.
-    #[default]
-    AsIs,
-    /// Every key starts anew.
-    Reset,
-    /// The share that is spent stays the same, rounded against the caller.
-    Proportional,
 }
 
 impl Policy {
