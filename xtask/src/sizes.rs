@@ -19,7 +19,7 @@ pub(crate) fn print() -> Result<(), String> {
     let mut crates: BTreeMap<String, Sizes> = BTreeMap::new();
     for path in workspace::files("rs")? {
         let name = workspace::relative(&path);
-        if name.starts_with("src/") || name.contains("/src/") {
+        if name.contains("/src/") && !name.contains("/tests/") {
             let sizes = Sizes::of_file(&name, workspace::code(&workspace::text(&path)?));
             *crates.entry(workspace::package(&path)).or_default() += sizes;
         }
