@@ -1,13 +1,24 @@
 //! Whether SQLite keeps every promise of a store, in memory and in a file.
 
+use std::time::Duration;
+
 use ratelimit_conformance::{Effort, processes, suite};
 use ratelimit_servers::effort;
 use ratelimit_sqlite::SqliteSettings;
 
+/// Longer than any test has to wait, however busy the machine is.
+const A_MINUTE: Duration = Duration::from_secs(60);
+
 mod in_memory {
     use super::*;
 
-    suite!(async |clock| SqliteSettings::in_memory().with_clock(clock).open().unwrap(), traces());
+    suite!(
+        async |clock| {
+            let settings = SqliteSettings::in_memory().with_deadline(A_MINUTE);
+            settings.with_clock(clock).open().unwrap()
+        },
+        traces()
+    );
 }
 
 mod in_a_file {
@@ -15,7 +26,6 @@ mod in_a_file {
         fs,
         path::Path,
         sync::atomic::{AtomicUsize, Ordering},
-        time::Duration,
     };
 
     use super::*;
@@ -29,13 +39,10 @@ mod in_a_file {
         for companion in ["", "-wal", "-shm"] {
             let _ = fs::remove_file(format!("{}{companion}", path.display()));
         }
-        SqliteSettings::file(path)
+        SqliteSettings::file(path).with_deadline(A_MINUTE)
     }
 
     suite!(async |clock| new_file().with_clock(clock).open().unwrap(), traces());
-
-    /// Longer than any of so many processes has to wait for the others.
-    const A_MINUTE: Duration = Duration::from_secs(60);
 
     processes!(
         || {
