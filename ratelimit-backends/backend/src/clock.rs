@@ -21,11 +21,24 @@ pub trait Clock: fmt::Debug + Send + Sync {
     ///
     /// [`ErrorKind::Clock`] if it is before 1970 or after 2255.
     fn now(&self) -> Result<Timestamp, BackendError>;
+
+    /// The retention: how long a store keeps a record after it has expired.
+    ///
+    /// A clock that steps back by no more than that grants nothing: whatever counts at the earlier
+    /// time is still there. After a longer step, a key that was forgotten has one full limit at most.
+    /// By default zero, for clocks that never step back.
+    fn retention(&self) -> Micros {
+        Micros::ZERO
+    }
 }
 
 impl<C: Clock + ?Sized> Clock for &C {
     fn now(&self) -> Result<Timestamp, BackendError> {
         (**self).now()
+    }
+
+    fn retention(&self) -> Micros {
+        (**self).retention()
     }
 }
 
@@ -76,28 +89,42 @@ impl Clock for WallClock {
     fn now(&self) -> Result<Timestamp, BackendError> {
         Ok(SystemTime::now().try_into()?)
     }
+
+    /// Ten seconds: more than a time server steps a clock that it has once set.
+    fn retention(&self) -> Micros {
+        Micros::from_secs(10)
+    }
 }
 
 /// A clock for tests: it stands still until it is set. Clones are the same clock.
 #[derive(Clone, Debug)]
-pub struct ManualClock(Arc<AtomicU64>);
+pub struct ManualClock {
+    now: Arc<AtomicU64>,
+    retention: Micros,
+}
 
 impl ManualClock {
     /// A clock that says `now`.
     #[must_use]
     pub fn new(now: Timestamp) -> Self {
-        Self(Arc::new(AtomicU64::new(now.as_micros())))
+        Self { now: Arc::new(AtomicU64::new(now.as_micros())), retention: Micros::ZERO }
+    }
+
+    /// The same clock with another [retention](Clock::retention); by default it is zero.
+    #[must_use]
+    pub fn with_retention(self, retention: Micros) -> Self {
+        Self { retention, ..self }
     }
 
     /// Sets it, forward or back.
     pub fn set(&self, now: Timestamp) {
         // Relaxed here and below: a clock orders nothing but itself.
-        self.0.store(now.as_micros(), Ordering::Relaxed);
+        self.now.store(now.as_micros(), Ordering::Relaxed);
     }
 
     /// Moves it forward.
     pub fn advance(&self, length: Micros) {
-        self.0.fetch_add(length.as_micros(), Ordering::Relaxed);
+        self.now.fetch_add(length.as_micros(), Ordering::Relaxed);
     }
 }
 
@@ -109,7 +136,11 @@ impl Default for ManualClock {
 
 impl Clock for ManualClock {
     fn now(&self) -> Result<Timestamp, BackendError> {
-        Ok(Timestamp::from_micros(self.0.load(Ordering::Relaxed)).ok_or(TimeOutOfRange)?)
+        Ok(Timestamp::from_micros(self.now.load(Ordering::Relaxed)).ok_or(TimeOutOfRange)?)
+    }
+
+    fn retention(&self) -> Micros {
+        self.retention
     }
 }
 

@@ -187,7 +187,9 @@ impl<S: Store, C: Clock> CompareAndSwap for Entries<'_, S, C> {
     }
 
     async fn swap(&mut self, changes: Vec<Change<Record>>) -> Result<bool, BackendError> {
-        let changes: Vec<_> = iter::zip(changes, &self.loaded).map(encode).collect();
+        let retention = self.backend.clock.retention();
+        let changes = changes.into_iter().map(|change| change.kept_for(retention));
+        let changes: Vec<_> = changes.zip(&self.loaded).map(encode).collect();
         // One load saw one moment. What several loads saw is sure only if nothing has changed since.
         if let [] | [Change::Keep] = changes[..] {
             return Ok(true);

@@ -72,6 +72,15 @@ pub enum Change<T> {
 }
 
 impl<T> Change<T> {
+    /// The same change, with so much added to the time for which the store keeps the value.
+    #[must_use]
+    pub fn kept_for(self, retention: Micros) -> Self {
+        match self {
+            Self::Put { value, ttl } => Self::Put { value, ttl: ttl + retention },
+            other => other,
+        }
+    }
+
     /// The same change of a value by reference.
     pub const fn as_ref(&self) -> Change<&T> {
         match self {

@@ -106,7 +106,7 @@ async fn an_error_of_the_store_is_passed_on_and_nothing_is_tried_again() {
 #[test]
 fn debug_shows_nothing_of_the_store() {
     let (backend, _) = backend();
-    assert!(format!("{backend:?}").starts_with("StoreBackend { clock: ManualClock("));
+    assert!(format!("{backend:?}").starts_with("StoreBackend { clock: ManualClock {"));
 }
 
 /// A store that writes down what it is asked to do.

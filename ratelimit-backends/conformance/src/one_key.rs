@@ -3,7 +3,10 @@
 
 use ratelimit_core::{Action, Micros, Policy, Receipt};
 
-use crate::{StoreUnderTest, policies, store_under_test::check};
+use crate::{
+    StoreUnderTest, policies,
+    store_under_test::{RETENTION, check},
+};
 
 pub async fn a_peek_changes_nothing(store: StoreUnderTest) {
     for policy in policies::one_of_each(10) {
@@ -153,5 +156,25 @@ pub async fn a_clock_that_steps_back_grants_nothing(store: StoreUnderTest) {
             let denial = store.spend(&policy, "key", 1).await;
             assert!(!denial.is_allowed(), "{policy}, {length} µs back: {denial:?}");
         }
+    }
+}
+
+/// Other keys come meanwhile, so that a store that forgets has had its reasons to.
+pub async fn a_step_back_within_the_retention_finds_what_had_expired(store: StoreUnderTest) {
+    for policy in policies::keys_apart(10) {
+        store.fill(&policy, "key").await;
+        let expiry = store.now() + store.peek(&policy, "key").await.reset_after;
+        store.set(expiry - Micros::new(1));
+        let before = store.peek(&policy, "key").await;
+        assert!(!before.reset_after.is_zero(), "{policy}: {before:?}");
+        for then in [expiry, expiry + (RETENTION - Micros::new(2))] {
+            store.set(then);
+            for other in 0_u32..200 {
+                let _ = store.spend(&policy, other.to_le_bytes(), 1).await;
+            }
+        }
+        store.set(expiry - Micros::new(1));
+        assert_eq!(store.peek(&policy, "key").await, before, "{policy}");
+        store.set(expiry + Micros::from_secs(3_600));
     }
 }

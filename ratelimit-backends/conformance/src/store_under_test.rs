@@ -16,6 +16,10 @@ pub struct StoreUnderTest {
     clock: ManualClock,
 }
 
+/// The retention of the suite's clock: long enough to tell, and so short that most of what has
+/// expired is forgotten.
+pub(crate) const RETENTION: Micros = Micros::from_secs(1);
+
 impl StoreUnderTest {
     pub(crate) fn new(backend: impl Backend + 'static, clock: ManualClock, effort: Effort) -> Self {
         Self { backend: Arc::new(backend), effort, clock }

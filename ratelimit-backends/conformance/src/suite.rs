@@ -4,7 +4,7 @@ use ratelimit_backend::{Backend, ManualClock};
 use ratelimit_core::Timestamp;
 use tokio::runtime;
 
-use crate::{Effort, StoreUnderTest};
+use crate::{Effort, StoreUnderTest, store_under_test::RETENTION};
 
 /// Makes a store, and runs the test of a promise on it.
 ///
@@ -19,7 +19,7 @@ pub fn run<B: Backend + 'static>(
     let mut runtime = runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(WORKERS).enable_all().build();
     runtime.expect("a runtime can be made").block_on(async {
-        let clock = ManualClock::new(START);
+        let clock = ManualClock::new(START).with_retention(RETENTION);
         let backend = make(clock.clone()).await;
         promise(StoreUnderTest::new(backend, clock, effort)).await;
     });
@@ -120,7 +120,8 @@ promises! { $
         a_late_refund_of_a_charge_gives_back_nothing_of_others
         retry_after_is_neither_early_nor_late
         reset_after_is_neither_early_nor_late
-        a_clock_that_steps_back_grants_nothing;
+        a_clock_that_steps_back_grants_nothing
+        a_step_back_within_the_retention_finds_what_had_expired;
     batches:
         a_batch_is_charged_as_one
         a_denied_batch_charges_nothing

@@ -103,17 +103,24 @@ impl Entry {
         matches!(self, Self::Boxed { record, .. } if record.is_none())
     }
 
-    /// The time of the next look at whether it may be dropped: when it is as good as new unless
-    /// somebody spends, but within a minute, since a refund or a live change may bring that
-    /// forward.
-    pub(crate) fn expires(&self, now: Timestamp) -> Timestamp {
-        let lifetime = match self {
+    /// The time of the next look at whether it may be dropped: when it has been as good as new for
+    /// the `retention`, unless somebody spends, but within a minute, since a refund or a live change
+    /// may bring that forward.
+    pub(crate) fn expires(&self, now: Timestamp, retention: Micros) -> Timestamp {
+        let left = match self.lifetime(now) {
+            Micros::ZERO => self.lifetime(now - retention),
+            lifetime => lifetime + retention,
+        };
+        now + left.min(LOOK_AGAIN)
+    }
+
+    fn lifetime(&self, now: Timestamp) -> Micros {
+        match self {
             Self::Compact { policy, state, .. } => state.lifetime(policy, now),
             Self::Boxed { record, .. } => {
                 record.as_ref().as_ref().map_or(Micros::ZERO, |record| record.lifetime(now))
             }
-        };
-        now + lifetime.min(LOOK_AGAIN)
+        }
     }
 }
 

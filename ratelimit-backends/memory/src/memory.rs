@@ -82,7 +82,7 @@ impl<C, S> Memory<C, S> {
 #[expect(private_bounds, reason = "both kinds are ours")]
 impl<C: Clock, S: Shards> Memory<C, S> {
     fn over(clock: C, keys_max: NonZeroUsize) -> Self {
-        let table = Table::new(keys_max.get());
+        let table = Table::new(keys_max.get(), clock.retention());
         Self(Arc::new(Inner { table, clock, names: Names::default() }))
     }
 

@@ -26,6 +26,8 @@ pub(crate) struct Table<S> {
     expiries: Box<[Expiry]>,
     hashers: Hashers,
     records_max: usize,
+    /// The time for which records are kept after they have expired.
+    retention: Micros,
     /// Records stored, and room reserved for more. Never above `records_max`.
     records: AtomicUsize,
     /// The shard that the next sweep of a full table begins with.
@@ -65,13 +67,14 @@ impl<S> Table<S> {
 
 impl<S: Shards> Table<S> {
     /// A table of at most `records_max` records.
-    pub(crate) fn new(records_max: usize) -> Self {
+    pub(crate) fn new(records_max: usize, retention: Micros) -> Self {
         let shards = S::new(records_max.div_ceil(SHARD_RECORDS).clamp(SHARDS_MIN, SHARDS_MAX));
         Self {
             expiries: (0..shards.count()).map(|_| Expiry::never()).collect(),
             shards,
             hashers: Hashers::default(),
             records_max,
+            retention,
             records: AtomicUsize::new(0),
             next_sweep: AtomicUsize::new(0),
             none_due_before: AtomicU64::new(0),
@@ -215,7 +218,7 @@ impl<'a, S: Shards> Locked<'a, S> {
             self.make_room(now);
         }
         let entry = Entry::new(slot.id.into(), record);
-        let expires = entry.expires(now);
+        let expires = entry.expires(now, self.table.retention);
         self.records.insert(slot.hash, entry, |entry| self.table.hash(entry));
         self.expiry().record_stored(expires, self.records.count());
         self.table.note_due(self.expiry().at());
@@ -246,9 +249,9 @@ impl<'a, S: Shards> Locked<'a, S> {
             return;
         }
         let before = self.records.count();
-        let mut kept = Vec::with_capacity(before);
+        let (mut kept, retention) = (Vec::with_capacity(before), self.table.retention);
         let is_live = |entry: &Entry| {
-            let expires = entry.expires(now);
+            let expires = entry.expires(now, retention);
             if now < expires {
                 kept.push(expires);
             }
@@ -300,7 +303,7 @@ mod tests {
 
     #[test]
     fn a_full_table_refuses_without_looking_at_its_shards_until_one_is_due() {
-        let table = Table::<Mutexes>::new(1);
+        let table = Table::<Mutexes>::new(1, Micros::ZERO);
         table.reserve(1, &mut [], Timestamp::EPOCH).unwrap();
         let quota = Quota::new(1, Duration::from_secs(60), Align::First).unwrap();
         let policy = Policy::new("api", quota).unwrap();

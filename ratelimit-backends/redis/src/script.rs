@@ -152,9 +152,12 @@ impl ScriptClock {
 
     /// The extra time for which the server keeps what it forgets by its own clock.
     pub(crate) const fn spare_ms(&self) -> u64 {
-        if self.0.is_some() { SPARE_MS } else { 0 }
+        if self.0.is_some() { SPARE_MS } else { RETENTION_MS }
     }
 }
 
 /// An hour, as in the scripts.
 const SPARE_MS: u64 = 3_600_000;
+
+/// Ten seconds, as in the scripts: the server's clock may step back by as much.
+const RETENTION_MS: u64 = 10_000;

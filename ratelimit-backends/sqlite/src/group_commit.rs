@@ -121,7 +121,8 @@ impl Committer {
             let transaction = Transaction::begin(connection, begin)?;
             // Read under the write lock, so that times are in the order of the transactions.
             let now = clock.now()?;
-            let value = work(&mut Rows::new(connection, purge, now, *keys_max))?;
+            let time = (now, clock.retention());
+            let value = work(&mut Rows::new(connection, purge, time, *keys_max))?;
             transaction.commit()?;
             purge.pass(now);
             Ok(value)

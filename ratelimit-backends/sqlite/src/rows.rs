@@ -28,6 +28,7 @@ pub(crate) struct Rows<'a> {
     connection: &'a Connection,
     purge: &'a mut Purge,
     now: Timestamp,
+    retention: Micros,
     keys_max: u64,
 }
 
@@ -43,10 +44,10 @@ impl<'a> Rows<'a> {
     pub(crate) fn new(
         connection: &'a Connection,
         purge: &'a mut Purge,
-        now: Timestamp,
+        (now, retention): (Timestamp, Micros),
         keys_max: u64,
     ) -> Self {
-        Self { connection, purge, now, keys_max }
+        Self { connection, purge, now, retention, keys_max }
     }
 
     /// Applies a batch. It writes the changes, and only once nothing can be refused any more.
@@ -179,7 +180,7 @@ impl<'a> Rows<'a> {
         outline: Option<Outline>,
         ttl: Micros,
     ) -> Result<(), Failure> {
-        let expires = self.now + ttl;
+        let expires = self.now + ttl + self.retention;
         let outline = outline.map(|outline| outline.encode());
         let expires_at = as_stored(expires);
         match row.id {

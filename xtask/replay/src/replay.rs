@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use ratelimit_algorithms::{
     Algorithm, Backend, BackendError, CarryOver, ConfigError, Decision, Error, ErrorKind, Limits,
-    LimitsDecision, ManualClock, Policy, Timestamp,
+    LimitsDecision, ManualClock, Micros, Policy, Timestamp,
 };
 use ratelimit_core::{Batch, Check, Key};
 use serde_json::{Map, Value, json};
@@ -37,7 +37,7 @@ pub(crate) async fn replay(
     scenario: &Scenario,
     engine: &mut Engine,
 ) -> Result<Vec<Map<String, Value>>> {
-    let clock = ManualClock::default();
+    let clock = ManualClock::default().with_retention(Micros::MAX);
     let store = engine.store(clock.clone()).await?;
     let mut stage = Stage { store, clock, limiters: Vec::new(), limit: scenario.limit.clone() };
     let mut main = stage.main(CarryOver::AsIs);
