@@ -82,7 +82,9 @@ impl Database {
             Change::None => {}
             Change::Replaced => self.open = None,
             Change::WalDeleted => {
-                // The last one to close it writes back all that it has.
+                // Written back by all who notice: at its end only the last user of the file does so,
+                // which may be a newcomer with a log of its own. Busy users try it in their turn.
+                let _ = open.connection.query_row(WRITE_BACK, [], |_| Ok(()));
                 self.open = None;
                 if path.is_some_and(|path| file::shared_memory(path).exists()) {
                     self.closed_until = Some(Instant::now() + 2 * LOOK_AGAIN);
@@ -202,6 +204,8 @@ fn connect(
     retry_while_busy(deadline, || schema::prepare(&connection, path.is_some(), synchronous))?;
     Ok(connection)
 }
+
+const WRITE_BACK: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 
 /// As many as there are, and some to spare: none is ever prepared twice.
 const STATEMENTS: usize = 24;

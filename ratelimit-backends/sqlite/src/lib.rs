@@ -66,9 +66,10 @@
 //! that is trusted with both.
 //!
 //! Once a second each process looks at the file, and if it was deleted or replaced, opens the new one.
-//! If only the log was deleted, the processes that have it open let go of it, and the last of them
-//! writes it back. Until then, for some two seconds, calls are refused as
-//! [`ErrorKind::Unavailable`](ratelimit_backend::ErrorKind::Unavailable).
+//! If only the log was deleted, the processes that have it open write it back and let go of it. Until
+//! then, for some two seconds, calls are refused as
+//! [`ErrorKind::Unavailable`](ratelimit_backend::ErrorKind::Unavailable). A process that opens the file at
+//! that moment may keep them from writing back; then the charges in the deleted log are lost.
 //!
 //! A store is of no use in a forked child: its calls get
 //! [`ErrorKind::Closed`](ratelimit_backend::ErrorKind::Closed).
