@@ -21,7 +21,7 @@ use crate::{
 /// A refund gives back what is left of this very charge: after its window has gone that is
 /// nothing, so a late refund never makes room that was not there. Nothing is given back if the
 /// key's policy has changed meanwhile, since what is left was worked out at the old rate. If
-/// something other than the store has decided ([`Source`]), there is nothing to settle.
+/// something other than the store has decided ([`Source`](crate::Source)), there is nothing to settle.
 ///
 /// ```
 /// use ratelimit_algorithms::{FixedWindow, Limiter};

@@ -22,7 +22,8 @@ use crate::{
     request::{RefundInDrop, check},
 };
 
-/// The settlement of a [`Permit`] or of [`Permits`]: awaited, or made with [`now`](Self::now).
+/// The settlement of a [`Permit`](crate::Permit), or of [`Permits`](crate::Permits): awaited, or made with
+/// [`now`](Self::now).
 #[must_use = "nothing is settled unless this is awaited, or made with `now`"]
 pub struct Settle<'a, B> {
     /// Until it is polled.
