@@ -52,7 +52,7 @@
 //! segments that they empty, one row for each 32 entries; and a change of numbers under
 //! `CarryOver::Proportional` rewrites all entries, once.
 //!
-//! These segments are worth their code: a check of a full log of 10,000 entries costs less than twice
+//! These segments are worth their code: a check of a full log of 10,000 entries costs about twice
 //! what one of a single entry does, where rewriting the log would cost a hundred times as much.
 //!
 //! # Files
