@@ -1,5 +1,5 @@
-//! Why there is no decision, no permit, or no end to a wait. A denial is a decision; it is an error
-//! only where a caller asks for a permit.
+//! The errors of a limiter: no decision, no permit, or a wait that fails. A denial is a decision; it
+//! is an error only where a caller asks for a permit.
 
 use ratelimit_core::{CostError, Decision, KeyTooLong, Micros};
 
@@ -25,7 +25,7 @@ pub enum Error {
     Backend(#[from] BackendError),
 }
 
-/// Why there is no permit.
+/// The reason for which there is no permit.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AcquireError {
@@ -53,8 +53,8 @@ impl AcquireError {
     }
 }
 
-/// Why a wait ended without a permit. Nothing was charged, unless the store failed and says that
-/// something may have been.
+/// The reason for which a wait ended without a permit. Nothing was charged, unless the store failed
+/// and says that something may have been.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WaitError {

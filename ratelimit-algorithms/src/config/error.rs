@@ -1,11 +1,11 @@
-//! Why a file gives no limits.
+//! The reasons for which a file gives no limits.
 
 use std::{error, io, path::PathBuf};
 
 use ratelimit_core::ConfigError;
 
-/// Why limits cannot be read from a file, or updated from it. The limits that were read before stay
-/// as they are.
+/// The reason why limits cannot be read from a file, or updated from it. The limits that were read
+/// before stay as they are.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FileError {
