@@ -28,7 +28,7 @@ pub(crate) enum Admission {
     Reject(Response<Bytes>),
 }
 
-/// What an admitted request leaves to be done when it has its response; nothing, if it was skipped.
+/// The work that an admitted request leaves for its response; none, if it was skipped.
 #[derive(Default)]
 pub(crate) struct Admitted {
     pub(crate) headers: PreparedHeaders,

@@ -24,7 +24,7 @@ pub trait CompareAndSwap: Send {
     ///
     /// # Errors
     ///
-    /// When the store gives no answer.
+    /// The store's own, if it gives no answer.
     fn load(
         &mut self,
     ) -> impl Future<Output = Result<(Vec<Entry>, Timestamp), BackendError>> + Send;
@@ -34,7 +34,7 @@ pub trait CompareAndSwap: Send {
     ///
     /// # Errors
     ///
-    /// When nothing was changed, or the store cannot tell. It is not tried again.
+    /// The store's own, if nothing was changed, or it cannot tell. It is not tried again.
     fn swap(
         &mut self,
         changes: Vec<Change<Record>>,

@@ -41,7 +41,7 @@ struct Files {
     wal: Option<FileId>,
 }
 
-/// What has become of the files of a connection.
+/// A change of the files that a connection has open.
 enum Change {
     None,
     Replaced,

@@ -55,7 +55,7 @@ struct OwnedCheck {
     receipt: Option<Receipt>,
 }
 
-/// How a transaction begins.
+/// The way a transaction begins.
 #[derive(Clone, Copy)]
 enum Begin {
     /// Waits for no lock, and takes none that others wait for.

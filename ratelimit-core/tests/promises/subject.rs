@@ -34,7 +34,7 @@ impl Subject {
         self.clone().act(Action::Peek, now, cost)
     }
 
-    /// What the algorithm sees at `now`.
+    /// The detail of a peek at `now`.
     pub(crate) fn look(&self, now: u64) -> Detail {
         self.detail(&self.peek(now, 1))
     }

@@ -1,4 +1,4 @@
-//! What a response tells of the limits: one file for each form of the headers.
+//! The headers that tell clients their limits: one file for each form.
 
 pub(crate) mod draft;
 pub(crate) mod number;

@@ -285,7 +285,7 @@ impl Simulation {
     }
 }
 
-/// When each request reached the server, in that order.
+/// The time at which each request reached the server, in that order.
 type Calls = Arc<Mutex<Vec<(u64, Duration)>>>;
 
 /// A server that answers 429 once it has been called this often, and then 200 again; each answer

@@ -1,4 +1,4 @@
-//! What goes by compare and swap, beside spenders and beside other numbers on the same key.
+//! Calls that compare and swap, beside spenders and beside other numbers on the same key.
 
 use std::{
     sync::{

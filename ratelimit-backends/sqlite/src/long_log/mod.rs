@@ -10,7 +10,7 @@
 //! are the same, and neither changes such a part, that is the decision; otherwise one more part is
 //! read. No algorithm is known here.
 //!
-//! What it buys: a check of a full log of 10,000 entries costs about twice what one of a single
+//! Its use: a check of a full log of 10,000 entries costs about twice what one of a single
 //! entry does, and giving a charge back, blocking a key or stepping back in time reads and writes O(log n)
 //! rows.
 //! Only a change of numbers that scales all entries, as `Proportional` does, reads all of them.

@@ -22,7 +22,7 @@ pub(crate) struct Sum {
     pub(crate) newest: Timestamp,
 }
 
-/// What a row says of its log's segments.
+/// A row's summary of its log's segments.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Outline {
     /// The number of segments, from the first that was ever written.
