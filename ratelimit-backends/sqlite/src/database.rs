@@ -1,21 +1,20 @@
 //! The connection to a file, replaced when the file is.
 
 use std::{
-    io,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use ratelimit_backend::{BackendError, ErrorKind};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 use crate::{
     Synchronous,
-    busy::retry_while_busy,
+    busy::{deadline_after, retry_while_busy},
     error::{Failure, at_path},
-    file::{self, FileId, explain_open, explain_write, refused},
+    file::{self, Files, explain_open, explain_write, refused},
     schema,
-    wal::Wal,
+    wal::{Wal, checkpoint},
 };
 
 pub(crate) struct Database {
@@ -23,22 +22,15 @@ pub(crate) struct Database {
     path: Option<PathBuf>,
     synchronous: Synchronous,
     open: Option<Open>,
-    /// Others may use a write-ahead log until then that was deleted.
-    closed_until: Option<Instant>,
 }
 
 struct Open {
     connection: Connection,
     files: Option<Files>,
     looked_at: Instant,
+    /// It only waits to write back a WAL that was deleted.
+    is_closing: bool,
     wal: Wal,
-}
-
-/// The file, and its write-ahead log if that is there.
-#[derive(Clone, Copy, Eq, PartialEq)]
-struct Files {
-    file: FileId,
-    wal: Option<FileId>,
 }
 
 /// A change of the files that a connection has open.
@@ -58,7 +50,7 @@ impl Database {
         let absolute =
             |path: PathBuf| std::path::absolute(&path).map_err(|cause| refused(cause, &path));
         let path = path.map(absolute).transpose()?;
-        let mut database = Self { path, synchronous, open: None, closed_until: None };
+        let mut database = Self { path, synchronous, open: None };
         database.connection(deadline)?;
         Ok(database)
     }
@@ -67,9 +59,11 @@ impl Database {
     /// not be rolled back.
     pub(crate) fn connection(&mut self, deadline: Instant) -> Result<&Connection, BackendError> {
         self.look();
-        let open = match self.open.take() {
+        let path = self.path.as_deref();
+        let open = match self.open.take_if(|open| !open.is_closing) {
             Some(open) => open,
-            None => self.reopen(deadline)?,
+            None if self.open.is_some() => return Err(wal_deleted(path)),
+            None => Open::new(path, self.synchronous, deadline)?,
         };
         Ok(&self.open.insert(open).connection)
     }
@@ -80,27 +74,16 @@ impl Database {
         let (path, Some(open)) = (self.path.as_deref(), &mut self.open) else { return };
         match open.change(path) {
             Change::None => {}
-            Change::Replaced => self.open = None,
+            Change::Replaced => self.let_go(),
             Change::WalDeleted => {
-                // Written back by all who notice: at its end only the last user of the file does so,
-                // which may be a newcomer with a log of its own. Busy users try it in their turn.
-                let _ = open.connection.query_row(WRITE_BACK, [], |_| Ok(()));
-                self.open = None;
-                if path.is_some_and(|path| file::shared_memory(path).exists()) {
-                    self.closed_until = Some(Instant::now() + 2 * LOOK_AGAIN);
+                // Closing writes a WAL back for its last user only, and a newcomer who looks at the
+                // file at that moment hides who is the last. So each user does it, before.
+                open.is_closing = true;
+                if open.write_back().is_ok() {
+                    self.let_go();
                 }
             }
         }
-    }
-
-    fn reopen(&mut self, deadline: Instant) -> Result<Open, BackendError> {
-        let path = self.path.as_deref();
-        if self.closed_until.is_some_and(|until| Instant::now() < until) {
-            let error = BackendError::not_applied(ErrorKind::Unavailable);
-            return Err(at_path(error, WalDeleted, path));
-        }
-        self.closed_until = None;
-        Open::new(path, self.synchronous, deadline)
     }
 
     /// Explains why a transaction has failed.
@@ -119,15 +102,35 @@ impl Database {
     /// Has the write-ahead log written back, as far as others let it.
     pub(crate) fn write_wal_back(&mut self) {
         if let (Some(path), Some(open)) = (&self.path, &mut self.open)
-            && let Some(Files { file, .. }) = open.files
+            && let Some(files) = open.files
         {
-            open.wal.write_back(path, file);
+            open.wal.write_back(path, files);
         }
     }
 
+    /// Closes the connection, after writing back a WAL that was deleted since the last look.
     pub(crate) fn close(&mut self) {
-        self.open = None;
+        if let (Some(path), Some(open)) = (&self.path, &self.open)
+            && matches!(open.change_now(path), Change::WalDeleted)
+        {
+            // If a reader keeps it from that for so long, nobody else is left to do it.
+            let _ = retry_while_busy(deadline_after(CLOSING_MAX), || open.write_back());
+        }
+        self.let_go();
     }
+
+    fn let_go(&mut self) {
+        let Some(open) = self.open.take() else { return };
+        let is_ours = |files: Files| self.path.as_deref().is_some_and(|path| files.has_wal(path));
+        if !open.files.is_some_and(is_ours) {
+            // SQLite would delete the companions by their names, and they are another file's.
+            let _ = open.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        }
+    }
+}
+
+fn wal_deleted(path: Option<&Path>) -> BackendError {
+    at_path(BackendError::not_applied(ErrorKind::Unavailable), WalDeleted, path)
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -154,7 +157,13 @@ impl Open {
             None => failure.into_error(None),
         })?;
         let files = path.map(|path| Files::of(path).map_err(|cause| refused(cause, path)));
-        Ok(Self { connection, files: files.transpose()?, looked_at: Instant::now(), wal })
+        Ok(Self {
+            connection,
+            files: files.transpose()?,
+            looked_at: Instant::now(),
+            is_closing: false,
+            wal,
+        })
     }
 
     /// Looks at its files once in a while.
@@ -162,22 +171,30 @@ impl Open {
         if !self.connection.is_autocommit() {
             return Change::Replaced;
         }
-        let (Some(path), Some(files)) = (path, self.files) else { return Change::None };
-        if self.looked_at.elapsed() < LOOK_AGAIN {
+        let Some(path) = path else { return Change::None };
+        if !self.is_closing && self.looked_at.elapsed() < LOOK_AGAIN {
             return Change::None;
         }
         self.looked_at = Instant::now();
-        match Files::of(path) {
-            Ok(found) if found == files => Change::None,
-            Ok(found) if found.file == files.file => Change::WalDeleted,
+        self.change_now(path)
+    }
+
+    fn change_now(&self, path: &Path) -> Change {
+        match (self.files, Files::of(path)) {
+            (None, _) => Change::None,
+            (Some(files), Ok(found)) if found == files => Change::None,
+            (Some(files), Ok(found)) if found.file == files.file => Change::WalDeleted,
             _ => Change::Replaced,
         }
     }
-}
 
-impl Files {
-    fn of(path: &Path) -> io::Result<Self> {
-        Ok(Self { file: FileId::of(path)?, wal: FileId::of(&file::wal(path)).ok() })
+    /// Writes all of the WAL back. Fails while somebody else does, or reads what was before.
+    fn write_back(&self) -> Result<(), Failure> {
+        let (pages, written) = checkpoint(&self.connection)?;
+        if written < pages {
+            return Err(Failure::busy());
+        }
+        Ok(())
     }
 }
 
@@ -192,6 +209,9 @@ fn connect(
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = match path {
         Some(path) => {
+            retry_while_busy(deadline, || refuse_deleted_wal(path)).map_err(|failure| {
+                if failure.is_busy() { wal_deleted(Some(path)).into() } else { failure }
+            })?;
             // If it fails, so does SQLite, which says how.
             let _ = file::create(path);
             Connection::open_with_flags(path, flags)?
@@ -205,10 +225,150 @@ fn connect(
     Ok(connection)
 }
 
-const WRITE_BACK: &str = "PRAGMA wal_checkpoint(PASSIVE)";
+/// Fails while others use a WAL that was deleted: SQLite would make another, under the same shared memory.
+fn refuse_deleted_wal(path: &Path) -> Result<(), Failure> {
+    // The last user deletes the shared memory first.
+    if !file::shared_memory(path).exists() || file::wal(path).exists() || !path.exists() {
+        return Ok(());
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(Duration::ZERO)?;
+    // Then SQLite locks the file, which others share while they have it open, before it makes a WAL.
+    connection.pragma_update(None, "locking_mode", "exclusive")?;
+    Ok(connection.pragma_query_value(None, "schema_version", |_| Ok(()))?)
+}
 
 /// As many as there are, and some to spare: none is ever prepared twice.
 const STATEMENTS: usize = 24;
 
 /// As long as two processes may use two files under one name.
 pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// The longest that closing waits for a reader.
+const CLOSING_MAX: Duration = Duration::from_secs(1);
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    fn open(path: &Path) -> Result<Database, BackendError> {
+        Database::open(Some(path.to_owned()), Synchronous::Normal, Instant::now())
+    }
+
+    fn charge(database: &mut Database) {
+        let connection = database.connection(Instant::now()).unwrap();
+        connection.execute_batch("UPDATE total SET records = records + 1").unwrap();
+    }
+
+    fn charged(connection: &Connection) -> u32 {
+        connection.query_row("SELECT records FROM total", [], |row| row.get(0)).unwrap()
+    }
+
+    /// Lets the time pass after which it looks.
+    fn look(database: &mut Database) {
+        if let Some(open) = &mut database.open {
+            open.looked_at -= LOOK_AGAIN;
+        }
+        database.look();
+    }
+
+    fn assert_refused<T>(result: Result<T, BackendError>) {
+        let error = result.err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.ends_with(&WalDeleted.to_string()), "{cause}");
+    }
+
+    // FAULTS 184.
+    #[test]
+    fn charges_in_a_deleted_log_outlive_all_who_have_it_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("limits.db");
+        let [mut one, mut other] = [(); 2].map(|()| open(&path).unwrap());
+        charge(&mut one);
+        charge(&mut other);
+        std::fs::remove_file(file::wal(&path)).unwrap();
+
+        assert_refused(open(&path));
+        assert!(!file::wal(&path).exists(), "a newcomer has made another");
+        charge(&mut other);
+        look(&mut one);
+        assert_refused(one.connection(Instant::now()));
+        charge(&mut other);
+        assert_refused(open(&path));
+        look(&mut other);
+        assert_eq!(charged(open(&path).unwrap().connection(Instant::now()).unwrap()), 4);
+        assert_eq!(charged(one.connection(Instant::now()).unwrap()), 4);
+    }
+
+    /// A stranger, who never looks: its transaction keeps others from writing back, and its connection
+    /// keeps them from being the last.
+    // FAULTS 184.
+    #[test]
+    fn charges_in_a_deleted_log_outlive_a_reader() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("limits.db");
+        let mut one = open(&path).unwrap();
+        charge(&mut one);
+        let stranger = Connection::open(&path).unwrap();
+        stranger.execute_batch("BEGIN").unwrap();
+        assert_eq!(charged(&stranger), 1);
+        charge(&mut one);
+        std::fs::remove_file(file::wal(&path)).unwrap();
+
+        for _ in 0..3 {
+            look(&mut one);
+            assert_refused(one.connection(Instant::now()));
+        }
+        stranger.execute_batch("COMMIT").unwrap();
+        look(&mut one);
+        assert_refused(one.connection(Instant::now()));
+        drop(stranger);
+        assert_eq!(charged(one.connection(Instant::now()).unwrap()), 2);
+    }
+
+    #[test]
+    fn charges_in_a_deleted_log_outlive_a_close_beside_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("limits.db");
+        let mut one = open(&path).unwrap();
+        let stranger = Connection::open(&path).unwrap();
+        assert_eq!(charged(&stranger), 0);
+        charge(&mut one);
+        std::fs::remove_file(file::wal(&path)).unwrap();
+        one.close();
+        drop(stranger);
+        assert_eq!(charged(open(&path).unwrap().connection(Instant::now()).unwrap()), 1);
+    }
+
+    /// As a crash leaves it, if somebody deletes the log after it.
+    #[test]
+    fn shared_memory_without_users_locks_nobody_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("limits.db");
+        open(&path).unwrap().close();
+        std::fs::write(file::shared_memory(&path), [7; 32_768]).unwrap();
+        assert_eq!(charged(open(&path).unwrap().connection(Instant::now()).unwrap()), 0);
+    }
+
+    // FAULTS 184.
+    #[test]
+    fn whoever_lets_go_of_a_replaced_file_leaves_the_new_one_its_companions() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("limits.db");
+        let mut old = open(&path).unwrap();
+        charge(&mut old);
+        for file in [path.clone(), file::wal(&path), file::shared_memory(&path)] {
+            std::fs::remove_file(file).unwrap();
+        }
+        let mut new = open(&path).unwrap();
+        charge(&mut new);
+        look(&mut old);
+        look(&mut new);
+        assert!(!new.open.as_ref().unwrap().is_closing, "its log was deleted");
+        assert!(file::shared_memory(&path).exists(), "its shared memory was deleted");
+        charge(&mut old);
+        assert_eq!(charged(new.connection(Instant::now()).unwrap()), 2);
+    }
+}

@@ -25,6 +25,11 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// SQLite's own error where others are in the way.
+    pub(crate) fn busy() -> Self {
+        Self::Statement(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_BUSY), None))
+    }
+
     /// Returns true if somebody else holds a lock.
     pub(crate) fn is_busy(&self) -> bool {
         match self {

@@ -35,6 +35,24 @@ impl FileId {
     }
 }
 
+/// A file, and its write-ahead log if that is there.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub(crate) struct Files {
+    pub(crate) file: FileId,
+    wal: Option<FileId>,
+}
+
+impl Files {
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
+        Ok(Self { file: FileId::of(path)?, wal: FileId::of(&wal(path)).ok() })
+    }
+
+    /// Returns true if the write-ahead log beside `path` is its own.
+    pub(crate) fn has_wal(self, path: &Path) -> bool {
+        self.wal == FileId::of(&wal(path)).ok()
+    }
+}
+
 /// Makes an empty file for its owner alone, unless there is one. SQLite gives a file's companions the
 /// same mode, whatever the process would give to new files.
 pub(crate) fn create(path: &Path) -> io::Result<()> {

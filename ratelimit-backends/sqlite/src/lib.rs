@@ -66,10 +66,11 @@
 //! that is trusted with both.
 //!
 //! Once a second each process looks at the file, and if it was deleted or replaced, opens the new one.
-//! If only the log was deleted, the processes that have it open write it back and let go of it. Until
-//! then, for some two seconds, calls are refused as
-//! [`ErrorKind::Unavailable`](ratelimit_backend::ErrorKind::Unavailable). A process that opens the file at
-//! that moment may keep them from writing back; then the charges in the deleted log are lost.
+//! If only the log was deleted, the processes that have it open write it back and let go of it. Until all
+//! have done so, most often for two seconds, calls are refused as
+//! [`ErrorKind::Unavailable`](ratelimit_backend::ErrorKind::Unavailable), and newcomers wait. No charge is lost,
+//! unless the last process that has the log open is killed before. Another program that has the file open
+//! keeps the store closed for that long: it should close it.
 //!
 //! A store is of no use in a forked child: its calls get
 //! [`ErrorKind::Closed`](ratelimit_backend::ErrorKind::Closed).

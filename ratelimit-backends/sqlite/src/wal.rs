@@ -21,7 +21,7 @@ use rusqlite::{Connection, MAIN_DB, OpenFlags, config::DbConfig, hooks, wal::Che
 use crate::{
     busy::{deadline_after, retry_while_busy},
     error::Failure,
-    file::FileId,
+    file::Files,
 };
 
 /// The WAL of a connection's file.
@@ -58,14 +58,14 @@ impl Wal {
     }
 
     /// Has the WAL written back, as far as others let it.
-    pub(crate) fn write_back(&mut self, path: &Path, file: FileId) {
+    pub(crate) fn write_back(&mut self, path: &Path, files: Files) {
         self.seen = self.pages.load(Ordering::Relaxed);
         if self.helper.as_ref().is_some_and(|helper| !helper.is_finished()) {
             return;
         }
         self.wait();
         let path = path.to_owned();
-        let help = move || drop(write_back(&path, file));
+        let help = move || drop(write_back(&path, files));
         // If it fails, it is left for the next time.
         self.helper = thread::Builder::new().name("ratelimit-wal".to_owned()).spawn(help).ok();
     }
@@ -80,10 +80,14 @@ impl Wal {
 }
 
 /// Writes the WAL of a file back, on connections of its own.
-fn write_back(path: &Path, file: FileId) -> Result<(), Failure> {
+fn write_back(path: &Path, files: Files) -> Result<(), Failure> {
+    // Somebody else's file is left alone, and a WAL that was deleted is not made anew.
+    let is_same = || Files::of(path).is_ok_and(|now| now == files);
+    if !is_same() {
+        return Ok(());
+    }
     let connection = connect(path)?;
-    // Somebody else's file is left alone.
-    if FileId::of(path).is_ok_and(|now| now == file) && catch_up(&connection)? {
+    if is_same() && catch_up(&connection)? {
         let writer = connect(path)?;
         retry_while_busy(deadline_after(LOCKING_MAX), || {
             Ok(writer.execute_batch("BEGIN IMMEDIATE")?)
@@ -124,7 +128,7 @@ fn catch_up(connection: &Connection) -> Result<bool, Failure> {
 }
 
 /// Writes back as far as readers let it; returns the length of the WAL, and of the part written back.
-fn checkpoint(connection: &Connection) -> Result<(i32, i32), Failure> {
+pub(crate) fn checkpoint(connection: &Connection) -> Result<(i32, i32), Failure> {
     Ok(connection.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::PASSIVE)?)
 }
 
