@@ -30,8 +30,8 @@ impl<B: Backend, P: Policies> Limiter<B, P> {
         key: &'a (impl AsRef<[u8]> + ?Sized),
         cost: u64,
     ) -> PreparedCheck<'a, B> {
-        let Subject { backend, policies, key, .. } = self.subject(key.as_ref());
-        PreparedCheck { backend, policies, policy: Cow::Borrowed(policy), key, cost }
+        let Subject { backend, policies, queues, key, .. } = self.subject(key.as_ref());
+        PreparedCheck { backend, policies, policy: Cow::Borrowed(policy), queues, key, cost }
     }
 }
 
@@ -46,8 +46,8 @@ impl<'a, B: Backend> PreparedCheck<'a, B> {
     /// Spends the cost, if the key has that many permits left.
     #[inline(always)]
     pub fn check(&self) -> Request<'_, B, Policy> {
-        let Self { backend, policy, key, cost, .. } = self;
-        let subject = Subject { backend: *backend, policies: &**policy, key, cost: *cost };
+        let Self { backend, policy, queues, key, cost, .. } = self;
+        let subject = Subject { backend: *backend, policies: &**policy, queues, key, cost: *cost };
         Request::new(subject, Action::Spend)
     }
 

@@ -111,7 +111,7 @@ pub use crate::{
     run::Run,
     settle::Settle,
     tiers::{InTier, Tier, TierByKey, Tiers},
-    wait::{Pace, Timer, TokioTimer, Wait},
+    wait::{Pace, Timer, TokioTimer, Wait, Waiters},
 };
 pub use ratelimit_backend::{
     Backend, BackendError, Claim, Clock, Effect, ErrorKind, ManualClock, MonotonicClock, Names,

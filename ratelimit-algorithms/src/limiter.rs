@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use ratelimit_backend::{Backend, Claim};
+use ratelimit_backend::Backend;
 use ratelimit_core::{Action, Algorithm, ConfigError, Decision, Micros, Policy};
 
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     permit::Permit,
     request::Subject,
     tiers::{InTier, Tier},
-    wait::{Pace, Wait, WaitQueues},
+    wait::{Pace, Wait, WaitQueues, Waiters},
 };
 
 /// Checks keys against a policy, on any store. Clones are the same limiter.
@@ -22,15 +22,7 @@ use crate::{
 pub struct Limiter<B, P = Policy> {
     backend: B,
     policies: P,
-    shared: Arc<Shared>,
-}
-
-/// The part that clones share.
-#[derive(Debug)]
-struct Shared {
-    /// Keeps the name taken.
-    _claim: Claim,
-    queues: WaitQueues,
+    queues: Arc<WaitQueues>,
 }
 
 impl<B: Backend> Limiter<B> {
@@ -58,15 +50,16 @@ impl<B: Backend, P: Policies> Limiter<B, P> {
     pub fn with_policies(backend: B, policies: P) -> Result<Self, ConfigError> {
         policies.try_each(&mut |policy| backend.accepts(policy))?;
         let claim = policies.claim(backend.names())?;
-        let shared = Arc::new(Shared { _claim: claim, queues: WaitQueues::default() });
-        Ok(Self { backend, policies, shared })
+        let queues = Arc::new(WaitQueues::new(claim));
+        policies.on_change(Waiters(Arc::downgrade(&queues)));
+        Ok(Self { backend, policies, queues })
     }
 
     /// Lets at most this many callers wait, by this limiter and all of its clones; by default
     /// 10,000.
     #[must_use]
     pub fn with_waiters_max(self, waiters_max: usize) -> Self {
-        self.shared.queues.limit(waiters_max);
+        self.queues.limit(waiters_max);
         self
     }
 
@@ -127,11 +120,14 @@ impl<B: Backend, P: Policies> Limiter<B, P> {
     /// they came. A wait that is dropped leaves the queue at once, and has spent nothing, or the
     /// whole charge. (A mere [`check`](Self::check) does not queue.)
     ///
+    /// A wait ends earlier when the limit is raised, or when the key is reset or refunded by this limiter or
+    /// its clones. Other processes and other limiters on the store wake nobody.
+    ///
     /// The request fails with [`WaitError::Overloaded`](crate::WaitError::Overloaded) if too many
     /// wait already, see [`with_waiters_max`](Self::with_waiters_max); when no decision was made;
     /// and if the cost is zero or can never be admitted.
     pub fn until_ready<'a>(&'a self, key: &'a (impl AsRef<[u8]> + ?Sized)) -> Wait<'a, B, P> {
-        Wait::new(&self.shared.queues, self.subject(key.as_ref()))
+        Wait::new(self.subject(key.as_ref()))
     }
 
     /// Spends permits of `key`, and sleeps the delay of the decision: with a
@@ -201,8 +197,9 @@ impl<B: Backend, P: Policies> Limiter<B, P> {
     }
 
     #[inline(always)]
-    pub(crate) const fn subject<'a>(&'a self, key: &'a [u8]) -> Subject<'a, B, P> {
-        Subject { backend: &self.backend, policies: &self.policies, key, cost: 1 }
+    pub(crate) fn subject<'a>(&'a self, key: &'a [u8]) -> Subject<'a, B, P> {
+        let Self { backend, policies, queues } = self;
+        Subject { backend, policies, queues, key, cost: 1 }
     }
 }
 
@@ -238,7 +235,7 @@ impl<B: Clone> Limiter<B, InTier> {
     /// ```
     #[must_use]
     pub fn in_tier(&self, tier: Tier) -> Self {
-        let (backend, shared) = (self.backend.clone(), Arc::clone(&self.shared));
-        Self { backend, policies: self.policies.but(tier), shared }
+        let (backend, queues) = (self.backend.clone(), Arc::clone(&self.queues));
+        Self { backend, policies: self.policies.but(tier), queues }
     }
 }

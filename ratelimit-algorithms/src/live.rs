@@ -6,7 +6,10 @@ use arc_swap::ArcSwap;
 use ratelimit_backend::{Claim, Names};
 use ratelimit_core::{Algorithm, CarryOver, ConfigError, Policy};
 
-use crate::{Policies, Visit};
+use crate::{
+    Policies, Visit,
+    wait::{Listeners, Waiters},
+};
 
 /// A limit whose numbers change while it is in use. Clones are the same limit.
 ///
@@ -40,6 +43,7 @@ struct Inner {
     /// The policy at the start: its name, and what no update changes.
     first: Policy,
     current: ArcSwap<Policy>,
+    listeners: Listeners,
 }
 
 impl Live {
@@ -56,7 +60,8 @@ impl Live {
     }
 
     pub(crate) fn from_policy(first: Policy) -> Self {
-        Self(Arc::new(Inner { current: ArcSwap::from_pointee(first.clone()), first }))
+        let (current, listeners) = (ArcSwap::from_pointee(first.clone()), Listeners::default());
+        Self(Arc::new(Inner { first, current, listeners }))
     }
 
     /// The limit as it is now, with another rule for spent permits when its numbers change. It is a
@@ -78,7 +83,8 @@ impl Live {
     where
         A: TryInto<Algorithm, Error: Into<ConfigError>>,
     {
-        self.publish(successor(&self.0.first, algorithm)?);
+        self.0.current.store(Arc::new(successor(&self.0.first, algorithm)?));
+        self.0.listeners.wake();
         Ok(())
     }
 
@@ -88,15 +94,10 @@ impl Live {
         Policy::clone(&self.0.current.load())
     }
 
-    /// The policy that an update to `algorithm` would publish.
+    /// Returns true if there are clones of it.
     #[cfg(any(feature = "json", feature = "toml"))]
-    pub(crate) fn successor(&self, algorithm: Algorithm) -> Result<Policy, ConfigError> {
-        successor(&self.0.first, algorithm)
-    }
-
-    /// Makes a successor the policy that keys are checked against.
-    pub(crate) fn publish(&self, successor: Policy) {
-        self.0.current.store(Arc::new(successor));
+    pub(crate) fn is_used(&self) -> bool {
+        1 < Arc::strong_count(&self.0)
     }
 }
 
@@ -115,6 +116,10 @@ impl Policies for Live {
 
     fn try_each(&self, visit: &mut Visit<'_>) -> Result<(), ConfigError> {
         visit(&self.current())
+    }
+
+    fn on_change(&self, waiters: Waiters) {
+        self.0.listeners.add(waiters);
     }
 }
 

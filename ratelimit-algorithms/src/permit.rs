@@ -96,8 +96,9 @@ impl<'a, B, P: Policies> FromDecision<'a, B, P> for Permit<'a, B> {
         decision: Result<Decision, Error>,
         refund: RefundInDrop<B>,
     ) -> Result<Self, AcquireError> {
-        let Subject { backend, policies, key, cost } = subject;
-        Self::new(PreparedCheck { backend, policies, policy, key, cost }, decision?, refund)
+        let Subject { backend, policies, queues, key, cost } = subject;
+        let check = PreparedCheck { backend, policies, policy, queues, key, cost };
+        Self::new(check, decision?, refund)
     }
 }
 

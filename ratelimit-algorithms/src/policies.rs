@@ -5,6 +5,8 @@ use std::{borrow::Cow, fmt, sync::Arc};
 use ratelimit_backend::{Claim, Names};
 use ratelimit_core::{ConfigError, Policy};
 
+use crate::wait::Waiters;
+
 /// Finds the policy that a key is checked against.
 ///
 /// A [`Policy`] is its own, for every key and for ever; that costs a limiter nothing. A
@@ -88,6 +90,12 @@ pub trait Policies: fmt::Debug + Send + Sync {
     ///
     /// The error of `visit`.
     fn try_each(&self, visit: &mut Visit<'_>) -> Result<(), ConfigError>;
+
+    /// Takes the callers that wait at a limiter, when it is built: to be woken after each change. By
+    /// default nobody wakes them, and they see a change at the time that they were told before.
+    fn on_change(&self, waiters: Waiters) {
+        let _ = waiters;
+    }
 }
 
 /// A function that is shown each policy, and may refuse it.
@@ -126,5 +134,9 @@ impl<P: Policies + ?Sized> Policies for Arc<P> {
 
     fn try_each(&self, visit: &mut Visit<'_>) -> Result<(), ConfigError> {
         (**self).try_each(visit)
+    }
+
+    fn on_change(&self, waiters: Waiters) {
+        (**self).on_change(waiters);
     }
 }

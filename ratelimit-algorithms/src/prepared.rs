@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use crate::{
     Error, Policies,
     request::{Subject, check},
+    wait::WaitQueues,
 };
 
 /// A cost of a key, under the policy that the key had when the check was prepared.
@@ -17,6 +18,7 @@ pub struct PreparedCheck<'a, B> {
     /// Knows the policy that the key has by now.
     pub(crate) policies: &'a dyn Policies,
     pub(crate) policy: Cow<'a, Policy>,
+    pub(crate) queues: &'a WaitQueues,
     pub(crate) key: &'a [u8],
     pub(crate) cost: u64,
 }
@@ -24,8 +26,8 @@ pub struct PreparedCheck<'a, B> {
 impl<'a, B, P: Policies> Subject<'a, B, P> {
     /// A check of `cost` permits, under the policy that the key has now.
     pub(crate) fn prepare(self, cost: u64) -> PreparedCheck<'a, B> {
-        let Self { backend, policies, key, .. } = self;
-        PreparedCheck { backend, policies, policy: policies.policy(key), key, cost }
+        let Self { backend, policies, queues, key, .. } = self;
+        PreparedCheck { backend, policies, policy: policies.policy(key), queues, key, cost }
     }
 }
 

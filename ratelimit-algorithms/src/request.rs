@@ -12,7 +12,7 @@ use std::{
 use ratelimit_backend::{Backend, BackendError, ErrorKind, SyncBackend};
 use ratelimit_core::{Action, Batch, Check, Decision, Key, Policy, store::Decisions};
 
-use crate::{Error, Policies, decision::Status, progress::Progress};
+use crate::{Error, Policies, decision::Status, progress::Progress, wait::WaitQueues};
 
 /// A request to a limiter about one key, which gives an `R`: a [`Decision`], a [`Status`] or a
 /// [`Permit`](crate::Permit).
@@ -50,6 +50,7 @@ pub struct Request<'a, B, P, R = Decision> {
 pub struct Subject<'a, B, P> {
     pub(crate) backend: &'a B,
     pub(crate) policies: &'a P,
+    pub(crate) queues: &'a WaitQueues,
     pub(crate) key: &'a [u8],
     pub(crate) cost: u64,
 }
@@ -263,13 +264,18 @@ impl<B, P> FromDecision<'_, B, P> for Decision {
 impl<B, P> FromDecision<'_, B, P> for Status {
     type Error = Error;
 
+    /// A key that has permits left may have been refunded or reset, and somebody may wait for it.
     fn from_decision(
-        _: Subject<'_, B, P>,
+        subject: Subject<'_, B, P>,
         _: Cow<'_, Policy>,
         decision: Result<Decision, Error>,
         _: RefundInDrop<B>,
     ) -> Result<Self, Error> {
-        decision.map(|decision| Self::after(&decision))
+        let decision = decision?;
+        if decision.remaining != 0 {
+            subject.queues.wake(subject.key);
+        }
+        Ok(Self::after(&decision))
     }
 }
 

@@ -20,6 +20,7 @@ use crate::{
     prepared::{Merged, PreparedCheck, batch},
     progress::Progress,
     request::{RefundInDrop, check},
+    wait::WaitQueues,
 };
 
 /// The settlement of a [`Permit`](crate::Permit), or of [`Permits`](crate::Permits): awaited, or made with
@@ -56,6 +57,7 @@ impl<B: Backend> Settle<'_, B> {
                 charge.backend().apply_now(batch(checks), action)?;
             }
         }
+        settlement.wake();
         Ok(())
     }
 }
@@ -82,6 +84,7 @@ async fn settle<B: Backend>(
             charge.backend().apply(batch(checks), action).await?;
         }
     }
+    settlement.wake();
     Ok(())
 }
 
@@ -131,8 +134,9 @@ impl<'a, B> Charge<'a, B> {
             let policy = prepared.policies.policy(prepared.key);
             let charged = check.cost().get();
             let (cost, action) = correction(decision, (check.policy(), &policy), charged, actual)?;
-            let (key, receipt) = (prepared.key, Receipt::of(decision, check.policy(), charged));
-            Some(Correction { policy, key, cost, receipt, action })
+            let (queues, key) = (prepared.queues, prepared.key);
+            let receipt = Receipt::of(decision, check.policy(), charged);
+            Some(Correction { policy, queues, key, cost, receipt, action })
         };
         Ok(Settlement(merged.checks.iter().zip(costs).enumerate().filter_map(part).collect()))
     }
@@ -146,6 +150,7 @@ impl<B> Drop for Charge<'_, B> {
             && !checks.is_empty()
         {
             (self.refund)(self.backend(), batch(&checks));
+            settlement.wake();
         }
     }
 }
@@ -155,6 +160,7 @@ struct Settlement<'a>(SmallVec<[Correction<'a>; 1]>);
 
 struct Correction<'a> {
     policy: Cow<'a, Policy>,
+    queues: &'a WaitQueues,
     key: &'a [u8],
     cost: u64,
     receipt: Receipt,
@@ -165,6 +171,12 @@ impl Settlement<'_> {
     /// The checks of the keys that need this action.
     fn checks(&self, action: Action) -> Result<SmallVec<[Check<'_>; 1]>, Error> {
         self.0.iter().filter(|part| part.action == action).map(Correction::check).collect()
+    }
+
+    /// Wakes those that wait for what was given back.
+    fn wake(&self) {
+        let refunded = self.0.iter().filter(|part| part.action == Action::Refund);
+        refunded.for_each(|part| part.queues.wake(part.key));
     }
 }
 

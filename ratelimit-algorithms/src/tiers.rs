@@ -11,7 +11,11 @@ use arc_swap::ArcSwap;
 use ratelimit_backend::{Claim, Names};
 use ratelimit_core::{Algorithm, CarryOver, ConfigError, Policy};
 
-use crate::{Policies, Visit, live::successor};
+use crate::{
+    Policies, Visit,
+    live::successor,
+    wait::{Listeners, Waiters},
+};
 
 /// Several limits under one name, of which each key has one: free, pro, one customer's own.
 /// Clones are the same tiers.
@@ -56,6 +60,7 @@ struct Inner {
     names: Mutex<HashMap<Box<str>, Tier>>,
     /// A policy for each tier, the default tier's first: so there is always one.
     policies: ArcSwap<Vec<Policy>>,
+    listeners: Listeners,
 }
 
 /// One of several [`Tiers`]. To other `Tiers` it means nothing, or one of their own.
@@ -87,6 +92,7 @@ impl Tiers {
             first: policies[Tier::DEFAULT.0].clone(),
             names: Mutex::new(names),
             policies: ArcSwap::from_pointee(policies),
+            listeners: Listeners::default(),
         }))
     }
 
@@ -137,6 +143,7 @@ impl Tiers {
         let mut policies = Vec::clone(&self.0.policies.load());
         *policies.get_mut(tier.0).ok_or(ConfigError::UnknownTier)? = policy;
         self.0.policies.store(Arc::new(policies));
+        self.0.listeners.wake();
         Ok(())
     }
 
@@ -208,6 +215,10 @@ impl<F: Fn(&[u8]) -> Tier + Send + Sync> Policies for TierByKey<F> {
     fn try_each(&self, visit: &mut Visit<'_>) -> Result<(), ConfigError> {
         self.tiers.try_each(visit)
     }
+
+    fn on_change(&self, waiters: Waiters) {
+        self.tiers.0.listeners.add(waiters);
+    }
 }
 
 impl<F> fmt::Debug for TierByKey<F> {
@@ -245,5 +256,9 @@ impl Policies for InTier {
 
     fn try_each(&self, visit: &mut Visit<'_>) -> Result<(), ConfigError> {
         self.tiers.try_each(visit)
+    }
+
+    fn on_change(&self, waiters: Waiters) {
+        self.tiers.0.listeners.add(waiters);
     }
 }

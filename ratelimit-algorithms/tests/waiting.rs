@@ -14,8 +14,8 @@ use std::{
 };
 
 use ratelimit_algorithms::{
-    AcquireError, Backend, BackendError, Clock, Error, ErrorKind, LeakyBucket, Limiter, Timestamp,
-    TokenBucket, WaitError,
+    AcquireError, Align, Backend, BackendError, Clock, Error, ErrorKind, FixedWindow, LeakyBucket,
+    Limiter, Limits, Live, Policies, Policy, Tier, Tiers, Timestamp, TokenBucket, WaitError,
 };
 use ratelimit_backend::{Names, Reply};
 use ratelimit_core::{Action, Batch};
@@ -232,6 +232,85 @@ async fn a_deadline_ends_a_wait_behind_others() {
     assert!(waiting(&limiter, 1));
     first.await.unwrap().unwrap();
     assert_eq!(start.elapsed(), Duration::from_secs(1));
+}
+
+/// Two callers wait for permits of the next hour, until `change` makes room for both.
+async fn assert_woken<P: Policies + Clone + 'static>(
+    policies: P,
+    change: impl AsyncFnOnce(Limiter<Slow, P>),
+) {
+    let limiter = Limiter::with_policies(Slow::new(), policies).expect("the name is free");
+    let permits = limiter.acquire("key").cost(2).await.expect("nobody has spent");
+    let start = Instant::now();
+    let wait = || {
+        let limiter = limiter.clone();
+        tokio::spawn(async move { limiter.until_ready("key").await })
+    };
+    let waits = [wait(), wait()];
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    permits.keep();
+    change(limiter.clone()).await;
+    for wait in waits {
+        wait.await.expect("it does not panic").expect("there is room");
+    }
+    // A few milliseconds are what tokio's timer rounds up.
+    assert!(start.elapsed() < Duration::from_millis(110), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_makes_room_wakes_the_first_and_those_behind() {
+    let few = || TokenBucket::per_hour(2);
+    let many = || TokenBucket::per_hour(1_000_000_000);
+    let policy = || Policy::new("test", few()).unwrap();
+    assert_woken(policy(), async |limiter| _ = limiter.reset("key").await.unwrap()).await;
+    assert_woken(policy(), async |limiter| _ = limiter.refund("key").cost(2).await.unwrap()).await;
+    let live = Live::new("test", few()).unwrap();
+    assert_woken(live.clone(), async |_| live.update(many()).unwrap()).await;
+    let tiers = Tiers::new("test", few()).unwrap();
+    let tier = tiers.in_tier(Tier::DEFAULT);
+    assert_woken(tier, async |_| tiers.update(Tier::DEFAULT, many()).unwrap()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_permit_that_is_given_back_wakes_who_waits_for_it() {
+    let limiter = Limiter::new(Slow::new(), "test", TokenBucket::per_hour(2)).unwrap();
+    let start = Instant::now();
+    let wait = || {
+        let limiter = limiter.clone();
+        tokio::spawn(async move { limiter.until_ready("key").await })
+    };
+    let permit = limiter.acquire("key").cost(2).await.unwrap();
+    let waits = [wait(), wait()];
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    permit.settle(1).await.unwrap();
+    let [first, second] = waits;
+    first.await.unwrap().unwrap();
+
+    limiter.reset("key").await.unwrap();
+    second.await.unwrap().unwrap();
+    limiter.reset("key").await.unwrap();
+    let permits = Limits::new(&limiter, "key", 2).acquire().await.unwrap();
+    let third = wait();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    permits.refund().await.unwrap();
+    third.await.unwrap().unwrap();
+    assert_eq!(start.elapsed(), Duration::from_millis(200));
+}
+
+/// Without it the thread would sleep for a day.
+#[test]
+fn a_thread_that_waits_wakes_too() {
+    let window = FixedWindow::per_day(1).align(Align::First);
+    let limiter = Limiter::new(Memory::new(), "test", window).unwrap();
+    let permit = limiter.acquire("key").now().unwrap().refund_on_drop();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| limiter.until_ready("key").wait());
+        while !format!("{limiter:?}").contains("WaitQueues(1 waiting)") {
+            std::thread::yield_now();
+        }
+        drop(permit);
+        waiting.join().unwrap().unwrap();
+    });
 }
 
 #[tokio::test(start_paused = true)]

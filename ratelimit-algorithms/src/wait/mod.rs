@@ -15,10 +15,11 @@ use std::{
 use ratelimit_backend::{Backend, SyncBackend};
 use ratelimit_core::{Action, Decision};
 
-pub(crate) use self::queue::WaitQueues;
+pub(crate) use self::queue::{Listeners, WaitQueues};
 use self::timer::{ThreadTimer, before};
 pub use self::{
     pace::Pace,
+    queue::Waiters,
     timer::{Timer, TokioTimer},
 };
 use crate::{
@@ -46,7 +47,6 @@ use crate::{
 /// ```
 #[must_use = "a request does nothing unless it is awaited, or waited for with `wait`"]
 pub struct Wait<'a, B, P, T = TokioTimer> {
-    queues: &'a WaitQueues,
     subject: Subject<'a, B, P>,
     longest: Option<Duration>,
     timer: &'a T,
@@ -54,9 +54,9 @@ pub struct Wait<'a, B, P, T = TokioTimer> {
 }
 
 impl<'a, B, P> Wait<'a, B, P> {
-    pub(crate) const fn new(queues: &'a WaitQueues, subject: Subject<'a, B, P>) -> Self {
+    pub(crate) const fn new(subject: Subject<'a, B, P>) -> Self {
         let (longest, timer, progress) = (None, &TokioTimer, Progress::New);
-        Self { queues, subject, longest, timer, progress }
+        Self { subject, longest, timer, progress }
     }
 }
 
@@ -75,8 +75,8 @@ impl<'a, B, P, T> Wait<'a, B, P, T> {
 
     /// Sleeps by `timer` when this is awaited, instead of tokio's.
     pub fn timer<U: Timer>(self, timer: &'a U) -> Wait<'a, B, P, U> {
-        let Self { queues, subject, longest, .. } = self;
-        Wait { queues, subject, longest, timer, progress: Progress::New }
+        let Self { subject, longest, .. } = self;
+        Wait { subject, longest, timer, progress: Progress::New }
     }
 }
 
@@ -87,10 +87,10 @@ impl<B: SyncBackend, P: Policies, T> Wait<'_, B, P, T> {
     ///
     /// As awaiting the request.
     pub fn wait(self) -> Result<Status, WaitError> {
-        let Self { queues, subject, longest, .. } = self;
+        let Self { subject, longest, .. } = self;
         let timer = ThreadTimer::default();
         let ask = |action| ready(Request::new(subject, action).now());
-        timer.block_on(until_ready(queues, &timer, (subject.key, longest), ask))
+        timer.block_on(until_ready(subject.queues, &timer, (subject.key, longest), ask))
     }
 }
 
@@ -100,14 +100,15 @@ impl<B: Backend, P: Policies, T: Timer> Future for Wait<'_, B, P, T> {
     type Output = Result<Status, WaitError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { queues, subject, longest, timer, .. } = *self;
+        let Self { subject, longest, timer, .. } = *self;
         let ask = move |action| Request::new(subject, action);
-        let start = || until_ready(queues, timer, (subject.key, longest), ask);
+        let start = || until_ready(subject.queues, timer, (subject.key, longest), ask);
         self.progress.poll(context, start)
     }
 }
 
-/// Queues for a key; the first in the queue checks, sleeps until it may come back, and checks again.
+/// Queues for a key; the first in the queue checks, sleeps until it may come back or something has
+/// changed, and checks again.
 async fn until_ready<A: Future<Output = Result<Decision, Error>>>(
     queues: &WaitQueues,
     timer: &impl Timer,
@@ -123,11 +124,13 @@ async fn until_ready<A: Future<Output = Result<Decision, Error>>>(
     }
     before(deadline, timer, ticket.turn()).await.ok_or(WaitError::TimedOut)?;
     loop {
+        let changes = ticket.changes();
         let decision = ask(Action::Spend).await?;
         if decision.is_allowed() {
             return Ok(Status::after(&decision));
         }
-        timer.sleep_until(come_back(timer, deadline, decision)?).await;
+        let then = come_back(timer, deadline, decision)?;
+        before(Some(then), timer, ticket.change_after(changes)).await;
     }
 }
 
