@@ -4,8 +4,8 @@ use std::{error, io, path::PathBuf};
 
 use ratelimit_core::ConfigError;
 
-/// The reason why limits cannot be read from a file, or updated from it. The limits that were read
-/// before stay as they are.
+/// The reason why limits cannot be read from a file, or updated from it. The limits that it names stay
+/// as they were read before; if it names none, all of them do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FileError {
@@ -35,6 +35,9 @@ pub enum FileError {
         /// The cause.
         source: Box<dyn error::Error + Send + Sync>,
     },
+    /// Some limits stay as they were, each for a reason of its own. All others are updated.
+    #[error("{}", one_by_one(.0))]
+    Kept(Vec<Self>),
     /// A limit cannot become what the file says while it is in use.
     #[error("{}, {name}: {source}", path.display())]
     Change {
@@ -53,4 +56,8 @@ pub enum FileError {
         /// The limit.
         name: String,
     },
+}
+
+fn one_by_one(errors: &[FileError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use ratelimit_core::CarryOver;
+use ratelimit_core::{CarryOver, Policy};
 
 use super::{error::FileError, parse};
 use crate::Live;
@@ -112,13 +112,14 @@ impl LimitsFile {
 
     /// Reads the file again, and updates all limits; adds those that are new in it.
     ///
-    /// Either all limits are updated or none is. (Each at its own instant: a check in between may
-    /// find one limit new and another one old.)
+    /// Each limit is updated by itself: a check in between may find one new and another one old. Limits
+    /// that nobody holds are made anew, with whatever algorithm the file says, or dropped with it.
     ///
     /// # Errors
     ///
-    /// If the file cannot be read, or anything in it is invalid; if a limit is no longer in it, or
-    /// cannot become what it says, see [`Live::update`]. Then all limits stay as they are.
+    /// If the file cannot be read, or anything in it is invalid; then all limits stay as they are.
+    /// [`FileError::Kept`] names the limits in use that are no longer in it, or cannot become what it says,
+    /// see [`Live::update`]: these stay as they are, and all others are updated.
     pub fn reload(&self) -> Result<(), FileError> {
         let mut state = self.state();
         let text = self.read();
@@ -137,21 +138,25 @@ impl LimitsFile {
         state.seen = None;
         let text = state.seen.insert(text?);
         let mut policies = parse::policies(&self.0.path, text)?;
-        let mut changes = Vec::new();
+        let mut kept = Vec::new();
+        state.limits.retain(|_, live| live.is_used());
         for (name, live) in &state.limits {
-            let policy = policies.remove(name).ok_or_else(|| self.missing(name))?;
-            let successor = live.successor(*policy.algorithm()).map_err(|source| {
-                FileError::Change { path: self.0.path.clone(), name: name.clone(), source }
-            })?;
-            changes.push((live, successor));
-        }
-        for (live, successor) in changes {
-            live.publish(successor);
+            let update = self.update(name, live, policies.remove(name));
+            kept.extend(update.err());
         }
         let new =
             |(name, policy)| (name, Live::from_policy(policy).with_carry_over(self.0.carry_over));
         state.limits.extend(policies.into_iter().map(new));
-        Ok(())
+        if kept.is_empty() { Ok(()) } else { Err(FileError::Kept(kept)) }
+    }
+
+    fn update(&self, name: &str, live: &Live, found: Option<Policy>) -> Result<(), FileError> {
+        let policy = found.ok_or_else(|| self.missing(name))?;
+        live.update(*policy.algorithm()).map_err(|source| FileError::Change {
+            path: self.0.path.clone(),
+            name: name.to_owned(),
+            source,
+        })
     }
 
     fn read(&self) -> Result<String, FileError> {

@@ -177,7 +177,7 @@ fn a_file_that_is_not_there_or_of_another_format_is_a_typed_error() {
 }
 
 #[test]
-fn a_reload_updates_all_limits_or_none() -> Outcome {
+fn an_invalid_file_changes_nothing() -> Outcome {
     let file = File::new("l.toml", "a = '10/1s'\nb = '10/1s'");
     let limits = file.open()?;
     let store = store().0;
@@ -188,12 +188,6 @@ fn a_reload_updates_all_limits_or_none() -> Outcome {
     for (text, reason) in [
         ("a = '20/1s'\nb = '20/1'", "l.toml, line 2, b: a length is"),
         ("a = '20/1s'\nb = '0/1s'", "l.toml, line 2, b: limit is 0"),
-        ("a = '20/1s'", "l.toml has no limit b"),
-        ("", "l.toml has no limit a"),
-        (
-            "a = '20/1s'\n[b]\nalgorithm = 'fixed_window'\nlimit = 20\nwindow = '1s'",
-            "l.toml, b: a fixed window cannot carry over what a token bucket has stored",
-        ),
     ] {
         file.write(text);
         let error = limits.reload().expect_err(text).to_string();
@@ -212,6 +206,33 @@ fn a_reload_updates_all_limits_or_none() -> Outcome {
     Ok(())
 }
 
+/// The limits `a`, `b` and `c` are in use, `d` and `e` are not.
+// FAULTS 17.
+#[test]
+fn limits_that_cannot_change_are_told_one_by_one_and_the_rest_is_updated() -> Outcome {
+    let file = File::new("l.toml", "a = '1/1s'\nb = '1/1s'\nc = '1/1s'\nd = '1/1s'\ne = '1/1s'");
+    let limits = file.open()?;
+    let [a, b, c] = ["a", "b", "c"].map(|name| limits.live(name).unwrap());
+
+    let window = |name| format!("[{name}]\nalgorithm = 'fixed_window'\nlimit = 2\nwindow = '1s'\n");
+    file.write(&format!("c = '2/1s'\nf = '2/1s'\n{}{}", window("b"), window("d")));
+    let Err(FileError::Kept(errors)) = limits.reload() else { panic!("two cannot change") };
+    assert!(matches!(&errors[..], [FileError::Missing { .. }, FileError::Change { .. }]));
+    let told = FileError::Kept(errors).to_string().replace(&file.path().display().to_string(), "F");
+    let why = "a fixed window cannot carry over what a token bucket has stored";
+    assert!(told.starts_with(&format!("F has no limit a; F, b: {why}")), "{told}");
+    assert_eq!([&a, &b, &c].map(|live| live.current().limit()), [1, 1, 2]);
+    assert_eq!(limits.live("d")?.current().algorithm().name(), "fixed window");
+    assert!(matches!(limits.live("e"), Err(FileError::Missing { .. })), "nobody uses it");
+    assert_eq!(limits.live("f")?.current().limit(), 2);
+
+    drop((a, b));
+    limits.reload()?;
+    assert_eq!(limits.live("b")?.current().limit(), 2);
+    assert!(matches!(limits.live("a"), Err(FileError::Missing { .. })));
+    Ok(())
+}
+
 // FAULTS 17.
 #[test]
 fn another_algorithm_comes_with_a_reload_where_keys_start_anew() -> Outcome {
@@ -224,10 +245,10 @@ fn another_algorithm_comes_with_a_reload_where_keys_start_anew() -> Outcome {
         assert!(limiter.check("key").cost(10).now()?.is_allowed());
     }
     file.write("b = '1/1s'\n[a]\nalgorithm = 'fixed_window'\nlimit = 20\nwindow = '1d'");
-    let refused = kept.reload();
+    let Err(FileError::Kept(errors)) = kept.reload() else { panic!("it cannot change") };
     assert!(matches!(
-        refused,
-        Err(FileError::Change { source: ConfigError::AlgorithmChange { .. }, .. })
+        errors[..],
+        [FileError::Change { source: ConfigError::AlgorithmChange { .. }, .. }]
     ));
     anew.reload()?;
     assert_eq!(by_kept.peek("key").now()?.remaining, 0);
