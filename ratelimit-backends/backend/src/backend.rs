@@ -38,7 +38,8 @@ pub trait Backend: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::NotAtomic`] if the state would be spread over servers.
+    /// [`ConfigError::NotAtomic`] if the state would be spread over servers;
+    /// [`ConfigError::LimitTooLarge`] if it would take more room than the store can change as one.
     fn accepts(&self, policy: &Policy) -> Result<(), ConfigError> {
         let _ = policy;
         Ok(())

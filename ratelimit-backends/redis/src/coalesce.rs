@@ -23,7 +23,7 @@ use tokio::{
 
 use crate::{
     connection::client::{Bytes, Reply},
-    dispatch::{Command, Servers},
+    dispatch::{Code, Command, Servers},
     error::protocol_error,
     script::{Script, ScriptClock},
     turns::Turns,
@@ -132,7 +132,9 @@ impl Coalescer {
         let BatchKey { script, header, terms } = batch;
         let spend = Bytes::from_static(b"spend");
         let arguments = vec![self.clock.argument()?, spend, header.clone(), terms.clone()];
-        self.servers.run(Command { script, keys, arguments, charges: true }, deadline).await
+        self.servers
+            .run(Command { code: Code::Script(script), keys, arguments, charges: true }, deadline)
+            .await
     }
 
     fn enter(

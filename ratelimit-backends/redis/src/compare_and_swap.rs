@@ -6,7 +6,7 @@
 //!
 //! A script is always faster than a read and a swap, so beside many spenders no swap would ever
 //! find what was read. A caller that has lost once therefore *reserves* the values when it reads
-//! them: until its swap, or for [`LEASE_MAX`] if it is never heard of again, other clients wait.
+//! them: until its swap, or for a second if it is never heard of again, other clients wait.
 //! Callers of one runtime take turns, in the order in which they come.
 //!
 //! Two processes with other numbers on one key, as in a rolling deploy, would swap it at every check.
@@ -25,18 +25,20 @@ use ratelimit_backend::{
     transact::{Change, Entry, decide},
 };
 use ratelimit_core::{
-    Action, Batch, Timestamp,
+    Action, Batch,
     store::{Decisions, Record},
 };
 use tokio::time::{Instant, sleep};
 
 use crate::{
     connection::client::{Bytes, Reply},
+    edit::Edit,
     encoding::{self, Encoded},
     error::protocol_error,
     eval::{self, Evaluated},
+    found::{self, Value},
     request::Request,
-    script::{READ, SWAP},
+    script::SWAP,
     turns::Turn,
 };
 
@@ -129,28 +131,30 @@ async fn attempt(
     mode: Mode,
 ) -> Result<Option<Decisions>, BackendError> {
     let token = match mode {
-        Mode::Reserve => random().to_be_bytes().to_vec().into(),
-        Mode::Look | Mode::Swap => Bytes::new(),
+        Mode::Look => Bytes::new(),
+        Mode::Swap | Mode::Reserve => random().to_be_bytes().to_vec().into(),
     };
-    let Some((now, found)) = read(request, action, token.clone()).await? else { return Ok(None) };
-    if found.len() != request.keys.len() {
-        return Err(protocol_error(false));
-    }
+    let Some((now, found)) = found::read(request, action, &token, mode == Mode::Reserve).await?
+    else {
+        return Ok(None);
+    };
     let entries = batch.slots().zip(&found).map(|(slot, found)| {
-        let decoded = found.as_ref().map(|found| encoding::read(found, None, slot.policy));
-        Entry::new(action, decoded)
+        let flat = found.as_ref().map(Value::flat);
+        Entry::new(action, flat.map(|flat| encoding::read(flat, None, slot.policy)))
     });
     let entries: Vec<_> = entries.collect::<Result<_, _>>()?;
     let (changes, decisions) = decide(batch, action, &entries, now)?;
-    if token.is_empty() && changes.iter().all(|change| matches!(change, Change::Keep)) {
+    let is_list = |found: &Option<Value>| matches!(found, Some(Value::List(_)));
+    let is_reserved = mode == Mode::Reserve || mode == Mode::Swap && found.iter().any(is_list);
+    if !is_reserved && changes.iter().all(|change| matches!(change, Change::Keep)) {
         return Ok(Some(decisions));
     }
     if mode == Mode::Look {
         return Ok(None);
     }
-    let changes = iter::zip(found, changes);
-    let arguments = changes
-        .flat_map(|(found, change)| arguments(request, action, found.unwrap_or_default(), change));
+    let changes = iter::zip(&found, changes);
+    let arguments =
+        changes.flat_map(|(found, change)| arguments(request, action, found.as_ref(), change));
     let arguments = iter::once(token).chain(arguments).collect();
     match request.run(&SWAP, arguments, true).await? {
         Reply::Integer(swapped) => Ok((swapped == 1).then_some(decisions)),
@@ -158,60 +162,37 @@ async fn attempt(
     }
 }
 
-type Values = Vec<Option<Bytes>>;
-
-/// The time, and the values under the keys at that time; `None` if another client has reserved one.
-async fn read(
-    request: &Request,
-    action: Action,
-    token: Bytes,
-) -> Result<Option<(Timestamp, Values)>, BackendError> {
-    let lease = request.deadline.saturating_duration_since(Instant::now());
-    let lease_ms = lease.clamp(LEASE_MIN, LEASE_MAX).as_millis().to_string();
-    // A reset forgets what others are changing, too.
-    let reads_reserved = matches!(action, Action::Peek | Action::Reset);
-    let reads_reserved = Bytes::from_static(if reads_reserved { b"1" } else { b"0" });
-    let arguments = vec![request.time()?, token, lease_ms.into(), reads_reserved];
-    let reply = request.run(&READ, arguments, false).await?;
-    let (now, values) = parse(reply).ok_or_else(|| protocol_error(false))?;
-    Ok((!values.is_empty()).then_some((now, values)))
-}
-
-/// The longest time for which a client that has gone keeps others from a key.
-const LEASE_MAX: Duration = Duration::from_secs(1);
-
-const LEASE_MIN: Duration = Duration::from_millis(1);
-
-/// The time, and the values under the keys at that time.
-pub(crate) fn parse(reply: Reply) -> Option<(Timestamp, Vec<Option<Bytes>>)> {
-    let Reply::Array(parts) = reply else { return None };
-    let mut parts = parts.into_iter();
-    let Reply::Integer(now) = parts.next()? else { return None };
-    let now = Timestamp::from_micros(u64::try_from(now).ok()?)?;
-    let value = |part| if let Reply::Bytes(bytes) = part { Some(bytes) } else { None };
-    Some((now, parts.map(value).collect()))
-}
-
 /// One key's arguments as the script takes them. A reset compares only where it stores: it removes
 /// everything else, whatever it is.
 fn arguments(
     request: &Request,
     action: Action,
-    found: Bytes,
+    found: Option<&Value>,
     change: Change<Record>,
-) -> [Bytes; 4] {
+) -> [Bytes; 7] {
     let word = Bytes::from_static;
     let stores = matches!(change, Change::Put { .. });
-    let found = if action == Action::Reset && !stores { word(b"*") } else { found };
-    match change {
-        Change::Keep => [found, Bytes::new(), word(b"0"), word(b"keep")],
-        Change::Remove => [found, Bytes::new(), word(b"0"), word(b"remove")],
+    let read = match found {
+        _ if action == Action::Reset && !stores => word(b"*"),
+        None => Bytes::new(),
+        Some(Value::String(flat)) => flat.clone(),
+        Some(Value::List(_)) => word(b"list"),
+    };
+    let bare = |ttl| [Bytes::new(), word(b"0"), word(ttl), word(b"0"), word(b"0"), Bytes::new()];
+    let [value, head, ttl, first, last, back] = match change {
+        Change::Keep => bare(b"keep"),
+        Change::Remove => bare(b"remove"),
         Change::Put { value, ttl } => {
-            let Encoded { flat, head } = Encoded::new(&value);
-            let ttl_ms = request.ttl_ms(ttl).to_string();
-            [found, flat.into(), head.to_string().into(), ttl_ms.into()]
+            let next = Encoded::new(&value);
+            let number = |number: usize| Bytes::from(number.to_string());
+            let (head, ttl_ms) = (number(next.head), request.ttl_ms(ttl).to_string().into());
+            let found = found.map_or(&[][..], |found| found.flat());
+            let Edit { kept, front, back } = Edit::new(found, next);
+            let (first, last) = kept.unwrap_or_default();
+            [front.into(), head, ttl_ms, number(first), number(last), back.into()]
         }
-    }
+    };
+    [read, value, head, ttl, first, last, back]
 }
 
 /// Every attempt failed until the deadline.

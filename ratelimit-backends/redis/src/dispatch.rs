@@ -24,13 +24,21 @@ pub(crate) enum Servers {
     Cluster(Cluster),
 }
 
-/// A script with its keys and arguments.
+/// A script or a command of the server, with its keys and arguments.
 pub(crate) struct Command<'a> {
-    pub(crate) script: &'a Script,
+    pub(crate) code: Code<'a>,
     pub(crate) keys: &'a [String],
     pub(crate) arguments: Vec<Bytes>,
     /// True if it may have changed something where nobody knows whether it ran.
     pub(crate) charges: bool,
+}
+
+/// The code that the server is to run.
+#[derive(Clone, Copy)]
+pub(crate) enum Code<'a> {
+    Script(&'a Script),
+    /// A command of the server's own, by its name.
+    Plain(&'static str),
 }
 
 impl Servers {
@@ -143,20 +151,24 @@ enum Form {
 
 impl Route {
     async fn send(&self, command: &Command<'_>, deadline: Instant) -> Result<Reply, Failure> {
-        let Command { script, keys, arguments, .. } = command;
-        let script = if self.form == Form::Digest { &script.digest } else { &script.text };
+        let Command { code, keys, arguments, .. } = command;
         let mut words = Vec::with_capacity(2 + keys.len() + arguments.len());
-        words.push(script.clone());
-        words.push(match keys.len() {
-            1 => Bytes::from_static(b"1"),
-            count => Bytes::from(count.to_string()),
-        });
+        let name = match (code, self.form) {
+            (Code::Plain(name), _) => name,
+            (Code::Script(script), Form::Digest) => {
+                words.extend([script.digest.clone(), count(keys)]);
+                "EVALSHA"
+            }
+            (Code::Script(script), Form::Text | Form::Asking) => {
+                words.extend([script.text.clone(), count(keys)]);
+                "EVAL"
+            }
+        };
         words.extend(keys.iter().map(|key| Bytes::copy_from_slice(key.as_bytes())));
         words.extend(arguments.iter().cloned());
         match self.form {
-            Form::Digest => self.connection.call("EVALSHA", words, deadline).await,
-            Form::Text => self.connection.call("EVAL", words, deadline).await,
-            Form::Asking => self.connection.call_asking("EVAL", words, deadline).await,
+            Form::Digest | Form::Text => self.connection.call(name, words, deadline).await,
+            Form::Asking => self.connection.call_asking(name, words, deadline).await,
         }
     }
 
@@ -181,6 +193,13 @@ impl Route {
 
     fn target(&self, failure: &Failure) -> Option<Address> {
         cluster::redirect_target(&failure.details, &self.connection.host())
+    }
+}
+
+fn count(keys: &[String]) -> Bytes {
+    match keys.len() {
+        1 => Bytes::from_static(b"1"),
+        count => Bytes::from(count.to_string()),
     }
 }
 

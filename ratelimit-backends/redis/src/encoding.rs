@@ -118,7 +118,7 @@ fn take_entries(words: &mut Vec<u64>) -> Vec<u64> {
     words.drain(..end).skip(1).collect()
 }
 
-fn put(bytes: &mut Vec<u8>, word: u64) {
+pub(crate) fn put(bytes: &mut Vec<u8>, word: u64) {
     let [first, rest @ ..] = word.min(WORD_MAX).to_be_bytes();
     debug_assert_eq!(first, 0, "nothing beyond 2^53 comes here");
     bytes.extend(rest);
@@ -127,9 +127,12 @@ fn put(bytes: &mut Vec<u8>, word: u64) {
 /// Seven bytes hold 2^53 with ease, and `struct` in scripts packs as many exactly.
 pub(crate) const WORD_BYTES: usize = 7;
 
+/// An entry of a log.
+pub(crate) const ENTRY_BYTES: usize = 2 * WORD_BYTES;
+
 const WORD_MAX: u64 = (1 << 53) - 1;
 
-const WRAP: u64 = 1 << 52;
+pub(crate) const WRAP: u64 = 1 << 52;
 
 /// The running total before the first entry; scripts let it rise.
 const BASE: u64 = 0;

@@ -8,10 +8,11 @@ use ratelimit_core::{
 };
 
 use crate::{
-    cluster, compare_and_swap,
+    cluster,
     connection::client::{Bytes, Reply},
     encoding, error,
     eval::{self, Evaluated},
+    found::{self, Found},
 };
 
 /// Takes `data` for each reply that a server ever gives.
@@ -35,10 +36,12 @@ pub fn replies(mut data: &[u8]) {
                 assert!(decisions.iter().all(|decision| decision.remaining <= policy.limit()));
             }
         }
-        let values = compare_and_swap::parse(reply.clone());
+        let values = found::parse(reply.clone());
         let values = values.map_or_else(Vec::new, |(_, values)| values);
-        for found in values.into_iter().flatten() {
-            let _ = encoding::read(&found, None, &policy);
+        for found in values {
+            if let Found::String(found) = found {
+                let _ = encoding::read(&found, None, &policy);
+            }
         }
     }
 }

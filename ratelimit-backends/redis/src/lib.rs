@@ -33,8 +33,10 @@ mod redis;
 mod settings;
 
 mod compare_and_swap;
+mod edit;
 mod encoding;
 mod eval;
+mod found;
 mod keys;
 mod script;
 
@@ -55,7 +57,7 @@ pub mod fuzzing;
 mod tests;
 
 pub use crate::{
-    redis::Redis,
+    redis::{LOG_ENTRIES_MAX, Redis},
     settings::{RedisSettings, UrlError},
 };
 

@@ -1,6 +1,6 @@
 //! One batch on its way to the server.
 
-use std::sync::Arc;
+use std::{slice, sync::Arc};
 
 use ratelimit_backend::{BackendError, ErrorKind};
 use ratelimit_core::Micros;
@@ -8,8 +8,9 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     coalesce::{BatchKey, Coalescer, Outcome},
-    connection::client::Bytes,
-    dispatch::Command,
+    connection::client::{Bytes, Reply},
+    dispatch::{Code, Command},
+    error::protocol_error,
     script::Script,
     turns::Turn,
 };
@@ -29,8 +30,21 @@ impl Request {
         arguments: Vec<Bytes>,
         charges: bool,
     ) -> impl Future<Output = Outcome> {
-        let command = Command { script, keys: &self.keys, arguments, charges };
+        let code = Code::Script(script);
+        let command = Command { code, keys: &self.keys, arguments, charges };
         self.coalescer.servers.run(command, self.deadline)
+    }
+
+    /// Reads all elements of the list under one of the keys. The server does so much faster than its
+    /// scripts do.
+    pub(crate) async fn elements(&self, key: &String) -> Result<Vec<Reply>, BackendError> {
+        let arguments = vec![Bytes::from_static(b"0"), Bytes::from_static(b"-1")];
+        let code = Code::Plain("LRANGE");
+        let command = Command { code, keys: slice::from_ref(key), arguments, charges: false };
+        match self.coalescer.servers.run(command, self.deadline).await? {
+            Reply::Array(elements) => Ok(elements),
+            _ => Err(protocol_error(false)),
+        }
     }
 
     /// Spends on the first state, in one command with others that share all but the key.

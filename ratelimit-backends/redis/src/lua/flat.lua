@@ -1,15 +1,15 @@
 -- The value under a key, and the reservation in front of it.
 --
--- A value is a string as it is, or the elements of a list end to end. While a client changes it in
--- two steps (`read.lua`, then `swap.lua`), a reservation lies in front of the string or of the
--- list's first element: a zero byte, which no header begins with, the time until which it holds
--- (in microseconds, seven bytes), and the client's token.
+-- A value is a string as it is, or a list, whose elements the client reads by itself. While a client
+-- changes it in two steps (`read.lua`, then `swap.lua`), a reservation lies in front of the string or
+-- of the list's first element: a zero byte, which no header begins with, the time until which it
+-- holds (in microseconds, seven bytes), and the client's token.
 
 local RESERVATION, TOKEN = 16, 8
 
--- No string and no head of a list is longer, and all other elements are as long as this. What is
--- not so is no state, and is not read as far as that can be told.
-local STRING_MAX, ELEMENT = 1024, 14
+-- No string and no head of a list is longer, no list has more elements, and all but its head are as
+-- long as this. What is not so is no state, and is not read as far as that can be told.
+local STRING_MAX, ELEMENT, ELEMENTS_MAX = 1024, 14, 1000001
 
 local function is_reservation(bytes)
   return bytes:byte(1) == 0 and RESERVATION <= #bytes
@@ -21,32 +21,28 @@ local function server_now()
   return time[1] * 1000000 + time[2]
 end
 
--- The value; nil if there is none, and a question mark, which is no state, for anything else. Then
--- its kind, and the reservation, or ''.
+-- Stands for a list.
+local LIST = {}
+
+-- The value; nil if there is none, and a question mark, which is no state, for what is neither a string
+-- nor a list. Then its kind, and the reservation, or ''.
 local function flat(key)
   local kind = redis.call('TYPE', key).ok
   if kind == 'none' then return nil, kind, '' end
-  local reservation = ''
-  local function strip(bytes)
-    if not is_reservation(bytes) then return bytes end
-    reservation = bytes:sub(1, RESERVATION)
-    return bytes:sub(RESERVATION + 1)
-  end
   if kind == 'string' then
     if STRING_MAX < redis.call('STRLEN', key) then return '?', kind, '' end
-    local value = strip(redis.call('GET', key))
-    return value ~= '' and value or reservation == '' and '' or nil, kind, reservation
+    local value = redis.call('GET', key)
+    if not is_reservation(value) then return value, kind, '' end
+    local rest = value:sub(RESERVATION + 1)
+    return rest ~= '' and rest or nil, kind, value:sub(1, RESERVATION)
   end
-  if kind ~= 'list' then return '?', kind, '' end
-  local first, last = redis.call('LINDEX', key, 1), redis.call('LINDEX', key, -1)
-  if STRING_MAX < #redis.call('LINDEX', key, 0) or first and (#first ~= ELEMENT or #last ~= ELEMENT)
-  then return '?', kind, '' end
-  local elements = redis.call('LRANGE', key, 0, -1)
-  for i = 2, #elements do
-    if #elements[i] ~= ELEMENT then return '?', kind, '' end
+  if kind ~= 'list' or ELEMENTS_MAX < redis.call('LLEN', key) then return '?', kind, '' end
+  local head, first = redis.call('LINDEX', key, 0), redis.call('LINDEX', key, 1)
+  local last = redis.call('LINDEX', key, -1)
+  if STRING_MAX < #head or first and (#first ~= ELEMENT or #last ~= ELEMENT) then
+    return '?', kind, ''
   end
-  elements[1] = strip(elements[1])
-  return table.concat(elements), kind, reservation
+  return LIST, kind, is_reservation(head) and head:sub(1, RESERVATION) or ''
 end
 
 -- True for a reservation of another client that still holds.

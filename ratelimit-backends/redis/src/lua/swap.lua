@@ -1,25 +1,45 @@
--- Stores a value under each key if all of them still hold what was read, and no other client has
--- reserved one; else none of them. Replies with 1 if it did, 0 if not.
+-- Stores new values if all strings still are what was read, all lists are still reserved, and no
+-- other client has reserved any of them; else none. Replies with 1 if it did, 0 if not.
 --
---   ARGV[1]       this client's token, if it has reserved the values; else ''
---   ARGV[4i - 2]  of KEYS[i]: what was read, flat; '' if nothing was, '*' if it does not matter
---   ARGV[4i - 1]  what to store, flat
---   ARGV[4i]      if that is a list, the length of its head; else 0
---   ARGV[4i + 1]  its time to live in milliseconds; 'keep' to store nothing, 'remove' to do that
+--   ARGV[1]       this client's token
+--   ARGV[7i - 5]  of KEYS[i]: the string as it was read; '' if there was nothing, 'list' if there was a
+--                 list, '*' if it does not matter
+--   ARGV[7i - 4]  what to store: a string; or the head of a list, and its first entries
+--   ARGV[7i - 3]  the length of the head; 0 of a string
+--   ARGV[7i - 2]  its time to live in milliseconds; 'keep' to store nothing, 'remove' to do that
+--   ARGV[7i - 1], ARGV[7i]  the first and the last element of the list that stay; 0 if none do
+--   ARGV[7i + 1]  the entries behind those that stay
 
 local token, values, kinds, reservations = ARGV[1], {}, {}, {}
 for i, key in ipairs(KEYS) do
-  local wanted = ARGV[4 * i - 2]
+  local wanted = ARGV[7 * i - 5]
   if wanted ~= '*' then
-    values[i], kinds[i], reservations[i] = flat(key)
-    if (values[i] or '') ~= wanted or is_foreign(reservations[i], token) then return 0 end
+    local value, kind, reservation = flat(key)
+    local is_same = value == LIST and wanted == 'list' and reservation:sub(-TOKEN) == token
+      or (value or '') == wanted
+    if not is_same or is_foreign(reservation, token) then return 0 end
+    values[i], kinds[i], reservations[i] = value, kind, reservation
   end
 end
 
 local ELEMENTS = 1000
 
+-- Pushes elements that lie end to end, in their order or from the last to the first.
+local function push(command, key, bytes)
+  local elements, count = {}, #bytes / ELEMENT
+  for i = 1, count do
+    local at = (command == 'RPUSH' and i - 1 or count - i) * ELEMENT
+    elements[#elements + 1] = bytes:sub(at + 1, at + ELEMENT)
+    if #elements == ELEMENTS or i == count then
+      redis.call(command, key, unpack(elements))
+      elements = {}
+    end
+  end
+end
+
 for i, key in ipairs(KEYS) do
-  local value, head, ttl = ARGV[4 * i - 1], tonumber(ARGV[4 * i]), ARGV[4 * i + 1]
+  local value, head, ttl = ARGV[7 * i - 4], tonumber(ARGV[7 * i - 3]), ARGV[7 * i - 2]
+  local first, last = ARGV[7 * i - 1], ARGV[7 * i]
   if ttl == 'remove' then
     redis.call('DEL', key)
   elseif ttl == 'keep' then
@@ -27,17 +47,11 @@ for i, key in ipairs(KEYS) do
   elseif head == 0 then
     redis.call('SET', key, value, 'PX', ttl)
   else
-    redis.call('DEL', key)
-    redis.call('RPUSH', key, value:sub(1, head))
+    if first == '0' then redis.call('DEL', key) else redis.call('LTRIM', key, first, last) end
+    push('LPUSH', key, value:sub(head + 1))
+    redis.call('LPUSH', key, value:sub(1, head))
+    push('RPUSH', key, ARGV[7 * i + 1])
     redis.call('PEXPIRE', key, ttl)
-    local elements = {}
-    for at = head + 1, #value, ELEMENT do
-      elements[#elements + 1] = value:sub(at, at + ELEMENT - 1)
-      if #elements == ELEMENTS or #value < at + ELEMENT then
-        redis.call('RPUSH', key, unpack(elements))
-        elements = {}
-      end
-    end
   end
 end
 return 1
