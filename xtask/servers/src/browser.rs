@@ -12,7 +12,7 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::is_installed;
+use crate::is_there;
 
 /// A browser with an empty profile, gone with its handle.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub struct Browser {
 impl Browser {
     /// Starts one; `None`, and says why, where there is no Chromium or no driver of it.
     pub fn start() -> Option<Self> {
-        if !is_installed("chromium") || !is_installed("chromedriver") {
+        if !is_found("chromium") || !is_found("chromedriver") {
             return None;
         }
         let profile = tempfile::tempdir().expect("a directory can be made");
@@ -148,3 +148,13 @@ const ARGUMENTS: [&str; 8] = [
     "--disable-component-update",
     "--disable-sync",
 ];
+
+/// Without a browser tests are skipped, but not in CI.
+fn is_found(program: &str) -> bool {
+    let is_there = is_there(program);
+    assert!(is_there || std::env::var_os("CI").is_none(), "CI needs {program}");
+    if !is_there {
+        eprintln!("skipped: there is no {program} on the path");
+    }
+    is_there
+}

@@ -15,6 +15,7 @@ pub use crate::{
 };
 
 use std::{
+    env,
     net::TcpListener,
     path::Path,
     process::{Child, Command, Stdio},
@@ -35,14 +36,22 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts one; `None`, and says why, where there is no `redis-server`.
+    /// Starts the one that `RATELIMIT_REDIS_SERVER` names, or `redis-server`; `None` only where
+    /// `RATELIMIT_WITHOUT_REDIS` says that tests are to do without.
+    ///
+    /// # Panics
+    ///
+    /// If there is none, so that no test passes that has not run.
     pub fn start(options: &[&str]) -> Option<Self> {
         Self::start_as("", options)
     }
 
     /// Starts one with the given configuration file.
     pub fn start_as(configuration: &str, options: &[&str]) -> Option<Self> {
-        if !is_installed("redis-server") {
+        let program = program();
+        if !is_there(&program) {
+            let is_wanted = env::var_os("RATELIMIT_WITHOUT_REDIS").is_none();
+            assert!(!is_wanted, "there is no {program}: cargo xtask test --install gets it");
             return None;
         }
         let directory = tempfile::tempdir().expect("a directory can be made");
@@ -132,7 +141,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts one; `None`, and says why, where there is no `redis-server`.
+    /// Starts one, as [`Server::start`] does.
     pub fn start() -> Option<Self> {
         let node = |_| {
             let bus = free_port().to_string();
@@ -178,17 +187,17 @@ pub fn field(line: &str, name: &str) -> u64 {
     digits.and_then(|digits| digits.parse().ok()).unwrap_or_default()
 }
 
-fn is_installed(program: &str) -> bool {
-    let found = Command::new(program).arg("--version").output().is_ok();
-    assert!(found || std::env::var_os("CI").is_none(), "CI needs {program}");
-    if !found {
-        eprintln!("skipped: there is no {program} on the path");
-    }
-    found
+/// The server that tests start.
+fn program() -> String {
+    env::var("RATELIMIT_REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned())
+}
+
+fn is_there(program: &str) -> bool {
+    Command::new(program).arg("--version").output().is_ok()
 }
 
 fn run(directory: &Path, port: u16, options: &[String]) -> Child {
-    Command::new("redis-server")
+    Command::new(program())
         .arg(directory.join(FILE))
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
         .args(["--daemonize", "no", "--dir"])
