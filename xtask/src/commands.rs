@@ -76,7 +76,7 @@ const INSTALL: Flag = Flag {
 const FULL: Flag =
     Flag { name: "--full", value: Value::None, about: "runs the long suites at their full length" };
 
-static COMMANDS: [Command; 21] = [
+static COMMANDS: [Command; 22] = [
     DEMO,
     simple("test", "Runs all tests.", &[FULL, INSTALL]),
     simple("lint", "Checks formatting and clippy, with warnings as errors.", &[]),
@@ -89,6 +89,11 @@ static COMMANDS: [Command; 21] = [
     REPLAY,
     simple("faults", "Writes the names of tests into docs/faults.md.", &[]),
     simple("loom", "Explores every interleaving of the memory store's models.", &[]),
+    simple(
+        "servers",
+        "Runs the tests of the Redis store on Redis 6.2, the one on the path, and Valkey 9.",
+        &[INSTALL],
+    ),
     simple(
         "load",
         "Sends 100000 requests to the demo's service while its Redis is killed twice.",

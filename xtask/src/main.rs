@@ -6,6 +6,7 @@ mod imports;
 mod process;
 mod programs;
 mod release;
+mod servers;
 mod sizes;
 mod test_results;
 mod toolchain;
@@ -84,6 +85,7 @@ fn start(name: &str, arguments: &Arguments, texts: &[String]) -> Result<(), Stri
         "faults" => faults::write(),
         "loom" => loom(),
         "load" => load(arguments),
+        "servers" => servers::test(arguments.has("--install")),
         "fuzz" => cargo_tools::fuzz(arguments),
         "features" => release::features(arguments),
         "msrv" => release::msrv(arguments),

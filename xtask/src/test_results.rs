@@ -49,6 +49,10 @@ impl TestResults {
         self.0.get(name).copied().unwrap_or(Outcome::NotRun)
     }
 
+    fn count(&self, outcome: Outcome) -> usize {
+        self.0.values().filter(|&&found| found == outcome).count()
+    }
+
     /// `test module::name ... ok`.
     fn note(&mut self, line: &str) {
         let Some((test, end)) = line.strip_prefix("test ").and_then(|it| it.split_once(" ... "))
@@ -62,6 +66,14 @@ impl TestResults {
             _ => return,
         };
         self.0.insert(name.to_owned(), outcome);
+    }
+}
+
+/// Shows how many have passed and failed.
+impl fmt::Display for TestResults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [passed, failed] = [Outcome::Passed, Outcome::Failed].map(|it| self.count(it));
+        write!(f, "{passed} passed, {failed} failed")
     }
 }
 
