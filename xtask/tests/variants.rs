@@ -14,12 +14,13 @@ fn no_code_outside_of_the_list_names_an_algorithm() {
 }
 
 /// The crates that work with any algorithm.
-const FOLDERS: [&str; 5] = [
+const FOLDERS: [&str; 6] = [
     "ratelimit-core/src",
     "ratelimit-backends",
     "ratelimit-http/src",
     "ratelimit-http/actix/src",
     "ratelimit-metrics/src",
+    "ratelimit-metrics/simulate/src",
 ];
 
 /// The variants of `Algorithm`, `Detail` and the core's `State`.
