@@ -1,7 +1,9 @@
-//! The attribute `#[rate_limit]` on all that it may stand on.
+//! The attribute `#[rate_limit]` on all that it may stand on, and what compilers say of misuse.
 #![cfg(feature = "macros")]
+// Nothing that the attribute adds is to be seen by any lint.
+#![warn(clippy::pedantic)]
 
-use std::{error::Error, fmt::Display, sync::LazyLock};
+use std::{error::Error, fmt::Display, pin::Pin, sync::LazyLock};
 
 use ratelimit_algorithms::{AcquireError, FixedWindow, Limiter, rate_limit};
 use ratelimit_memory::Memory;
@@ -40,8 +42,70 @@ fn a_function_without_a_key_has_one_for_all_callers_and_for_itself_alone() {
 
     assert!(first().is_ok() && first().is_ok() && first().is_err());
     assert!(second().is_ok());
-    let key = concat!(module_path!(), "::first");
-    assert_eq!(TWICE.peek(key).now().unwrap().remaining, 0);
+}
+
+// FAULTS 241.
+#[test]
+fn functions_of_one_name_do_not_share_a_key() {
+    struct P;
+    struct Q<T>(T);
+
+    trait Twice {
+        fn call(&self) -> Result<(), AcquireError>;
+    }
+    impl Twice for P {
+        #[rate_limit(limiter = TWICE, cost = 2)]
+        fn call(&self) -> Result<(), AcquireError> {
+            Ok(())
+        }
+    }
+    impl<T> Twice for Q<T> {
+        #[rate_limit(limiter = TWICE, cost = 2)]
+        fn call(&self) -> Result<(), AcquireError> {
+            Ok(())
+        }
+    }
+    impl P {
+        #[rate_limit(limiter = TWICE, cost = 2)]
+        fn call(&self) -> Result<(), AcquireError> {
+            let Self = self;
+            Ok(())
+        }
+
+        fn outer() -> Result<(), AcquireError> {
+            #[rate_limit(limiter = TWICE, cost = 2)]
+            fn call() -> Result<(), AcquireError> {
+                Ok(())
+            }
+            call()
+        }
+    }
+    #[rate_limit(limiter = TWICE, cost = 2)]
+    fn r#type() -> Result<(), AcquireError> {
+        Ok(())
+    }
+
+    for round in [true, false] {
+        assert_eq!(Twice::call(&P).is_ok(), round);
+        assert_eq!(P.call().is_ok(), round);
+        assert_eq!(P::outer().is_ok(), round);
+        assert_eq!(r#type().is_ok(), round);
+    }
+    assert!(Q(1).call().is_ok());
+    assert!(Q("text").call().is_err(), "one method, whatever its type parameter");
+}
+
+// FAULTS 241.
+#[test]
+fn a_call_that_costs_nothing_does_not_ask() {
+    #[rate_limit(limiter = TWICE, key = "free", cost = cost)]
+    fn print(cost: u64) -> Result<u64, AcquireError> {
+        Ok(cost)
+    }
+
+    assert_eq!([print(2).unwrap(), print(0).unwrap()], [2, 0]);
+    assert!(print(1).is_err());
+    assert_eq!(print(0).unwrap(), 0);
 }
 
 #[test]
@@ -129,8 +193,68 @@ async fn an_async_function_awaits_its_limiter() {
     assert!(fetch("ann").await.is_err());
 }
 
+/// The body is as `#[async_trait]` leaves it.
+// FAULTS 241.
+#[tokio::test]
+async fn a_function_that_returns_a_future_returns_one_that_acquires_first() {
+    struct Service {
+        limiter: Limiter<Memory>,
+    }
+
+    #[async_trait::async_trait]
+    trait Call {
+        async fn call(&mut self, name: &str) -> Result<usize, AcquireError>;
+    }
+    #[async_trait::async_trait]
+    impl Call for Service {
+        #[rate_limit(limiter = self.limiter, key = name)]
+        async fn call(&mut self, name: &str) -> Result<usize, AcquireError> {
+            tokio::task::yield_now().await;
+            Ok(name.len())
+        }
+    }
+    impl Service {
+        #[rate_limit(limiter = self.limiter, key = "plain")]
+        fn plain(&self) -> impl Future<Output = Result<u8, AcquireError>> + Send {
+            std::future::ready(Ok(7))
+        }
+
+        #[rate_limit(limiter = self.limiter, key = "boxed", on_limit = "none")]
+        fn boxed(&self) -> Pin<Box<dyn Future<Output = Option<u8>> + Send + '_>> {
+            Box::pin(async { Some(7) })
+        }
+    }
+
+    let mut service = Service { limiter: daily("futures", 1) };
+    assert_eq!(service.call("ann").await.unwrap(), 3);
+    assert!(service.call("ann").await.is_err());
+    assert_eq!(service.plain().await.unwrap(), 7);
+    assert!(service.plain().await.is_err());
+    assert_eq!([service.boxed().await, service.boxed().await], [Some(7), None]);
+}
+
+// FAULTS 241.
+#[rate_limit(limiter = ASYNC, key = "above")]
+#[tokio::test]
+async fn it_may_stand_above_an_attribute_of_tokio() -> Result<(), AcquireError> {
+    tokio::task::yield_now().await;
+    assert_eq!(ASYNC.peek("above").await?.remaining, 1);
+    Ok(())
+}
+
+// FAULTS 241.
+#[tokio::test]
+#[rate_limit(limiter = ASYNC, key = "below")]
+async fn it_may_stand_below_an_attribute_of_tokio() -> Result<(), AcquireError> {
+    tokio::task::yield_now().await;
+    assert_eq!(ASYNC.peek("below").await?.remaining, 1);
+    Ok(())
+}
+
 /// As the wrong span would be as good as none, the messages are compared whole.
 #[test]
 fn misuse_is_refused_where_it_stands() {
-    trybuild::TestCases::new().compile_fail("tests/decorator/*.rs");
+    let misuses = trybuild::TestCases::new();
+    misuses.compile_fail("tests/decorator/*.rs");
+    misuses.compile_fail("tests/misuse/*.rs");
 }

@@ -4,28 +4,38 @@ mod arguments;
 mod expand;
 
 use proc_macro::TokenStream;
-use syn::{ItemFn, parse_macro_input};
-
-use crate::arguments::Arguments;
+use quote::quote;
 
 /// Limits how often a function is called.
 ///
 /// Each call first spends permits; only when they are granted does the body run. The function may
-/// be a method, generic, and `async`.
+/// be a method, generic, and `async`; or it returns a future, as `impl Future` or boxed, which spends them
+/// first. So it may stand inside of `#[async_trait]`, and above `#[tokio::main]` or `#[tokio::test]`; below
+/// one of these two it needs a store that answers on the calling thread.
 ///
 /// | argument | | by default |
 /// | --- | --- | --- |
 /// | `limiter = EXPR` | the limiter: a path to a static, or a field such as `self.limiter` | |
 /// | `key = EXPR` | the key: text or bytes, which may be made from the function's arguments | the function's own path: all callers share one key |
-/// | `cost = EXPR` | permits that a call spends | `1` |
+/// | `cost = EXPR` | permits that a call spends, a `u64`; a call that costs zero does not ask | `1` |
 /// | `on_limit = "error"` | on denial, and where no decision was made, returns `Err`: the function's error type is made `From` the limiter's | this |
 /// | `on_limit = "none"` | then returns `None` | |
+///
+/// The function's own path is what the compiler calls it: it differs for the methods of different types and
+/// traits, and is the same for all types that a generic one is used with. Another compiler may write it
+/// otherwise, so give a `key` where the store outlives the program.
 ///
 /// An `async` function awaits the limiter, on any store. A plain function needs a store that answers
 /// on the calling thread. Nothing is given back when the body fails.
 #[proc_macro_attribute]
-pub fn rate_limit(arguments: TokenStream, function: TokenStream) -> TokenStream {
-    let arguments = parse_macro_input!(arguments as Arguments);
-    let function = parse_macro_input!(function as ItemFn);
-    expand::expand(&arguments, function).unwrap_or_else(syn::Error::into_compile_error).into()
+pub fn rate_limit(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let function = proc_macro2::TokenStream::from(item.clone());
+    let expanded = syn::parse(arguments)
+        .and_then(|arguments| expand::expand(&arguments, syn::parse(item)?))
+        .unwrap_or_else(|error| {
+            // The function stays, so that an editor goes on to know it.
+            let error = error.into_compile_error();
+            quote!(#error #function)
+        });
+    expanded.into()
 }
