@@ -95,6 +95,8 @@ pub use crate::config::Rule;
 pub use crate::config::{FileError, LimitsFile, Watch};
 #[doc(hidden)]
 pub use crate::prepared::PreparedCheck;
+#[cfg(feature = "tokio")]
+pub use crate::wait::TokioClock;
 pub use crate::{
     builders::{
         Adaptive, FixedWindow, LeakyBucket, SlidingWindowCounter, SlidingWindowLog, TokenBucket,

@@ -123,6 +123,10 @@ impl<B: Backend, P: Policies> Limiter<B, P> {
     /// A wait ends earlier when the limit is raised, or when the key is reset or refunded by this limiter or
     /// its clones. Other processes and other limiters on the store wake nobody.
     ///
+    /// The sleep is the timer's, the time that is left is the store's. Under tokio's paused time a store with a
+    /// clock of its own stands still, and the wait goes on asking until its clock has caught up: give the
+    /// store a `TokioClock` (feature `tokio`) there.
+    ///
     /// The request fails with [`WaitError::Overloaded`](crate::WaitError::Overloaded) if too many
     /// wait already, see [`with_waiters_max`](Self::with_waiters_max); when no decision was made;
     /// and if the cost is zero or can never be admitted.

@@ -3,6 +3,8 @@
 mod pace;
 mod queue;
 mod timer;
+#[cfg(feature = "tokio")]
+mod tokio_clock;
 
 use std::{
     fmt,
@@ -17,6 +19,8 @@ use ratelimit_core::{Action, Decision};
 
 pub(crate) use self::queue::{Listeners, WaitQueues};
 use self::timer::{ThreadTimer, before};
+#[cfg(feature = "tokio")]
+pub use self::tokio_clock::TokioClock;
 pub use self::{
     pace::Pace,
     queue::Waiters,

@@ -44,8 +44,8 @@ impl<C: Clock + ?Sized> Clock for &C {
 
 /// Time that never steps back: [`Instant`], set to the wall clock once, when it is made.
 ///
-/// Its times mean nothing in another process. On most systems it stands still while the machine
-/// sleeps.
+/// Its times mean nothing in another process. On Linux and macOS it stands still while the machine
+/// sleeps: what is left of a window, a block or a wait then comes on top. [`WallClock`] counts that time.
 #[derive(Clone, Copy, Debug)]
 pub struct MonotonicClock {
     anchor: Instant,
@@ -72,7 +72,8 @@ impl Clock for MonotonicClock {
     }
 }
 
-/// The system's wall clock: all processes of a host share it, and it may be set.
+/// The system's wall clock: all processes of a host share it, it counts the time for which the machine
+/// sleeps, and it may be set.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct WallClock;

@@ -48,7 +48,9 @@ impl Memory {
 }
 
 impl<C: Clock> Memory<C> {
-    /// A store of at most `keys_max` keys that goes by `clock`.
+    /// A store of at most `keys_max` keys that goes by `clock`: by a
+    /// [`WallClock`](ratelimit_backend::WallClock), for instance, where the time for which the machine
+    /// sleeps has to count.
     #[must_use]
     pub fn with_clock(clock: C, keys_max: NonZeroUsize) -> Self {
         Self::over(clock, keys_max)
