@@ -46,6 +46,7 @@ use crate::{Event, Recorder, Verdict};
 /// let top = offenders.top(10);
 /// assert_eq!((top.len(), top[0].count), (1, 2));
 /// assert_eq!(top[0].digest, offenders.digest("api", "mallory"));
+/// assert_eq!(offenders.of("api", "mallory").map(|key| key.count), Some(2));
 /// # Ok(())
 /// # }
 /// ```
@@ -164,6 +165,14 @@ impl TopKeys {
                 }
             }
         }
+    }
+
+    /// Returns the counts of one key, or `None` if it is not among those that are kept: then it came at most
+    /// [`counted`](Self::counted) / `capacity` times. Takes O(1).
+    #[must_use]
+    pub fn of(&self, limiter: &str, key: impl AsRef<[u8]>) -> Option<TopKey> {
+        let Digest(id) = self.digest(limiter, key);
+        self.lock().get(id).map(Into::into)
     }
 
     /// Returns the number of all events that were counted.

@@ -63,6 +63,11 @@ impl<T> SpaceSaving<T> {
         &mut self.entries[index].value
     }
 
+    /// Returns the entry of an element.
+    pub(crate) fn get(&self, id: Id) -> Option<&Entry<T>> {
+        self.by_id.get(&id).map(|&index| &self.entries[index])
+    }
+
     /// Returns how often any element was counted.
     pub(crate) const fn counted(&self) -> u64 {
         self.counted
