@@ -17,6 +17,12 @@ pub(crate) fn gcd(mut a: u64, mut b: NonZeroU64) -> NonZeroU64 {
     }
 }
 
+/// `⌈value / divisor⌉`, in place of `NonZero::div_ceil`, which compilers before 1.92 lack.
+pub(crate) fn ceil(value: NonZeroU64, divisor: NonZeroU64) -> NonZeroU64 {
+    // The quotient of a value that is not zero is at least one.
+    NonZeroU64::new(value.get().div_ceil(divisor.get())).unwrap_or(NonZeroU64::MIN)
+}
+
 /// The largest count that is ever stored. Nothing that was admitted comes near; a count that is
 /// carried over to greater limits, again and again, ends here.
 const COUNT_MAX: u64 = PRODUCT_MAX.saturating_sub(1);

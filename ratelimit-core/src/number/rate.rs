@@ -13,7 +13,7 @@ use crate::{
     ConfigError, Fraction, Micros,
     number::{
         self, PRODUCT_MAX, WINDOW_MAX,
-        division::{gcd, scale_ceil, scale_floor},
+        division::{ceil, gcd, scale_ceil, scale_floor},
     },
 };
 
@@ -37,8 +37,7 @@ impl Rate {
     ) -> Result<Self, ConfigError> {
         let period = number::window("window", period)?;
         let divisor = gcd(permits.get(), period);
-        let exact =
-            Self { per_micro: permits.div_ceil(divisor), per_permit: period.div_ceil(divisor) };
+        let exact = Self { per_micro: ceil(permits, divisor), per_permit: ceil(period, divisor) };
         let fill = scale_ceil(capacity.get(), period.get(), permits);
         if WINDOW_MAX.as_micros() < fill {
             return Err(ConfigError::WindowTooLong { field, max: WINDOW_MAX });

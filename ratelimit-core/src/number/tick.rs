@@ -7,7 +7,10 @@
 
 use core::num::NonZeroU64;
 
-use crate::{Micros, number::PRODUCT_MAX};
+use crate::{
+    Micros,
+    number::{PRODUCT_MAX, division::ceil},
+};
 
 /// A number of microseconds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -18,8 +21,8 @@ impl Tick {
     /// and that length, rounded up.
     pub(crate) fn fit(length: NonZeroU64, count: NonZeroU64) -> (Self, NonZeroU64) {
         let most = NonZeroU64::new(PRODUCT_MAX / count);
-        let tick = most.map_or(length, |most| length.div_ceil(most));
-        (Self(tick), length.div_ceil(tick))
+        let tick = most.map_or(length, |most| ceil(length, most));
+        (Self(tick), ceil(length, tick))
     }
 
     /// Whole ticks in `elapsed`.
