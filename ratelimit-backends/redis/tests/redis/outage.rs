@@ -5,7 +5,7 @@ use std::{process::Command, time::Duration};
 use ratelimit_backend::{Backend, Clock, Effect, ErrorKind, ManualClock, WallClock};
 use ratelimit_core::{Action, Micros};
 use ratelimit_redis::RedisSettings;
-use ratelimit_servers::{Server, effort, poll};
+use ratelimit_servers::{Fault, Proxy, Server, effort, poll};
 use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
@@ -159,22 +159,46 @@ async fn a_primary_that_is_none_any_more_is_left_for_the_one_that_is() {
 #[tokio::test]
 async fn a_failover_admits_no_more_than_the_writes_that_it_lost() {
     let Some(scene) = Scene::new().await else { return };
-    let Some(next) = Server::start(&[]) else { return };
+    let Some((replica, link)) = replica_of(&scene.server) else { return };
     let policy = hourly(20);
-    let lost = 15;
-    for _ in 0..lost {
-        assert!(spend(&scene.redis, &policy, b"key", 1).await.expect("it is up").is_allowed());
-    }
-    scene.proxy.lead_to(next.port);
+    let spend_all = async |permits| {
+        for _ in 0..permits {
+            assert!(spend(&scene.redis, &policy, b"key", 1).await.expect("it is up").is_allowed());
+        }
+    };
+    let (replicated, lost) = (5, 7);
+    spend_all(replicated).await;
+    assert!(poll(|| offset(&replica) == offset(&scene.server)), "it has all that there is");
+    link.set(Fault::BlackHole);
+    spend_all(lost).await;
+
     scene.server.pause();
+    assert_eq!(replica.cli(&["REPLICAOF", "NO", "ONE"]), "OK");
+    scene.proxy.lead_to(replica.port);
     scene.proxy.cut();
-    let mut admitted = lost + u64::from(recover(&scene.redis, &policy).await.is_allowed());
+    let after = u64::from(recover(&scene.redis, &policy).await.is_allowed());
+    let mut admitted = replicated + lost + after;
     for _ in 0..2 * policy.limit() {
         let decision = spend(&scene.redis, &policy, b"key", 1).await.expect("it is up");
         admitted += u64::from(decision.is_allowed());
     }
     scene.server.resume();
     assert_eq!(admitted, policy.limit() + lost);
+}
+
+/// A replica, and the way over which it hears of what is written.
+fn replica_of(primary: &Server) -> Option<(Server, Proxy)> {
+    let link = Proxy::start(primary.port);
+    let replica = Server::start(&["--replicaof", "127.0.0.1", &link.port.to_string()])?;
+    let is_up = || replica.cli(&["INFO", "replication"]).contains("master_link_status:up");
+    assert!(poll(is_up), "it follows");
+    Some((replica, link))
+}
+
+/// The number of bytes that a server has written, or has heard of.
+fn offset(server: &Server) -> Option<String> {
+    let line = server.info("replication", "master_repl_offset:");
+    line.map(|line| line.trim_end().to_owned())
 }
 
 // FAULTS 150.

@@ -11,7 +11,7 @@ use ratelimit_servers::{Cluster, Server, effort};
 use tokio::task::JoinSet;
 
 use crate::{
-    scene::{Scene, failure, hourly},
+    scene::{Scene, failure, hourly, in_time},
     store::{ask, check, connect, connect_with_clock, settings, spend},
 };
 
@@ -143,9 +143,8 @@ async fn in_a_cluster_keys_of_one_slot_share_commands_and_others_do_not() {
 async fn those_that_wait_for_a_silent_server_hear_of_it_in_time_too() {
     let Some(scene) = Scene::new().await else { return };
     scene.server.pause();
-    let begun = tokio::time::Instant::now();
-    let answers = spend_at_once(&scene.redis, &scene.policy, &[KEYS[0]; 200], 1).await;
-    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    let answers = spend_at_once(&scene.redis, &scene.policy, &[KEYS[0]; 200], 1);
+    let answers = in_time(answers).await;
     for answer in answers {
         // The first to hear nothing gives the connection up.
         let (kind, _) = failure(answer);

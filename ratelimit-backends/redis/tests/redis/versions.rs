@@ -12,7 +12,7 @@ use std::{
 use ratelimit_backend::{BackendError, Effect, ErrorKind};
 use ratelimit_redis::{Redis, RedisSettings};
 
-use crate::scene::{failure, in_time};
+use crate::scene::failure;
 
 // FAULTS 168.
 #[tokio::test]
@@ -61,7 +61,7 @@ async fn greeted(pong: &'static [u8], info: &str) -> Result<Redis, BackendError>
         greet(stream, pong, info.as_bytes());
     });
     let settings = RedisSettings::new(&format!("redis://{address}")).expect("the URL is good");
-    in_time(settings.connect()).await
+    settings.connect().await
 }
 
 fn greet(mut stream: TcpStream, pong: &[u8], info: &[u8]) {
