@@ -5,6 +5,9 @@
 #[doc = include_str!("guide/choosing_an_algorithm.md")]
 pub mod choosing_an_algorithm {}
 
+#[doc = include_str!("guide/choosing_a_limit.md")]
+pub mod choosing_a_limit {}
+
 #[doc = include_str!("guide/choosing_a_store.md")]
 pub mod choosing_a_store {}
 

@@ -31,13 +31,13 @@ const PROGRAMS: [Program; 3] = [
     Program {
         name: "chromium",
         package: "chromium",
-        what_to_do: "install it for the tests of the demo's page (Debian: apt-get install chromium)",
+        what_to_do: "install it for the tests of pages (Debian: apt-get install chromium)",
         without: Without::Skip,
     },
     Program {
         name: "chromedriver",
         package: "chromium-driver",
-        what_to_do: "install it for the tests of the demo's page (Debian: apt-get install chromium-driver)",
+        what_to_do: "install it for the tests of pages (Debian: apt-get install chromium-driver)",
         without: Without::Skip,
     },
 ];

@@ -125,13 +125,14 @@ fn smallest(smallest: &Smallest) -> String {
     let share = escape(&smallest.deny_at_most);
     let none = || "larger than can be told".to_owned();
     let limit = escape(&smallest.limit.clone().unwrap_or_else(none));
-    let text = format!(
+    let begin = format!(
         "<figure><figcaption>Smallest limit that denies at most {share} of the clients</figcaption>\
-         <p><code>{limit}</code></p></figure>"
+         <p><code>{limit}</code></p>"
     );
+    let end = "</figure>";
     let known = |point: &&FrontierPoint| point.size.is_some();
     let known: Vec<_> = smallest.frontier.iter().filter(known).collect();
-    let ([first, ..], [.., last]) = (&*known, &*known) else { return text };
+    let ([first, ..], [.., last]) = (&*known, &*known) else { return begin + end };
     let points: Vec<_> =
         known.iter().map(|point| (point.per_second, point.size.unwrap_or(1) as f64)).collect();
     let marked = known.iter().position(|point| smallest.rate.as_ref() == Some(&point.rate));
@@ -143,21 +144,26 @@ fn smallest(smallest: &Smallest) -> String {
         "Frontier: the smallest size (from {most} down to {least}) at each rate, both logarithmic; \
          <b class=\"denied\">marked</b>: the slowest rate at this size"
     );
-    text + &figure(
+    let frontier = drawing(
         &caption,
         &chart,
         &[&first.rate, &last.rate],
         &table(&["rate", "smallest size"], &rows),
-    )
+    );
+    begin + &frontier + end
 }
 
 /// A chart with its caption, the labels of its horizontal axis, and the table of its numbers.
 fn figure(caption: &str, chart: &str, labels: &[&str], table: &str) -> String {
+    format!("<figure>{}</figure>", drawing(caption, chart, labels, table))
+}
+
+fn drawing(caption: &str, chart: &str, labels: &[&str], table: &str) -> String {
     let labels: String =
         labels.iter().map(|label| format!("<span>{}</span>", escape(label))).collect();
     format!(
-        "<figure><figcaption>{caption}</figcaption>{chart}<div class=\"axis\">{labels}</div>\
-         <details><summary>As a table</summary>{table}</details></figure>"
+        "<div class=\"caption\">{caption}</div>{chart}<div class=\"axis\">{labels}</div>\
+         <details><summary>As a table</summary>{table}</details>"
     )
 }
 

@@ -40,7 +40,7 @@ impl Report {
         let span = span.map_or_else(String::new, |(first, last)| {
             format!(", {} to {} UTC", show(first), show(last))
         });
-        format!("requests {requests}, clients {clients}{span}\n")
+        format!("{requests} requests of {clients} clients{span}\n")
     }
 
     /// The totals of a candidate, as in [`HEADING`].
@@ -64,7 +64,7 @@ pub(super) const HEADING: [&str; 6] = [
     "requests denied",
     "clients denied",
     "longest denial",
-    "clients with less than 10% left",
+    "clients under 10% left",
 ];
 
 /// What is to be known about the log.
