@@ -33,7 +33,21 @@ impl CompactState {
     /// `None` if the states of such a policy are not compact.
     #[inline(always)]
     pub fn step(&mut self, policy: &Policy, cost: Cost, now: Timestamp) -> Option<CompactStep> {
-        with_quota!(policy.algorithm(), quota => step(quota, &mut self.0, cost, now))
+        with_quota!(policy.algorithm(), quota => {
+            let (rewound, step) = step(quota, self.0, cost, now)?;
+            self.0 = rewound;
+            Some(step)
+        })
+    }
+
+    /// The same for a check alone: charges the state if the cost fits.
+    #[inline(always)]
+    pub fn spend(&mut self, policy: &Policy, cost: Cost, now: Timestamp) -> Option<CompactStep> {
+        with_quota!(policy.algorithm(), quota => {
+            let (rewound, step) = step(quota, self.0, cost, now)?;
+            self.0 = if step.is_allowed() { step.charged } else { rewound };
+            Some(step)
+        })
     }
 
     /// The time from `now` until the state may be dropped.
@@ -74,30 +88,33 @@ impl CompactStep {
     }
 }
 
+/// Returns the state to keep if nothing is charged, and the step.
 #[inline(always)]
 fn step<A: Definition>(
     quota: &A,
-    words: &mut [u64; 3],
+    words: [u64; 3],
     cost: Cost,
     now: Timestamp,
-) -> Option<CompactStep> {
-    let mut state = A::expand(*words)?;
+) -> Option<([u64; 3], CompactStep)> {
+    let mut state = A::expand(words)?;
     quota.rewind(&mut state, now);
     quota.renew(&mut state, now);
-    *words = A::compact(&state)?;
+    let rewound = A::compact(&state)?;
     let mut found = quota.found(state, now);
     let outcome = quota.outcome(&found, now, cost);
     let before = A::compact(&found)?;
     if outcome.is_allow() {
         quota.charge(&mut found, now, cost);
     }
-    Some(CompactStep { outcome, found: before, charged: A::compact(&found)? })
+    Some((rewound, CompactStep { outcome, found: before, charged: A::compact(&found)? }))
 }
 
 #[inline(always)]
 fn decision<A: Definition>(quota: &A, step: &CompactStep, now: Timestamp) -> Decision {
-    let state = A::expand(step.charged);
-    let standing = state.map_or(Standing::NONE, |state| quota.standing_found(&state, now));
+    let standing = match A::expand(step.charged) {
+        Some(state) => quota.standing_found(&state, now),
+        None => Standing::NONE,
+    };
     standing.with(step.outcome, A::KIND, now)
 }
 
