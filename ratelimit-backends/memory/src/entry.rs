@@ -8,6 +8,8 @@ use ratelimit_core::{
 use crate::slot::{HashedSlot, StoredKey};
 
 /// A record at its slot.
+// Laid out in the order of its fields, so that both variants have the policy in one place.
+#[repr(u8)]
 pub(crate) enum Entry {
     /// A record of three words and its policy.
     Compact { id: StoredKey, policy: Policy, state: CompactState },

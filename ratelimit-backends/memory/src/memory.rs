@@ -106,9 +106,8 @@ impl<C: Clock, S: Shards> Memory<C, S> {
         let mut shard = table.lock(table.shard_of(&slot));
         let now = clock.now()?;
         if let Some(state) = shard.get(&slot).and_then(|entry| entry.compact_under(policy))
-            && let Some(step) = state.step(policy, cost, now)
+            && let Some(step) = state.spend(policy, cost, now)
         {
-            step.charge(state);
             // The decision needs no lock.
             drop(shard);
             return Ok(step.decision(policy, now).into());
