@@ -94,10 +94,12 @@ impl<'a, B: Backend, P: Policies, R: FromDecision<'a, B, P>> Request<'a, B, P, R
     where
         B: SyncBackend,
     {
-        let Self { subject, action, .. } = self;
+        let Self { subject, action, progress, .. } = self;
+        // Before anything that may panic: so nothing of the request has to lie in memory.
+        drop(progress);
+        let Subject { backend, key, cost, .. } = subject;
         subject.under_policy(|policy| {
-            let check = subject.check(&policy)?;
-            let decision = decide_now(subject.backend, &check, action);
+            let decision = decide_now(backend, &policy, key, cost, action);
             R::from_decision(subject, policy, decision, refund_now)
         })
     }
@@ -192,18 +194,10 @@ impl<'a, B, P: Policies> Subject<'a, B, P> {
 impl<'a, B: Backend, P: Policies> Subject<'a, B, P> {
     #[inline(always)]
     fn if_ready<R: FromDecision<'a, B, P>>(self, action: Action) -> Option<Result<R, R::Error>> {
-        self.under_policy(|policy| {
-            let check = match self.check(&policy) {
-                Ok(check) => check,
-                Err(error) => return Some(Err(error.into())),
-            };
-            match self.backend.apply_if_ready(Batch::one(&check), action)? {
-                Ok(decisions) => Some(match the_one(decisions) {
-                    Ok(decision) => R::from_decision(self, policy, Ok(decision), refund_if_ready),
-                    Err(error) => Err(error.into()),
-                }),
-                Err(error) => Some(Err(Error::from(error).into())),
-            }
+        let Subject { backend, key, cost, .. } = self;
+        self.under_policy(|policy| match decide_if_ready(backend, &policy, key, cost, action)? {
+            Ok(decision) => Some(R::from_decision(self, policy, Ok(decision), refund_if_ready)),
+            Err(error) => Some(Err(error.into())),
         })
     }
 
@@ -284,13 +278,43 @@ pub(crate) fn check<'a>(policy: &'a Policy, key: &'a [u8], cost: u64) -> Result<
     Ok(Check::new(policy, Key::new(key)?, cost)?)
 }
 
-/// A call, not inlined, so that a request costs no more than its check does.
+/// A call, so that a request costs no more than its check does. The case of its own for spending
+/// keeps that check in registers.
+#[inline(never)]
 fn decide_now<B: SyncBackend>(
     backend: &B,
-    check: &Check<'_>,
+    policy: &Policy,
+    key: &[u8],
+    cost: u64,
     action: Action,
 ) -> Result<Decision, Error> {
-    the_one(backend.apply_now(Batch::one(check), action)?)
+    let check = check(policy, key, cost)?;
+    match action {
+        Action::Spend => the_one(backend.apply_now(Batch::one(&{ check }), Action::Spend)?),
+        _ => the_one(backend.apply_now(Batch::one(&{ check }), action)?),
+    }
+}
+
+/// The same of a store that may be ready.
+fn decide_if_ready<B: Backend>(
+    backend: &B,
+    policy: &Policy,
+    key: &[u8],
+    cost: u64,
+    action: Action,
+) -> Option<Result<Decision, Error>> {
+    let check = match check(policy, key, cost) {
+        Ok(check) => check,
+        Err(error) => return Some(Err(error)),
+    };
+    let decisions = match action {
+        Action::Spend => backend.apply_if_ready(Batch::one(&{ check }), Action::Spend)?,
+        _ => backend.apply_if_ready(Batch::one(&{ check }), action)?,
+    };
+    match decisions {
+        Ok(decisions) => Some(the_one(decisions)),
+        Err(error) => Some(Err(error.into())),
+    }
 }
 
 /// The decision about a batch of one; a store that gives none is broken.
