@@ -8,7 +8,7 @@ use crate::{BackendError, decision::LimitsDecision};
 /// No decision was made.
 ///
 /// Key, cost and configuration errors are the caller's to mend: the store was not called.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The key is refused.
@@ -26,7 +26,7 @@ pub enum Error {
 }
 
 /// The reason for which there is no permit.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AcquireError {
     /// The key does not have that many permits left.
@@ -55,7 +55,7 @@ impl AcquireError {
 
 /// The reason for which a wait ended without a permit. Nothing was charged, unless the store failed
 /// and says that something may have been.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WaitError {
     /// The key has no permits left until after the deadline.

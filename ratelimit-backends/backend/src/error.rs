@@ -1,18 +1,18 @@
 //! Errors of a store: the kind, and the effect that a failed call may have had.
 
-use std::{error::Error, sync::Arc};
+use std::{error::Error, fmt, sync::Arc};
 
 use ratelimit_core::StateError;
 
-/// The error of a call that made no decision: its kind, and its possible effect.
+/// The error of a call that made no decision: its kind, its possible effect, and its cause.
 ///
-/// Its text contains neither keys nor secrets.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{kind} ({effect})")]
+/// Its text names all three in one line, and contains neither keys nor secrets. Errors are equal if kind
+/// and effect are; causes cannot be compared.
+#[derive(Clone, Debug)]
 pub struct BackendError {
     kind: ErrorKind,
     effect: Effect,
-    source: Option<Arc<dyn Error + Send + Sync>>,
+    cause: Option<Arc<dyn Error + Send + Sync>>,
 }
 
 /// The kind of an error.
@@ -77,19 +77,19 @@ impl BackendError {
     /// An error of a call that charged nothing.
     #[must_use]
     pub const fn not_applied(kind: ErrorKind) -> Self {
-        Self { kind, effect: Effect::NotApplied, source: None }
+        Self { kind, effect: Effect::NotApplied, cause: None }
     }
 
     /// An error of a call whose charge may have landed.
     #[must_use]
     pub const fn unknown(kind: ErrorKind) -> Self {
-        Self { kind, effect: Effect::Unknown, source: None }
+        Self { kind, effect: Effect::Unknown, cause: None }
     }
 
-    /// The same error with its cause.
+    /// The same error with its cause, whose text becomes part of the error's.
     #[must_use]
     pub fn with_source(self, source: impl Error + Send + Sync + 'static) -> Self {
-        Self { source: Some(Arc::new(source)), ..self }
+        Self { cause: Some(Arc::new(source)), ..self }
     }
 
     /// The kind of the error.
@@ -102,6 +102,35 @@ impl BackendError {
     #[must_use]
     pub const fn effect(&self) -> Effect {
         self.effect
+    }
+
+    /// The cause, if it is known.
+    #[must_use]
+    pub fn cause(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
+        self.cause.as_deref()
+    }
+}
+
+impl fmt::Display for BackendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, effect, cause } = self;
+        write!(f, "{kind} ({effect})")?;
+        cause.as_ref().map_or(Ok(()), |cause| write!(f, ": {cause}"))
+    }
+}
+
+/// The source is that of the cause, which the text has named already.
+impl Error for BackendError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.as_ref()?.source()
+    }
+}
+
+impl Eq for BackendError {}
+
+impl PartialEq for BackendError {
+    fn eq(&self, other: &Self) -> bool {
+        (self.kind, self.effect) == (other.kind, other.effect)
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    error::Error as _,
     sync::{Mutex, MutexGuard},
     time::Duration,
 };
@@ -89,7 +88,7 @@ async fn contention_is_overload_in_the_end_and_nothing_is_charged() {
     backend.get_ref().lock().others_first = u32::MAX;
     let error = ask(&backend, &bucket(), 1, Action::Spend).await.expect_err("others are first");
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Overloaded, Effect::NotApplied));
-    let source = error.source().map(ToString::to_string);
+    let source = error.cause().map(ToString::to_string);
     assert_eq!(source.as_deref(), Some("others were first, 64 times in a row"));
     assert_eq!(backend.get_ref().written().len(), 1);
 }

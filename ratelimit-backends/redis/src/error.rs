@@ -2,7 +2,7 @@
 
 use ratelimit_backend::{BackendError, Effect, ErrorKind};
 
-use crate::connection::client::{Cause, Failure};
+use crate::connection::client::{Cause, Endpoint, Failure};
 
 /// The error for a failed command, which may have charged or cannot have.
 pub(crate) fn command_error(failure: &Failure, charges: bool) -> BackendError {
@@ -13,6 +13,24 @@ pub(crate) fn command_error(failure: &Failure, charges: bool) -> BackendError {
         _ => BackendError::not_applied(kind),
     };
     error.with_source(source)
+}
+
+/// The error of an attempt to connect. It sends no command that could be quoted, so a failure of the
+/// network is told in full.
+pub(crate) fn connect_error(failure: &Failure, endpoint: &Endpoint) -> BackendError {
+    let reason = match word(&failure.details) {
+        Some(word) => word,
+        None if failure.cause == Cause::Lost => &failure.details,
+        None => failure.name,
+    };
+    unconnected(meaning(failure).0, reason, endpoint)
+}
+
+/// The error of an attempt to connect, which names the servers of the URL.
+pub(crate) fn unconnected(kind: ErrorKind, reason: &str, endpoint: &Endpoint) -> BackendError {
+    let servers: Vec<_> = endpoint.addresses().iter().map(ToString::to_string).collect();
+    let reason = Reason(format!("{}: {reason}", servers.join(", ")));
+    BackendError::not_applied(kind).with_source(reason)
 }
 
 /// The error for a reply that no script of ours gives, to a command that may have charged or
@@ -66,7 +84,7 @@ pub(crate) fn word(details: &str) -> Option<&str> {
     (1 < word.len() && word.bytes().all(|byte| byte.is_ascii_uppercase())).then_some(word)
 }
 
-/// The cause, in one word or a few: whole messages quote commands and their arguments.
+/// The cause, in a few words: whole messages of a server quote commands and their arguments.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Reason(String);

@@ -276,7 +276,7 @@ mod tests {
     fn assert_refused<T>(result: Result<T, BackendError>) {
         let error = result.err().unwrap();
         assert_eq!(error.kind(), ErrorKind::Unavailable);
-        let cause = std::error::Error::source(&error).unwrap().to_string();
+        let cause = error.to_string();
         assert!(cause.ends_with(&WalDeleted.to_string()), "{cause}");
     }
 

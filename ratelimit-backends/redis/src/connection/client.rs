@@ -70,6 +70,13 @@ pub(crate) struct Address {
     pub(crate) port: u16,
 }
 
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    }
+}
+
 /// A connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Client(clients::Client);

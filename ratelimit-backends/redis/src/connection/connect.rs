@@ -40,10 +40,11 @@ impl Connector {
         let connecting = tokio::spawn(connect(client, self.client_name.clone(), self.timeout));
         let connected = tokio::time::timeout(self.connect_timeout, connecting).await;
         let Ok(Ok(connected)) = connected else {
-            return Err(BackendError::not_applied(ErrorKind::Unavailable).with_source(TooSlow));
+            let reason = "connecting took too long";
+            return Err(error::unconnected(ErrorKind::Unavailable, reason, &self.endpoint));
         };
         let (client, driver) =
-            connected.map_err(|failure| error::command_error(&failure, false))?;
+            connected.map_err(|failure| error::connect_error(&failure, &self.endpoint))?;
         match client.server_version() {
             Some(found) if found < VERSION_MIN => {
                 let error = BackendError::not_applied(ErrorKind::Incompatible);
@@ -73,8 +74,3 @@ const VERSION_MIN: [u64; 3] = [6, 2, 0];
 #[derive(Debug, thiserror::Error)]
 #[error("server is of version {}.{}.{}, the least is 6.2.0", .0[0], .0[1], .0[2])]
 struct TooOld([u64; 3]);
-
-/// The attempt took longer than the settings allow.
-#[derive(Debug, thiserror::Error)]
-#[error("connecting took too long")]
-struct TooSlow;

@@ -1,6 +1,6 @@
 //! A cluster of three: one slot for a decision, or an error that says so before anything is sent.
 
-use std::{error::Error, time::Duration};
+use std::time::Duration;
 
 use ratelimit_algorithms::{Adaptive, Limiter, Scope};
 use ratelimit_backend::{Effect, ErrorKind};
@@ -42,7 +42,7 @@ async fn limits_of_one_key_are_asked_together_and_those_of_several_in_a_group() 
     let of_two_keys = [check(&burst, b"user", 1), check(&daily, b"org", 1)];
     let error = ask(&redis, &of_two_keys, Action::Spend).await.expect_err("two slots");
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Incompatible, Effect::NotApplied));
-    let cause = error.source().map(ToString::to_string).unwrap_or_default();
+    let cause = error.cause().map(ToString::to_string).unwrap_or_default();
     assert!(cause.contains("group"), "{cause}");
 
     let tenant = redis.group("tenant-7").expect("a good name");

@@ -290,6 +290,9 @@ async fn a_server_that_comes_later_is_found_by_itself() {
     let policy = crate::scene::hourly(10);
     for _ in 0..10 {
         let refused = in_time(spend(&redis, &policy, b"key", 1)).await;
+        let text = refused.as_ref().map_err(ToString::to_string).expect_err("it is away");
+        assert!(text.contains(&format!(": 127.0.0.1:{}: ", server.port)), "{text}");
+        assert!(text.to_lowercase().contains("connection refused"), "{text}");
         assert_eq!(failure(refused), (ErrorKind::Unavailable, Effect::NotApplied));
     }
     server.restart();

@@ -1,7 +1,5 @@
 //! A breaker over a store that fails on cue, in the states that tests begin with.
 
-use std::error::Error as _;
-
 use ratelimit_backend::{Effect, ErrorKind, ManualClock};
 use ratelimit_core::Micros;
 use ratelimit_resilience::{Breaker, CircuitState::Open};
@@ -62,7 +60,7 @@ impl Rig {
                 (error.kind(), error.effect()),
                 (ErrorKind::Unavailable, Effect::NotApplied)
             );
-            let source = error.source().map(ToString::to_string);
+            let source = error.cause().map(ToString::to_string);
             assert_eq!(source.as_deref(), Some("circuit breaker is open"));
         }
         is_refusal

@@ -141,17 +141,15 @@ pub(crate) fn modes(settings: SqliteSettings, file: &Path) {
 
 #[test]
 fn an_error_names_the_file_and_the_cause_in_one_line() {
-    use std::error::Error as _;
-
     let folder = Folder::new();
     let missing = folder.path().join("missing").join("limits.db");
     let error = SqliteSettings::file(&missing).open().unwrap_err();
-    let cause = error.source().unwrap().to_string();
-    assert!(cause.starts_with(&format!("{}: ", missing.display())), "{cause}");
-    assert!(cause.contains("No such file") && !cause.contains('\n'), "{cause}");
+    let (text, before) = (error.to_string(), "store is unavailable (nothing was charged): ");
+    assert!(text.starts_with(&format!("{before}{}: ", missing.display())), "{text}");
+    assert!(text.contains("No such file") && !text.contains('\n'), "{text}");
 
     folder.stranger().pragma_update(None, "application_id", 0x1234).unwrap();
-    let cause = folder.settings().open().unwrap_err().source().unwrap().to_string();
+    let cause = folder.settings().open().unwrap_err().cause().unwrap().to_string();
     assert_eq!(cause, format!("{}: file is of application 0x00001234", folder.file().display()));
 }
 
