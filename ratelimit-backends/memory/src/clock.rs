@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ratelimit_backend::{BackendError, Clock, MonotonicClock};
+use ratelimit_backend::{BackendError, Clock};
 use ratelimit_core::{Micros, Timestamp};
 
 /// Monotonic time, read from the processor's counter and held to [`Instant`].
@@ -36,13 +36,15 @@ impl SwiftClock {
     ///
     /// The first one in a process measures the rate of the counter, for up to 200 milliseconds.
     #[must_use]
+    #[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
     pub fn new() -> Self {
         Self::counting(quanta::Clock::new())
     }
 
+    #[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
     fn counting(counter: quanta::Clock) -> Self {
         let clock = Self {
-            began_at: MonotonicClock::new().now(),
+            began_at: ratelimit_backend::MonotonicClock::new().now(),
             began: Instant::now(),
             first_count: counter.raw(),
             counter,
@@ -104,6 +106,7 @@ impl Clock for SwiftClock {
     }
 }
 
+#[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
 impl Default for SwiftClock {
     fn default() -> Self {
         Self::new()

@@ -33,6 +33,8 @@ struct Inner<C, S> {
     names: Names,
 }
 
+/// WebAssembly without a system has no clock: there, give [`with_clock`](Self::with_clock) the host's.
+#[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
 impl Memory {
     /// A store of at most a million keys.
     #[must_use]
@@ -255,6 +257,7 @@ impl<C, S> fmt::Debug for Memory<C, S> {
     }
 }
 
+#[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
 impl Default for Memory {
     fn default() -> Self {
         Self::new()
@@ -262,4 +265,5 @@ impl Default for Memory {
 }
 
 /// A million short keys of a bucket take some 80 MB.
+#[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
 const KEYS_MAX: NonZeroUsize = NonZeroUsize::new(1_000_000).unwrap();
