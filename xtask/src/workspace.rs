@@ -126,7 +126,7 @@ mod tests {
     const SAID: [&str; 9] = [
         "description = ",
         "version.workspace",
-        "rust-version.workspace",
+        "rust-version",
         "license.workspace",
         "repository.workspace",
         "categories",
@@ -134,6 +134,20 @@ mod tests {
         "readme = ",
         "[package.metadata.docs.rs]",
     ];
+
+    /// Cargo leaves out dependencies that are known by their paths alone.
+    #[test]
+    fn packages_ship_no_tests_that_need_the_workspace() {
+        let published = published().unwrap();
+        for path in files("toml").unwrap().iter().filter(|path| path.ends_with("Cargo.toml")) {
+            let manifest = text(path).unwrap();
+            let needs = ["ratelimit-servers.workspace", "{ path = "];
+            if published.contains(&package(path)) && needs.iter().any(|it| manifest.contains(it)) {
+                let leaves_out = manifest.lines().find(|line| line.starts_with("exclude = "));
+                assert!(leaves_out.is_some_and(|it| it.contains("/tests")), "{}", path.display());
+            }
+        }
+    }
 
     #[test]
     fn the_tests_that_the_comparison_names_are_there() {
