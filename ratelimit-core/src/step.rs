@@ -78,13 +78,13 @@ fn apply_any(
 
 impl Record {
     /// Spends as [`apply`] does for one check, where nothing but the step is to be done: if the record
-    /// was written under this very policy, there is no block, and no sensor is shared.
+    /// was written under this very policy and is plain, and no sensor is shared.
     ///
     /// `None` says that nothing has changed, and that [`apply`] has to decide.
     #[inline]
     pub fn spend(&mut self, check: &Check<'_>, now: Timestamp) -> Option<Decision> {
         let policy = check.policy();
-        if !self.under.is(policy) || self.block.is_some() {
+        if !self.under.is(policy) || !self.is_plain() {
             return None;
         }
         with_quota!(policy.algorithm(), quota => match quota.state_mut(&mut self.state) {
@@ -102,7 +102,7 @@ impl Record {
             let decision = spend(quota, &mut state, check.cost(), now);
             let is_kept = !quota.lifetime(&state, now).is_zero();
             let record =
-                || Self { under: policy.clone(), state: quota.wrap(state), block: None };
+                || Self { under: policy.clone(), state: quota.wrap(state), block: None, earlier: None };
             (!quota.shares_sensor()).then(|| (decision, is_kept.then(record)))
         })
     }

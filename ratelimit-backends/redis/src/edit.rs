@@ -4,7 +4,7 @@ use std::iter;
 
 use ratelimit_core::store::words_beside_log;
 
-use crate::encoding::{ENTRY_BYTES, Encoded, WORD_BYTES, WRAP, put, word};
+use crate::encoding::{ENTRY_BYTES, Encoded, WORD_BYTES, WRAP, put, take_in_front, word};
 
 /// A change that keeps some elements of a list, and replaces the others.
 #[derive(Debug, Eq, PartialEq)]
@@ -44,6 +44,7 @@ impl Edit {
 
 /// A list, taken apart.
 struct List<'a> {
+    /// Together with what lies in front of it.
     header: &'a [u8],
     /// The running total before the first entry.
     base: u64,
@@ -55,9 +56,12 @@ struct List<'a> {
 
 impl<'a> List<'a> {
     fn open(flat: &'a [u8]) -> Option<Self> {
-        let length = usize::from(*flat.first()?) + 1;
+        let mut plain = flat;
+        take_in_front(&mut plain)?;
+        let start = flat.len() - plain.len();
+        let length = start + usize::from(*plain.first()?) + 1;
         let (header, words) = flat.split_at_checked(length)?;
-        let beside = words_beside_log(header.get(1..)?)?;
+        let beside = words_beside_log(header.get(start + 1..)?)?;
         let (base, words) = words.split_first_chunk()?;
         let (rest, entries) = words.split_at_checked(beside * WORD_BYTES)?;
         let (words, []) = entries.as_chunks() else { return None };

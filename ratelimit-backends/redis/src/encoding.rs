@@ -4,6 +4,13 @@
 //! length of the header · header · words, seven bytes each, the greatest first
 //! ```
 //!
+//! Where states are kept under earlier numbers, these come in front, and scripts leave them there:
+//!
+//! ```text
+//! 255 · the instants from which, and until which they count, seven bytes each
+//!     · length of the rest, two bytes · the rest of their words
+//! ```
+//!
 //! Header and words are those of [`ratelimit_core`]'s exchange of records, but for logs: their
 //! words come last, and are a list's elements in the server. Its head ends with the words of the
 //! rest, and each entry is an instant and the running total of all costs up to and with its own,
@@ -31,7 +38,8 @@ impl Encoded {
         let mut words = record.words();
         let entries = words_beside_log(&header).map(|_| take_entries(&mut words));
 
-        let mut flat = framed(&header);
+        let mut flat = in_front(&record.earlier());
+        flat.extend(framed(&header));
         let Some(entries) = entries else {
             words.into_iter().for_each(|word| put(&mut flat, word));
             return Self { flat, head: 0 };
@@ -47,6 +55,24 @@ impl Encoded {
         }
         Self { flat, head }
     }
+}
+
+/// The words of states under earlier numbers, framed.
+fn in_front(words: &[u64]) -> Vec<u8> {
+    let Some((times, rest)) = words.split_first_chunk::<2>() else { return Vec::new() };
+    let (times, rest) = (packed(times.iter().copied()), packed(rest.iter().copied()));
+    let length = u16::try_from(rest.len()).expect("four states of some hundred words at most");
+    [&[EARLIER], &times[..], &length.to_be_bytes(), &rest].concat()
+}
+
+/// Takes the words of states under earlier numbers off the front of a value, if there are any.
+pub(crate) fn take_in_front(flat: &mut &[u8]) -> Option<Vec<u64>> {
+    let Some(rest) = flat.strip_prefix(&[EARLIER]) else { return Some(Vec::new()) };
+    let (times, rest) = rest.split_at_checked(2 * WORD_BYTES)?;
+    let (length, rest) = rest.split_first_chunk()?;
+    let (words_left, rest) = rest.split_at_checked(u16::from_be_bytes(*length).into())?;
+    *flat = rest;
+    Some([words(times)?, words(words_left)?].concat())
 }
 
 /// The header as it is stored, and compared.
@@ -68,6 +94,13 @@ pub(crate) fn read(
     entries: Option<u64>,
     policy: &Policy,
 ) -> Result<Record, StateError> {
+    let mut flat = flat;
+    let earlier = take_in_front(&mut flat).ok_or(StateError::Corrupt)?;
+    let record = read_plain(flat, entries, policy)?;
+    if earlier.is_empty() { Ok(record) } else { record.with_earlier(&earlier) }
+}
+
+fn read_plain(flat: &[u8], entries: Option<u64>, policy: &Policy) -> Result<Record, StateError> {
     let (header, words) = split(flat).ok_or(StateError::Corrupt)?;
     let Some(beside) = words_beside_log(header) else {
         return Record::from_words(header, &words, policy);
@@ -129,6 +162,9 @@ pub(crate) const WORD_BYTES: usize = 7;
 
 /// An entry of a log.
 pub(crate) const ENTRY_BYTES: usize = 2 * WORD_BYTES;
+
+/// The first byte of a value with states under earlier numbers; no header is as long.
+const EARLIER: u8 = 255;
 
 const WORD_MAX: u64 = (1 << 53) - 1;
 

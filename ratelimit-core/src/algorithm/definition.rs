@@ -19,7 +19,7 @@ use crate::{
 /// One algorithm, with its numbers.
 pub(crate) trait Definition: Copy + Eq {
     /// The state of a key.
-    type State;
+    type State: Clone;
 
     /// The numbers that it decided by, for those who look.
     type Detail;
@@ -142,6 +142,16 @@ pub(crate) trait Definition: Copy + Eq {
     /// Quantities stay ([`CarryOver::AsIs`]) or keep their share of the limit
     /// ([`CarryOver::Proportional`]), rounded against the caller.
     fn carry(&self, from: &Self, state: &mut Self::State, rule: CarryOver, now: Timestamp);
+
+    /// The state to keep beside one that other numbers carry over from it: itself, or less that is at
+    /// least as strict.
+    fn keep(&self, state: &Self::State, _: Timestamp) -> Self::State {
+        state.clone()
+    }
+
+    /// Makes a state as strict as `other`, of the same numbers, where that is stricter: what either
+    /// of them would deny now or later is denied.
+    fn join(&self, state: &mut Self::State, other: &Self::State, now: Timestamp);
 
     /// Expands the two numbers that a [`Standing`] has seen.
     fn detail(&self, seen: [u64; 2], at: Timestamp) -> Self::Detail;

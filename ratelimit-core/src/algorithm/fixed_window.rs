@@ -218,6 +218,17 @@ impl Definition for Quota {
             state.start = self.start(now);
         }
     }
+
+    fn join(&self, state: &mut State, other: &State, now: Timestamp) {
+        let (one, other) = (self.at(*state, now), self.at(*other, now));
+        let start = match (one.used, other.used) {
+            (0, _) => other.start,
+            (_, 0) => one.start,
+            _ => one.start.max(other.start),
+        };
+        *state = State { start, used: one.used.max(other.used) };
+    }
+
     fn detail(&self, [used, start]: [u64; 2], _: Timestamp) -> Detail {
         Detail { window_start: Timestamp::from_word(start), used }
     }

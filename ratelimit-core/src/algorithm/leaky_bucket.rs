@@ -241,6 +241,12 @@ impl Definition for Quota {
         *state = Bucket { units: units.min(self.brim), ..found };
     }
 
+    fn join(&self, state: &mut Bucket, other: &Bucket, now: Timestamp) {
+        let (one, other) = (self.at(*state, now), self.at(*other, now));
+        let returned = one.returned.max(other.returned);
+        *state = Bucket { units: one.units.max(other.units), returned, ..one };
+    }
+
     fn detail(&self, [units, returned]: [u64; 2], _: Timestamp) -> Detail {
         let (level, leak_rate) = (self.rate.permits(units), self.rate.as_fraction());
         Detail { level, leak_rate, returned }

@@ -95,6 +95,22 @@ macro_rules! algorithms {
         }
 
         impl State {
+            /// The words of a key's state under the numbers of `algorithm`.
+            pub(crate) fn words(&self, algorithm: &Algorithm) -> Vec<u64> {
+                fn words<A: Listed>(quota: &A, state: &State) -> Vec<u64> {
+                    quota.state(state).map(A::words).unwrap_or_default()
+                }
+                with_quota!(algorithm, quota => words(quota, self))
+            }
+
+            /// Reads the [`words`](Self::words) of a key's state.
+            pub(crate) fn read(algorithm: &Algorithm, input: &mut Reader<'_>) -> Option<Self> {
+                fn read<A: Listed>(quota: &A, input: &mut Reader<'_>) -> Option<State> {
+                    Some(quota.wrap(quota.read_state(input)?))
+                }
+                with_quota!(algorithm, quota => read(quota, input))
+            }
+
             /// The kind and the name of the algorithm; `None` for a shared sensor.
             pub(crate) const fn algorithm(&self) -> Option<(u8, &'static str)> {
                 match self {

@@ -274,6 +274,15 @@ impl Definition for Quota {
         state.current = state.current.min(self.count_max());
     }
 
+    /// The previous window weighs less than the present one: what one state has more in the present
+    /// window makes up for as much that it has less in the previous one.
+    fn join(&self, state: &mut State, other: &State, now: Timestamp) {
+        let (one, other) = (self.at(*state, now), self.at(*other, now));
+        let current = one.current.max(other.current);
+        let previous = |of: State| of.previous.saturating_sub(current.saturating_sub(of.current));
+        *state = State { start: one.start, previous: previous(one).max(previous(other)), current };
+    }
+
     fn detail(&self, [previous, current]: [u64; 2], at: Timestamp) -> Detail {
         let weight = self.weight(at.floor(self.window), at);
         let weight = Fraction { numerator: weight, denominator: self.ticks };

@@ -172,6 +172,16 @@ impl Definition for Quota {
         }
     }
 
+    fn keep(&self, log: &Log, now: Timestamp) -> Log {
+        log.summary(self.length(), now)
+    }
+
+    fn join(&self, log: &mut Log, other: &Log, now: Timestamp) {
+        log.drop_expired(self.length(), now);
+        log.join(other);
+        log.merge_oldest(self.entries_max);
+    }
+
     fn detail(&self, [used, _]: [u64; 2], _: Timestamp) -> Detail {
         Detail { used }
     }

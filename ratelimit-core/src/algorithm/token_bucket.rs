@@ -240,6 +240,12 @@ impl Definition for Quota {
         *state = Bucket { units: units.min(self.full), ..found };
     }
 
+    fn join(&self, state: &mut Bucket, other: &Bucket, now: Timestamp) {
+        let (one, other) = (self.at(*state, now), self.at(*other, now));
+        let returned = one.returned.max(other.returned);
+        *state = Bucket { units: one.units.min(other.units), returned, ..one };
+    }
+
     fn detail(&self, [units, returned]: [u64; 2], _: Timestamp) -> Detail {
         let (tokens, refill_rate) = (self.rate.permits(units), self.rate.as_fraction());
         Detail { tokens, refill_rate, returned }

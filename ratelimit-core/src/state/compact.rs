@@ -127,13 +127,14 @@ impl Record {
     ///
     /// # Errors
     ///
-    /// The record itself, if its state takes more than three words or there is a block.
+    /// The record itself, if its state takes more than three words, there is a block, or states under earlier
+    /// numbers are kept.
     pub fn into_compact(self) -> Result<(Policy, CompactState), Self> {
         fn words<A: Listed>(quota: &A, state: &State) -> Option<[u64; 3]> {
             A::compact(quota.state(state)?)
         }
         let words = with_quota!(self.under.algorithm(), quota => words(quota, &self.state));
-        match words.filter(|_| self.block.is_none()) {
+        match words.filter(|_| self.is_plain()) {
             Some(words) => Ok((self.under, CompactState(words))),
             None => Err(self),
         }
@@ -147,6 +148,6 @@ impl Record {
             Some(quota.wrap(A::expand(words)?))
         }
         let state = with_quota!(policy.algorithm(), quota => wrap(quota, state.0))?;
-        Some(Self { under: policy, state, block: None })
+        Some(Self { under: policy, state, block: None, earlier: None })
     }
 }

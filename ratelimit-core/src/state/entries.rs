@@ -165,6 +165,62 @@ impl Log {
         });
     }
 
+    /// A log that counts at least as much: of more than [`SUMMARY_MAX`] entries that count at `now`,
+    /// those of one part of the `window` in that number become one, as late as that part is. So none
+    /// counts longer than such a part too long.
+    pub(crate) fn summary(&self, window: Micros, now: Timestamp) -> Self {
+        let live = self.first_live(window, now);
+        let costs = self.costs().skip(live);
+        if self.count_from(live) <= SUMMARY_MAX.get() {
+            return Self::from_costs(costs.map(Some)).unwrap_or_default();
+        }
+        let part = window.as_micros().div_ceil(SUMMARY_MAX.get());
+        let part = NonZeroU64::new(part).unwrap_or(NonZeroU64::MIN);
+        let last = Micros::new(part.get().saturating_sub(1));
+        let mut parts: Vec<(Timestamp, u64)> = Vec::new();
+        for (at, cost) in costs {
+            let end = (at.floor(part) + last).min(now);
+            match parts.last_mut() {
+                Some((newest, sum)) if *newest == end => *sum = sum.saturating_add(cost),
+                _ => parts.push((end, cost)),
+            }
+        }
+        Self::from_costs(parts.into_iter().map(Some)).unwrap_or_default()
+    }
+
+    /// Counts in every stretch that ends with the newest entry as much as the one of both logs that
+    /// counts more.
+    pub(crate) fn join(&mut self, other: &Self) {
+        let (ours, theirs) = (self.sums_since(), other.sums_since());
+        let (mut ours, mut theirs) = (ours.iter().peekable(), theirs.iter().peekable());
+        let (mut our_sum, mut their_sum, mut before) = (0, 0, 0);
+        let mut costs = Vec::new();
+        while let Some(at) =
+            ours.peek().into_iter().chain(theirs.peek()).map(|&&(at, _)| at).max()
+        {
+            our_sum = ours.next_if(|&&(own, _)| own == at).map_or(our_sum, |&(_, sum)| sum);
+            their_sum = theirs.next_if(|&&(own, _)| own == at).map_or(their_sum, |&(_, sum)| sum);
+            let sum = u64::max(our_sum, their_sum);
+            if before < sum {
+                costs.push(Some((at, sum.saturating_sub(before))));
+                before = sum;
+            }
+        }
+        let joined = Self::from_costs(costs.into_iter().rev()).unwrap_or_default();
+        *self = Self { hidden: self.hidden.take(), ..joined };
+    }
+
+    /// For each entry, the newest first, its instant and the cost from there on.
+    fn sums_since(&self) -> Vec<(Timestamp, u64)> {
+        let total = self.total();
+        let sums = (0..).zip(&self.entries).map(|(index, entry)| {
+            (entry.at, total.saturating_sub(self.total_before(index)))
+        });
+        let mut sums: Vec<_> = sums.collect();
+        sums.reverse();
+        sums
+    }
+
     /// The entries, as instant and cost.
     pub(crate) fn costs(&self) -> impl ExactSizeIterator<Item = (Timestamp, u64)> {
         let mut before = self.base;
@@ -307,6 +363,9 @@ impl Log {
         }
     }
 }
+
+/// The most entries of a [`summary`](Log::summary).
+const SUMMARY_MAX: NonZeroU64 = NonZeroU64::new(32).unwrap();
 
 /// A log gives memory back when it fills less than one part in this many of what it holds.
 const SLACK: usize = 8;

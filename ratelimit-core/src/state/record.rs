@@ -1,10 +1,10 @@
 //! A record, which a store keeps for one key: a state, the policy it was written under, and perhaps
-//! a block.
+//! a block, and states under earlier numbers.
 
 use alloc::boxed::Box;
 use core::mem;
 
-use super::{block::Block, entries::Log, sensor::Sensor};
+use super::{block::Block, earlier::Earlier, entries::Log, sensor::Sensor};
 use crate::{
     CarryOver, Cost, Micros, Outcome, Policy, Receipt, Timestamp,
     algorithm::{Listed, State, definition::Definition, with_quota},
@@ -37,19 +37,20 @@ pub struct Record {
     pub(crate) under: Policy,
     pub(crate) state: State,
     pub(crate) block: Option<Block>,
+    pub(crate) earlier: Option<Box<Earlier>>,
 }
 
 impl Record {
     /// The record of a key never seen.
     pub(crate) fn fresh(policy: &Policy, now: Timestamp) -> Self {
         let state = with_quota!(policy.algorithm(), quota => quota.wrap(quota.fresh(now)));
-        Self { under: policy.clone(), state, block: None }
+        Self { under: policy.clone(), state, block: None, earlier: None }
     }
 
     /// The record of a shared sensor.
     pub(crate) fn of_sensor(policy: &Policy, sensor: Sensor) -> Self {
         let state = State::Sensor(Box::new(sensor));
-        Self { under: policy.clone(), state, block: None }
+        Self { under: policy.clone(), state, block: None, earlier: None }
     }
 
     /// The policy that it was written under; its name is part of the record's place in a store.
@@ -66,7 +67,13 @@ impl Record {
             state => quota.state(state).map(|state| quota.lifetime(state, now)),
         });
         let block = self.block.map_or(Micros::ZERO, |block| block.left(now));
-        lifetime.unwrap_or(Micros::ZERO).max(block)
+        let earlier = self.earlier.as_ref().map_or(Micros::ZERO, |earlier| earlier.left(now));
+        lifetime.unwrap_or(Micros::ZERO).max(block).max(earlier)
+    }
+
+    /// Returns true if there is nothing beside the state: no block, no states under earlier numbers.
+    pub(crate) const fn is_plain(&self) -> bool {
+        self.block.is_none() && self.earlier.is_none()
     }
 
     /// Pulls times later than `now` back to it.
@@ -79,12 +86,16 @@ impl Record {
         if let Some(block) = &mut self.block {
             block.rewind(now);
         }
+        if let Some(earlier) = &mut self.earlier {
+            earlier.rewind(now);
+        }
     }
 
     /// Reads the record, which is rewound, under `policy` at `now`: a block that is over goes, a
     /// state written under other numbers is carried over, one that has expired begins anew.
     pub(crate) fn bring_up(&mut self, policy: &Policy, now: Timestamp) {
         self.block.take_if(|block| block.is_over(now));
+        self.earlier.take_if(|earlier| earlier.is_over(now));
         with_quota!(policy.algorithm(), quota => {
             if !self.under.is(policy) || quota.state(&self.state).is_none() {
                 carry_over(quota, policy.carry_over(), self, now);
@@ -154,17 +165,21 @@ fn log_mut<'a, A: Definition>(_: &A, state: &'a mut A::State) -> Option<&'a mut 
 
 /// Makes a state written under other numbers one of `to`; one of another algorithm begins anew.
 fn carry_over<A: Listed>(to: &A, rule: CarryOver, record: &mut Record, now: Timestamp) {
-    let from = A::of(record.under.algorithm());
-    let Some((from, state)) = from.zip(to.state_mut(&mut record.state)) else {
-        record.state = to.wrap(to.fresh(now));
-        return;
-    };
-    if from == to {
-        return;
+    let Record { under, state, earlier, .. } = record;
+    match A::of(under.algorithm()).zip(to.state_mut(state)) {
+        Some((from, _)) if from == to => {}
+        Some((from, state)) if rule != CarryOver::Reset => {
+            let left = (*under.algorithm(), from.wrap(from.keep(state, now)));
+            let is_over = from.lifetime(state, now).is_zero();
+            if is_over {
+                *state = to.fresh(now);
+            } else {
+                to.carry(from, state, rule, now);
+            }
+            if !is_over || earlier.is_some() {
+                *earlier = Earlier::after_change(earlier.take(), left, (to, state), now);
+            }
+        }
+        _ => (record.state, record.earlier) = (to.wrap(to.fresh(now)), None),
     }
-    if rule == CarryOver::Reset || from.lifetime(state, now).is_zero() {
-        *state = to.fresh(now);
-        return;
-    }
-    to.carry(from, state, rule, now);
 }

@@ -163,6 +163,32 @@ impl Sensor {
         }
     }
 
+    /// Counts in the adaptive window that ends in sub-window `number`, and in each part of it that
+    /// ends there, as many requests as the one of both sensors that counts more.
+    pub(crate) fn join(&mut self, other: &Self, number: u64) {
+        let (one, other) = (self.counts_by(number), other.counts_by(number));
+        let mut counts = Self::EMPTY.counts;
+        let (mut one_sum, mut other_sum, mut before) = (0_u64, 0_u64, 0_u64);
+        for (count, (one, other)) in counts.iter_mut().zip(one.into_iter().zip(other)) {
+            one_sum = one_sum.saturating_add(one.into());
+            other_sum = other_sum.saturating_add(other.into());
+            let sum = one_sum.max(other_sum);
+            *count = u32::try_from(sum.saturating_sub(before)).unwrap_or(u32::MAX);
+            before = sum;
+        }
+        *self = Self::new(number, counts);
+    }
+
+    /// The counts of sub-window `number` and of those before it.
+    fn counts_by(&self, number: u64) -> [u32; KEPT as usize] {
+        let gone = self.gone_by(number).len();
+        let mut counts = Self::EMPTY.counts;
+        for (count, kept) in counts.iter_mut().skip(gone).zip(&self.counts) {
+            *count = *kept;
+        }
+        counts
+    }
+
     /// The time from `now` until the sensor is empty.
     pub(crate) fn lifetime(&self, sub_window: SubWindow, now: Timestamp) -> Micros {
         self.empties().map_or(Micros::ZERO, |number| sub_window.start(number) - now)

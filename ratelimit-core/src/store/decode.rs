@@ -7,13 +7,13 @@ use alloc::boxed::Box;
 
 use super::{
     LogSegment,
-    encode::{BLOCKED, VERSION},
+    encode::{BLOCKED, CHANGED, VERSION},
 };
 use crate::{
     Algorithm, Policy, StateError,
-    algorithm::{Listed, State, with_quota},
+    algorithm::State,
     number::encoding::Reader,
-    state::{block::Block, entries::Log, record::Record, sensor::Sensor},
+    state::{block::Block, earlier::Earlier, entries::Log, record::Record, sensor::Sensor},
 };
 
 impl Record {
@@ -62,21 +62,25 @@ impl LogSegment {
 }
 
 fn read(input: &mut Reader<'_>, policy: &Policy) -> Option<Record> {
-    let first = input.byte()?;
-    let is_blocked = first == BLOCKED;
-    let kind = if is_blocked { input.byte()? } else { first };
+    let mut kind = input.byte()?;
+    let mut has = |wrapper| -> Option<bool> {
+        let has = kind == wrapper;
+        if has {
+            kind = input.byte()?;
+        }
+        Some(has)
+    };
+    let (is_changed, is_blocked) = (has(CHANGED)?, has(BLOCKED)?);
     let algorithm = Algorithm::read(kind, input)?;
     let state = if algorithm.kind() == kind {
-        with_quota!(&algorithm, quota => read_state(quota, input))?
+        State::read(&algorithm, input)?
     } else {
-        State::Sensor(Box::new(Sensor::read(input).filter(|_| !is_blocked)?))
+        State::Sensor(Box::new(Sensor::read(input).filter(|_| !is_changed && !is_blocked)?))
     };
     let block = if is_blocked { Some(Block::read(input)?) } else { None };
+    let earlier =
+        if is_changed { Some(Box::new(Earlier::read(kind, input)?)) } else { None };
     let is_same = algorithm == *policy.algorithm();
     let under = if is_same { policy.clone() } else { policy.with_algorithm(algorithm) };
-    Some(Record { under, state, block })
-}
-
-fn read_state<A: Listed>(quota: &A, input: &mut Reader<'_>) -> Option<State> {
-    Some(quota.wrap(quota.read_state(input)?))
+    Some(Record { under, state, block, earlier })
 }

@@ -18,16 +18,26 @@ pub const VERSION: u8 = 1;
 /// byte.
 pub(crate) const BLOCKED: u8 = 8;
 
+/// The kind of a record with states under earlier numbers behind the rest; what it would be without
+/// them follows.
+pub(crate) const CHANGED: u8 = 9;
+
 impl Record {
     /// The bytes to store.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = self.header();
-        self.words().into_iter().for_each(|word| encoding::write(&mut bytes, word));
+        let earlier = self.earlier();
+        if !earlier.is_empty() {
+            bytes.insert(1, CHANGED);
+        }
+        let words = self.words().into_iter().chain(earlier);
+        words.for_each(|word| encoding::write(&mut bytes, word));
         bytes
     }
 
-    /// Version, algorithm and numbers: with the [`words`](Self::words), all of the record.
+    /// Version, algorithm and numbers: with the [`words`](Self::words) and, where the numbers have
+    /// changed, the [`earlier`](Self::earlier) ones, all of the record.
     #[must_use]
     pub fn header(&self) -> Vec<u8> {
         let algorithm = self.under.algorithm();
@@ -35,7 +45,8 @@ impl Record {
             State::Sensor(_) => algorithm.sensor_kind(),
             _ => Some(algorithm.kind()),
         };
-        header(kind.unwrap_or_default(), algorithm, self.block.is_some())
+        let kinds = self.block.map(|_| BLOCKED).into_iter().chain(kind);
+        header(kinds, algorithm)
     }
 }
 
@@ -49,14 +60,11 @@ impl LogSegment {
     }
 }
 
-/// All of a record but its words: the kind of its state, and the numbers it was written under.
-pub(crate) fn header(kind: u8, algorithm: &Algorithm, is_blocked: bool) -> Vec<u8> {
+/// All of a record but its words: the kinds of its parts, and the numbers it was written under.
+pub(crate) fn header(kinds: impl IntoIterator<Item = u8>, algorithm: &Algorithm) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(32);
     bytes.push(VERSION);
-    if is_blocked {
-        bytes.push(BLOCKED);
-    }
-    bytes.push(kind);
+    bytes.extend(kinds);
     algorithm.numbers().into_iter().for_each(|number| encoding::write(&mut bytes, number));
     bytes
 }

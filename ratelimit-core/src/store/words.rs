@@ -16,13 +16,15 @@
 //! place, and a script that disagrees with it is found out at once. Of a log the script need not
 //! show all: see [`Record::hiding`].
 
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 
 use super::encode::{self, BLOCKED, VERSION};
 use crate::{
-    algorithm::{self, Listed, State, definition::Definition, with_quota},
+    StateError,
+    algorithm::{self, State, definition::Definition, with_quota},
+    number::encoding::Reader,
     request::Slot,
-    state::{block::Block, record::Record},
+    state::{block::Block, earlier::Earlier, record::Record},
     time::EXACT_MAX,
 };
 
@@ -32,7 +34,7 @@ impl Slot<'_> {
     pub fn header(&self) -> Vec<u8> {
         let algorithm = self.policy.algorithm();
         let kind = self.key.map_or_else(|| algorithm.sensor_kind(), |_| Some(algorithm.kind()));
-        encode::header(kind.unwrap_or_default(), algorithm, false)
+        encode::header(kind, algorithm)
     }
 
     /// The numbers that the steps compute with, by name, always in the same order. A shared sensor
@@ -75,15 +77,34 @@ impl Record {
     /// | a key that is blocked | those of the above; since when, until when |
     #[must_use]
     pub fn words(&self) -> Vec<u64> {
-        fn words<A: Listed>(quota: &A, state: &State) -> Vec<u64> {
-            quota.state(state).map(A::words).unwrap_or_default()
-        }
         let mut all = match &self.state {
             State::Sensor(sensor) => sensor.words(),
-            state => with_quota!(self.under.algorithm(), quota => words(quota, state)),
+            state => state.words(self.under.algorithm()),
         };
         all.extend(self.block.into_iter().flat_map(Block::words));
         all
+    }
+
+    /// The states that are kept under earlier numbers, as words; none if there are none. The first two
+    /// are the instant of the last change of numbers, and the instant from which nothing of it counts.
+    ///
+    /// A step under the present numbers leaves them as they are, from the one instant to the other.
+    #[must_use]
+    pub fn earlier(&self) -> Vec<u64> {
+        self.earlier.as_ref().map_or_else(Vec::new, |earlier| earlier.words())
+    }
+
+    /// The same record with states under earlier numbers, from the words of [`earlier`](Self::earlier).
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::Corrupt`] for words that no change leaves.
+    pub fn with_earlier(mut self, words: &[u64]) -> Result<Self, StateError> {
+        let mut input = Reader { bytes: &[], words };
+        let earlier = Earlier::read(self.under.algorithm().kind(), &mut input);
+        let earlier = earlier.filter(|_| input.is_empty()).ok_or(StateError::Corrupt)?;
+        self.earlier = Some(Box::new(earlier));
+        Ok(self)
     }
 
     /// The same record with a log that holds so many entries more than it shows.

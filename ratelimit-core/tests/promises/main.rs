@@ -28,3 +28,4 @@ mod forgetting;
 mod segments;
 mod settling;
 mod tightness;
+mod to_and_fro;

@@ -53,9 +53,10 @@ local function open_log(key, header, words, window)
     base = 0, before = 0, at = 0, total = 0, used = 0, pulled = false}
   local front = redis.pcall('LRANGE', key, 0, 1)
   local head = front[1]
+  if head and head:sub(1, #header) ~= header then head = behind_earlier(key, head) end
   if front.err or head
     and (#head ~= #header + 7 * words or head:sub(1, #header) ~= header) then
-    refuse(head)
+    refuse(front[1])
   elseif head then
     log.head = head
     log.base = unpack_words('>I7', head, #header + 1)
@@ -122,6 +123,8 @@ end
 -- that has none refuses the whole.
 local function save(log, head, ttl)
   local key, size = log.key, log.size
+  local kept = earlier and earlier[key]
+  if kept then ttl = max(ttl, kept.left) end
   if not log.head then
     call('RPUSH', key, head, pack('>I7I7', log.at, log.total))
   else
@@ -132,7 +135,9 @@ local function save(log, head, ttl)
     end
     -- The head goes as well, and takes the place of the last that is dropped.
     if 0 < log.drop or size < log.stored then call('LTRIM', key, log.drop, size) end
-    if 0 < log.drop or head ~= log.head then call('LSET', key, 0, head) end
+    if 0 < log.drop or head ~= log.head then
+      call('LSET', key, 0, kept and kept.bytes .. head or head)
+    end
   end
   call('PEXPIRE', key, ms(ttl))
 end

@@ -48,14 +48,32 @@ local function refuse(value)
   end
 end
 
+-- States under earlier numbers, which lie in front of a value (`encoding.rs`): a step leaves them there.
+-- By key, their bytes, and for how many microseconds they still count.
+local earlier = false
+
+-- The value without them. Where they are over, or later than now, it is for the core to change them.
+local function behind_earlier(key, value)
+  if type(value) ~= 'string' or value:byte(1) ~= 255 or #value < 17 then return value end
+  local since, over, length = unpack_words('>I7I7I2', value, 2)
+  if now < since or over <= now then return value end
+  earlier = earlier or {}
+  earlier[key] = {bytes = value:sub(1, 17 + length), left = over - now}
+  return value:sub(18 + length)
+end
+
 -- The value under a key, if it is a string of that header and so many words.
 local function read(key, header, words)
   local value = redis.pcall('GET', key)
   if not value then return false end
   -- An error, of another type, is a table without elements.
   if #value ~= #header + 7 * words or value:sub(1, #header) ~= header then
-    refuse(value)
-    return false
+    local found = value
+    value = behind_earlier(key, value)
+    if #value ~= #header + 7 * words or value:sub(1, #header) ~= header then
+      refuse(found)
+      return false
+    end
   end
   return value
 end
@@ -70,6 +88,8 @@ end
 -- Stores what a step has returned. Where it returns nothing, a key that has lost its time to live
 -- gets it back.
 local function store(key, header, state, ttl)
+  local kept = earlier and earlier[key]
+  if kept then header, ttl = kept.bytes .. header, ttl and max(ttl, kept.left) end
   if type(state) == 'string' then
     call('SET', key, header .. state, 'PX', ms(ttl))
   elseif state then

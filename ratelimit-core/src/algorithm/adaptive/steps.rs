@@ -199,6 +199,19 @@ impl Definition for Quota {
         }
     }
 
+    fn keep(&self, state: &Box<State>, now: Timestamp) -> Box<State> {
+        let log = state.log.summary(self.length(), now);
+        Box::new(State { log, tokens: state.tokens, sensor: state.sensor })
+    }
+
+    fn join(&self, state: &mut Box<State>, other: &Box<State>, now: Timestamp) {
+        state.log.drop_expired(self.length(), now);
+        state.log.join(&other.log);
+        state.tokens.units = self.units_found(state, now).min(self.units_found(other, now));
+        state.tokens.at = now;
+        state.sensor.join(&other.sensor, self.sub_window.number(now));
+    }
+
     fn detail(&self, [seen, admitted]: [u64; 2], _: Timestamp) -> Detail {
         let (used, tokens) = parts(seen);
         let effective_burst = self.load.burst(admitted);

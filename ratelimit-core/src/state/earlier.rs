@@ -1,0 +1,141 @@
+//! The states that a key has under earlier numbers.
+//!
+//! A change of numbers carries a state over, and the new numbers may forget it sooner than the old
+//! ones would have: a bucket refills faster, a window ends earlier. So the old state is kept beside
+//! the new one for as long as it counts. When its numbers come back, the key gets the stricter of
+//! the kept state and the state that is carried over. Nobody gains by going to and fro.
+//!
+//! A step under the present numbers does not touch what is kept.
+
+use alloc::{boxed::Box, vec::Vec};
+use core::cmp::Reverse;
+
+use crate::{
+    Algorithm, Micros, Timestamp,
+    algorithm::{Listed, State, definition::Definition, with_quota},
+    number::encoding::Reader,
+};
+
+/// States under earlier numbers of the same algorithm.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Earlier {
+    /// The instant of the last change.
+    since: Timestamp,
+    /// The instant from which nothing that was charged before the change counts.
+    until: Timestamp,
+    kept: Vec<Kept>,
+}
+
+/// The state that some numbers have left.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Kept {
+    algorithm: Algorithm,
+    state: State,
+}
+
+/// The most sets of numbers, besides the present one, whose states are kept: those that count
+/// longest.
+const KEPT_MAX: usize = 4;
+
+impl Earlier {
+    /// What is left after a change at `now` to `quota`, whose new state is `state`; `None` if nothing
+    /// of what was charged before counts any more.
+    pub(crate) fn after_change<A: Listed>(
+        before: Option<Box<Self>>,
+        from: (Algorithm, State),
+        (quota, state): (&A, &mut A::State),
+        now: Timestamp,
+    ) -> Option<Box<Self>> {
+        let mut kept = before.map_or_else(Vec::new, |earlier| earlier.kept);
+        kept.retain(|kept| !kept.lifetime(now).is_zero());
+        let is_own = |kept: &Kept| A::of(&kept.algorithm) == Some(quota);
+        if let Some(index) = kept.iter().position(is_own) {
+            let mut own = kept.remove(index).state;
+            if let Some(own) = quota.state_mut(&mut own) {
+                quota.rewind(own, now);
+                quota.join(state, own, now);
+            }
+        }
+        let left = Kept { algorithm: from.0, state: from.1 };
+        if !left.lifetime(now).is_zero() {
+            kept.push(left);
+        }
+        if KEPT_MAX < kept.len() {
+            // The one that counts longest has most to give away.
+            kept.sort_by_key(|kept| Reverse(kept.lifetime(now)));
+            kept.truncate(KEPT_MAX);
+        }
+        let lifetimes = kept.iter().map(|kept| kept.lifetime(now));
+        let longest = lifetimes.fold(quota.lifetime(state, now), Micros::max);
+        (!longest.is_zero()).then(|| Box::new(Self { since: now, until: now + longest, kept }))
+    }
+
+    /// Returns true if nothing that was charged before the change counts at `now`.
+    pub(crate) fn is_over(&self, now: Timestamp) -> bool {
+        self.until <= now
+    }
+
+    /// The time until nothing counts.
+    pub(crate) fn left(&self, now: Timestamp) -> Micros {
+        self.until - now
+    }
+
+    /// Returns true if a charge of the instant `at` was made before the last change.
+    pub(crate) fn is_before_change(&self, at: Timestamp) -> bool {
+        at < self.since
+    }
+
+    /// Pulls times later than `now` back to it.
+    pub(crate) fn rewind(&mut self, now: Timestamp) {
+        if now < self.since {
+            self.until = now + (self.until - self.since);
+            self.since = now;
+            self.kept.iter_mut().for_each(|kept| kept.rewind(now));
+        }
+    }
+
+    /// When the change was and until when it counts; then of each state its numbers and words.
+    pub(crate) fn words(&self) -> Vec<u64> {
+        let times = [self.since, self.until].map(Timestamp::as_micros);
+        let count = u64::try_from(self.kept.len()).unwrap_or(u64::MAX);
+        let kept = self.kept.iter().flat_map(Kept::words);
+        times.into_iter().chain([count]).chain(kept).collect()
+    }
+
+    /// Reads the [`words`](Self::words) of states of an algorithm's kind.
+    pub(crate) fn read(kind: u8, input: &mut Reader<'_>) -> Option<Self> {
+        let (since, until) = (input.timestamp()?, input.timestamp()?);
+        let count = input.number()?;
+        let is_fit = since < until && count <= KEPT_MAX.try_into().unwrap_or(u64::MAX);
+        let kept = (0..if is_fit { count } else { return None }).map(|_| Kept::read(kind, input));
+        Some(Self { since, until, kept: kept.collect::<Option<_>>()? })
+    }
+}
+
+impl Kept {
+    fn lifetime(&self, now: Timestamp) -> Micros {
+        with_quota!(&self.algorithm, quota => {
+            quota.state(&self.state).map_or(Micros::ZERO, |state| quota.lifetime(state, now))
+        })
+    }
+
+    fn rewind(&mut self, now: Timestamp) {
+        with_quota!(&self.algorithm, quota => {
+            if let Some(state) = quota.state_mut(&mut self.state) {
+                quota.rewind(state, now);
+            }
+        });
+    }
+
+    fn words(&self) -> Vec<u64> {
+        let mut words = self.algorithm.numbers();
+        words.extend(self.state.words(&self.algorithm));
+        words
+    }
+
+    fn read(kind: u8, input: &mut Reader<'_>) -> Option<Self> {
+        let algorithm = Algorithm::read(kind, input)?;
+        let state = State::read(&algorithm, input)?;
+        Some(Self { algorithm, state })
+    }
+}
