@@ -40,6 +40,10 @@ impl Cost {
 /// given back. (It goes by the times that the store's clock gave. After a step back, a reset of the
 /// key or a refund without a receipt, it may take back what somebody else has charged since.)
 ///
+/// A receipt belongs to the numbers it was charged under. Under other numbers it gives nothing back,
+/// and nothing once these have come and gone. Of a leaky bucket used as a queue only the newest charge
+/// gives anything back: the requests behind any other have their places.
+///
 /// A receipt is good for one refund.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Receipt {
@@ -52,4 +56,6 @@ pub struct Receipt {
     /// Of a bucket, the permits that had been given back; of an adaptive hybrid, the requests that
     /// its sensor had counted.
     pub(crate) count: u64,
+    /// Equal for equal numbers.
+    pub(crate) numbers: u64,
 }

@@ -23,6 +23,7 @@ struct Inner {
     /// [`Algorithm::limit`], which every check asks for.
     limit: u64,
     name_hash: u64,
+    numbers_hash: u64,
 }
 
 impl Policy {
@@ -41,9 +42,10 @@ impl Policy {
         }
         let algorithm = algorithm.try_into().map_err(Into::into)?;
         let limit = algorithm.limit();
-        let name_hash = hash(name);
+        let (name_hash, numbers_hash) = (hash(name.bytes()), hash_numbers(&algorithm));
         let (name, carry_over) = (name.into(), CarryOver::AsIs);
-        Ok(Self(Arc::new(Inner { name, algorithm, carry_over, limit, name_hash })))
+        let inner = Inner { name, algorithm, carry_over, limit, name_hash, numbers_hash };
+        Ok(Self(Arc::new(inner)))
     }
 
     /// The same policy with another rule for states written under other numbers.
@@ -144,6 +146,11 @@ impl Policy {
             .map_or([0, 0], |seen| quota.receipt(seen)))
     }
 
+    /// Equal for equal algorithms with equal numbers.
+    pub(crate) fn numbers_hash(&self) -> u64 {
+        self.0.numbers_hash
+    }
+
     /// Returns true if both are clones of one policy.
     #[must_use]
     #[inline]
@@ -153,7 +160,8 @@ impl Policy {
 
     /// The same name over other numbers.
     pub(crate) fn with_algorithm(&self, algorithm: Algorithm) -> Self {
-        Self(Arc::new(Inner { algorithm, limit: algorithm.limit(), ..(*self.0).clone() }))
+        let (limit, numbers_hash) = (algorithm.limit(), hash_numbers(&algorithm));
+        Self(Arc::new(Inner { algorithm, limit, numbers_hash, ..(*self.0).clone() }))
     }
 }
 
@@ -176,9 +184,14 @@ fn seen_by<A: Definition>(quota: &A, decision: &Decision) -> Option<[u64; 2]> {
 }
 
 /// FNV-1a.
-fn hash(name: &str) -> u64 {
+fn hash(bytes: impl Iterator<Item = u8>) -> u64 {
     let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, mix)
+    bytes.fold(0xcbf2_9ce4_8422_2325, mix)
+}
+
+fn hash_numbers(algorithm: &Algorithm) -> u64 {
+    let numbers = algorithm.numbers().into_iter().flat_map(u64::to_le_bytes);
+    hash(core::iter::once(algorithm.kind()).chain(numbers))
 }
 
 /// The longest name, in bytes.

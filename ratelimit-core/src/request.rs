@@ -55,7 +55,7 @@ impl Receipt {
     #[must_use]
     pub fn of(decision: &Decision, policy: &Policy, cost: u64) -> Self {
         let [level, count] = policy.receipt(decision);
-        Self { at: decision.at, cost, level, count }
+        Self { at: decision.at, cost, level, count, numbers: policy.numbers_hash() }
     }
 
     /// The instant of the charge.
@@ -141,7 +141,7 @@ pub enum Action {
     Refund,
     /// Forget the keys' states: they are as good as new.
     Reset,
-    /// Charge without deciding: as much of each cost as fits.
+    /// Charge without deciding: as much of each cost as one request would be admitted with.
     Penalize,
     /// Deny every request until so much time has passed, at most
     /// [`WINDOW_MAX`](crate::WINDOW_MAX); a block that

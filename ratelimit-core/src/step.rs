@@ -134,7 +134,7 @@ fn several(
         |entry: &mut Entry<'_>| shared.lend(entry, turn.now, |entry| entry.decision(turn));
     let decisions = entries.iter_mut().map(decision).collect();
     entries.into_iter().for_each(|entry| entry.close(turn));
-    shared.close(turn.action, sensors);
+    shared.close(sensors);
     decisions
 }
 
@@ -244,15 +244,14 @@ impl<'a> Entry<'a> {
             Action::Spend => self.record(now).charge(now, cost),
             Action::Penalize => {
                 let record = self.record(now);
-                if let Some(cost) = cost.at_most(record.standing(now).remaining) {
+                if let Some(cost) = cost.at_most(record.room(now)) {
                     record.charge(now, cost);
                 }
             }
             Action::Refund if !self.is_spent(now) => {}
             Action::Refund => match receipt {
                 None => self.record(now).refund(now, cost),
-                Some(receipt) if receipt.at <= now => self.record(now).settle(now, cost, receipt),
-                Some(_) => {}
+                Some(receipt) => self.record(now).settle(now, cost, receipt),
             },
             Action::Block(length) if length.is_zero() => {}
             Action::Block(length) => {
@@ -335,9 +334,9 @@ impl<'a> Shared<'a> {
     }
 
     /// Resetting a key leaves the load that all keys share.
-    fn close(self, action: Action, records: &mut [Option<Record>]) {
+    fn close(self, records: &mut [Option<Record>]) {
         for (SharedSensor { policy, sensor, is_known }, record) in self.0.into_iter().zip(records) {
-            let is_kept = is_known || action == Action::Spend;
+            let is_kept = is_known || sensor != Sensor::EMPTY;
             *record = is_kept.then(|| Record::of_sensor(policy, sensor));
         }
     }

@@ -117,6 +117,11 @@ pub(crate) trait Definition: Copy + Eq {
     /// Gives back up to `cost` of what is left of the charge that `receipt` is of.
     fn settle(&self, state: &mut Self::State, now: Timestamp, cost: Cost, receipt: Receipt);
 
+    /// The largest cost that one request would be admitted with.
+    fn room(&self, state: &Self::State, now: Timestamp) -> u64 {
+        self.standing(state, now).remaining
+    }
+
     /// The standing of the key.
     fn standing(&self, state: &Self::State, now: Timestamp) -> Standing;
 

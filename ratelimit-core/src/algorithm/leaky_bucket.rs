@@ -195,10 +195,24 @@ impl Definition for Quota {
         *state = level.given(cost.get(), units);
     }
 
+    /// In a queue the place of a request that is not the last stays empty: those behind it have been
+    /// told theirs.
     fn settle(&self, state: &mut Bucket, now: Timestamp, cost: Cost, receipt: Receipt) {
+        let left = receipt.level.saturating_sub(self.rate.units_in(now - receipt.at));
+        if self.longest_delay.is_some() && self.at(*state, now).units != left {
+            return;
+        }
         if let Some(cost) = cost.at_most(state.left_of(receipt, &self.rate, now)) {
             self.refund(state, now, cost);
         }
+    }
+
+    fn room(&self, state: &Bucket, now: Timestamp) -> u64 {
+        let level = self.at(*state, now);
+        if self.queue_max() < level.units {
+            return 0;
+        }
+        self.rate.permits_floor(self.brim.saturating_sub(level.units))
     }
 
     #[inline(always)]

@@ -195,8 +195,7 @@ impl Log {
         let (mut ours, mut theirs) = (ours.iter().peekable(), theirs.iter().peekable());
         let (mut our_sum, mut their_sum, mut before) = (0, 0, 0);
         let mut costs = Vec::new();
-        while let Some(at) =
-            ours.peek().into_iter().chain(theirs.peek()).map(|&&(at, _)| at).max()
+        while let Some(at) = ours.peek().into_iter().chain(theirs.peek()).map(|&&(at, _)| at).max()
         {
             our_sum = ours.next_if(|&&(own, _)| own == at).map_or(our_sum, |&(_, sum)| sum);
             their_sum = theirs.next_if(|&&(own, _)| own == at).map_or(their_sum, |&(_, sum)| sum);
@@ -213,9 +212,9 @@ impl Log {
     /// For each entry, the newest first, its instant and the cost from there on.
     fn sums_since(&self) -> Vec<(Timestamp, u64)> {
         let total = self.total();
-        let sums = (0..).zip(&self.entries).map(|(index, entry)| {
-            (entry.at, total.saturating_sub(self.total_before(index)))
-        });
+        let sums = (0..)
+            .zip(&self.entries)
+            .map(|(index, entry)| (entry.at, total.saturating_sub(self.total_before(index))));
         let mut sums: Vec<_> = sums.collect();
         sums.reverse();
         sums

@@ -123,8 +123,19 @@ impl Record {
         with_state_mut!(self, quota, state => quota.refund(state, now, cost));
     }
 
+    /// Gives back what is left of a charge, if it was made under the present numbers, since the last
+    /// change of them, and not at a time that the clock has stepped back over.
     pub(crate) fn settle(&mut self, now: Timestamp, cost: Cost, receipt: Receipt) {
+        let is_of_others = self.earlier.as_ref().is_some_and(|it| it.is_before_change(receipt.at));
+        if now < receipt.at || is_of_others || receipt.numbers != self.under.numbers_hash() {
+            return;
+        }
         with_state_mut!(self, quota, state => quota.settle(state, now, cost, receipt));
+    }
+
+    /// The largest cost that one request would be admitted with, blocks aside.
+    pub(crate) fn room(&self, now: Timestamp) -> u64 {
+        with_state!(self, quota, state => quota.room(state, now)).unwrap_or(0)
     }
 
     /// The standing of the key, its block aside.

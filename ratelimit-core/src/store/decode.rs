@@ -78,8 +78,7 @@ fn read(input: &mut Reader<'_>, policy: &Policy) -> Option<Record> {
         State::Sensor(Box::new(Sensor::read(input).filter(|_| !is_changed && !is_blocked)?))
     };
     let block = if is_blocked { Some(Block::read(input)?) } else { None };
-    let earlier =
-        if is_changed { Some(Box::new(Earlier::read(kind, input)?)) } else { None };
+    let earlier = if is_changed { Some(Box::new(Earlier::read(kind, input)?)) } else { None };
     let is_same = algorithm == *policy.algorithm();
     let under = if is_same { policy.clone() } else { policy.with_algorithm(algorithm) };
     Some(Record { under, state, block, earlier })

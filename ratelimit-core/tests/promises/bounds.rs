@@ -111,10 +111,6 @@ fn spent_within(admitted: &[Admitted], begin: u64) -> u128 {
     admitted.iter().filter(|&&(at, _)| begin <= at).map(|&(_, cost)| u128::from(cost)).sum()
 }
 
-const fn is_queue(rule: &Rule) -> bool {
-    matches!(rule, Rule::LeakyBucket { longest_delay: Some(_), .. })
-}
-
 // FAULTS 25, 37.
 #[test]
 fn a_frozen_clock_admits_exactly_the_limit_in_a_million_requests() {
@@ -127,7 +123,7 @@ fn a_frozen_clock_admits_exactly_the_limit_in_a_million_requests() {
             assert_eq!(admitted as u64, fresh, "{rule:?} at {now}");
             // Requests raise the load, and some start or are queued with less.
             let is_whole = !matches!(rule, Rule::Adaptive(_)) && !rule.starts_low();
-            assert!(fresh == subject.limit() || !is_whole || is_queue(&rule), "{rule:?}");
+            assert!(fresh == subject.limit() || !is_whole || rule.is_queue(), "{rule:?}");
         }
     }
 }

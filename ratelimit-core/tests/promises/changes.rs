@@ -51,10 +51,6 @@ fn expected(subject: &Subject, to: &Rule, rule: CarryOver, now: u64) -> Option<u
     left.floor().to_integer().to_u64()
 }
 
-fn is_queue(rule: &Rule) -> bool {
-    matches!(rule, Rule::LeakyBucket { longest_delay: Some(_), .. })
-}
-
 proptest! {
     /// The time before the change counts at the old numbers, and nothing is rounded twice.
     #[test]
@@ -68,7 +64,7 @@ proptest! {
         let (mut subject, now) = worn(&from, &history);
         let _ = subject.spend(now, 1);
         let now = now + share_of(from.span(), rest);
-        if subject.lifetime(now) == 0 || from == to || is_queue(&to) || to.is_capped() {
+        if subject.lifetime(now) == 0 || from == to || to.is_queue() || to.is_capped() {
             return Ok(());
         }
         if let Some(remaining) = expected(&subject, &to, rule, now) {

@@ -129,6 +129,10 @@ impl Rule {
         matches!(self, Self::SlidingWindowLog { limit, entries_max, .. } if *entries_max < *limit)
     }
 
+    pub(crate) const fn is_queue(&self) -> bool {
+        matches!(self, Self::LeakyBucket { longest_delay: Some(_), .. })
+    }
+
     pub(crate) const fn is_shared(&self) -> bool {
         matches!(self, Self::Adaptive(Adaptive { scope: Scope::Shared, .. }))
     }

@@ -7,7 +7,7 @@ use core::ops::RangeInclusive;
 
 use proptest::prelude::*;
 use ratelimit_core::{
-    Detail, LIMIT_MAX, Receipt,
+    CarryOver, Decision, Detail, LIMIT_MAX, Outcome, Receipt,
     adaptive::{self, Scope},
 };
 
@@ -103,8 +103,10 @@ proptest! {
             let _ = subject.settle(start, cost, receipt);
         }
         let left = subject.peek(start, 1).remaining;
-        // Of an adaptive hybrid the load stays: the requests were admitted.
-        prop_assert!(left == fresh || rule.is_adaptive(), "{left} of {fresh}");
+        // Of an adaptive hybrid the load stays: the requests were admitted. In a queue the places
+        // stay that others are behind.
+        let stays = rule.is_adaptive() || rule.is_queue();
+        prop_assert!(left == fresh || stays, "{left} of {fresh}");
     }
 
     // FAULTS 24.
@@ -139,7 +141,13 @@ proptest! {
         let (mut exact, before) = (subject.clone(), subject.peek(now, 1));
         let charged = subject.act(ratelimit_core::Action::Penalize, now, cost);
         prop_assert!(charged.is_allowed());
-        let fits = cost.min(before.remaining);
+        // One request may fit that is as large as several that would not: the next finds more load, or
+        // a longer queue.
+        let (mut fits, mut too_much) = (0, cost + 1);
+        while 1 < too_much - fits {
+            let middle = fits.midpoint(too_much);
+            if exact.peek(now, middle).is_allowed() { fits = middle } else { too_much = middle }
+        }
         if let (Detail::Adaptive(adaptive::Detail { used: before, .. }), Detail::Adaptive(adaptive::Detail { used: after, .. })) =
             (subject.detail(&before), subject.detail(&charged))
         {
@@ -148,10 +156,115 @@ proptest! {
             if 0 < fits {
                 prop_assert!(exact.spend(now, fits).is_allowed());
             }
-            prop_assert_eq!(charged.remaining, before.remaining - fits);
+            prop_assert!(charged.remaining == before.remaining.saturating_sub(fits) || rule.is_queue());
             prop_assert_eq!(subject.detail(&charged), exact.look(now));
         }
     }
+}
+
+proptest! {
+    /// Whatever is given back: a request that is not given back whole is out at its time, and the next
+    /// one no sooner after it than the rate allows.
+    // FAULTS 24.
+    #[test]
+    fn a_queue_that_is_settled_lets_nothing_out_closer_together_than_its_rate(
+        rule in rule::leaky_bucket(),
+        (start, steps) in spending(),
+        plans in prop::collection::vec(plan(), 32),
+    ) {
+        let Rule::LeakyBucket { leak, period, longest_delay: Some(_), .. } = rule else {
+            return Ok(());
+        };
+        let (mut subject, mut course) = (Subject::new(&rule), Course::new(&rule, start));
+        let returned = |subject: &Subject, now| match subject.look(now) {
+            Detail::LeakyBucket(seen) => seen.returned,
+            _ => unreachable!("the rule is a leaky bucket"),
+        };
+        let (mut outputs, mut open): (Vec<(u64, u64)>, Vec<Open>) = (Vec::new(), Vec::new());
+        for ((number, step), plan) in steps.iter().enumerate().zip(plans) {
+            let (now, cost) = (course.go(step.wait), step.cost(subject.limit()));
+            for Open { charge, keep: back, receipt, .. } in
+                open.extract_if(.., |open| open.due <= number)
+            {
+                let before = returned(&subject, now);
+                let _ = subject.settle(now, back, receipt);
+                // A charge that is forgotten has nothing to give back.
+                outputs[charge].1 -= returned(&subject, now).saturating_sub(before);
+            }
+            let decision = subject.spend(now, cost);
+            course.saw(decision);
+            let Outcome::Allow { delay } = decision.outcome else { continue };
+            if let Some((share, later)) = plan {
+                let receipt = subject.receipt(&decision, cost);
+                let back = 1 + share_of(cost - 1, share);
+                open.push(Open { due: number + later, charge: outputs.len(), keep: back, receipt });
+            }
+            outputs.push((now + delay.as_micros(), cost));
+        }
+        outputs.retain(|&(_, kept)| 0 < kept);
+        for pair in outputs.windows(2) {
+            let [(out, cost), (next, _)] = [pair[0], pair[1]];
+            // Instants are whole microseconds: the exact ones lie less than one before.
+            let gap = u128::from(cost) * u128::from(period) / u128::from(leak);
+            prop_assert!(u128::from(out) + gap <= u128::from(next), "{pair:?} of {outputs:?}");
+        }
+    }
+
+    /// To other numbers, and to the same ones when they have come back.
+    // FAULTS 24.
+    #[test]
+    fn a_receipt_of_before_a_change_gives_nothing_back(
+        (rule, other) in rule::changes(),
+        history in spending(),
+        share in shares(),
+        comes_back in any::<bool>(),
+        waits in [0_u64..=1_000_000, 1_u64..=1_000_000],
+        proportional in any::<bool>(),
+    ) {
+        prop_assume!(rule != other);
+        let carry_over = if proportional { CarryOver::Proportional } else { CarryOver::AsIs };
+        let (mut subject, now) = worn(&rule, &history);
+        let cost = 1 + share_of(subject.limit() - 1, share);
+        let spent = subject.spend(now, cost);
+        if !spent.is_allowed() {
+            return Ok(());
+        }
+        let receipt = subject.receipt(&spent, cost);
+        let mut now = now + 1 + share_of(other.span(), waits[0]);
+        let mut changed = subject.under(other.policy().with_carry_over(carry_over));
+        let _ = changed.spend(now, 1);
+        if comes_back {
+            now += share_of(rule.span(), waits[1]);
+            changed = changed.under(rule.policy().with_carry_over(carry_over));
+            let _ = changed.spend(now, 1);
+        }
+        let before = changed.peek(now, 1).remaining;
+        let cost = cost.min(changed.limit());
+        prop_assert_eq!(changed.settle(now, cost, receipt).remaining, before);
+    }
+}
+
+#[test]
+fn a_place_in_the_middle_of_a_queue_is_not_given_again() {
+    let rule = Rule::LeakyBucket {
+        capacity: 10,
+        leak: 1,
+        period: 1_000_000,
+        longest_delay: Some(9_000_000),
+    };
+    let (mut subject, now) = (Subject::new(&rule), 1_700_000_000_000_000);
+    let charges = [(); 3].map(|()| subject.spend(now, 1));
+    let delay = |decision: &Decision| match decision.outcome {
+        Outcome::Allow { delay } => delay.as_secs_ceil(),
+        Outcome::Deny { .. } => panic!("there is room"),
+    };
+    assert_eq!(charges.each_ref().map(delay), [0, 1, 2]);
+    let _ = subject.settle(now, 1, subject.receipt(&charges[1], 1));
+    assert_eq!(delay(&subject.peek(now, 1)), 3);
+    let _ = subject.settle(now, 1, subject.receipt(&charges[2], 1));
+    assert_eq!(delay(&subject.peek(now, 1)), 2, "the last one's is");
+    let _ = subject.settle(now, 1, subject.receipt(&charges[1], 1));
+    assert_eq!(delay(&subject.peek(now, 1)), 1, "and now that is the last");
 }
 
 fn plan() -> impl Strategy<Value = Plan> {

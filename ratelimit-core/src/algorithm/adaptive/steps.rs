@@ -149,6 +149,12 @@ impl Definition for Quota {
         state.log.take_at(receipt.at, self.length(), now, cost);
     }
 
+    fn room(&self, state: &Box<State>, now: Timestamp) -> u64 {
+        let burst = self.burst(&state.sensor, now);
+        let tokens = self.bucket(state.tokens, burst, now).units / self.ticks;
+        tokens.min(burst.saturating_sub(state.log.used(self.length(), now)))
+    }
+
     fn standing(&self, state: &Box<State>, now: Timestamp) -> Standing {
         let admitted = state.sensor.admitted(self.sub_window.number(now));
         let burst = self.load.burst(admitted);
