@@ -102,6 +102,14 @@ pub(crate) trait Definition: Copy + Eq {
     /// difference. Then it does not matter whether a store has dropped it.
     fn renew(&self, _: &mut Self::State, _: Timestamp) {}
 
+    /// The rest after which a state starts anew, if that makes a difference; else zero.
+    fn memory(&self) -> Micros {
+        Micros::ZERO
+    }
+
+    /// Notes of a state that [`renew`](Self::renew) would start anew that it was known until `at`.
+    fn touch(&self, _: &mut Self::State, _at: Timestamp) {}
+
     /// Decides whether a request of `cost` fits; if not, when it would.
     fn outcome(&self, state: &Self::State, now: Timestamp, cost: Cost) -> Outcome;
 

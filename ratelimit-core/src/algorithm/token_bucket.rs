@@ -76,7 +76,7 @@ impl Quota {
 
     /// The rest after which a key is forgotten, where that makes a difference.
     #[inline(always)]
-    fn memory(&self) -> Option<Micros> {
+    fn forgets_after(&self) -> Option<Micros> {
         (self.initial < self.capacity.get()).then(|| {
             let fill = self.rate.time_for(self.full);
             fill + fill
@@ -134,7 +134,7 @@ impl Definition for Quota {
             ("permit", permit),
             ("gain", gain),
             ("initial", self.rate.units(self.initial)),
-            ("memory", self.memory().map_or(0, Micros::as_micros)),
+            ("memory", self.forgets_after().map_or(0, Micros::as_micros)),
         ]
     }
 
@@ -165,9 +165,19 @@ impl Definition for Quota {
         state.at = state.at.min(now);
     }
 
+    fn memory(&self) -> Micros {
+        self.forgets_after().unwrap_or(Micros::ZERO)
+    }
+
+    fn touch(&self, state: &mut Bucket, at: Timestamp) {
+        if self.forgets_after().is_some_and(|memory| memory <= at - state.at) {
+            *state = self.at(*state, at);
+        }
+    }
+
     #[inline(always)]
     fn renew(&self, state: &mut Bucket, now: Timestamp) {
-        if self.memory().is_some_and(|memory| memory <= now - state.at) {
+        if self.forgets_after().is_some_and(|memory| memory <= now - state.at) {
             *state = self.fresh(now);
         }
     }
@@ -222,7 +232,7 @@ impl Definition for Quota {
     }
 
     fn lifetime(&self, state: &Bucket, now: Timestamp) -> Micros {
-        match self.memory() {
+        match self.forgets_after() {
             Some(memory) => memory - (now - state.at),
             None => {
                 let fill = self.rate.time_for(self.full);

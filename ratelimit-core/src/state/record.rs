@@ -66,7 +66,9 @@ impl Record {
             State::Sensor(sensor) => quota.sub_window().map(|length| sensor.lifetime(length, now)),
             state => quota.state(state).map(|state| quota.lifetime(state, now)),
         });
-        let block = self.block.map_or(Micros::ZERO, |block| block.left(now));
+        let block = self.block.map_or(Micros::ZERO, |block| {
+            block.left(now) + with_quota!(self.under.algorithm(), quota => quota.memory())
+        });
         let earlier = self.earlier.as_ref().map_or(Micros::ZERO, |earlier| earlier.left(now));
         lifetime.unwrap_or(Micros::ZERO).max(block).max(earlier)
     }
@@ -94,6 +96,10 @@ impl Record {
     /// Reads the record, which is rewound, under `policy` at `now`: a block that is over goes, a
     /// state written under other numbers is carried over, one that has expired begins anew.
     pub(crate) fn bring_up(&mut self, policy: &Policy, now: Timestamp) {
+        if let Some(block) = self.block {
+            // A block is no rest: the key is known until it is over.
+            with_state_mut!(self, quota, state => quota.touch(state, block.until.min(now)));
+        }
         self.block.take_if(|block| block.is_over(now));
         self.earlier.take_if(|earlier| earlier.is_over(now));
         with_quota!(policy.algorithm(), quota => {
