@@ -1,8 +1,14 @@
 //! Promises about policies that change while the store keeps their records.
 #![expect(missing_docs, reason = "a promise is its name")]
 
+use std::time::Duration;
+
 use ratelimit_backend::{Effect, ErrorKind};
-use ratelimit_core::{Action, CarryOver, ConfigError, Micros, Policy};
+use ratelimit_core::{
+    Action, Algorithm, CarryOver, ConfigError, Micros, Policy, Receipt, adaptive,
+    fixed_window::{self, Align},
+    leaky_bucket, sliding_window_counter, sliding_window_log, token_bucket,
+};
 
 use crate::{StoreUnderTest, generators, policies, store_under_test::check, traces::Trace};
 
@@ -16,6 +22,60 @@ pub async fn changed_numbers_are_read_in_proportion(store: StoreUnderTest) {
 
 pub async fn changed_numbers_start_anew(store: StoreUnderTest) {
     change_to_and_fro(&store, CarryOver::Reset).await;
+}
+
+/// The numbers between them forget within a moment what was spent.
+pub async fn numbers_that_come_back_find_what_they_left(store: StoreUnderTest) {
+    for policy in &policies::one_of_each(10) {
+        let other = of_a_moment(policy);
+        store.fill(policy, "key").await;
+        for _ in 0..3 {
+            let _ = store.spend(&other, "key", 1).await;
+            store.advance(Micros::from_millis(20));
+            store.must_spend(&other, "key", 1).await;
+            let decision = store.spend(policy, "key", 1).await;
+            assert!(!decision.is_allowed(), "{policy}: {decision:?}");
+            store.advance(Micros::from_millis(20));
+        }
+    }
+}
+
+pub async fn a_receipt_of_before_a_change_gives_nothing_back(store: StoreUnderTest) {
+    for policy in &policies::one_of_each(10) {
+        let (other, key) = (of_a_moment(policy), b"key");
+        let charge = store.spend(policy, key, 1).await;
+        let receipt = Receipt::of(&charge, policy, 1);
+        for changed in [&other, policy] {
+            store.advance(Micros::from_millis(20));
+            let before = store.spend(changed, key, 1).await;
+            let refund = [check(changed, key, 1).with_receipt(Some(receipt))];
+            let after = store.apply(&refund, Action::Refund).await.expect("the store decides")[0];
+            assert_eq!(after.remaining, before.remaining, "{changed}");
+        }
+    }
+}
+
+/// A policy of the same name and algorithm whose window is so short that nothing counts for long.
+fn of_a_moment(policy: &Policy) -> Policy {
+    let (limit, moment) = (1_000, Duration::from_millis(10));
+    let algorithm: Result<Algorithm, ConfigError> = match policy.algorithm().name() {
+        "fixed window" => {
+            fixed_window::Quota::new(limit, moment, Align::Epoch).map(Algorithm::from)
+        }
+        "sliding window log" => sliding_window_log::Quota::new(limit, moment).map(Algorithm::from),
+        "sliding window counter" => {
+            sliding_window_counter::Quota::new(limit, moment).map(Algorithm::from)
+        }
+        "token bucket" => token_bucket::Quota::new(limit, limit, moment).map(Algorithm::from),
+        "leaky bucket" => leaky_bucket::Quota::new(limit, limit, moment).map(Algorithm::from),
+        _ => {
+            let mut parameters = adaptive::Parameters::new(limit, moment);
+            parameters.penalty = 0.0;
+            adaptive::Quota::new(&parameters).map(Algorithm::from)
+        }
+    };
+    let policy = Policy::new(policy.name(), algorithm.expect("in range"));
+    policy.expect("the name is good")
 }
 
 pub async fn another_algorithm_is_incompatible_until_a_reset(store: StoreUnderTest) {

@@ -132,6 +132,8 @@ promises! { $
         changed_numbers_are_read_as_is
         changed_numbers_are_read_in_proportion
         changed_numbers_start_anew
+        numbers_that_come_back_find_what_they_left
+        a_receipt_of_before_a_change_gives_nothing_back
         another_algorithm_is_incompatible_until_a_reset
         another_algorithm_starts_anew_once_the_old_state_has_expired
         another_algorithm_starts_anew_where_the_policy_says_so
