@@ -52,6 +52,7 @@ mod filter;
 mod keys;
 mod log;
 mod reorder;
+mod settings;
 mod time;
 
 mod clients;
@@ -64,9 +65,10 @@ pub use crate::{
     candidates::{CandidateError, Candidates},
     filter::Patterns,
     log::{Format, LogError},
-    reader::{BadLine, LogCounts, LogReader, LogSettings},
+    reader::{BadLine, LogCounts, LogReader},
     report::{Affected, CandidateReport, FrontierPoint, OverTime, Report, Smallest},
     search::{SearchError, Share},
+    settings::LogSettings,
     simulation::Simulation,
 };
 

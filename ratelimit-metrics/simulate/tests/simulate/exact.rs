@@ -49,6 +49,7 @@ fn timestamp(micros: u64) -> Timestamp {
 
 proptest! {
     /// Whatever the algorithm, the times and the costs: every part of every decision.
+    // FAULTS 238.
     #[test]
     fn decisions_are_those_of_a_limiter_in_memory(steps in steps()) {
         let candidates: Candidates = LIMITS.parse().unwrap();

@@ -1,6 +1,7 @@
 //! Lines that are no requests, too late, cut off or too many.
 
-use ratelimit_simulate::{LogCounts, LogError, LogReader, LogSettings, Micros, Simulation};
+use proptest::prelude::*;
+use ratelimit_simulate::{Format, LogCounts, LogError, LogReader, LogSettings, Micros, Simulation};
 
 use crate::formats::packed;
 
@@ -120,6 +121,51 @@ fn clients_beyond_the_room_are_counted_and_those_within_it_are_decided_as_before
     assert_eq!((counts.requests, counts.no_room, counts.lines), (200, 800, 1_000));
     let report = simulation.report();
     assert_eq!((report.clients, report.candidates[0].denied), (100, 100));
+}
+
+/// A line of each format, to be damaged.
+const WHOLE: [(&str, &str); 3] = [
+    (
+        "combined",
+        r#"10.0.0.1 - ann [10/Oct/2025:13:55:36 +0200] "GET /a?b HTTP/1.1" 200 5 "-" "a \"b" "::1""#,
+    ),
+    (
+        "caddy",
+        r#"{"ts":1760104536.25,"request":{"remote_ip":"10.0.0.1:80","uri":"\u002f","headers":{"X-Forwarded-For":["::1"]}},"status":200}"#,
+    ),
+    (
+        "csv",
+        "time,client,x_forwarded_for,method,path,status\n2025-10-10T13:55:36.5Z,10.0.0.1,\"a, \"\"b\",GET,/,200",
+    ),
+];
+
+proptest! {
+    /// Whatever is in a log: each line is counted once, and nothing panics.
+    // FAULTS 238.
+    #[test]
+    fn every_line_of_anything_is_counted_once(
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+        noise in prop::collection::vec(any::<u8>(), 0..80),
+    ) {
+        for (format, whole) in WHOLE {
+            let mut log = whole.as_bytes().to_vec();
+            for (place, byte) in &damage {
+                let place = place.index(log.len());
+                log[place] = *byte;
+            }
+            log.extend_from_slice(b"\n");
+            log.extend_from_slice(&noise);
+            let mut settings = crate::formats::behind_a_proxy();
+            settings.format = Some(format.parse::<Format>().unwrap());
+            settings.paths = "!/x*".parse().unwrap();
+            settings.statuses = "!5??".parse().unwrap();
+            let (outcome, counts, _) = read(settings, &log);
+            if outcome.is_ok() {
+                let kinds = counts.requests + counts.left_out + counts.other + counts.bad;
+                prop_assert_eq!(kinds, counts.lines);
+            }
+        }
+    }
 }
 
 #[test]
