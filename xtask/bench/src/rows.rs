@@ -13,6 +13,7 @@ mod python;
 mod redis;
 mod resources;
 mod scale;
+mod simulate;
 mod sqlite;
 
 use anyhow::Result;
@@ -34,6 +35,7 @@ pub(crate) fn all(bench: &mut Bench<'_>) -> Result<()> {
     sqlite::rows(bench)?;
     redis::rows(bench)?;
     http::rows(bench)?;
+    simulate::rows(bench)?;
     python::rows(bench)
 }
 
