@@ -93,8 +93,6 @@ pub mod guide;
 pub use crate::config::Rule;
 #[cfg(any(feature = "json", feature = "toml"))]
 pub use crate::config::{FileError, LimitsFile, Watch};
-#[doc(hidden)]
-pub use crate::prepared::PreparedCheck;
 #[cfg(feature = "tokio")]
 pub use crate::wait::TokioClock;
 pub use crate::{
@@ -115,6 +113,8 @@ pub use crate::{
     tiers::{InTier, Tier, TierByKey, Tiers},
     wait::{Pace, Timer, TokioTimer, Wait, Waiters},
 };
+#[doc(hidden)]
+pub use crate::{prepared::PreparedCheck, wait::before};
 pub use ratelimit_backend::{
     Backend, BackendError, Claim, Clock, Effect, ErrorKind, ManualClock, MonotonicClock, Names,
     SyncBackend, WallClock,

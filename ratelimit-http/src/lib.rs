@@ -88,10 +88,8 @@
 //! servers ask. [`Advice`] reads the headers of servers, in any of these forms.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-#[macro_use]
-mod accessors;
-
 mod layer;
+#[macro_use]
 mod service;
 
 mod admission;
@@ -107,8 +105,6 @@ mod diagnostics;
 mod key;
 
 mod outgoing;
-
-mod deadline;
 
 pub use crate::{
     body::ResponseBody,

@@ -21,6 +21,29 @@ use crate::{
     settle::Settling,
 };
 
+/// Access to the inner service, the same for every service around one.
+macro_rules! accessors {
+    () => {
+        /// Borrows the inner service.
+        #[must_use]
+        pub const fn get_ref(&self) -> &S {
+            &self.inner
+        }
+
+        /// Borrows the inner service mutably.
+        #[must_use]
+        pub const fn get_mut(&mut self) -> &mut S {
+            &mut self.inner
+        }
+
+        /// Returns the inner service.
+        #[must_use]
+        pub fn into_inner(self) -> S {
+            self.inner
+        }
+    };
+}
+
 /// A service behind a limiter; made by a [`RateLimitLayer`](crate::RateLimitLayer).
 ///
 /// It is ready when the inner service is, and hands the request to the instance that said so. That

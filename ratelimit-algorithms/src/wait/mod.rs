@@ -18,13 +18,13 @@ use ratelimit_backend::{Backend, SyncBackend};
 use ratelimit_core::{Action, Decision};
 
 pub(crate) use self::queue::{Listeners, WaitQueues};
-use self::timer::{ThreadTimer, before};
+use self::timer::ThreadTimer;
 #[cfg(feature = "tokio")]
 pub use self::tokio_clock::TokioClock;
 pub use self::{
     pace::Pace,
     queue::Waiters,
-    timer::{Timer, TokioTimer},
+    timer::{Timer, TokioTimer, before},
 };
 use crate::{
     Error, Policies, Request, WaitError, decision::Status, progress::Progress, request::Subject,

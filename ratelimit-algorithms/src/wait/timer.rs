@@ -42,7 +42,7 @@ impl Timer for TokioTimer {
 }
 
 /// The outcome of `future`, or `None` if the deadline comes first.
-pub(crate) async fn before<F: Future>(
+pub async fn before<F: Future>(
     deadline: Option<Instant>,
     timer: &impl Timer,
     future: F,

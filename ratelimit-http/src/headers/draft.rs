@@ -1,11 +1,17 @@
 //! `RateLimit-Policy` and `RateLimit` of draft 10: lists with an item for each limit.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+};
 
+use base64::{Engine, engine::general_purpose::STANDARD};
+use blake3::KEY_LEN;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ratelimit_algorithms::{Decision, Micros, Policy};
 
-use super::number::NUMBER_MAX;
+use super::x_ratelimit::NUMBER_MAX;
+use crate::RequestKey;
 
 pub(crate) const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 pub(crate) const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -150,6 +156,29 @@ impl LimitItems {
 
     fn is_in(&self, line: &HeaderValue) -> bool {
         line.as_bytes().windows(self.name.len()).any(|part| part == self.name.as_bytes())
+    }
+}
+
+/// The secret that turns keys into names of clients (`pk`), which tell nothing about a key.
+#[derive(Clone)]
+pub(super) struct PartitionKeys([u8; KEY_LEN]);
+
+impl PartitionKeys {
+    pub(super) fn new(secret: &[u8]) -> Self {
+        Self(blake3::derive_key("ratelimit-http 1 partition keys in headers", secret))
+    }
+
+    /// 128 bits of a keyed hash, in base64.
+    pub(super) fn name(&self, key: &RequestKey) -> String {
+        let hash = blake3::keyed_hash(&self.0, key.as_ref());
+        STANDARD.encode(&hash.as_bytes()[..16])
+    }
+}
+
+/// Shows no secret.
+impl fmt::Debug for PartitionKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PartitionKeys")
     }
 }
 

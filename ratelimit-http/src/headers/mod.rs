@@ -1,18 +1,16 @@
 //! The headers that tell clients their limits: one file for each form.
 
-pub(crate) mod draft;
-pub(crate) mod number;
-mod partition_key;
-pub(crate) mod x_ratelimit;
+mod draft;
+mod x_ratelimit;
 
 use http::HeaderMap;
 use ratelimit_algorithms::{Decision, Policy};
 use smallvec::SmallVec;
 
 pub use self::draft::QuotaUnit;
+pub(crate) use self::x_ratelimit::number;
 use self::{
-    draft::{LimitItems, PolicyItems},
-    partition_key::PartitionKeys,
+    draft::{LimitItems, PartitionKeys, PolicyItems},
     x_ratelimit::LimitFields,
 };
 use crate::RequestKey;

@@ -1,9 +1,7 @@
 //! `X-RateLimit-*`, and the same three numbers under the names of draft 6.
 
-use http::{HeaderMap, HeaderName, header::Entry};
+use http::{HeaderMap, HeaderName, HeaderValue, header::Entry};
 use ratelimit_algorithms::Decision;
-
-use super::number::number;
 
 /// The names of the headers for limit, remaining and reset.
 pub(crate) type Names = [HeaderName; 3];
@@ -68,4 +66,13 @@ impl LimitFields {
         self.remaining < other.remaining
             || self.remaining == other.remaining && other.reset <= self.reset
     }
+}
+
+/// The largest integer of a structured field (RFC 9651): 15 digits.
+pub(crate) const NUMBER_MAX: u64 = 999_999_999_999_999;
+
+/// A number as a header's value, in one allocation of its size; `HeaderValue::from` makes two.
+pub(crate) fn number(value: u64) -> HeaderValue {
+    let mut digits = itoa::Buffer::new();
+    HeaderValue::from_str(digits.format(value.min(NUMBER_MAX))).expect("digits are visible")
 }

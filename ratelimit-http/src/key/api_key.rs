@@ -9,10 +9,7 @@ use http::{
     request::Parts,
 };
 
-use super::{
-    key_fn::{KeyError, KeyFn},
-    request_key::RequestKey,
-};
+use super::{KeyError, KeyFn, RequestKey};
 use crate::Warning;
 
 /// Counts requests by the credential they carry, valid or not.

@@ -10,13 +10,10 @@ use std::{
 };
 
 use http::request::Parts;
-use ratelimit_algorithms::Timer;
+use ratelimit_algorithms::{Timer, before};
 
-use super::{
-    key_fn::{KeyError, KeyFn},
-    request_key::RequestKey,
-};
-use crate::{Warning, deadline::before};
+use super::{KeyError, KeyFn, RequestKey};
+use crate::Warning;
 
 /// Finds the key that a request counts against, and may take time for it.
 ///

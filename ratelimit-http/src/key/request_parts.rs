@@ -4,10 +4,7 @@ use std::{any::type_name, fmt, marker::PhantomData};
 
 use http::request::Parts;
 
-use super::{
-    key_fn::{KeyError, KeyFn},
-    request_key::RequestKey,
-};
+use super::{KeyError, KeyFn, RequestKey};
 
 /// Counts requests by their method. All methods that HTTP does not define count as one, since a
 /// client can make up as many as it likes.

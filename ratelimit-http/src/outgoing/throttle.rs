@@ -2,25 +2,20 @@
 
 use std::{
     fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant, SystemTime},
 };
 
 use http::{HeaderMap, StatusCode, request::Parts};
-use ratelimit_algorithms::{AcquireError, Backend, Limiter, Outcome, Policies, Timer, WaitError};
+use ratelimit_algorithms::{
+    AcquireError, Backend, Limiter, Outcome, Policies, Timer, WaitError, before,
+};
 
 use super::{
     advice::Advice,
-    arrivals::ArrivalQueues,
-    cooldowns::{Cooldown, Cooldowns},
+    waiting::{Cooldown, Waiting},
 };
-use crate::{
-    deadline::before,
-    key::{KeyError, KeyFn, RequestKey},
-};
+use crate::key::{KeyError, KeyFn, RequestKey};
 
 /// The settings of an [`OutgoingLayer`](super::OutgoingLayer), and its waiting requests.
 #[derive(Clone)]
@@ -35,14 +30,6 @@ pub(super) struct Throttle<B, K, T, P> {
     pub(super) statuses: Vec<StatusCode>,
     pub(super) shares_cooldowns: bool,
     pub(super) waiting: Arc<Waiting>,
-}
-
-/// The waiting requests of a layer and its clones.
-#[derive(Debug, Default)]
-pub(super) struct Waiting {
-    queues: ArrivalQueues,
-    pub(super) cooldowns: Cooldowns,
-    pub(super) ignored: AtomicU64,
 }
 
 impl<B: Backend, K: KeyFn, T: Timer, P: Policies> Throttle<B, K, T, P> {

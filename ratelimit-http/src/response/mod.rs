@@ -19,7 +19,7 @@ use http::{
 };
 use ratelimit_algorithms::{AcquireError, CostError, Decision, Error, LimitsDecision, Micros};
 
-use crate::{KeyError, headers::number::number};
+use crate::{KeyError, headers::number};
 
 /// The reason why a request did not reach the service.
 ///
