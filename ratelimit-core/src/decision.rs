@@ -58,6 +58,31 @@ impl Decision {
         self
     }
 
+    /// Returns true if the limit is only watched: its denials are not enforced, and clients are not
+    /// told of it.
+    #[must_use]
+    pub const fn is_watched(&self) -> bool {
+        self.seen.has(WATCHED)
+    }
+
+    /// The same decision of a limit that is only watched.
+    pub const fn watched(mut self) -> Self {
+        self.seen.1 |= WATCHED;
+        self
+    }
+
+    /// Returns true if the key is blocked: it is denied however its limit stands.
+    #[must_use]
+    pub const fn is_blocked(&self) -> bool {
+        self.seen.has(BLOCKED)
+    }
+
+    /// The same decision about a key that is blocked.
+    pub(crate) const fn blocked(mut self) -> Self {
+        self.seen.1 |= BLOCKED;
+        self
+    }
+
     /// The two quantities that an algorithm has seen, if it is of that kind.
     pub(crate) const fn seen_by(&self, kind: u8) -> Option<[u64; 2]> {
         let Seen(first, second) = self.seen;
@@ -66,7 +91,7 @@ impl Decision {
 }
 
 /// Two quantities that the algorithm saw. The spare bits of the second one hold the kind of the
-/// algorithm and the [`Source`].
+/// algorithm, two flags and the [`Source`].
 #[derive(Clone, Copy, Eq, PartialEq)]
 struct Seen(u64, u64);
 
@@ -89,6 +114,10 @@ impl Seen {
     const fn kind(self) -> u8 {
         (self.1 >> KIND_AT & KIND).to_le_bytes()[0]
     }
+
+    const fn has(self, flag: u64) -> bool {
+        self.1 & flag != 0
+    }
 }
 
 impl fmt::Debug for Seen {
@@ -103,7 +132,10 @@ const KIND_AT: u32 = 54;
 const SECOND: u64 = (1 << KIND_AT) - 1;
 
 /// The bits of a kind.
-const KIND: u64 = (1 << (SOURCE_AT - KIND_AT)) - 1;
+const KIND: u64 = (1 << 4) - 1;
+
+const WATCHED: u64 = 1 << 58;
+const BLOCKED: u64 = 1 << 59;
 
 /// The bits of a source.
 const SOURCE_AT: u32 = 60;
@@ -191,6 +223,10 @@ struct Parts {
     reset_after: Micros,
     at: Timestamp,
     source: Source,
+    #[serde(default)]
+    is_watched: bool,
+    #[serde(default)]
+    is_blocked: bool,
     algorithm: u8,
     seen: [u64; 2],
 }
@@ -200,17 +236,32 @@ impl From<Decision> for Parts {
     fn from(decision: Decision) -> Self {
         let Decision { outcome, limit, remaining, reset_after, at, seen } = decision;
         let (source, algorithm) = (seen.source(), seen.kind());
+        let (is_watched, is_blocked) = (decision.is_watched(), decision.is_blocked());
         let seen = [seen.0, seen.1 & SECOND];
-        Self { outcome, limit, remaining, reset_after, at, source, algorithm, seen }
+        Self {
+            outcome,
+            limit,
+            remaining,
+            reset_after,
+            at,
+            source,
+            is_watched,
+            is_blocked,
+            algorithm,
+            seen,
+        }
     }
 }
 
 #[cfg(feature = "serde")]
 impl From<Parts> for Decision {
     fn from(parts: Parts) -> Self {
-        let Parts { outcome, limit, remaining, reset_after, at, source, algorithm, seen } = parts;
+        let Parts { outcome, limit, remaining, reset_after, at, source, algorithm, seen, .. } =
+            parts;
         let standing = Standing { limit, remaining, reset_after, seen };
-        standing.with(outcome, algorithm, at).with_source(source)
+        let decision = standing.with(outcome, algorithm, at).with_source(source);
+        let decision = if parts.is_watched { decision.watched() } else { decision };
+        if parts.is_blocked { decision.blocked() } else { decision }
     }
 }
 
@@ -224,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn kind_and_source_take_nothing_from_the_numbers() {
+    fn kind_flags_and_source_take_nothing_from_the_numbers() {
         let seen = [u64::MAX, 1 << 53];
         let standing = Standing { seen, ..Standing::NONE };
         let decision = standing.with(Outcome::ALLOW, 8, Timestamp::EPOCH);
@@ -243,6 +294,10 @@ mod tests {
                 (source, Some(seen), None)
             );
             assert_eq!(from.with_source(Source::Store), decision);
+            assert!(!from.is_watched() && !from.is_blocked());
+            let flagged = from.watched().blocked();
+            assert!(flagged.is_watched() && flagged.is_blocked());
+            assert_eq!((flagged.source(), flagged.seen_by(8)), (source, Some(seen)));
         }
     }
 }

@@ -131,11 +131,13 @@ impl Policy {
     }
 
     /// The time from a decision of this policy until the key has one permit more, if the algorithm
-    /// tells, else until it is as good as new; never later than a denied request is told to retry.
+    /// tells, else until it is as good as new; never later than a denied request is told to retry,
+    /// and never before a block is over.
     #[must_use]
     pub fn until_more(&self, decision: &Decision) -> Micros {
         let until_more = with_quota!(self.algorithm(), quota => seen_by(quota, decision)
             .map_or(decision.reset_after, |seen| quota.until_more(seen, decision)));
+        let until_more = if decision.is_blocked() { Micros::MAX } else { until_more };
         let until_more = until_more.min(decision.reset_after);
         if decision.is_allowed() { until_more } else { until_more.min(decision.retry_after()) }
     }

@@ -270,9 +270,11 @@ impl<'a> Entry<'a> {
         let Turn { now, .. } = turn;
         let outcome = self.outcome;
         let record = self.record(now);
-        let standing = record.standing(now);
-        let standing = record.block.map_or(standing, |block| block.standing(now, standing));
-        standing.with(outcome, record.under.algorithm().kind(), now)
+        let (standing, kind) = (record.standing(now), record.under.algorithm().kind());
+        match record.block {
+            None => standing.with(outcome, kind, now),
+            Some(block) => block.standing(now, standing).with(outcome, kind, now).blocked(),
+        }
     }
 
     /// Leaves the record to store. A key becomes known when it spends, begins to fill, or is

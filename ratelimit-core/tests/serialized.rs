@@ -17,7 +17,7 @@ fn a_decision_comes_back_whole() -> Result<(), Box<dyn Error>> {
     for _ in 0..2 {
         let now = Timestamp::from_micros(1_700_000_000_000_000).ok_or("a time in range")?;
         let decided = apply(Batch::one(&check), Action::Spend, &mut record, now)?[0];
-        for decision in [decided, decided.with_source(Source::Local)] {
+        for decision in [decided, decided.with_source(Source::Local), decided.watched()] {
             let text = serde_json::to_string(&decision)?;
             let read: Decision = serde_json::from_str(&text)?;
             assert_eq!(read, decision, "{text}");

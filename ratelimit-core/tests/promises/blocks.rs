@@ -29,8 +29,10 @@ proptest! {
         let denial = subject.spend(then, cost);
         let wait = retry_after(&denial);
         prop_assert!(!denial.is_allowed() && now + length <= then + wait);
+        prop_assert!(blocked.is_blocked() && denial.is_blocked());
         prop_assert!(!subject.clone().spend(then + wait - 1, cost).is_allowed());
-        prop_assert!(subject.spend(then + wait, cost).is_allowed());
+        let admitted = subject.spend(then + wait, cost);
+        prop_assert!(admitted.is_allowed() && !admitted.is_blocked());
     }
 
     #[test]

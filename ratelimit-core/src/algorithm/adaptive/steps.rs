@@ -5,7 +5,7 @@ use core::num::NonZeroU64;
 
 use super::{AdaptiveLayer, Detail, Parameters, Quota, Scope, State};
 use crate::{
-    CarryOver, Cost, Fraction, Micros, Outcome, Receipt, Timestamp,
+    CarryOver, Cost, Decision, Fraction, Micros, Outcome, Receipt, Timestamp,
     algorithm::definition::Definition,
     decision::Standing,
     number::{division::scale_floor, encoding::Reader},
@@ -231,6 +231,20 @@ impl Definition for Quota {
 
     fn receipt(&self, [seen, admitted]: [u64; 2]) -> [u64; 2] {
         [parts(seen).1, admitted]
+    }
+
+    /// A token more comes within a share of the window, and a whole window brings back what the key
+    /// has spent. If neither is enough, the load is what binds.
+    fn until_more(&self, [seen, admitted]: [u64; 2], decision: &Decision) -> Micros {
+        let (used, tokens) = parts(seen);
+        let more = |used, tokens| decision.remaining < self.remaining(used, tokens, admitted);
+        match NonZeroU64::new(self.load.burst(admitted)) {
+            Some(refill) if more(used, tokens.saturating_add(1)) => {
+                self.tick.length(self.ticks.get().div_ceil(refill.get()))
+            }
+            Some(burst) if more(0, burst.get()) => self.length(),
+            _ => decision.reset_after,
+        }
     }
 }
 
