@@ -15,14 +15,16 @@ use crate::decisions::{ALLOW, fill, map, part};
 /// Lets requests through that the inner store denies. Clones are the same shadow.
 ///
 /// Such a decision has [`Source::Shadow`] and the store's numbers, and nothing was charged.
-/// [`let_through`](Self::let_through) counts these requests.
+/// [`let_through`](Self::let_through) counts these requests. All decisions of a limit that is only
+/// watched [say so](Decision::is_watched): `ratelimit-http` tells no client of it.
 ///
 /// A limit may be enforced on a share of the keys: [`enforce`](Self::enforce) it on 1 %, then on 10 %,
 /// then on all. The share has the same keys on every host, and a larger share contains every smaller
 /// one. It goes by a public hash: clients that choose their keys may choose to be outside.
 ///
 /// In a batch the enforced checks stay all or nothing: where only others deny, they are checked again
-/// without these, and charged. That takes up to twice as long.
+/// without these, and charged. That takes up to twice as long. A limit that is only watched is never
+/// the one that denies a batch.
 ///
 /// ```
 /// use ratelimit_algorithms::{Limiter, Source, TokenBucket};
@@ -119,7 +121,7 @@ impl<B> Shadow<B> {
     ) -> Result<Decisions, BackendError> {
         let decisions = result?;
         if decisions.iter().all(Decision::is_allowed) {
-            return Ok(decisions);
+            return Ok(map(&decisions, mark));
         }
         self.record(action);
         Ok(map(&decisions, let_through))
@@ -133,14 +135,11 @@ impl<B> Shadow<B> {
 
     /// The decisions of the whole batch, once the enforced checks were decided again.
     fn join(&self, mix: &Mix<'_>, all: &Decisions, rest: &Decisions, action: Action) -> Decisions {
-        let admitted = rest.iter().all(Decision::is_allowed);
-        if admitted {
+        if rest.iter().all(Decision::is_allowed) {
             self.record(action);
         }
         let watched = |(mut decision, &is_enforced): (Decision, &bool)| {
-            if admitted {
-                let_through(&mut decision);
-            }
+            let_through(&mut decision);
             (!is_enforced).then_some(decision)
         };
         fill(all.iter().copied().zip(&mix.enforced).map(watched).collect(), rest)
@@ -173,6 +172,17 @@ impl<'a> Mix<'a> {
         denies(false) && !denies(true)
     }
 
+    /// The decisions of the whole batch, if there is no second call.
+    fn mark(&self, all: &Decisions) -> Decisions {
+        let marked = |(mut decision, &is_enforced): (Decision, &bool)| {
+            if !is_enforced {
+                mark(&mut decision);
+            }
+            decision
+        };
+        all.iter().copied().zip(&self.enforced).map(marked).collect()
+    }
+
     fn enforced(&self) -> Vec<Check<'a>> {
         let both = self.checks.iter().zip(&self.enforced);
         both.filter(|&(_, &is_enforced)| is_enforced).map(|(check, _)| *check).collect()
@@ -181,14 +191,16 @@ impl<'a> Mix<'a> {
 
 impl<B: Backend> Backend for Shadow<B> {
     fn apply<'a>(&'a self, batch: Batch<'a>, action: Action) -> Reply<'a> {
-        let reply = self.inner.apply(batch, action);
         match self.plan(batch, action) {
-            Plan::Enforce => reply,
-            Plan::Watch => reply.then(move |result| self.watch(result, action)),
+            Plan::Enforce => self.inner.apply(batch, action),
+            Plan::Watch => {
+                self.inner.apply(batch, action).then(move |result| self.watch(result, action))
+            }
+            // Nothing is done before the reply is polled, even where the store is ready.
             Plan::Mix(mix) => Reply::waiting(async move {
-                let all = reply.await?;
+                let all = self.inner.apply(batch, action).await?;
                 if !mix.needs_second_call(&all) {
-                    return Ok(all);
+                    return Ok(mix.mark(&all));
                 }
                 let enforced = mix.enforced();
                 let rest = self.inner.apply(part(&enforced)?, action).await?;
@@ -209,7 +221,7 @@ impl<B: SyncBackend> SyncBackend for Shadow<B> {
             Plan::Mix(mix) => {
                 let all = result?;
                 if !mix.needs_second_call(&all) {
-                    return Ok(all);
+                    return Ok(mix.mark(&all));
                 }
                 let rest = self.inner.apply_now(part(&mix.enforced())?, action)?;
                 Ok(self.join(&mix, &all, &rest, action))
@@ -218,12 +230,22 @@ impl<B: SyncBackend> SyncBackend for Shadow<B> {
     }
 }
 
-/// Turns a decision of a denied batch into one that lets the request through.
+/// Marks a decision of a limit that is only watched, and lets its denial through.
+const fn mark(decision: &mut Decision) {
+    if decision.is_allowed() {
+        *decision = decision.watched();
+    } else {
+        let_through(decision);
+    }
+}
+
+/// Turns a decision of a denied batch, of which nothing was charged, into one that lets the request
+/// through.
 const fn let_through(decision: &mut Decision) {
     if !decision.is_allowed() {
         decision.outcome = ALLOW;
     }
-    *decision = decision.with_source(Source::Shadow);
+    *decision = decision.with_source(Source::Shadow).watched();
 }
 
 /// The percentile of a key, from 0 to 99, in this version and all later ones: FNV-1a, mixed well.

@@ -1,6 +1,8 @@
 //! Shadow mode: nobody is refused, or just those who are to be; and what is said stays true.
 
-use ratelimit_core::{Action, ConfigError, Decision, Key, Micros, Outcome, Policy, Source};
+use ratelimit_backend::{Backend, SyncBackend};
+use ratelimit_core::{Action, Batch, ConfigError, Decision, Key, Micros, Outcome, Policy, Source};
+use ratelimit_memory::Memory;
 use ratelimit_resilience::Shadow;
 
 use crate::faulty::{Faulty, ask, ask_all, check, clock, hourly, spend};
@@ -31,6 +33,7 @@ fn who_is_denied_goes_on_with_the_numbers_of_the_denial() {
     for _ in 0..2 {
         let allowed = spend(&shadow, &policy, "key").expect("it is decided");
         assert!(allowed.is_allowed() && allowed.source() == Source::Store);
+        assert!(allowed.is_watched());
     }
     let denied = spend(&store, &policy, "key").expect("it is decided");
     assert!(!denied.is_allowed());
@@ -38,7 +41,7 @@ fn who_is_denied_goes_on_with_the_numbers_of_the_denial() {
         let found = spend(&shadow, &policy, "key").expect("it is decided");
         let mut wanted = denied;
         wanted.outcome = Outcome::Allow { delay: Micros::ZERO };
-        wanted = wanted.with_source(Source::Shadow);
+        wanted = wanted.with_source(Source::Shadow).watched();
         assert_eq!(found, wanted);
     }
     assert_eq!(shadow.let_through(), 3);
@@ -125,7 +128,7 @@ fn policies_of_other_names_are_enforced() {
     for _ in 0..2 {
         assert!(spend(&shadow, &new, "key").is_ok_and(|one| one.is_allowed()));
     }
-    assert!(spend(&shadow, &old, "key").is_ok_and(|one| one.is_allowed()));
+    assert!(spend(&shadow, &old, "key").is_ok_and(|one| one.is_allowed() && !one.is_watched()));
     assert!(spend(&shadow, &old, "key").is_ok_and(|one| !one.is_allowed()));
 }
 
@@ -138,6 +141,7 @@ fn of_limits_asked_together_the_enforced_ones_are_charged_though_others_deny() {
     let spend = |key, cost| {
         let checks = [check(&new, key, 1), check(&old, key, cost)];
         let decisions = ask_all([one, other], &checks, Action::Spend).expect("it is decided");
+        assert_eq!([0, 1].map(|index| decisions[index].is_watched()), [true, false]);
         let told = |one: &Decision| (one.is_allowed(), one.source(), one.remaining);
         [told(&decisions[0]), told(&decisions[1])]
     };
@@ -146,10 +150,11 @@ fn of_limits_asked_together_the_enforced_ones_are_charged_though_others_deny() {
     assert_eq!(spend("key", 1), [(true, Through, 0), (true, Store, 1)], "the new one denies");
     assert_eq!(one.let_through(), 1);
     let asked = one.get_ref().asked();
-    assert_eq!(spend("key", 2), [(false, Store, 0), (false, Store, 1)], "both deny");
+    let old_denies = [(true, Through, 0), (false, Store, 1)];
+    assert_eq!(spend("key", 2), old_denies, "both deny, and one counts");
     assert_eq!(one.get_ref().asked(), asked + 1, "and nothing is to be asked again");
     assert_eq!(spend("key", 1), [(true, Through, 0), (true, Store, 0)]);
-    assert_eq!(spend("key", 1), [(false, Store, 0), (false, Store, 0)]);
+    assert_eq!(spend("key", 1), [(true, Through, 0), (false, Store, 0)]);
     assert_eq!(one.let_through(), 2, "what was refused did not go through");
 
     assert_eq!(spend("fresh", 3), [(true, Store, 0), (true, Store, 0)]);
@@ -183,4 +188,15 @@ fn whatever_is_no_question_goes_straight_to_the_store() {
     assert!(spend(&shadow, &policy, "key").is_ok());
     let refund = ask(&shadow, check(&policy, "key", 1), Action::Refund).expect("it is done");
     assert_eq!((refund.source(), store.left(&policy, "key")), (Source::Store, 1));
+}
+
+#[test]
+fn a_batch_of_both_kinds_is_not_charged_before_its_reply_is_polled() {
+    let [new, old] = [hourly("new", 1), hourly("old", 3)];
+    let shadow = Shadow::new(Memory::new()).with_names(["new"]);
+    let checks = [check(&new, "key", 1), check(&old, "key", 1)];
+    let batch = Batch::new(&checks).expect("two keys");
+    assert!(shadow.apply_if_ready(batch, Action::Spend).is_none());
+    let peek = shadow.get_ref().apply_now(Batch::one(&checks[1]), Action::Peek);
+    assert_eq!(peek.expect("memory answers")[0].remaining, 3);
 }
