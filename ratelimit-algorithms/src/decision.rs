@@ -36,7 +36,9 @@ pub struct LimitsDecision {
 impl LimitsDecision {
     /// The decision of which `each` is a part, where `policy` gives the policy of each.
     pub(crate) fn new<'a>(each: Vec<Decision>, policy: impl FnOnce(usize) -> &'a Policy) -> Self {
-        let urgency = |decision: &Decision| (Reverse(decision.retry_after()), decision.remaining);
+        let urgency = |decision: &Decision| {
+            (Reverse(decision.retry_after()), decision.is_watched(), decision.remaining)
+        };
         let bound = (0..each.len()).min_by_key(|&index| urgency(&each[index])).unwrap_or_default();
         Self { each, bound, bound_policy: policy(bound).clone() }
     }
@@ -63,7 +65,7 @@ impl LimitsDecision {
     }
 
     /// The index of the limit that bound: the denying one with the longest wait, else the one with
-    /// the least remaining.
+    /// the least remaining, of those that are enforced if any is.
     #[must_use]
     pub const fn bound(&self) -> usize {
         self.bound

@@ -171,8 +171,9 @@ impl<B: Backend, P: Policies> Limiter<B, P> {
     }
 
     /// Denies every request of `key` until `length` has passed, at most
-    /// [`WINDOW_MAX`](crate::WINDOW_MAX), wherever it is checked on this store. A block that lasts
-    /// longer stays; only a [`reset`](Self::reset) ends it earlier.
+    /// [`WINDOW_MAX`](crate::WINDOW_MAX): to every limiter of this name on this store, in any
+    /// process, and to no other limiter. [`Limits::block`](crate::Limits::block) blocks a client in
+    /// several. A block that lasts longer stays; only a [`reset`](Self::reset) ends it earlier.
     ///
     /// The request fails when the store did not do it, or may not have done it.
     pub fn block<'a>(

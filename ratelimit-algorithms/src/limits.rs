@@ -8,10 +8,11 @@ use std::{
     mem::take,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use ratelimit_backend::{Backend, BackendError, ErrorKind, SyncBackend};
-use ratelimit_core::{Action, store::Decisions};
+use ratelimit_core::{Action, Micros, store::Decisions};
 
 use crate::{
     AcquireError, Error, Limiter, Permits, Policies,
@@ -77,6 +78,30 @@ impl<'a, B: Backend> Limits<'a, B> {
         LimitsRequest::new(Cow::Borrowed(&self.checks), Action::Peek)
     }
 
+    /// Denies every request of each key under its limit until `length` has passed, at most
+    /// [`WINDOW_MAX`](crate::WINDOW_MAX): with one key throughout, a client in all of its limits.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use ratelimit_algorithms::{FixedWindow, Limiter, Limits, TokenBucket};
+    /// use ratelimit_memory::Memory;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let store = Memory::new();
+    /// let burst = Limiter::new(store.clone(), "burst", TokenBucket::per_second(10))?;
+    /// let daily = Limiter::new(store, "daily", FixedWindow::per_day(50_000))?;
+    ///
+    /// let client = Limits::new(&burst, "mallory", 1).and(&daily, "mallory", 1);
+    /// client.block(Duration::from_secs(60)).now()?;
+    /// assert!(!daily.check("mallory").now()?.is_allowed());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn block(&self, length: Duration) -> LimitsRequest<'_, B, ()> {
+        let action = Action::Block(Micros::from_duration_ceil(length));
+        LimitsRequest::new(Cow::Borrowed(&self.checks), action)
+    }
+
     /// Spends all the costs, to be settled later; a denial is an error.
     pub fn acquire(self) -> LimitsRequest<'a, B, Permits<'a, B>> {
         LimitsRequest::new(Cow::Owned(self.checks), Action::Spend)
@@ -91,7 +116,8 @@ impl<B> fmt::Debug for Limits<'_, B> {
     }
 }
 
-/// A request to several limits, which gives an `R`: a [`LimitsDecision`], or [`Permits`].
+/// A request to several limits, which gives an `R`: a [`LimitsDecision`], [`Permits`], or nothing
+/// but that it is done.
 ///
 /// Like a [`Request`](crate::Request) it is awaited, or answered with [`now`](Self::now). It fails
 /// when no decision was made; with [`Error::DifferentStores`] if the limits are not on one store.
@@ -238,6 +264,14 @@ impl<B> FromLimits<'_, B> for LimitsDecision {
 
     fn from_limits(_: Checks<'_, B>, decision: Self, _: RefundInDrop<B>) -> Result<Self, Error> {
         Ok(decision)
+    }
+}
+
+impl<B> FromLimits<'_, B> for () {
+    type Error = Error;
+
+    fn from_limits(_: Checks<'_, B>, _: LimitsDecision, _: RefundInDrop<B>) -> Result<(), Error> {
+        Ok(())
     }
 }
 

@@ -1,5 +1,7 @@
 //! Several limits asked as one, where they are about the same state.
 
+use std::time::Duration;
+
 use ratelimit_algorithms::{CostError, Error, FixedWindow, Limiter, Limits};
 use ratelimit_memory::Memory;
 
@@ -46,5 +48,23 @@ async fn awaiting_callers_are_charged_the_same() -> Outcome {
     let answer = Limits::new(&limiter, "key", 3).and(&limiter, "key", 4).check().await?;
     assert!(answer.is_allowed());
     assert_eq!(limiter.peek("key").await?.remaining, 3);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_client_is_blocked_in_all_limits_and_in_no_other() -> Outcome {
+    let store = Memory::new();
+    let per_day = |name| Limiter::new(store.clone(), name, FixedWindow::per_day(10));
+    let (burst, daily, other) = (per_day("burst")?, per_day("daily")?, per_day("other")?);
+    Limits::new(&burst, "a", 1).and(&daily, "a", 1).block(Duration::from_secs(60)).now()?;
+    Limits::new(&burst, "b", 1).and(&daily, "b", 1).block(Duration::from_secs(60)).await?;
+    for client in ["a", "b", "c"] {
+        let is_free = client == "c";
+        for limiter in [&burst, &daily] {
+            let decision = limiter.check(client).now()?;
+            assert_eq!((decision.is_allowed(), decision.is_blocked()), (is_free, !is_free));
+        }
+        assert!(other.check(client).now()?.is_allowed());
+    }
     Ok(())
 }
