@@ -8,6 +8,36 @@ fn axum_greets_three_times_and_says_when_to_come_back() {
     Example::start("axum").greets_three_times();
 }
 
+/// The status and the permits left of a login with this body.
+#[cfg(feature = "axum")]
+fn log_in(login: &Example, body: &str) -> (u16, Option<u64>) {
+    let head = "POST /login HTTP/1.1\r\nhost: test\r\nconnection: close";
+    let answer = login.send(&format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()));
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let left = answer.lines().find_map(|line| line.strip_prefix("x-ratelimit-remaining: "));
+    (status.expect("it answers"), left.map(|left| left.parse().expect("a number")))
+}
+
+#[cfg(feature = "axum")]
+#[test]
+fn login_counts_failures_of_a_user_at_an_address_and_no_success() {
+    let login = Example::start("login");
+    let of = |user: &str, password: &str| format!(r#"{{"user":"{user}","password":"{password}"}}"#);
+    for _ in 0..5 {
+        assert_eq!(log_in(&login, &of("ann", "correct horse")).0, 204);
+    }
+    for (user, left) in [("ann", 2), ("Ann", 1), (" ANN ", 0)] {
+        assert_eq!(log_in(&login, &of(user, "wrong")), (401, Some(left)));
+    }
+    assert_eq!(log_in(&login, &of("ann", "correct horse")), (429, Some(0)), "even if it is right");
+    assert_eq!(log_in(&login, &of("bob", "wrong")), (401, Some(2)), "another user's");
+    for nonsense in ["", "{}", r#"{"user":7,"password":"x"}"#] {
+        assert_eq!(log_in(&login, nonsense).0, 400);
+    }
+    let (status, left) = log_in(&login, &of("ann", &"x".repeat(5_000)));
+    assert_eq!((status, left), (413, Some(91)), "nine have failed at this address");
+}
+
 #[test]
 fn hyper_greets_three_times_and_says_when_to_come_back() {
     Example::start("hyper").greets_three_times();

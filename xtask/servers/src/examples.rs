@@ -60,9 +60,13 @@ impl Example {
 
     /// Its whole answer to a `GET /`.
     pub fn get(&self) -> String {
+        self.send("GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n")
+    }
+
+    /// Its whole answer to a request that closes the connection.
+    pub fn send(&self, request: &str) -> String {
         let mut stream = TcpStream::connect(&self.address).expect("the example listens");
-        let request = b"GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
-        stream.write_all(request).expect("the example reads");
+        stream.write_all(request.as_bytes()).expect("the example reads");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("the example answers with text");
         answer
