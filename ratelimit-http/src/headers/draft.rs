@@ -1,4 +1,4 @@
-//! `RateLimit-Policy` and `RateLimit` of draft 10: lists with an item for each limit.
+//! `RateLimit-Policy` and `RateLimit` of drafts 10 and 11: lists with an item for each limit.
 
 use std::{
     fmt,
@@ -8,7 +8,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use blake3::KEY_LEN;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use ratelimit_algorithms::{Decision, Micros, Policy};
+use ratelimit_algorithms::{Decision, Micros, Policy, Source};
 
 use super::x_ratelimit::NUMBER_MAX;
 use crate::RequestKey;
@@ -79,6 +79,9 @@ impl PolicyItems {
         policy: Option<&Policy>,
         partition: Option<&str>,
     ) -> LimitItems {
+        if decision.source() == Source::Local {
+            return self.item.standing_in(decision, self.unit).items(decision, partition);
+        }
         match policy.filter(|policy| !self.began_with(policy)) {
             Some(policy) => self.item_of(policy).items(decision, partition),
             None => self.item.items(decision, partition),
@@ -108,19 +111,25 @@ const OTHERS_MAX: usize = 64;
 impl PolicyItem {
     fn new(policy: &Policy, unit: Option<QuotaUnit>) -> Self {
         let name = format!("\"{}\"", policy.name());
-        let mut item = format!("{name};q={}", policy.limit().min(NUMBER_MAX));
-        if let Some(window) = policy.window().filter(|window| Micros::from_secs(1) <= *window) {
-            item.push_str(&format!(";w={}", window.as_secs_ceil()));
-        }
-        if let Some(unit) = unit {
-            item.push_str(&format!(";qu=\"{}\"", unit.name()));
-        }
-        Self { name: name.into(), value: value(&item), policy: policy.clone() }
+        let value = quota(&name, policy.limit(), policy.window(), unit);
+        Self { name: name.into(), value, policy: policy.clone() }
+    }
+
+    /// The parts for the local limit that made `decision` in the place of this policy. Its quota is
+    /// all that is known of it.
+    fn standing_in(&self, decision: &Decision, unit: Option<QuotaUnit>) -> Self {
+        Self { value: quota(&self.name, decision.limit, None, unit), ..self.clone() }
     }
 
     fn items(&self, decision: &Decision, partition: Option<&str>) -> LimitItems {
         let mut limit = format!("{};r={}", self.name, decision.remaining.min(NUMBER_MAX));
-        let until_more = self.policy.until_more(decision);
+        let until_more = match (decision.source(), decision.is_allowed()) {
+            (Source::Local | Source::List, true) => decision.reset_after,
+            (Source::Local | Source::List, false) => {
+                decision.reset_after.min(decision.retry_after())
+            }
+            _ => self.policy.until_more(decision),
+        };
         if !until_more.is_zero() {
             limit.push_str(&format!(";t={}", until_more.as_secs_ceil().min(NUMBER_MAX)));
         }
@@ -132,6 +141,18 @@ impl PolicyItem {
         }
         LimitItems { name: Arc::clone(&self.name), policy, limit: value(&limit) }
     }
+}
+
+/// An item of `RateLimit-Policy`.
+fn quota(name: &str, limit: u64, window: Option<Micros>, unit: Option<QuotaUnit>) -> HeaderValue {
+    let mut item = format!("{name};q={}", limit.min(NUMBER_MAX));
+    if let Some(window) = window.filter(|window| Micros::from_secs(1) <= *window) {
+        item.push_str(&format!(";w={}", window.as_secs_ceil()));
+    }
+    if let Some(unit) = unit {
+        item.push_str(&format!(";qu=\"{}\"", unit.name()));
+    }
+    value(&item)
 }
 
 impl QuotaUnit {

@@ -26,15 +26,17 @@ pub enum HeaderFormat {
     XRateLimit,
     /// `RateLimit-Limit`, `-Remaining` and `-Reset`, in seconds from now, of draft 6.
     Draft6,
-    /// `RateLimit-Policy: "api";q=100;w=60` and `RateLimit: "api";r=42;t=37`, of draft 10.
+    /// `RateLimit-Policy: "api";q=100;w=60` and `RateLimit: "api";r=42;t=37`, of drafts 10 and 11.
     ///
-    /// `w` is the time in which a spent limit becomes whole again, left out below a second. `t` is
-    /// the time until there is more, as far as the algorithm tells, left out where nothing is spent.
+    /// `w` is the time in which a spent limit becomes whole again, left out below a second, and of a
+    /// limit that stands in for a store that failed. `t` is the time until there is more, as far as
+    /// the algorithm tells, left out where nothing is spent. `Retry-After` is never shorter.
     Draft10,
 }
 
 impl HeaderFormat {
-    /// Writes the headers that tell of a decision, for a handler that checks a limiter itself.
+    /// Writes the headers that tell of a decision, for a handler that checks a limiter itself; none,
+    /// if the limit is [only watched](Decision::is_watched).
     ///
     /// ```
     /// use http::HeaderMap;
@@ -53,6 +55,9 @@ impl HeaderFormat {
     /// # }
     /// ```
     pub fn write(self, headers: &mut HeaderMap, policy: &Policy, decision: &Decision) {
+        if decision.is_watched() {
+            return;
+        }
         match self {
             Self::XRateLimit => {
                 LimitFields::new(decision).write(headers, x_ratelimit::X_RATE_LIMIT)
@@ -76,13 +81,14 @@ pub(crate) struct Headers {
 /// The decisions about one request, in the order of its limits.
 pub(crate) struct LimitDecisions {
     pub(crate) each: SmallVec<[Decision; 1]>,
-    /// The limit that bound.
+    /// The limit that bound: one that is enforced, if any is.
     pub(crate) bound: usize,
     /// The policies that decided; none if [`Headers::cover`] them.
     pub(crate) policies: Vec<Policy>,
 }
 
-/// The values that one response gets; none, for a request that was not counted.
+/// The values that one response gets; none, for a request that was not counted, or whose limits
+/// are all only watched.
 #[derive(Default)]
 pub(crate) struct PreparedHeaders {
     fields: Option<LimitFields>,
@@ -128,13 +134,16 @@ impl Headers {
         !self.tells_each() || policies.all(|(limit, policy)| limit.began_with(policy))
     }
 
-    /// The values that tell of `decisions` about `keys`. A form with room for one limit tells of
-    /// the one that bound.
+    /// The values that tell of `decisions` about `keys`, but for limits that are only watched. A form
+    /// with room for one limit tells of the one that bound.
     pub(crate) fn prepare(
         &self,
         decisions: &LimitDecisions,
         keys: &[RequestKey],
     ) -> PreparedHeaders {
+        if decisions.bound().is_watched() {
+            return PreparedHeaders::default();
+        }
         let items = if self.tells_each() { self.items(decisions, keys) } else { Vec::new() };
         PreparedHeaders { fields: Some(LimitFields::new(decisions.bound())), items }
     }
@@ -145,7 +154,8 @@ impl Headers {
 
     fn items(&self, decisions: &LimitDecisions, keys: &[RequestKey]) -> Vec<LimitItems> {
         let each = self.limits.iter().zip(&decisions.each).zip(keys).enumerate();
-        each.map(|(index, ((limit, decision), key))| {
+        let told = each.filter(|(_, ((_, decision), _))| !decision.is_watched());
+        told.map(|(index, ((limit, decision), key))| {
             let partition = self.partition_keys.as_ref().map(|names| names.name(key));
             limit.items(decision, decisions.policies.get(index), partition.as_deref())
         })

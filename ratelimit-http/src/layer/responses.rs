@@ -49,7 +49,9 @@ impl<B: Clone, K: Clone, P: Clone> RateLimitLayer<B, K, P> {
     /// Responds to rejected requests with problem details (RFC 9457).
     ///
     /// Denied requests get the type `quota-exceeded`, with the names of the limiters that denied as
-    /// `violated-policies`; if the store does not answer, requests get `temporary-reduced-capacity`.
+    /// `violated-policies`; requests of a key that is blocked, or denied by a list, get
+    /// `abnormal-usage-detected`; if the store does not answer, requests get
+    /// `temporary-reduced-capacity`.
     pub fn problem_details(mut self) -> Self {
         self.pipeline_mut().responder = Responder::Problem;
         self

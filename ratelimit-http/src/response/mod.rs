@@ -17,7 +17,9 @@ use http::{
     header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER},
     request::Parts,
 };
-use ratelimit_algorithms::{AcquireError, CostError, Decision, Error, LimitsDecision, Micros};
+use ratelimit_algorithms::{
+    AcquireError, CostError, Decision, Error, LimitsDecision, Micros, Source,
+};
 
 use crate::{KeyError, headers::number};
 
@@ -45,7 +47,7 @@ pub enum Rejection {
 pub(crate) enum Responder {
     /// [`Rejection::to_response`].
     Json,
-    /// Problem details (RFC 9457), with the types of the draft on rate-limit headers.
+    /// Problem details (RFC 9457), with the types of the draft about rate-limit headers.
     Problem,
     #[cfg(feature = "grpc")]
     Grpc,
@@ -127,7 +129,7 @@ impl Responder {
         let mut response = match (self, request) {
             (Self::Custom(respond), Some(request)) => respond(rejection, request),
             (Self::Json | Self::Custom(_), _) => rejection.to_response(),
-            (Self::Problem, _) => problem(rejection.status(), &violated()),
+            (Self::Problem, _) => problem(rejection, &violated()),
             #[cfg(feature = "grpc")]
             (Self::Grpc, _) => grpc::response(rejection.status(), rejection.retry_after()),
         };
@@ -145,26 +147,41 @@ pub(crate) fn catch_panic<T>(call: impl FnOnce() -> T) -> Result<T, Rejection> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|_| Rejection::Internal)
 }
 
-/// A response with problem details; with the policies of these names, if a quota was violated.
-fn problem(status: StatusCode, violated: &[&str]) -> Response<Bytes> {
-    let (kind, title, violated) = match status {
-        StatusCode::TOO_MANY_REQUESTS => (
-            "https://iana.org/assignments/http-problem-types#quota-exceeded",
-            "Request cannot be satisfied as assigned quota has been exceeded",
-            format!(r#","violated-policies":["{}"]"#, violated.join(r#"",""#)),
-        ),
-        // No quota is violated when a store does not answer.
-        StatusCode::SERVICE_UNAVAILABLE => (
-            "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity",
-            "Request cannot be satisfied due to temporary server capacity constraints",
-            r#","violated-policies":[]"#.to_owned(),
-        ),
-        _ => ("about:blank", status.canonical_reason().unwrap_or_default(), String::new()),
+/// A response with problem details, of the types and titles that draft 11 registers. `violated` are
+/// the names of the limits that denied, if any did.
+fn problem(rejection: &Rejection, violated: &[&str]) -> Response<Bytes> {
+    let status = rejection.status();
+    let violated = || format!(r#"["{}"]"#, violated.join(r#"",""#));
+    let (kind, title, violated) = match (status, rejection) {
+        (_, Rejection::Deny(decision)) if is_excluded(decision) => {
+            ("abnormal-usage-detected", "Abnormal Usage Detected", violated())
+        }
+        (StatusCode::TOO_MANY_REQUESTS, _) => ("quota-exceeded", "Quota Exceeded", violated()),
+        (StatusCode::SERVICE_UNAVAILABLE, _) => {
+            ("temporary-reduced-capacity", "Temporary Reduced Capacity", "[]".to_owned())
+        }
+        _ => return untyped_problem(status),
     };
     let code = status.as_u16();
-    let body = format!(r#"{{"type":"{kind}","title":"{title}","status":{code}{violated}}}"#);
-    response(status, "application/problem+json", body.into())
+    let body = format!(
+        r#"{{"type":"{TYPES}{kind}","title":"{title}","status":{code},"violated-policies":{violated}}}"#
+    );
+    response(status, PROBLEM, body.into())
 }
+
+/// True of a denial whatever the client has spent: by a block, or by a list.
+fn is_excluded(decision: &Decision) -> bool {
+    decision.is_blocked() || decision.source() == Source::List
+}
+
+fn untyped_problem(status: StatusCode) -> Response<Bytes> {
+    let (code, title) = (status.as_u16(), status.canonical_reason().unwrap_or_default());
+    let body = format!(r#"{{"type":"about:blank","title":"{title}","status":{code}}}"#);
+    response(status, PROBLEM, body.into())
+}
+
+const PROBLEM: &str = "application/problem+json";
+const TYPES: &str = "https://iana.org/assignments/http-problem-types#";
 
 fn response(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Bytes> {
     let mut response = Response::new(body);

@@ -2,9 +2,9 @@
 
 use axum::{Router, extract::Extension, routing::get};
 use http::request::Parts;
-use ratelimit_algorithms::{Decision, FixedWindow, Limiter};
+use ratelimit_algorithms::{Decision, FixedWindow};
 use ratelimit_http::{KeyError, Peer, PeerAddr, RateLimitLayer};
-use ratelimit_resilience::{Fallback, LocalLimits, OnFailure, Shadow};
+use ratelimit_resilience::{Fallback, LocalLimits, OnFailure};
 
 use crate::support::{
     Broken, app, budget, from, header, on, per_minute, send, status, store, text,
@@ -44,17 +44,6 @@ async fn a_store_that_fails_can_let_everybody_through_or_leave_it_to_a_local_lim
         assert_eq!(text(send(&local, from("192.0.2.1:1")).await).await, "Local");
     }
     assert_eq!(status(&local, from("192.0.2.1:1")).await, 429, "its own limit is spent");
-}
-
-#[tokio::test]
-async fn a_limit_that_is_only_watched_lets_through_and_tells_what_is_left() {
-    let limiter = Limiter::new(Shadow::new(store().0), "api", FixedWindow::per_minute(1));
-    let app = app(RateLimitLayer::new(limiter.expect("numbers are fine"), PeerAddr));
-    for _ in 0..3 {
-        let response = send(&app, from("192.0.2.1:1")).await;
-        assert_eq!(response.status(), 200);
-        assert_eq!(budget(&response)[1], Some("0"));
-    }
 }
 
 #[tokio::test]

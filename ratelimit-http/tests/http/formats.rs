@@ -144,6 +144,19 @@ async fn there_is_more_when_it_was_told() {
     tells_the_time(SlidingWindowCounter::per).await;
     tells_the_time(TokenBucket::per).await;
     tells_the_time(LeakyBucket::per).await;
+    tells_the_time(Adaptive::per).await;
+}
+
+// FAULTS 227.
+#[tokio::test]
+async fn a_hybrid_tells_when_there_is_more_and_not_when_its_load_is_forgotten() {
+    let app = app(draft_10(Adaptive::per(10, Duration::from_secs(10))));
+    for _ in 0..5 {
+        let response = send(&app, from("192.0.2.1:1")).await;
+        let [(_, numbers)] = &items(&response, "ratelimit")[..] else { panic!("one item") };
+        let until_more = numbers.iter().find(|(key, _)| key == "t");
+        assert!(until_more.is_some_and(|(_, seconds)| (1..=10).contains(seconds)), "{numbers:?}");
+    }
 }
 
 #[tokio::test]
@@ -211,7 +224,10 @@ async fn problem_details_name_the_policy_that_was_violated() {
     assert_eq!(header(&denied, "retry-after"), Some("60"));
     let told = problem(denied).await;
     assert_eq!(told["type"], "https://iana.org/assignments/http-problem-types#quota-exceeded");
-    assert_eq!(told["violated-policies"], json!(["api"]));
+    assert_eq!(
+        (&told["title"], &told["violated-policies"]),
+        (&json!("Quota Exceeded"), &json!(["api"]))
+    );
 }
 
 #[tokio::test]
@@ -220,6 +236,7 @@ async fn problem_details_tell_an_outage_from_a_violation() {
     let told = problem(send(&broken, from("192.0.2.1:1")).await).await;
     let kind = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity";
     assert_eq!((&told["type"], &told["violated-policies"]), (&json!(kind), &json!([])));
+    assert_eq!(told["title"], "Temporary Reduced Capacity");
     let keyed = app(per_minute(1, ApiKey::bearer()).problem_details());
     let told = problem(send(&keyed, with_key("k1")).await).await;
     assert_eq!((&told["type"], &told["title"]), (&json!("about:blank"), &json!("Bad Request")));

@@ -22,4 +22,5 @@ mod settling;
 #[cfg(feature = "axum")]
 mod socket;
 mod tiers;
+mod told;
 mod warnings;
