@@ -124,8 +124,6 @@ pub use crate::{
 
 #[cfg(feature = "axum")]
 pub use crate::key::MatchedRoute;
-#[cfg(feature = "grpc")]
-pub use crate::response::grpc_status;
 
 /// The README's examples are tests.
 #[cfg(doctest)]

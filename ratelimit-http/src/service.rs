@@ -18,7 +18,7 @@ use crate::{
     AsyncKeyFn, ResponseBody,
     admission::{Admission, Admitted, MaybeReady, Waiting},
     pipeline::Pipeline,
-    settle::Settling,
+    settle::{Settled, Settling, settle},
 };
 
 /// Access to the inner service, the same for every service around one.
@@ -177,7 +177,7 @@ where
 
 impl Admitted {
     /// Writes the headers of the service's response, and begins to settle its cost, if there is
-    /// something to settle. If that panics, another response takes the place of the service's.
+    /// something to settle by now. If that panics, another response takes the place of the service's.
     fn finish<B, K, P, Inner>(
         &mut self,
         pipeline: &Pipeline<B, K, P>,
@@ -185,21 +185,21 @@ impl Admitted {
     ) -> ControlFlow<Response<ResponseBody<Inner>>, (Settling, Response<Inner>)> {
         let (mut head, body) = response.into_parts();
         let reservation = self.reservation.take();
-        let settling = reservation.map_or(Ok(None), |reservation| reservation.settle(&head));
-        match settling {
-            Ok(settling) => {
-                pipeline.headers.write(&mut head.headers, &self.headers);
-                let response = Response::from_parts(head, body);
-                match settling {
-                    Some(settling) => Continue((settling, response)),
-                    None => Break(response.map(ResponseBody::service)),
-                }
-            }
-            Err(rejection) => {
+        let settled = match reservation.map(|reservation| settle(reservation, &head)) {
+            Some(Ok(settled)) => settled,
+            None => Settled::Now(None),
+            Some(Err(rejection)) => {
                 let mut response = pipeline.responder.respond(&rejection, Vec::new, None);
                 pipeline.headers.write(response.headers_mut(), &self.headers);
-                Break(response.map(ResponseBody::rejection))
+                return Break(response.map(ResponseBody::rejection));
             }
+        };
+        pipeline.headers.write(&mut head.headers, &self.headers);
+        let response = Response::from_parts(head, body);
+        match settled {
+            Settled::Now(Some(settling)) => Continue((settling, response)),
+            Settled::Now(None) => Break(response.map(ResponseBody::service)),
+            Settled::AtEnd(call) => Break(response.map(|body| ResponseBody::of_call(body, call))),
         }
     }
 }

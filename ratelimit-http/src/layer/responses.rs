@@ -61,8 +61,7 @@ impl<B: Clone, K: Clone, P: Clone> RateLimitLayer<B, K, P> {
     /// are denied, with the time to come back in its details (`google.rpc.RetryInfo`) and in
     /// `grpc-retry-pushback-ms`, by which clients pace their own retries.
     ///
-    /// To [settle](Self::settle_by) calls, look at [`grpc_status`](crate::grpc_status): the HTTP
-    /// status of a failed call is 200 too.
+    /// Calls are [settled](Self::settle_by) by their own status.
     ///
     /// For tonic, the layer goes into `Server::builder().layer(…)`.
     #[cfg(feature = "grpc")]
@@ -125,8 +124,7 @@ impl<B: Clone, K: Clone, P: Clone> RateLimitLayer<B, K, P> {
     /// # }
     /// ```
     ///
-    /// By the status: only failed logins are charged. (For gRPC, see `grpc_status`: the HTTP status
-    /// of a failed call is 200 too.)
+    /// By the status: only failed logins are charged, over HTTP as over gRPC.
     ///
     /// ```
     /// # use ratelimit_algorithms::{FixedWindow, Limiter};
@@ -139,6 +137,14 @@ impl<B: Clone, K: Clone, P: Clone> RateLimitLayer<B, K, P> {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// # Calls of gRPC
+    ///
+    /// Every gRPC call has the HTTP status 200, and tells its own status in the trailers, or in the
+    /// head if it fails at once. So `cost` is called once that is known, with a head whose status is
+    /// the HTTP counterpart of the call's (401 for `UNAUTHENTICATED`), and whose headers contain the
+    /// trailers. The trailers wait for the store. A panic of `cost` makes the call one that failed
+    /// with `INTERNAL`; a call that ends without a status has cost its reservation.
     ///
     /// # Without a response
     ///
@@ -161,7 +167,7 @@ impl<B: Clone, K: Clone, P: Clone> RateLimitLayer<B, K, P> {
     }
 
     /// Refunds requests that get no response: whose handler panics or fails, or whose client
-    /// disconnects.
+    /// disconnects, in a gRPC call also before its trailers.
     ///
     /// This works on stores that answer at once, such as memory. On others the charge stays, since
     /// a drop cannot await them. A client that keeps disconnecting uses the service for free, so

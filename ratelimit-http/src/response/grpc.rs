@@ -5,7 +5,7 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Response, StatusCode, header::CONTENT_TYPE, response::Parts};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use ratelimit_algorithms::Micros;
 
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -39,34 +39,6 @@ pub(super) fn response(status: StatusCode, retry_delay: Option<Micros>) -> Respo
         None => _ = headers.insert(PUSHBACK, HeaderValue::from_static("-1")),
     }
     response
-}
-
-/// Reads the status in the head of a gRPC response, for
-/// [`settle_by`](crate::RateLimitLayer::settle_by); `None` if the head has none.
-///
-/// The head of a gRPC response is HTTP 200 whether the call succeeds or fails. A call that fails at
-/// once has its status there. A call that returns a message has its status in the trailers, which
-/// come after it.
-///
-/// Only failed logins are charged:
-///
-/// ```
-/// use ratelimit_http::grpc_status;
-///
-/// # use ratelimit_algorithms::{FixedWindow, Limiter};
-/// # use ratelimit_http::{PeerAddr, RateLimitLayer};
-/// # use ratelimit_memory::Memory;
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let limiter = Limiter::new(Memory::new(), "logins", FixedWindow::per_hour(5))?;
-/// let layer = RateLimitLayer::new(limiter, PeerAddr)
-///     .grpc()
-///     .settle_by(|response| grpc_status(response).is_none().then_some(0));
-/// # Ok(())
-/// # }
-/// ```
-#[must_use]
-pub fn grpc_status(response: &Parts) -> Option<u32> {
-    response.headers.get(STATUS)?.to_str().ok()?.parse().ok()
 }
 
 // Status codes of gRPC.

@@ -3,9 +3,6 @@
 #[cfg(feature = "grpc")]
 mod grpc;
 
-#[cfg(feature = "grpc")]
-pub use self::grpc::grpc_status;
-
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,

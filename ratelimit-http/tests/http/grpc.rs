@@ -1,25 +1,34 @@
 //! A gRPC server behind a layer, and a client of it, over a socket.
 
-use std::error::Error;
+use std::{convert::Infallible, error::Error};
 
-use ratelimit_algorithms::Micros;
-use ratelimit_http::{Peer, PeerAddr, RateLimitLayer, grpc_status};
+use axum::{Router, body::Body, routing::post};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body_util::{BodyExt, Full};
+use ratelimit_algorithms::{FixedWindow, Limiter, Micros};
+use ratelimit_backend::Backend;
+use ratelimit_http::{Peer, PeerAddr, RateLimitLayer, RequestKey, ResponseBody};
 use tokio::net::TcpListener;
 use tonic::{
     Code,
+    service::Routes,
     transport::{Channel, Server, server::TcpConnectInfo},
 };
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_types::StatusExt;
-use tower::util::MapRequestLayer;
+use tower::{Layer, ServiceExt, service_fn, util::MapRequestLayer};
 
-use crate::support::{Broken, on, one_per_minute, per_minute};
+use crate::support::{Broken, Far, on, one_per_minute, per_minute, poll, store};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
 /// A client of a health service behind `layer`, which is told the peers as tonic knows them.
 macro_rules! client {
-    ($layer:expr) => {{
+    ($layer:expr) => {
+        client!($layer, Routes::new(tonic_health::server::health_reporter().1))
+    };
+    ($layer:expr, $routes:expr) => {{
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let tell_peer = MapRequestLayer::new(|mut request: http::Request<tonic::body::Body>| {
@@ -29,8 +38,7 @@ macro_rules! client {
             }
             request
         });
-        let (_, health) = tonic_health::server::health_reporter();
-        let server = Server::builder().layer(tell_peer).layer($layer).add_service(health);
+        let server = Server::builder().layer(tell_peer).layer($layer).add_routes($routes);
         let incoming = tonic::transport::server::TcpIncoming::from(listener);
         let serving = tokio::spawn(server.serve_with_incoming(incoming));
         let channel = Channel::from_shared(format!("http://{address}"))?.connect().await?;
@@ -91,11 +99,14 @@ async fn a_call_that_never_fits_is_not_to_be_retried() -> Outcome {
     Ok(())
 }
 
+/// Only failures are charged.
+fn failures_only(response: &http::response::Parts) -> Option<u64> {
+    response.status.is_success().then_some(0)
+}
+
 #[tokio::test]
 async fn calls_are_settled_by_their_own_status() -> Outcome {
     let layer = per_minute(3, PeerAddr).grpc();
-    let failures_only =
-        |response: &http::response::Parts| grpc_status(response).is_none().then_some(0);
     let (mut client, serving) = client!(layer.settle_by(failures_only));
     for _ in 0..5 {
         client.check(question()).await?;
@@ -106,6 +117,121 @@ async fn calls_are_settled_by_their_own_status() -> Outcome {
         assert_eq!(failed.code(), expected);
     }
     serving.abort();
+    Ok(())
+}
+
+/// A whole message, and then the status that the request asks for.
+async fn message_then_status(request: Request<Body>) -> Response<Body> {
+    let status = request.headers().get("x-status").cloned();
+    let message = Full::new(Bytes::from_static(&[0, 0, 0, 0, 2, 8, 1]));
+    let trailers = HeaderMap::from_iter(status.map(|it| (GRPC_STATUS, it)));
+    let body = Body::new(message.with_trailers(async { Some(Ok(trailers)) }));
+    let response = Response::builder().header("content-type", "application/grpc");
+    response.body(body).expect("response is valid")
+}
+
+const GRPC_STATUS: http::HeaderName = http::HeaderName::from_static("grpc-status");
+
+fn asking_for(status: &'static str) -> tonic::Request<HealthCheckRequest> {
+    let mut request = tonic::Request::new(question());
+    request.metadata_mut().insert("x-status", status.parse().expect("status is text"));
+    request
+}
+
+// FAULTS 239.
+#[tokio::test]
+async fn a_call_that_fails_after_its_message_is_settled_by_its_trailers() -> Outcome {
+    let limiter = Limiter::new(Far(store().0), "logins", FixedWindow::per_hour(3))?;
+    let layer = RateLimitLayer::new(limiter, PeerAddr).grpc().settle_by(failures_only);
+    let routes = Router::new().route("/grpc.health.v1.Health/Check", post(message_then_status));
+    let (mut client, serving) = client!(layer, Routes::from(routes));
+    for _ in 0..5 {
+        client.check(asking_for("0")).await?;
+    }
+    for expected in [Code::Unauthenticated, Code::Unauthenticated, Code::Unauthenticated] {
+        let failed = client.check(asking_for("16")).await.expect_err("it is asked to fail");
+        assert_eq!(failed.code(), expected);
+    }
+    let denied = client.check(asking_for("0")).await.expect_err("three have failed");
+    assert_eq!(denied.code(), Code::ResourceExhausted);
+    serving.abort();
+    Ok(())
+}
+
+type Call = ResponseBody<Body>;
+
+/// The body of a response that trailers of this status end.
+async fn call<B: Backend + Clone + 'static>(
+    layer: &RateLimitLayer<B, &'static str>,
+    status: Option<&'static str>,
+) -> Call {
+    let service = service_fn(async |request: Request<Body>| {
+        Ok::<_, Infallible>(message_then_status(request).await)
+    });
+    let request = Request::get("/");
+    let request = status.into_iter().fold(request, |it, status| it.header("x-status", status));
+    let request = request.body(Body::empty()).expect("request is valid");
+    let response = layer.layer(service).oneshot(request).await;
+    response.expect("service is infallible").into_body()
+}
+
+async fn left<B: Backend>(limiter: &Limiter<B>) -> u64 {
+    limiter.peek(&RequestKey::from("all")).await.expect("the store answers").remaining
+}
+
+fn hundred<B: Backend + Clone>(store: B) -> Limiter<B> {
+    Limiter::new(store, "tokens", FixedWindow::per_hour(100)).expect("numbers are fine")
+}
+
+// FAULTS 239.
+#[tokio::test]
+async fn trailers_come_once_the_call_is_settled_and_without_a_status_the_charge_stays() -> Outcome {
+    for (status, spent) in [(Some("0"), 1), (Some("14"), 503), (Some("odd"), 500), (None, 60)] {
+        let limiter = Limiter::new(Far(store().0), "tokens", FixedWindow::per_hour(1_000))?;
+        let layer = RateLimitLayer::new(limiter.clone(), "all").cost(60).refund_unanswered();
+        let layer = layer.settle_by(|response| {
+            assert!(response.headers.contains_key("grpc-status"));
+            let status = u64::from(response.status.as_u16());
+            Some(if status == 200 { 1 } else { status })
+        });
+        let body = call(&layer, status).await;
+        assert_eq!(left(&limiter).await, 940, "reserved until the trailers come");
+        let whole = body.collect().await?;
+        let found = whole.trailers().and_then(|trailers| trailers.get("grpc-status"));
+        assert_eq!(found.map(HeaderValue::as_bytes), status.map(str::as_bytes));
+        assert_eq!(left(&limiter).await, 1_000 - spent, "{status:?}");
+    }
+    Ok(())
+}
+
+// FAULTS 239.
+#[tokio::test]
+async fn a_call_that_is_cut_before_its_trailers_is_unanswered() {
+    for (refunds, expected) in [(false, 70), (true, 100)] {
+        let limiter = hundred(store().0);
+        let layer = RateLimitLayer::new(limiter.clone(), "all").cost(30).settle_by(|_| Some(1));
+        let layer = if refunds { layer.refund_unanswered() } else { layer };
+        let mut body = call(&layer, Some("0")).await;
+        assert!(poll(&mut body.frame()).is_ready());
+        assert_eq!(left(&limiter).await, 70);
+        drop(body);
+        assert_eq!(left(&limiter).await, expected);
+        let body = call(&layer, Some("0")).await.into_inner();
+        assert!(body.is_ok());
+        assert_eq!(left(&limiter).await, expected - 30, "whose trailers nobody sees is charged");
+    }
+}
+
+// FAULTS 228, 239.
+#[tokio::test]
+async fn a_settle_function_that_panics_at_the_trailers_fails_the_call_and_its_charge_stays()
+-> Outcome {
+    let limiter = hundred(store().0);
+    let layer = RateLimitLayer::new(limiter.clone(), "all").cost(60).refund_unanswered();
+    let layer = layer.settle_by(|_| panic!("unlucky"));
+    let whole = call(&layer, Some("0")).await.collect().await?;
+    assert_eq!(whole.trailers().map(|trailers| &trailers["grpc-status"]), Some(&"13".parse()?));
+    assert_eq!(left(&limiter).await, 40);
     Ok(())
 }
 
