@@ -1,18 +1,15 @@
-//! The headers that tell clients their limits: one file for each form.
+//! The headers that tell clients their limits: three numbers in headers of their own, or the lists
+//! of `draft.rs`.
 
 mod draft;
-mod x_ratelimit;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, header::Entry};
 use ratelimit_algorithms::{Decision, Policy};
 use smallvec::SmallVec;
 
 pub use self::draft::QuotaUnit;
-pub(crate) use self::x_ratelimit::number;
-use self::{
-    draft::{LimitItems, PartitionKeys, PolicyItems},
-    x_ratelimit::LimitFields,
-};
+pub(crate) use self::draft::number;
+use self::draft::{LimitItems, PartitionKeys, PolicyItems};
 use crate::RequestKey;
 
 /// The headers that tell of a limit.
@@ -39,7 +36,7 @@ impl HeaderFormat {
     /// if the limit is [only watched](Decision::is_watched).
     ///
     /// ```
-    /// use http::HeaderMap;
+    /// use http::{HeaderMap, HeaderName, header::Entry};
     /// use ratelimit_algorithms::{FixedWindow, Limiter};
     /// use ratelimit_http::HeaderFormat;
     /// use ratelimit_memory::Memory;
@@ -59,10 +56,8 @@ impl HeaderFormat {
             return;
         }
         match self {
-            Self::XRateLimit => {
-                LimitFields::new(decision).write(headers, x_ratelimit::X_RATE_LIMIT)
-            }
-            Self::Draft6 => LimitFields::new(decision).write(headers, x_ratelimit::DRAFT_6),
+            Self::XRateLimit => LimitFields::new(decision).write(headers, X_RATE_LIMIT),
+            Self::Draft6 => LimitFields::new(decision).write(headers, DRAFT_6),
             Self::Draft10 => PolicyItems::new(policy).items(decision, None, None).write(headers),
         }
     }
@@ -167,8 +162,8 @@ impl Headers {
         let PreparedHeaders { fields: Some(fields), items } = prepared else { return };
         for format in &self.formats {
             match format {
-                HeaderFormat::XRateLimit => fields.write(headers, x_ratelimit::X_RATE_LIMIT),
-                HeaderFormat::Draft6 => fields.write(headers, x_ratelimit::DRAFT_6),
+                HeaderFormat::XRateLimit => fields.write(headers, X_RATE_LIMIT),
+                HeaderFormat::Draft6 => fields.write(headers, DRAFT_6),
                 HeaderFormat::Draft10 => items.iter().for_each(|item| item.write(headers)),
             }
         }
@@ -183,5 +178,70 @@ impl LimitDecisions {
 
     pub(crate) fn is_allowed(&self) -> bool {
         self.each.iter().all(Decision::is_allowed)
+    }
+}
+
+/// The names of the headers for limit, remaining and reset.
+type Names = [HeaderName; 3];
+
+const X_RATE_LIMIT: Names = [
+    HeaderName::from_static("x-ratelimit-limit"),
+    HeaderName::from_static("x-ratelimit-remaining"),
+    HeaderName::from_static("x-ratelimit-reset"),
+];
+
+const DRAFT_6: Names = [
+    HeaderName::from_static("ratelimit-limit"),
+    HeaderName::from_static("ratelimit-remaining"),
+    HeaderName::from_static("ratelimit-reset"),
+];
+
+/// The values of the three headers.
+struct LimitFields {
+    limit: u64,
+    remaining: u64,
+    /// Seconds from now.
+    reset: u64,
+}
+
+impl LimitFields {
+    const fn new(decision: &Decision) -> Self {
+        let Decision { limit, remaining, reset_after, .. } = *decision;
+        Self { limit, remaining, reset: reset_after.as_secs_ceil() }
+    }
+
+    /// Writes the three headers, unless `headers` tell of a stricter limit already.
+    fn write(&self, headers: &mut HeaderMap, [limit, remaining, reset]: Names) {
+        let is_first = match headers.entry(&limit) {
+            Entry::Vacant(entry) => {
+                entry.insert(number(self.limit));
+                true
+            }
+            Entry::Occupied(_) => false,
+        };
+        if !is_first {
+            let theirs = Self::read(headers, [&limit, &remaining, &reset]);
+            if theirs.is_some_and(|theirs| theirs.is_as_strict_as(self)) {
+                return;
+            }
+            headers.insert(limit, number(self.limit));
+        }
+        headers.insert(remaining, number(self.remaining));
+        headers.insert(reset, number(self.reset));
+    }
+
+    /// Reads the three headers; `None` unless each is there once and is a number.
+    fn read(headers: &HeaderMap, [limit, remaining, reset]: [&HeaderName; 3]) -> Option<Self> {
+        let read = |name: &HeaderName| {
+            let mut values = headers.get_all(name).iter();
+            let value = values.next()?.to_str().ok()?.parse().ok()?;
+            values.next().is_none().then_some(value)
+        };
+        Some(Self { limit: read(limit)?, remaining: read(remaining)?, reset: read(reset)? })
+    }
+
+    fn is_as_strict_as(&self, other: &Self) -> bool {
+        self.remaining < other.remaining
+            || self.remaining == other.remaining && other.reset <= self.reset
     }
 }
