@@ -35,7 +35,7 @@ pub enum Rejection {
     Cost,
     /// The limiter made no decision.
     Check(Error),
-    /// One of the layer's functions panicked, for skips, costs, tiers or settling.
+    /// One of the layer's functions panicked, for skips, costs, tiers, settling or responses.
     Internal,
 }
 
@@ -124,7 +124,12 @@ impl Responder {
         request: Option<&Parts>,
     ) -> Response<Bytes> {
         let mut response = match (self, request) {
-            (Self::Custom(respond), Some(request)) => respond(rejection, request),
+            (Self::Custom(respond), Some(request)) => {
+                match catch_panic(|| respond(rejection, request)) {
+                    Ok(response) => response,
+                    Err(failure) => return Self::Json.respond(&failure, violated, Some(request)),
+                }
+            }
             (Self::Json | Self::Custom(_), _) => rejection.to_response(),
             (Self::Problem, _) => problem(rejection, &violated()),
             #[cfg(feature = "grpc")]

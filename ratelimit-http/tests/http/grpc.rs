@@ -235,6 +235,41 @@ async fn a_settle_function_that_panics_at_the_trailers_fails_the_call_and_its_ch
     Ok(())
 }
 
+// FAULTS 228.
+#[tokio::test]
+async fn a_function_of_the_layer_that_panics_fails_one_call_and_closes_no_connection() -> Outcome {
+    let unlucky = |request: &http::request::Parts, place: &str| {
+        assert!(request.headers.get("x-status").is_none_or(|status| status != place));
+    };
+    let layer = per_minute(3, "everyone")
+        .grpc()
+        .cost_by(move |request| {
+            unlucky(request, "cost");
+            Some(1)
+        })
+        .skip(move |request| {
+            unlucky(request, "skip");
+            false
+        })
+        .settle_by(|response| {
+            assert_ne!(response.headers["grpc-status"], "7");
+            None
+        });
+    let routes = Router::new().route("/grpc.health.v1.Health/Check", post(message_then_status));
+    let (mut client, serving) = client!(layer, Routes::from(routes));
+    for place in ["cost", "skip", "7", "cost"] {
+        let failed = client.check(asking_for(place)).await.expect_err("a function panics");
+        assert_eq!(failed.code(), Code::Internal, "{place}");
+    }
+    for _ in 0..2 {
+        client.check(asking_for("0")).await?;
+    }
+    let denied = client.check(asking_for("0")).await.expect_err("settling came after the charge");
+    assert_eq!(denied.code(), Code::ResourceExhausted);
+    serving.abort();
+    Ok(())
+}
+
 /// The milliseconds after which a client may retry by itself.
 fn pushback(status: &tonic::Status) -> Option<&str> {
     status.metadata().get("grpc-retry-pushback-ms").and_then(|millis| millis.to_str().ok())

@@ -80,6 +80,54 @@ async fn a_denied_client_is_not_asked_for_its_body() -> std::io::Result<()> {
     Ok(())
 }
 
+/// Sends a request on a connection that stays open; returns the status.
+async fn status(stream: &mut TcpStream, path: &str) -> std::io::Result<String> {
+    let head = head(stream, &format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n")).await?;
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let mut body = vec![0; length.and_then(|length| length.parse().ok()).expect("it has a length")];
+    stream.read_exact(&mut body).await?;
+    Ok(head[9..12].to_owned())
+}
+
+// FAULTS 228.
+#[tokio::test]
+async fn a_function_of_the_layer_that_panics_closes_no_connection() -> std::io::Result<()> {
+    let unlucky = |path: &str| {
+        let path = path.to_owned();
+        move |uri: &http::Uri| assert_ne!(uri.path(), path)
+    };
+    let (cost, skip, settle) = (unlucky("/cost"), unlucky("/skip"), "/settle");
+    let layer = per_minute(3, "everyone")
+        .cost_by(move |request| {
+            cost(&request.uri);
+            Some(if request.uri.path() == "/respond" { 9 } else { 1 })
+        })
+        .skip(move |request| {
+            skip(&request.uri);
+            false
+        })
+        .settle_by(|response| {
+            assert!(!response.headers.contains_key("x-unlucky"));
+            None
+        })
+        .respond_with(|rejection, request| {
+            assert_ne!(request.uri.path(), "/respond");
+            rejection.to_response()
+        });
+    let app = Router::new().route("/", get(async || "hello"));
+    let app = app.route(settle, get(async || [("x-unlucky", "1")])).layer(layer);
+    let (server, serving) = serve(app).await?;
+    let mut stream = TcpStream::connect(server).await?;
+    for path in ["/cost", "/skip", "/settle", "/respond", "/cost"] {
+        assert_eq!(status(&mut stream, path).await?, "500", "{path}");
+    }
+    for expected in ["200", "200", "429"] {
+        assert_eq!(status(&mut stream, "/").await?, expected, "settling came after the charge");
+    }
+    serving.abort();
+    Ok(())
+}
+
 /// Takes over the connection, and says back what it hears.
 async fn echo(mut request: Request) -> Response {
     let upgrade = hyper::upgrade::on(&mut request);
