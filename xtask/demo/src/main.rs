@@ -3,9 +3,10 @@
 mod options;
 mod page;
 mod routes;
+mod serve;
 mod statistics;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 
 use anyhow::{Context, Result};
 use tokio::net::TcpListener;
@@ -22,9 +23,7 @@ async fn main() -> Result<()> {
         .with_context(|| format!("port {} cannot be listened on", options.port))?;
     let stop = asked_to_stop()?;
     println!("listening on http://{}", listener.local_addr()?);
-    axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
-        .with_graceful_shutdown(stop)
-        .await?;
+    serve::serve(listener, app, stop).await;
     println!("stopped");
     Ok(())
 }
