@@ -16,7 +16,8 @@ use crate::decisions::{ALLOW, fill, map, part};
 ///
 /// Such a decision has [`Source::Shadow`] and the store's numbers, and nothing was charged.
 /// [`let_through`](Self::let_through) counts these requests. All decisions of a limit that is only
-/// watched [say so](Decision::is_watched): `ratelimit-http` tells no client of it.
+/// watched [say so](Decision::is_watched): `ratelimit-http` tells no client of it. (A cost that the
+/// limit could never admit is an error all the same, since no store is asked about it.)
 ///
 /// A limit may be enforced on a share of the keys: [`enforce`](Self::enforce) it on 1 %, then on 10 %,
 /// then on all. The share has the same keys on every host, and a larger share contains every smaller

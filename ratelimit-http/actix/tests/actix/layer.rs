@@ -94,6 +94,7 @@ async fn refused(layer: RateLimitLayer<Store, &'static str>) -> Vec<(u16, String
     responses
 }
 
+// FAULTS 239.
 #[actix_web::test]
 async fn a_refusal_by_an_inner_middleware_is_a_response_to_the_client() {
     let layer = || RateLimitLayer::new(limiter(store(), "api", 3), "everyone");
