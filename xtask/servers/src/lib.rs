@@ -120,6 +120,11 @@ impl Server {
         line.map_or(0, |line| field(&line, "calls="))
     }
 
+    /// Returns true if it has a setting of this name.
+    pub fn knows(&self, setting: &str) -> bool {
+        !self.cli(&["CONFIG", "GET", setting]).is_empty()
+    }
+
     /// All of its keys.
     pub fn keys(&self) -> Vec<String> {
         self.cli(&["--scan"]).lines().map(str::to_owned).collect()
@@ -143,12 +148,15 @@ pub struct Cluster {
 impl Cluster {
     /// Starts one, as [`Server::start`] does.
     pub fn start() -> Option<Self> {
+        let has_port = Server::start(&[])?.knows("cluster-port");
         let node = |_| {
             let bus = free_port().to_string();
-            let cluster = ["--cluster-enabled", "yes", "--cluster-port", &bus];
+            let cluster = ["--cluster-enabled", "yes"];
+            // Without it, nodes speak to one another at the port that is higher by 10,000.
+            let port = if has_port { &["--cluster-port", &*bus][..] } else { &[] };
             // The loss of a node is known soon, and is not that of all.
             let loss = ["--cluster-node-timeout", "1000", "--cluster-require-full-coverage", "no"];
-            Server::start(&[cluster, loss].concat())
+            Server::start(&[&cluster, port, &loss].concat())
         };
         let nodes: Vec<_> = (0..3).map(node).collect::<Option<_>>()?;
         let addresses: Vec<_> =
@@ -233,4 +241,4 @@ fn free_port() -> u16 {
 /// The configuration's name.
 const FILE: &str = "server.conf";
 
-const STARTS_MAX: usize = 5;
+const STARTS_MAX: usize = 10;
