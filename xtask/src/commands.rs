@@ -96,7 +96,7 @@ static COMMANDS: [Command; 22] = [
     ),
     simple(
         "load",
-        "Sends 100000 requests to the demo's service while its Redis is killed twice.",
+        "Measures stores under load: one key of many callers, long logs, a rolling deploy, outages.",
         &[INSTALL],
     ),
     Command {

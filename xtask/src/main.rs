@@ -132,7 +132,9 @@ fn test(arguments: &Arguments) -> Result<(), String> {
 fn load(arguments: &Arguments) -> Result<(), String> {
     programs::find(arguments.has("--install"))?;
     let mut test = cargo(&["test", "--release", "--package", "ratelimit-demo", "--all-features"]);
-    run(test.args(["--test", "load", "--", "--nocapture"]).env("RATELIMIT_FULL", "1"))
+    // One after the other: each has the machine for itself.
+    test.args(["--test", "load", "--", "--nocapture", "--test-threads", "1"]);
+    run(test.env("RATELIMIT_FULL", "1"))
 }
 
 fn lint() -> Result<(), String> {

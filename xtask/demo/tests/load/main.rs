@@ -1,11 +1,17 @@
-//! The demo's stack under load, HTTP over `Resilient` over Redis, while the server is killed twice.
+//! Stores under load: many callers on one key, long logs, two sets of numbers; and the demo's stack,
+//! HTTP over `Resilient` over Redis, while the server is killed twice.
 //!
 //! Every request has a key of its own, a fingerprint, so that a charge which was made twice is found
 //! out; the server keeps what it was told in a file, so that a restart forgets nothing. Under
 //! `RATELIMIT_FULL` (`cargo xtask load`) it is 10^5 requests with the default deadline.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::cast_precision_loss, reason = "figures are only shown")]
 
+mod contention;
+mod deploy;
+mod logs;
 mod run;
+mod stores;
 mod timed;
 
 use std::{sync::Arc, time::Duration};
