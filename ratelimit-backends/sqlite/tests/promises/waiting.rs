@@ -13,24 +13,30 @@ use tokio::runtime::Builder;
 
 use crate::{
     child::Holder,
-    subject::{A_MINUTE, Call, Folder, assert_fails, left, limiter, poll, spend, wait},
+    subject::{Call, Folder, assert_fails, left, limiter, poll, spend, wait},
 };
 
 // FAULTS 175.
 #[test]
 fn a_lock_that_another_process_holds_is_a_timeout_until_it_is_let_go() {
+    const DEADLINE: Duration = Duration::from_millis(20);
+
     let folder = Folder::new();
-    let store = folder.settings().with_deadline(Duration::from_millis(20)).open().unwrap();
+    let store = folder.settings().with_deadline(DEADLINE).open().unwrap();
     let limiter = limiter(&store, 10);
     spend(&limiter, "key", 1);
 
     let holder = Holder::new(&folder.file());
-    let start = Instant::now();
-    for _ in 0..5 {
+    assert_in_time(DEADLINE, || {
+        let start = Instant::now();
         assert_fails(limiter.check("key").now(), ErrorKind::Timeout);
+        start.elapsed()
+    });
+    assert_in_time(DEADLINE, || {
+        let start = Instant::now();
         assert_fails(wait(Box::pin(limiter.clone().check("key"))), ErrorKind::Timeout);
-    }
-    assert!(start.elapsed() < A_MINUTE / 6, "{:?} for ten calls", start.elapsed());
+        start.elapsed()
+    });
     assert_eq!(left(&limiter, "key"), 9, "a peek waits for no lock");
 
     holder.let_go();
@@ -72,23 +78,50 @@ fn a_thousand_callers_are_served_in_order_or_refused_at_once() {
 // FAULTS 190.
 #[test]
 fn a_thousand_callers_in_the_queue_all_keep_their_deadline() {
+    const DEADLINE: Duration = Duration::from_millis(50);
+
     let folder = Folder::new();
-    let store = folder.settings().with_deadline(Duration::from_millis(50)).open().unwrap();
+    let store = folder.settings().with_deadline(DEADLINE).open().unwrap();
     let limiter = limiter(&store, 10);
     let calls = limiter.clone();
     spend(&limiter, "key", 1);
 
     let holder = Holder::new(&folder.file());
-    let start = Instant::now();
-    let mut waiting: Vec<Call<'_>> =
-        (0..1_000).map(|_| Box::pin(calls.check("key")) as Call<'_>).collect();
-    assert!(waiting.iter_mut().all(|call| poll(call).is_pending()));
-    for call in waiting {
-        assert_fails(wait(call), ErrorKind::Timeout);
-    }
-    assert!(start.elapsed() < A_MINUTE / 6, "{:?}", start.elapsed());
+    assert_in_time(DEADLINE, || {
+        let begin = |_| {
+            let mut call: Call<'_> = Box::pin(calls.check("key"));
+            let start = Instant::now();
+            assert!(poll(&mut call).is_pending());
+            (start, call)
+        };
+        let waiting: Vec<_> = (0..1_000).map(begin).collect();
+        let ended = waiting.into_iter().map(|(start, call)| {
+            assert_fails(wait(call), ErrorKind::Timeout);
+            start.elapsed()
+        });
+        ended.max().unwrap()
+    });
     holder.let_go();
     assert_eq!(left(&limiter, "key"), 9);
+}
+
+/// Fails unless what `attempt` measures, the longest wait of a round, is the deadline and ten
+/// milliseconds at most, in the best of some rounds.
+///
+/// A machine that is busy lets any timer wait: one that runs beside each round says by how much.
+#[track_caller]
+fn assert_in_time(deadline: Duration, mut attempt: impl FnMut() -> Duration) {
+    let beyond = |_| {
+        let timer = thread::spawn(move || {
+            let start = Instant::now();
+            thread::sleep(deadline);
+            start.elapsed()
+        });
+        let took = attempt();
+        took.saturating_sub(timer.join().unwrap())
+    };
+    let beyond = (0..10).map(beyond).min().unwrap();
+    assert!(beyond <= Duration::from_millis(10), "{beyond:?} later than a timer");
 }
 
 /// If a check blocked its thread, there would be one gap as long as the deadline.
