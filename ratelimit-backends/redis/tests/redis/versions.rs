@@ -1,7 +1,7 @@
 //! Servers of other versions than the one that is installed, by what they say of themselves.
 //!
-//! Redis 7.0 is what the tests run on. Of these, only the greeting is played: what they answer to
-//! `INFO server`, as far as it tells them apart.
+//! Of these, only the greeting is played: what they answer to `INFO server`, as far as it tells them
+//! apart. `cargo xtask servers` runs the tests on other servers.
 
 use std::{
     io::{Read, Write},
