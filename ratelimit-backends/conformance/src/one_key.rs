@@ -160,6 +160,7 @@ pub async fn a_clock_that_steps_back_grants_nothing(store: StoreUnderTest) {
 }
 
 /// Other keys come meanwhile, so that a store that forgets has had its reasons to.
+// FAULTS 211.
 pub async fn a_step_back_within_the_retention_finds_what_had_expired(store: StoreUnderTest) {
     for policy in policies::keys_apart(10) {
         store.fill(&policy, "key").await;

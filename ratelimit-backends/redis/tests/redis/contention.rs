@@ -20,6 +20,7 @@ use crate::{
 };
 
 /// The spenders' scripts always won: of twenty refunds beside 64 spenders three succeeded.
+// FAULTS 212.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_settle_penalty_or_block_is_lost_beside_spenders() {
     let Some(server) = Server::start(&[]) else { return };
@@ -89,6 +90,7 @@ impl Kind {
 }
 
 /// Every check was read and swapped, and of those of 32 callers every fifth failed.
+// FAULTS 214.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_processes_with_other_numbers_on_one_key_fail_no_check() {
     let Some(server) = Server::start(&[]) else { return };
@@ -119,6 +121,7 @@ async fn two_processes_with_other_numbers_on_one_key_fail_no_check() {
 }
 
 /// A client that reserves a key and is never heard of again keeps others waiting for a second.
+// FAULTS 212.
 #[tokio::test]
 async fn a_reservation_of_a_client_that_has_gone_ends() {
     let Some(server) = Server::start(&[]) else { return };

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// It was read whole; that took longer than the deadline, and `reset` failed by the same.
-// FAULTS 158.
+// FAULTS 158, 217.
 #[tokio::test]
 async fn a_large_value_of_somebody_else_is_corrupt_without_being_read_and_reset_repairs_it() {
     let Some(server) = Server::start(&[]) else { return };
@@ -46,7 +46,7 @@ fn sent_bytes(server: &Server) -> u64 {
 }
 
 /// Only a check that was admitted gave it one.
-// FAULTS 173.
+// FAULTS 173, 217.
 #[tokio::test]
 async fn a_key_without_a_time_to_live_gets_one_at_the_next_check() {
     let Some(server) = Server::start(&[]) else { return };

@@ -22,6 +22,7 @@ use crate::{
 };
 
 /// As a static, or one `#[tokio::test]` after another, has it.
+// FAULTS 216.
 #[test]
 fn a_store_whose_runtime_has_ended_works_in_the_next_one() {
     let Some(server) = Server::start(&[]) else { return };
@@ -39,6 +40,7 @@ fn a_store_whose_runtime_has_ended_works_in_the_next_one() {
     assert!(ours <= 1, "{clients}");
 }
 
+// FAULTS 216.
 #[test]
 fn a_check_outside_of_a_runtime_is_an_error_and_no_panic() {
     let redis = RedisSettings::new("redis://127.0.0.1:1").expect("the URL is good");
@@ -51,6 +53,7 @@ fn a_check_outside_of_a_runtime_is_an_error_and_no_panic() {
 }
 
 /// They waited for it, and then their checks, which had never been sent, had an unknown effect.
+// FAULTS 215.
 #[test]
 fn callers_of_one_runtime_neither_wait_for_another_nor_fail_with_it() {
     let Some(server) = Server::start(&[]) else { return };
