@@ -1,6 +1,10 @@
 //! One command line: the options that a command takes, its help, and its arguments once read.
 
-use std::{collections::BTreeMap, process};
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+    process,
+};
 
 /// A command, and the arguments that it takes.
 #[derive(Debug)]
@@ -57,6 +61,11 @@ pub struct Arguments {
     operands: Vec<String>,
 }
 
+/// Prints help, as far as anybody reads it: `head` does not read to the end.
+pub fn print_help(help: &str) {
+    let _ = writeln!(io::stdout(), "{help}");
+}
+
 impl Command {
     /// Returns the word that names the command.
     #[must_use]
@@ -84,7 +93,7 @@ impl Command {
         match self.parse(arguments) {
             Ok(Request::Run(arguments)) => arguments,
             Ok(Request::Help) => {
-                println!("{}", self.help());
+                print_help(&self.help());
                 process::exit(0)
             }
             Err(message) => {

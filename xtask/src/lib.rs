@@ -7,6 +7,6 @@ mod command_line;
 mod commands;
 
 pub use crate::{
-    command_line::{Arguments, Command, Request},
+    command_line::{Arguments, Command, Request, print_help},
     commands::{BENCH, DEMO, REPLAY, commands, usage},
 };

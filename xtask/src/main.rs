@@ -14,7 +14,7 @@ mod workspace;
 
 use std::{env, process::ExitCode};
 
-use xtask::{Arguments, commands, usage};
+use xtask::{Arguments, commands, print_help, usage};
 
 use crate::{
     process::{cargo, exec, run},
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     let (name, rest) =
         arguments.split_first().map_or(("--help", &[][..]), |(name, rest)| (name, rest));
     if ["--help", "-h", "help"].contains(&name) {
-        println!("{}", usage());
+        print_help(&usage());
         return ExitCode::SUCCESS;
     }
     let Some(command) = commands().iter().find(|command| command.name() == name) else {

@@ -34,6 +34,17 @@ fn every_command_shows_its_help_and_does_nothing_else() {
     }
 }
 
+#[test]
+fn help_that_nobody_reads_is_no_failure() {
+    for arguments in [&["--help"][..], &["demo", "--help"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut xtask = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        let output = xtask.args(arguments).stdout(writer).output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    }
+}
+
 // FAULTS 242.
 #[test]
 fn every_command_refuses_what_it_does_not_take_and_does_nothing_else() {
