@@ -296,6 +296,7 @@ fn decide_now<B: SyncBackend>(
 }
 
 /// The same of a store that may be ready.
+#[inline(never)]
 fn decide_if_ready<B: Backend>(
     backend: &B,
     policy: &Policy,
