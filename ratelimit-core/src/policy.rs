@@ -121,13 +121,13 @@ impl Policy {
     /// IETF draft's `w`).
     #[must_use]
     pub fn window(&self) -> Option<Micros> {
-        with_quota!(self.algorithm(), quota => quota.window())
+        with_quota!(self.algorithm(), quota => quota.size().window)
     }
 
     /// The permits per microsecond that are admitted in the long run.
     #[must_use]
     pub fn rate(&self) -> Fraction {
-        with_quota!(self.algorithm(), quota => quota.rate())
+        with_quota!(self.algorithm(), quota => quota.size().rate)
     }
 
     /// The time from a decision of this policy until the key has one permit more, if the algorithm
@@ -135,7 +135,7 @@ impl Policy {
     /// and never before a block is over.
     #[must_use]
     pub fn until_more(&self, decision: &Decision) -> Micros {
-        let until_more = with_quota!(self.algorithm(), quota => seen_by(quota, decision)
+        let until_more = with_quota!(self.algorithm(), quota => seen_by(quota, self, decision)
             .map_or(decision.reset_after, |seen| quota.until_more(seen, decision)));
         let until_more = if decision.is_blocked() { Micros::MAX } else { until_more };
         let until_more = until_more.min(decision.reset_after);
@@ -144,7 +144,7 @@ impl Policy {
 
     /// The level and count of a receipt for a charge of this policy.
     pub(crate) fn receipt(&self, decision: &Decision) -> [u64; 2] {
-        with_quota!(self.algorithm(), quota => seen_by(quota, decision)
+        with_quota!(self.algorithm(), quota => seen_by(quota, self, decision)
             .map_or([0, 0], |seen| quota.receipt(seen)))
     }
 
@@ -174,15 +174,15 @@ impl Decision {
     /// They are worked out here and now, from the numbers of `policy`.
     #[must_use]
     pub fn detail(&self, policy: &Policy) -> Option<Detail> {
-        with_quota!(policy.algorithm(), quota => seen_by(quota, self)
+        with_quota!(policy.algorithm(), quota => seen_by(quota, policy, self)
             .map(|seen| quota.detail(seen, self.at).into()))
     }
 }
 
 /// The two quantities that an algorithm has seen, if it has made the decision. (A limit that stands
 /// in for another one may have other numbers.)
-fn seen_by<A: Definition>(quota: &A, decision: &Decision) -> Option<[u64; 2]> {
-    decision.seen_by(A::KIND).filter(|_| decision.limit == quota.limit())
+fn seen_by<A: Definition>(_: &A, policy: &Policy, decision: &Decision) -> Option<[u64; 2]> {
+    decision.seen_by(A::KIND).filter(|_| decision.limit == policy.limit())
 }
 
 /// FNV-1a.

@@ -112,12 +112,16 @@ impl Record {
 fn spend<A: Definition>(quota: &A, state: &mut A::State, cost: Cost, now: Timestamp) -> Decision {
     quota.rewind(state, now);
     quota.renew(state, now);
-    let outcome = quota.outcome(state, now, cost);
+    let mut found = quota.found(state, now);
+    let outcome = quota.outcome(found.as_ref().unwrap_or(state), now, cost);
     if outcome.is_allow() {
+        if let Some(found) = found.take() {
+            *state = found;
+        }
         quota.charge(state, now, cost);
         quota.record_load(state, now);
     }
-    quota.standing(state, now).with(outcome, A::KIND, now)
+    quota.standing(found.as_ref().unwrap_or(state), now).with(outcome, A::KIND, now)
 }
 
 fn several(

@@ -5,21 +5,38 @@
 //! constructor of the quota or of the cost.
 
 use alloc::vec::Vec;
+use core::num::NonZeroU64;
 
 use crate::{
     CarryOver, Cost, Decision, Fraction, Micros, Outcome, Receipt, Timestamp,
     decision::Standing,
     number::encoding::Reader,
-    state::{
-        entries::Log,
-        sensor::{Sensor, SubWindow},
-    },
+    state::{key_state::KeyState, sensor::SubWindow},
 };
+
+/// The numbers of a limit that every policy tells.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Size {
+    /// The most permits that a key as good as new has.
+    pub(crate) limit: u64,
+    /// The time in which a key that has spent everything is whole again.
+    pub(crate) window: Option<Micros>,
+    /// The permits per microsecond that are admitted in the long run.
+    pub(crate) rate: Fraction,
+}
+
+impl Size {
+    /// `limit` permits per `window` of so many microseconds.
+    pub(crate) const fn per_window(limit: NonZeroU64, window: NonZeroU64) -> Self {
+        let rate = Fraction { numerator: limit.get(), denominator: window };
+        Self { limit: limit.get(), window: Some(Micros::new(window.get())), rate }
+    }
+}
 
 /// One algorithm, with its numbers.
 pub(crate) trait Definition: Copy + Eq {
     /// The state of a key.
-    type State: Clone;
+    type State: Clone + KeyState;
 
     /// The numbers that it decided by, for those who look.
     type Detail;
@@ -30,14 +47,8 @@ pub(crate) trait Definition: Copy + Eq {
     /// The number that marks its states in a store.
     const KIND: u8;
 
-    /// The most permits that a key as good as new has.
-    fn limit(&self) -> u64;
-
-    /// The time in which a key that has spent everything is whole again.
-    fn window(&self) -> Option<Micros>;
-
-    /// The permits per microsecond that it admits in the long run.
-    fn rate(&self) -> Fraction;
+    /// The limit, the window and the rate, which every policy tells.
+    fn size(&self) -> Size;
 
     /// The numbers that its constructor takes, to be stored.
     fn numbers(&self) -> Vec<u64>;
@@ -48,29 +59,8 @@ pub(crate) trait Definition: Copy + Eq {
     /// The numbers that its steps compute with, by name: for a store that runs the step elsewhere.
     fn terms(&self) -> Vec<(&'static str, u64)>;
 
-    /// The words of a state, to be stored.
-    fn words(state: &Self::State) -> Vec<u64>;
-
-    /// Reads a state from its [`words`](Self::words); `None` for a state that no step leaves.
+    /// Reads a state from its [`words`](KeyState::words); `None` for a state that no step leaves.
     fn read_state(&self, input: &mut Reader<'_>) -> Option<Self::State>;
-
-    /// The state as three words, if it always fits into them.
-    fn compact(_: &Self::State) -> Option<[u64; 3]> {
-        None
-    }
-
-    /// The state of these three words, if it always fits into them.
-    fn expand(_: [u64; 3]) -> Option<Self::State> {
-        None
-    }
-
-    /// The words of a state that has a log, besides those of the log.
-    const WORDS_BESIDE_LOG: Option<usize> = None;
-
-    /// The log of a state, if it has one.
-    fn log_mut(_: &mut Self::State) -> Option<&mut Log> {
-        None
-    }
 
     /// The number that marks a shared load sensor in a store, if there is such a thing.
     const SENSOR_KIND: Option<u8> = None;
@@ -83,11 +73,6 @@ pub(crate) trait Definition: Copy + Eq {
     /// Returns true if all keys of a policy feed one load sensor.
     fn shares_sensor(&self) -> bool {
         false
-    }
-
-    /// The load sensor of a state, if it has one.
-    fn sensor_mut(_: &mut Self::State) -> Option<&mut Sensor> {
-        None
     }
 
     /// The state of a key never seen.
@@ -109,6 +94,29 @@ pub(crate) trait Definition: Copy + Eq {
 
     /// Notes of a state that [`renew`](Self::renew) would start anew that it was known until `at`.
     fn touch(&self, _: &mut Self::State, _at: Timestamp) {}
+
+    /// The state as `now` finds it, with what has come back or is over by then. `None` if that is the
+    /// state as it is stored.
+    ///
+    /// [`outcome`](Self::outcome), [`charge`](Self::charge), [`room`](Self::room) and
+    /// [`standing`](Self::standing) get a state like this. A denial does not store it.
+    #[inline(always)]
+    fn found(&self, _: &Self::State, _: Timestamp) -> Option<Self::State> {
+        None
+    }
+
+    /// Looks at the state as `now` finds it.
+    fn look<T>(
+        &self,
+        state: &Self::State,
+        now: Timestamp,
+        look: impl FnOnce(&Self::State) -> T,
+    ) -> T {
+        match self.found(state, now) {
+            Some(found) => look(&found),
+            None => look(state),
+        }
+    }
 
     /// Decides whether a request of `cost` fits; if not, when it would.
     fn outcome(&self, state: &Self::State, now: Timestamp, cost: Cost) -> Outcome;
@@ -133,21 +141,9 @@ pub(crate) trait Definition: Copy + Eq {
     /// The standing of the key.
     fn standing(&self, state: &Self::State, now: Timestamp) -> Standing;
 
-    /// The state as `now` finds it, of an algorithm whose states are compact.
-    #[inline(always)]
-    fn found(&self, state: Self::State, _: Timestamp) -> Self::State {
-        state
-    }
-
-    /// The standing of the key whose state `now` has [`found`](Self::found) like this.
-    #[inline(always)]
-    fn standing_found(&self, found: &Self::State, now: Timestamp) -> Standing {
-        self.standing(found, now)
-    }
-
     /// The time until the state may be forgotten, because a fresh one is as good.
     fn lifetime(&self, state: &Self::State, now: Timestamp) -> Micros {
-        self.standing(state, now).reset_after
+        self.look(state, now, |found| self.standing(found, now).reset_after)
     }
 
     /// Brings a state written under `from` up to `now` at the old numbers, then reads it under these.

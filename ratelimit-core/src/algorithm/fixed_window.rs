@@ -9,10 +9,11 @@ use alloc::{vec, vec::Vec};
 use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
-    CarryOver, ConfigError, Cost, Fraction, Micros, Outcome, Receipt, Timestamp,
-    algorithm::definition::Definition,
+    CarryOver, ConfigError, Cost, Micros, Outcome, Receipt, Timestamp,
+    algorithm::definition::{Definition, Size},
     decision::Standing,
     number::{self, division::scale_ceil, encoding::Reader},
+    state::key_state::KeyState,
     time::EXACT_MAX,
 };
 
@@ -98,16 +99,8 @@ impl Definition for Quota {
     const NAME: &'static str = "fixed window";
     const KIND: u8 = 1;
 
-    fn limit(&self) -> u64 {
-        self.limit.get()
-    }
-
-    fn window(&self) -> Option<Micros> {
-        Some(self.length())
-    }
-
-    fn rate(&self) -> Fraction {
-        Fraction { numerator: self.limit.get(), denominator: self.window }
+    fn size(&self) -> Size {
+        Size::per_window(self.limit, self.window)
     }
 
     fn numbers(&self) -> Vec<u64> {
@@ -132,23 +125,9 @@ impl Definition for Quota {
         ]
     }
 
-    fn words(state: &State) -> Vec<u64> {
-        vec![state.start.as_micros(), state.used]
-    }
-
     fn read_state(&self, input: &mut Reader<'_>) -> Option<State> {
         let (start, used) = (input.timestamp()?, input.number()?);
         (used <= EXACT_MAX).then_some(State { start, used })
-    }
-
-    #[inline(always)]
-    fn compact(state: &State) -> Option<[u64; 3]> {
-        Some([state.start.as_micros(), state.used, 0])
-    }
-
-    #[inline(always)]
-    fn expand([start, used, _]: [u64; 3]) -> Option<State> {
-        Some(State { start: Timestamp::from_word(start), used })
     }
 
     fn fresh(&self, now: Timestamp) -> State {
@@ -163,17 +142,20 @@ impl Definition for Quota {
     }
 
     #[inline(always)]
+    fn found(&self, state: &State, now: Timestamp) -> Option<State> {
+        Some(self.at(*state, now))
+    }
+
+    #[inline(always)]
     fn outcome(&self, state: &State, now: Timestamp, cost: Cost) -> Outcome {
-        let state = self.at(*state, now);
         if self.limit.get() < state.used.saturating_add(cost.get()) {
-            return Outcome::Deny { retry_after: self.left_of(state, now) };
+            return Outcome::Deny { retry_after: self.left_of(*state, now) };
         }
         Outcome::ALLOW
     }
 
     #[inline(always)]
-    fn charge(&self, state: &mut State, now: Timestamp, cost: Cost) {
-        *state = self.at(*state, now);
+    fn charge(&self, state: &mut State, _: Timestamp, cost: Cost) {
         state.used = state.used.saturating_add(cost.get());
     }
 
@@ -190,21 +172,11 @@ impl Definition for Quota {
 
     #[inline(always)]
     fn standing(&self, state: &State, now: Timestamp) -> Standing {
-        self.standing_found(&self.at(*state, now), now)
-    }
-
-    #[inline(always)]
-    fn found(&self, state: State, now: Timestamp) -> State {
-        self.at(state, now)
-    }
-
-    #[inline(always)]
-    fn standing_found(&self, found: &State, now: Timestamp) -> Standing {
-        let State { start, used } = *found;
+        let State { start, used } = *state;
         Standing {
             limit: self.limit.get(),
             remaining: self.limit.get().saturating_sub(used),
-            reset_after: if used == 0 { Micros::ZERO } else { self.length() - (now - start) },
+            reset_after: if used == 0 { Micros::ZERO } else { self.left_of(*state, now) },
             seen: [used, start.as_micros()],
         }
     }
@@ -231,5 +203,21 @@ impl Definition for Quota {
 
     fn detail(&self, [used, start]: [u64; 2], _: Timestamp) -> Detail {
         Detail { window_start: Timestamp::from_word(start), used }
+    }
+}
+
+impl KeyState for State {
+    fn words(&self) -> Vec<u64> {
+        vec![self.start.as_micros(), self.used]
+    }
+
+    #[inline(always)]
+    fn compact(&self) -> Option<[u64; 3]> {
+        Some([self.start.as_micros(), self.used, 0])
+    }
+
+    #[inline(always)]
+    fn expand([start, used, _]: [u64; 3]) -> Option<Self> {
+        Some(Self { start: Timestamp::from_word(start), used })
     }
 }

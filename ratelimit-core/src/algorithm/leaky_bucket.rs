@@ -11,7 +11,7 @@ use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
     CarryOver, ConfigError, Cost, Decision, Fraction, Micros, Outcome, Receipt, Timestamp,
-    algorithm::definition::Definition,
+    algorithm::definition::{Definition, Size},
     decision::Standing,
     number::{self, division::scale_ceil, encoding::Reader, rate::Rate},
     state::level::Bucket,
@@ -103,18 +103,11 @@ impl Definition for Quota {
     const NAME: &'static str = "leaky bucket";
     const KIND: u8 = 5;
 
-    fn limit(&self) -> u64 {
-        self.capacity.get()
-    }
-
-    /// Of a queue, what its longest delay lets in at once counts.
-    fn window(&self) -> Option<Micros> {
+    /// Of a queue, what its longest delay lets in at once counts for its window.
+    fn size(&self) -> Size {
         let empty = self.standing(&self.fresh(Timestamp::EPOCH), Timestamp::EPOCH);
-        Some(self.rate.time_for(self.rate.units(empty.remaining)))
-    }
-
-    fn rate(&self) -> Fraction {
-        self.rate.as_fraction()
+        let window = Some(self.rate.time_for(self.rate.units(empty.remaining)));
+        Size { limit: self.capacity.get(), window, rate: self.rate.as_fraction() }
     }
 
     /// The delay comes last, and one more than it is; zero for a meter.
@@ -143,22 +136,8 @@ impl Definition for Quota {
         ]
     }
 
-    fn words(state: &Bucket) -> Vec<u64> {
-        state.words().to_vec()
-    }
-
     fn read_state(&self, input: &mut Reader<'_>) -> Option<Bucket> {
         Bucket::read(input, self.brim)
-    }
-
-    #[inline(always)]
-    fn compact(state: &Bucket) -> Option<[u64; 3]> {
-        Some(state.words())
-    }
-
-    #[inline(always)]
-    fn expand(words: [u64; 3]) -> Option<Bucket> {
-        Some(Bucket::from_words(words))
     }
 
     fn fresh(&self, now: Timestamp) -> Bucket {
@@ -171,22 +150,25 @@ impl Definition for Quota {
     }
 
     #[inline(always)]
-    fn outcome(&self, state: &Bucket, now: Timestamp, cost: Cost) -> Outcome {
-        let level = self.at(*state, now);
+    fn found(&self, state: &Bucket, now: Timestamp) -> Option<Bucket> {
+        Some(self.at(*state, now))
+    }
+
+    #[inline(always)]
+    fn outcome(&self, level: &Bucket, _: Timestamp, cost: Cost) -> Outcome {
         let room = self.brim.saturating_sub(self.rate.units(cost.get())).min(self.queue_max());
         if room < level.units {
-            return Outcome::Deny { retry_after: self.until(level, room) };
+            return Outcome::Deny { retry_after: self.until(*level, room) };
         }
         match self.longest_delay {
             None => Outcome::ALLOW,
-            Some(_) => Outcome::Allow { delay: self.until(level, 0) },
+            Some(_) => Outcome::Allow { delay: self.until(*level, 0) },
         }
     }
 
     #[inline(always)]
-    fn charge(&self, state: &mut Bucket, now: Timestamp, cost: Cost) {
-        *state = self.at(*state, now);
-        state.units = state.units.saturating_add(self.rate.units(cost.get()));
+    fn charge(&self, level: &mut Bucket, _: Timestamp, cost: Cost) {
+        level.units = level.units.saturating_add(self.rate.units(cost.get()));
     }
 
     fn refund(&self, state: &mut Bucket, now: Timestamp, cost: Cost) {
@@ -207,8 +189,7 @@ impl Definition for Quota {
         }
     }
 
-    fn room(&self, state: &Bucket, now: Timestamp) -> u64 {
-        let level = self.at(*state, now);
+    fn room(&self, level: &Bucket, _: Timestamp) -> u64 {
         if self.queue_max() < level.units {
             return 0;
         }
@@ -216,18 +197,7 @@ impl Definition for Quota {
     }
 
     #[inline(always)]
-    fn standing(&self, state: &Bucket, now: Timestamp) -> Standing {
-        self.standing_found(&self.at(*state, now), now)
-    }
-
-    #[inline(always)]
-    fn found(&self, state: Bucket, now: Timestamp) -> Bucket {
-        self.at(state, now)
-    }
-
-    #[inline(always)]
-    fn standing_found(&self, found: &Bucket, _: Timestamp) -> Standing {
-        let level = *found;
+    fn standing(&self, level: &Bucket, _: Timestamp) -> Standing {
         let fit = self.rate.permits_floor(self.brim.saturating_sub(level.units));
         let in_time = match self.queue_max().checked_sub(level.units) {
             None => 0,
@@ -236,14 +206,14 @@ impl Definition for Quota {
         Standing {
             limit: self.capacity.get(),
             remaining: fit.min(in_time),
-            reset_after: self.until(level, 0),
+            reset_after: self.until(*level, 0),
             seen: [level.units, level.returned],
         }
     }
 
     fn lifetime(&self, state: &Bucket, now: Timestamp) -> Micros {
         let drain = self.rate.time_for(self.brim);
-        self.standing(state, now).reset_after.max(state.lifetime(drain, now))
+        self.until(self.at(*state, now), 0).max(state.lifetime(drain, now))
     }
 
     fn carry(&self, from: &Self, state: &mut Bucket, rule: CarryOver, now: Timestamp) {

@@ -14,7 +14,10 @@ use alloc::{boxed::Box, vec::Vec};
 use self::definition::Definition;
 use crate::{
     number::encoding::Reader,
-    state::sensor::{Sensor, SubWindow},
+    state::{
+        key_state::KeyState,
+        sensor::{Sensor, SubWindow},
+    },
 };
 
 /// Defines [`Algorithm`], [`State`] and `with_quota!` from the list. (`$d` is a dollar sign, for
@@ -89,7 +92,7 @@ macro_rules! algorithms {
         /// The words besides a log's of the states of a kind, if they have a log.
         pub(crate) fn words_beside_log(kind: u8) -> Option<usize> {
             $(if <$module::Quota>::KIND == kind {
-                return <$module::Quota>::WORDS_BESIDE_LOG;
+                return <$module::Quota as Definition>::State::WORDS_BESIDE_LOG;
             })*
             None
         }
@@ -98,7 +101,7 @@ macro_rules! algorithms {
             /// The words of a key's state under the numbers of `algorithm`.
             pub(crate) fn words(&self, algorithm: &Algorithm) -> Vec<u64> {
                 fn words<A: Listed>(quota: &A, state: &State) -> Vec<u64> {
-                    quota.state(state).map(A::words).unwrap_or_default()
+                    quota.state(state).map(KeyState::words).unwrap_or_default()
                 }
                 with_quota!(algorithm, quota => words(quota, self))
             }
@@ -176,7 +179,7 @@ impl Algorithm {
     /// The most permits that a key as good as new has.
     #[must_use]
     pub fn limit(&self) -> u64 {
-        with_quota!(self, quota => quota.limit())
+        with_quota!(self, quota => quota.size().limit)
     }
 
     /// Returns true if a load sensor counts the requests that are admitted.

@@ -16,9 +16,10 @@ use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
     CarryOver, ConfigError, Cost, Fraction, Micros, Outcome, Receipt, Timestamp,
-    algorithm::definition::Definition,
+    algorithm::definition::{Definition, Size},
     decision::Standing,
     number::{self, PRODUCT_MAX, division::Share, encoding::Reader, tick::Tick},
+    state::key_state::KeyState,
 };
 
 /// An estimated `limit` permits per window.
@@ -117,17 +118,9 @@ impl Definition for Quota {
     const NAME: &'static str = "sliding window counter";
     const KIND: u8 = 3;
 
-    fn limit(&self) -> u64 {
-        self.limit.get()
-    }
-
     /// Permits of one window count, less and less, in the next one as well, beyond this time.
-    fn window(&self) -> Option<Micros> {
-        Some(self.length())
-    }
-
-    fn rate(&self) -> Fraction {
-        Fraction { numerator: self.limit.get(), denominator: self.window }
+    fn size(&self) -> Size {
+        Size::per_window(self.limit, self.window)
     }
 
     fn numbers(&self) -> Vec<u64> {
@@ -149,24 +142,10 @@ impl Definition for Quota {
         ]
     }
 
-    fn words(state: &State) -> Vec<u64> {
-        state.words().to_vec()
-    }
-
     fn read_state(&self, input: &mut Reader<'_>) -> Option<State> {
         let (start, [previous, current]) = (input.timestamp()?, input.numbers()?);
         let is_fit = previous.max(current) <= self.count_max() && start.floor(self.window) == start;
         is_fit.then_some(State { start, previous, current })
-    }
-
-    #[inline(always)]
-    fn compact(state: &State) -> Option<[u64; 3]> {
-        Some(state.words())
-    }
-
-    #[inline(always)]
-    fn expand([start, previous, current]: [u64; 3]) -> Option<State> {
-        Some(State { start: Timestamp::from_word(start), previous, current })
     }
 
     fn fresh(&self, now: Timestamp) -> State {
@@ -184,8 +163,12 @@ impl Definition for Quota {
     }
 
     #[inline(always)]
+    fn found(&self, state: &State, now: Timestamp) -> Option<State> {
+        Some(self.at(*state, now))
+    }
+
+    #[inline(always)]
     fn outcome(&self, state: &State, now: Timestamp, cost: Cost) -> Outcome {
-        let state = self.at(*state, now);
         let spent = state.current.saturating_add(cost.get());
         let room = self.limit.get().checked_sub(spent);
         let carried = state.previous.saturating_mul(self.weight(state.start, now));
@@ -206,8 +189,7 @@ impl Definition for Quota {
     }
 
     #[inline(always)]
-    fn charge(&self, state: &mut State, now: Timestamp, cost: Cost) {
-        *state = self.at(*state, now);
+    fn charge(&self, state: &mut State, _: Timestamp, cost: Cost) {
         state.current = state.current.saturating_add(cost.get());
     }
 
@@ -229,17 +211,7 @@ impl Definition for Quota {
 
     #[inline(always)]
     fn standing(&self, state: &State, now: Timestamp) -> Standing {
-        self.standing_found(&self.at(*state, now), now)
-    }
-
-    #[inline(always)]
-    fn found(&self, state: State, now: Timestamp) -> State {
-        self.at(state, now)
-    }
-
-    #[inline(always)]
-    fn standing_found(&self, found: &State, now: Timestamp) -> Standing {
-        let state = *found;
+        let state = *state;
         let spent = state.current.saturating_add(self.carried(state, now));
         let end = state.start + self.length();
         let as_new = match state {
@@ -290,9 +262,14 @@ impl Definition for Quota {
     }
 }
 
-impl State {
+impl KeyState for State {
     #[inline(always)]
-    const fn words(self) -> [u64; 3] {
-        [self.start.as_micros(), self.previous, self.current]
+    fn compact(&self) -> Option<[u64; 3]> {
+        Some([self.start.as_micros(), self.previous, self.current])
+    }
+
+    #[inline(always)]
+    fn expand([start, previous, current]: [u64; 3]) -> Option<Self> {
+        Some(Self { start: Timestamp::from_word(start), previous, current })
     }
 }

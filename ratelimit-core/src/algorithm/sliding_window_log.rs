@@ -8,11 +8,11 @@ use alloc::{vec, vec::Vec};
 use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
-    CarryOver, ConfigError, Cost, Fraction, Micros, Outcome, Receipt, Timestamp,
-    algorithm::definition::Definition,
+    CarryOver, ConfigError, Cost, Micros, Outcome, Receipt, Timestamp,
+    algorithm::definition::{Definition, Size},
     decision::Standing,
     number::{self, encoding::Reader},
-    state::entries::Log,
+    state::{entries::Log, key_state::KeyState},
 };
 
 /// The most entries that a log may keep: a million, 16 MB a key.
@@ -79,18 +79,9 @@ impl Definition for Quota {
 
     const NAME: &'static str = "sliding window log";
     const KIND: u8 = 2;
-    const WORDS_BESIDE_LOG: Option<usize> = Some(0);
 
-    fn limit(&self) -> u64 {
-        self.limit.get()
-    }
-
-    fn window(&self) -> Option<Micros> {
-        Some(self.length())
-    }
-
-    fn rate(&self) -> Fraction {
-        Fraction { numerator: self.limit.get(), denominator: self.window }
+    fn size(&self) -> Size {
+        Size::per_window(self.limit, self.window)
     }
 
     fn numbers(&self) -> Vec<u64> {
@@ -110,16 +101,8 @@ impl Definition for Quota {
         ]
     }
 
-    fn words(log: &Log) -> Vec<u64> {
-        log.words().collect()
-    }
-
     fn read_state(&self, input: &mut Reader<'_>) -> Option<Log> {
         Log::read(input)
-    }
-
-    fn log_mut(log: &mut Log) -> Option<&mut Log> {
-        Some(log)
     }
 
     fn fresh(&self, _: Timestamp) -> Log {
@@ -184,5 +167,17 @@ impl Definition for Quota {
 
     fn detail(&self, [used, _]: [u64; 2], _: Timestamp) -> Detail {
         Detail { used }
+    }
+}
+
+impl KeyState for Log {
+    const WORDS_BESIDE_LOG: Option<usize> = Some(0);
+
+    fn words(&self) -> Vec<u64> {
+        Self::words(self).collect()
+    }
+
+    fn log_mut(&mut self) -> Option<&mut Log> {
+        Some(self)
     }
 }

@@ -9,7 +9,7 @@ use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
     CarryOver, ConfigError, Cost, Decision, Fraction, Micros, Outcome, Receipt, Timestamp,
-    algorithm::definition::Definition,
+    algorithm::definition::{Definition, Size},
     decision::Standing,
     number::{self, division::scale_floor, encoding::Reader, rate::Rate},
     state::level::Bucket,
@@ -104,16 +104,9 @@ impl Definition for Quota {
     const NAME: &'static str = "token bucket";
     const KIND: u8 = 4;
 
-    fn limit(&self) -> u64 {
-        self.capacity.get()
-    }
-
-    fn window(&self) -> Option<Micros> {
-        Some(self.rate.time_for(self.full))
-    }
-
-    fn rate(&self) -> Fraction {
-        self.rate.as_fraction()
+    fn size(&self) -> Size {
+        let window = Some(self.rate.time_for(self.full));
+        Size { limit: self.capacity.get(), window, rate: self.rate.as_fraction() }
     }
 
     fn numbers(&self) -> Vec<u64> {
@@ -138,22 +131,8 @@ impl Definition for Quota {
         ]
     }
 
-    fn words(state: &Bucket) -> Vec<u64> {
-        state.words().to_vec()
-    }
-
     fn read_state(&self, input: &mut Reader<'_>) -> Option<Bucket> {
         Bucket::read(input, self.full)
-    }
-
-    #[inline(always)]
-    fn compact(state: &Bucket) -> Option<[u64; 3]> {
-        Some(state.words())
-    }
-
-    #[inline(always)]
-    fn expand(words: [u64; 3]) -> Option<Bucket> {
-        Some(Bucket::from_words(words))
     }
 
     fn fresh(&self, now: Timestamp) -> Bucket {
@@ -183,19 +162,22 @@ impl Definition for Quota {
     }
 
     #[inline(always)]
-    fn outcome(&self, state: &Bucket, now: Timestamp, cost: Cost) -> Outcome {
-        let level = self.at(*state, now);
+    fn found(&self, state: &Bucket, now: Timestamp) -> Option<Bucket> {
+        Some(self.at(*state, now))
+    }
+
+    #[inline(always)]
+    fn outcome(&self, level: &Bucket, _: Timestamp, cost: Cost) -> Outcome {
         let needed = self.rate.units(cost.get());
         if level.units < needed {
-            return Outcome::Deny { retry_after: self.until(level, needed) };
+            return Outcome::Deny { retry_after: self.until(*level, needed) };
         }
         Outcome::ALLOW
     }
 
     #[inline(always)]
-    fn charge(&self, state: &mut Bucket, now: Timestamp, cost: Cost) {
-        *state = self.at(*state, now);
-        state.units = state.units.saturating_sub(self.rate.units(cost.get()));
+    fn charge(&self, level: &mut Bucket, _: Timestamp, cost: Cost) {
+        level.units = level.units.saturating_sub(self.rate.units(cost.get()));
     }
 
     fn refund(&self, state: &mut Bucket, now: Timestamp, cost: Cost) {
@@ -211,22 +193,11 @@ impl Definition for Quota {
     }
 
     #[inline(always)]
-    fn standing(&self, state: &Bucket, now: Timestamp) -> Standing {
-        self.standing_found(&self.at(*state, now), now)
-    }
-
-    #[inline(always)]
-    fn found(&self, state: Bucket, now: Timestamp) -> Bucket {
-        self.at(state, now)
-    }
-
-    #[inline(always)]
-    fn standing_found(&self, found: &Bucket, _: Timestamp) -> Standing {
-        let level = *found;
+    fn standing(&self, level: &Bucket, _: Timestamp) -> Standing {
         Standing {
             limit: self.capacity.get(),
             remaining: self.rate.permits_floor(level.units),
-            reset_after: self.until(level, self.full),
+            reset_after: self.until(*level, self.full),
             seen: [level.units, level.returned],
         }
     }
@@ -236,7 +207,7 @@ impl Definition for Quota {
             Some(memory) => memory - (now - state.at),
             None => {
                 let fill = self.rate.time_for(self.full);
-                self.standing(state, now).reset_after.max(state.lifetime(fill, now))
+                self.until(self.at(*state, now), self.full).max(state.lifetime(fill, now))
             }
         }
     }

@@ -4,7 +4,7 @@
 //! a state beside its policy, in 32 bytes, and step it where it lies. It goes through the same
 //! functions as a state in a [`Record`]; once these are inlined, it does not leave the registers.
 
-use super::record::Record;
+use super::{key_state::KeyState, record::Record};
 use crate::{
     Cost, Decision, Micros, Outcome, Policy, Timestamp,
     algorithm::{Listed, State, definition::Definition, with_quota},
@@ -96,30 +96,30 @@ fn step<A: Definition>(
     cost: Cost,
     now: Timestamp,
 ) -> Option<([u64; 3], CompactStep)> {
-    let mut state = A::expand(words)?;
+    let mut state = A::State::expand(words)?;
     quota.rewind(&mut state, now);
     quota.renew(&mut state, now);
-    let rewound = A::compact(&state)?;
-    let mut found = quota.found(state, now);
+    let rewound = state.compact()?;
+    let mut found = quota.found(&state, now).unwrap_or(state);
     let outcome = quota.outcome(&found, now, cost);
-    let before = A::compact(&found)?;
+    let before = found.compact()?;
     if outcome.is_allow() {
         quota.charge(&mut found, now, cost);
     }
-    Some((rewound, CompactStep { outcome, found: before, charged: A::compact(&found)? }))
+    Some((rewound, CompactStep { outcome, found: before, charged: found.compact()? }))
 }
 
 #[inline(always)]
 fn decision<A: Definition>(quota: &A, step: &CompactStep, now: Timestamp) -> Decision {
-    let standing = match A::expand(step.charged) {
-        Some(state) => quota.standing_found(&state, now),
+    let standing = match A::State::expand(step.charged) {
+        Some(state) => quota.standing(&state, now),
         None => Standing::NONE,
     };
     standing.with(step.outcome, A::KIND, now)
 }
 
 fn lifetime<A: Definition>(quota: &A, words: [u64; 3], now: Timestamp) -> Option<Micros> {
-    Some(quota.lifetime(&A::expand(words)?, now))
+    Some(quota.lifetime(&A::State::expand(words)?, now))
 }
 
 impl Record {
@@ -131,7 +131,7 @@ impl Record {
     /// numbers are kept.
     pub fn into_compact(self) -> Result<(Policy, CompactState), Self> {
         fn words<A: Listed>(quota: &A, state: &State) -> Option<[u64; 3]> {
-            A::compact(quota.state(state)?)
+            quota.state(state)?.compact()
         }
         let words = with_quota!(self.under.algorithm(), quota => words(quota, &self.state));
         match words.filter(|_| self.is_plain()) {
@@ -145,7 +145,7 @@ impl Record {
     #[must_use]
     pub fn from_compact(policy: Policy, state: CompactState) -> Option<Self> {
         fn wrap<A: Listed>(quota: &A, words: [u64; 3]) -> Option<State> {
-            Some(quota.wrap(A::expand(words)?))
+            Some(quota.wrap(A::State::expand(words)?))
         }
         let state = with_quota!(policy.algorithm(), quota => wrap(quota, state.0))?;
         Some(Self { under: policy, state, block: None, earlier: None })

@@ -13,6 +13,7 @@
 //! the second off this one; so as long as nothing has come back, everything is given back, in
 //! whatever order charges are settled.
 
+use super::key_state::KeyState;
 use crate::{
     Micros, Receipt, Timestamp,
     number::{encoding::Reader, rate::Rate},
@@ -51,20 +52,22 @@ pub(crate) struct Bucket {
     pub(crate) returned: u64,
 }
 
+impl KeyState for Bucket {
+    #[inline(always)]
+    fn compact(&self) -> Option<[u64; 3]> {
+        Some([self.units, self.at.as_micros(), self.returned])
+    }
+
+    #[inline(always)]
+    fn expand([units, at, returned]: [u64; 3]) -> Option<Self> {
+        Some(Self { units, at: Timestamp::from_word(at), returned })
+    }
+}
+
 impl Bucket {
     /// A bucket of so many units.
     pub(crate) const fn new(units: u64, at: Timestamp) -> Self {
         Self { units, at, returned: 0 }
-    }
-
-    #[inline(always)]
-    pub(crate) const fn words(self) -> [u64; 3] {
-        [self.units, self.at.as_micros(), self.returned]
-    }
-
-    #[inline(always)]
-    pub(crate) const fn from_words([units, at, returned]: [u64; 3]) -> Self {
-        Self { units, at: Timestamp::from_word(at), returned }
     }
 
     /// Reads a bucket of at most `units_max`.

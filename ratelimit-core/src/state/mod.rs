@@ -4,6 +4,7 @@ pub(crate) mod block;
 pub(crate) mod compact;
 pub(crate) mod earlier;
 pub(crate) mod entries;
+pub(crate) mod key_state;
 pub(crate) mod level;
 pub(crate) mod load;
 pub(crate) mod record;

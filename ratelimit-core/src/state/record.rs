@@ -4,7 +4,7 @@
 use alloc::boxed::Box;
 use core::mem;
 
-use super::{block::Block, earlier::Earlier, entries::Log, sensor::Sensor};
+use super::{block::Block, earlier::Earlier, entries::Log, key_state::KeyState, sensor::Sensor};
 use crate::{
     CarryOver, Cost, Micros, Outcome, Policy, Receipt, Timestamp,
     algorithm::{Listed, State, definition::Definition, with_quota},
@@ -114,11 +114,19 @@ impl Record {
     }
 
     pub(crate) fn outcome(&self, now: Timestamp, cost: Cost) -> Outcome {
-        with_state!(self, quota, state => quota.outcome(state, now, cost)).unwrap_or(Outcome::ALLOW)
+        with_state!(self, quota, state => {
+            quota.look(state, now, |found| quota.outcome(found, now, cost))
+        })
+        .unwrap_or(Outcome::ALLOW)
     }
 
     pub(crate) fn charge(&mut self, now: Timestamp, cost: Cost) {
-        with_state_mut!(self, quota, state => quota.charge(state, now, cost));
+        with_state_mut!(self, quota, state => {
+            if let Some(found) = quota.found(state, now) {
+                *state = found;
+            }
+            quota.charge(state, now, cost);
+        });
     }
 
     pub(crate) fn record_load(&mut self, now: Timestamp) {
@@ -141,17 +149,25 @@ impl Record {
 
     /// The largest cost that one request would be admitted with, blocks aside.
     pub(crate) fn room(&self, now: Timestamp) -> u64 {
-        with_state!(self, quota, state => quota.room(state, now)).unwrap_or(0)
+        with_state!(self, quota, state => {
+            quota.look(state, now, |found| quota.room(found, now))
+        })
+        .unwrap_or(0)
     }
 
     /// The standing of the key, its block aside.
     pub(crate) fn standing(&self, now: Timestamp) -> Standing {
-        with_state!(self, quota, state => quota.standing(state, now)).unwrap_or(Standing::NONE)
+        with_state!(self, quota, state => {
+            quota.look(state, now, |found| quota.standing(found, now))
+        })
+        .unwrap_or(Standing::NONE)
     }
 
     /// Exchanges the load sensor of the state, to lend it a shared one, and back.
     pub(crate) fn swap_sensor(&mut self, sensor: &mut Sensor) {
-        with_state_mut!(self, quota, state => swap_sensor(quota, state, sensor));
+        if let Some(own) = with_state_mut!(self, quota, state => state.sensor_mut()).flatten() {
+            mem::swap(own, sensor);
+        }
     }
 
     /// The sensor of a shared sensor's record, read under `policy` at `now`.
@@ -166,18 +182,8 @@ impl Record {
 
     /// The log of the state, if it has one.
     pub(crate) fn log_mut(&mut self) -> Option<&mut Log> {
-        with_state_mut!(self, quota, state => log_mut(quota, state)).flatten()
+        with_state_mut!(self, quota, state => state.log_mut()).flatten()
     }
-}
-
-fn swap_sensor<A: Definition>(_: &A, state: &mut A::State, sensor: &mut Sensor) {
-    if let Some(own) = A::sensor_mut(state) {
-        mem::swap(own, sensor);
-    }
-}
-
-fn log_mut<'a, A: Definition>(_: &A, state: &'a mut A::State) -> Option<&'a mut Log> {
-    A::log_mut(state)
 }
 
 /// Makes a state written under other numbers one of `to`; one of another algorithm begins anew.

@@ -5,12 +5,13 @@ use core::num::NonZeroU64;
 
 use super::{AdaptiveLayer, Detail, Parameters, Quota, Scope, State};
 use crate::{
-    CarryOver, Cost, Decision, Fraction, Micros, Outcome, Receipt, Timestamp,
-    algorithm::definition::Definition,
+    CarryOver, Cost, Decision, Micros, Outcome, Receipt, Timestamp,
+    algorithm::definition::{Definition, Size},
     decision::Standing,
     number::{division::scale_floor, encoding::Reader},
     state::{
         entries::Log,
+        key_state::KeyState,
         level::{LEVEL_WORDS, Level},
         load::Numbers,
         sensor::{SENSOR_WORDS, Sensor, SubWindow},
@@ -24,20 +25,12 @@ impl Definition for Quota {
     const NAME: &'static str = "adaptive hybrid";
     const KIND: u8 = 6;
     const SENSOR_KIND: Option<u8> = Some(7);
-    const WORDS_BESIDE_LOG: Option<usize> = Some(LEVEL_WORDS + SENSOR_WORDS);
 
-    fn limit(&self) -> u64 {
-        self.load.whole()
-    }
-
-    /// The sensor remembers for longer than the guard, but a key may spend again once that is over.
-    fn window(&self) -> Option<Micros> {
-        Some(self.length())
-    }
-
-    /// The base rate.
-    fn rate(&self) -> Fraction {
-        Fraction { numerator: self.load.numbers().limit.get(), denominator: self.window }
+    /// The rate is the base rate. The sensor remembers for longer than the guard, but a key may spend
+    /// again once that is over.
+    fn size(&self) -> Size {
+        let base = Size::per_window(self.load.numbers().limit, self.window);
+        Size { limit: self.load.whole(), ..base }
     }
 
     fn numbers(&self) -> Vec<u64> {
@@ -61,17 +54,9 @@ impl Definition for Quota {
         [&lengths[..], &self.load.terms()].concat()
     }
 
-    fn words(state: &Box<State>) -> Vec<u64> {
-        state.log.words().chain(state.tokens.words()).chain(state.sensor.words()).collect()
-    }
-
     fn read_state(&self, input: &mut Reader<'_>) -> Option<Box<State>> {
         let (log, tokens) = (Log::read(input)?, Level::read(input, self.full())?);
         Some(Box::new(State { log, tokens, sensor: Sensor::read(input)? }))
-    }
-
-    fn log_mut(state: &mut Box<State>) -> Option<&mut Log> {
-        Some(&mut state.log)
     }
 
     fn sub_window(&self) -> Option<SubWindow> {
@@ -80,10 +65,6 @@ impl Definition for Quota {
 
     fn shares_sensor(&self) -> bool {
         self.scope == Scope::Shared
-    }
-
-    fn sensor_mut(state: &mut Box<State>) -> Option<&mut Sensor> {
-        Some(&mut state.sensor)
     }
 
     fn fresh(&self, now: Timestamp) -> Box<State> {
@@ -245,6 +226,22 @@ impl Definition for Quota {
             Some(burst) if more(0, burst.get()) => self.length(),
             _ => decision.reset_after,
         }
+    }
+}
+
+impl KeyState for Box<State> {
+    const WORDS_BESIDE_LOG: Option<usize> = Some(LEVEL_WORDS + SENSOR_WORDS);
+
+    fn words(&self) -> Vec<u64> {
+        self.log.words().chain(self.tokens.words()).chain(self.sensor.words()).collect()
+    }
+
+    fn log_mut(&mut self) -> Option<&mut Log> {
+        Some(&mut self.log)
+    }
+
+    fn sensor_mut(&mut self) -> Option<&mut Sensor> {
+        Some(&mut self.sensor)
     }
 }
 
