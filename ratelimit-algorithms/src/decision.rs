@@ -50,6 +50,10 @@ impl LimitsDecision {
     }
 
     /// The time until all of them would admit, if nobody else spends; zero when they did.
+    ///
+    /// It may be followed by another wait, of one window at most, where a token bucket with fewer
+    /// initial tokens than its capacity is among them, and is forgotten meanwhile; or a log with a cap
+    /// on its entries.
     #[must_use]
     pub fn retry_after(&self) -> Micros {
         self.each[self.bound].retry_after()

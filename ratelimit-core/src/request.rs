@@ -134,7 +134,8 @@ impl<'a> Check<'a> {
 pub enum Action {
     /// Charge all of them if every one admits, else none.
     Spend,
-    /// Decide, and change nothing.
+    /// Decide, and change nothing. A key whose numbers have changed does not go over by that: a peek
+    /// tells what a request at the same instant is told, and that request makes it last.
     Peek,
     /// Give the costs back, never more than is charged now: newest charge first, or of the charge
     /// that a check has a [`Receipt`] of.

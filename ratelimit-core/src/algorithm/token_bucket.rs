@@ -61,7 +61,9 @@ impl Quota {
     /// A key never seen starts with `initial` tokens instead of a full bucket.
     ///
     /// A key is forgotten, and starts like that again, when it has rested for twice the time that
-    /// an empty bucket takes to fill.
+    /// an empty bucket takes to fill. A block is no rest. A batch that has to wait for another limit
+    /// for longer than that may find the key forgotten, and is then denied once more, for no longer
+    /// than the bucket takes to fill.
     ///
     /// # Errors
     ///

@@ -10,8 +10,8 @@ use ratelimit_core::{
 use crate::{
     model::{Answer, Reference, Sensor},
     rule::{self, Adaptive, Rule, one_of_each, share_of},
-    subject::{Subject, at},
-    trace::{Course, history},
+    subject::{Subject, at, retry_after},
+    trace::{Course, history, shares, spending},
 };
 
 /// Policies with two keys each, all asked together; the records are in the order of the slots.
@@ -107,6 +107,41 @@ proptest! {
             let answers: Vec<_> = decisions.iter().copied().map(Answer::from).collect();
             prop_assert_eq!(answers, expected, "{:?} at {}", step, now);
             course.saw(decisions[0]);
+        }
+    }
+
+    /// Two kinds may deny once more after the wait for another limit, for a span at most: a bucket that
+    /// starts low, and is forgotten meanwhile; and a log whose entries are capped, to whose newest entry
+    /// the request would have been added now, and is not later.
+    #[test]
+    fn a_batch_that_is_denied_fits_after_its_wait(
+        rules in prop::collection::vec(rule::any(), 1..4),
+        (start, steps) in spending(),
+        share in shares(),
+    ) {
+        let odd: Vec<_> =
+            rules.iter().filter(|rule| rule.starts_low() || rule.is_capped()).collect();
+        prop_assume!(odd.len() <= 1);
+        let mut group = Group::new(&rules);
+        let mut course = Course::new(&rules[0], start);
+        for step in steps {
+            let now = course.go(step.wait);
+            course.saw(group.ask(Action::Spend, now, step.share)[0]);
+        }
+        let wait = |decisions: &[Decision]| decisions.iter().map(retry_after).max().unwrap_or(0);
+        let first = wait(&group.ask(Action::Spend, course.now, share));
+        if first == 0 {
+            return Ok(());
+        }
+        let then = course.now + first;
+        let again = group.ask(Action::Spend, then, share);
+        let second = wait(&again);
+        if 0 < second {
+            let odd = odd.first().expect("all others keep their promise");
+            prop_assert!(!odd.starts_low() || 2 * odd.span() <= first + 1, "{again:?}");
+            prop_assert!(second <= odd.span(), "{again:?}");
+            let third = group.ask(Action::Spend, then + second, share);
+            prop_assert!(third.iter().all(Decision::is_allowed), "{third:?}");
         }
     }
 

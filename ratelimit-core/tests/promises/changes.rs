@@ -75,22 +75,28 @@ proptest! {
 }
 
 proptest! {
-    /// Whatever the cost, and whatever the numbers were.
+    /// Whatever the cost, and whatever the numbers were. A peek at that instant says the same.
     #[test]
     fn a_request_denied_after_a_change_fits_after_its_wait_and_not_a_microsecond_before(
         (from, to) in changes(),
         rule in prop_oneof![Just(CarryOver::AsIs), Just(CarryOver::Proportional)],
         history in history(),
         share in shares(),
+        drains in any::<bool>(),
     ) {
         let (subject, now) = worn(&from, &history);
         let mut changed = subject.under(to.policy().with_carry_over(rule));
         let cost = 1 + share_of(changed.limit() - 1, share);
-        let _ = changed.drain(now);
+        if drains {
+            let _ = changed.drain(now);
+        }
+        let peeked = changed.peek(now, cost);
         let denied = changed.spend(now, cost);
+        prop_assert_eq!(peeked.is_allowed(), denied.is_allowed());
         if denied.is_allowed() {
             return Ok(());
         }
+        prop_assert_eq!(peeked, denied);
         let then = now + retry_after(&denied);
         prop_assert!(!changed.peek(then - 1, cost).is_allowed());
         prop_assert!(changed.spend(then, cost).is_allowed());
