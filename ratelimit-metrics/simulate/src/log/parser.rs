@@ -19,7 +19,6 @@ pub(crate) enum Parser {
 
 impl Parser {
     /// A parser for a log with this first line, which gives the values of the fields called `names`.
-    /// The heading of a log in CSV is consumed: see [`is_heading`](Self::has_heading).
     pub(crate) fn new(
         format: Format,
         first_line: &[u8],

@@ -71,7 +71,7 @@ pub struct CandidateReport {
     /// Clients without a denied request, by the share of the limit that they had left when they had
     /// least: less than 10 %, less than 20 %, and so on.
     pub clients_by_headroom: [u64; 10],
-    /// The denied requests over time, in the intervals of [`Report::over_time`].
+    /// The denied requests over time, in the intervals of the report's requests.
     pub denied_over_time: Vec<u64>,
     /// The smallest limits of this kind that deny few enough clients, if they were looked for.
     pub smallest: Option<Smallest>,
