@@ -80,7 +80,8 @@
 //!
 //! [`skip`](RateLimitLayer::skip) and [`skip_networks`](RateLimitLayer::skip_networks) pick requests
 //! that are not limited. To watch a limit before it is enforced, or to enforce it for a share of the
-//! keys, put `Shadow` of `ratelimit-resilience` around the store.
+//! keys, put `Shadow` of `ratelimit-resilience` around the store: clients are told nothing of a limit
+//! that is only watched.
 //!
 //! # Outgoing requests
 //!

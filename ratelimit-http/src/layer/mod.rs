@@ -186,17 +186,7 @@ impl<B: Clone, K: Clone, P: Clone> RateLimitLayer<B, K, P> {
     /// `tracing` subscriber (feature `tracing`), or to standard error if there is none: an
     /// application that sets up a layer wrongly most likely has not set up a log either.
     ///
-    /// ```
-    /// # use ratelimit_algorithms::{FixedWindow, Limiter};
-    /// # use ratelimit_http::{PeerAddr, RateLimitLayer};
-    /// # use ratelimit_memory::Memory;
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let limiter = Limiter::new(Memory::new(), "api", FixedWindow::per_minute(100))?;
-    /// let layer = RateLimitLayer::new(limiter, PeerAddr)
-    ///     .on_warning(|warning| panic!("this should not go into production: {warning}"));
-    /// # Ok(())
-    /// # }
-    /// ```
+    /// A test may let it panic: `.on_warning(|warning| panic!("{warning}"))`.
     pub fn on_warning<F>(mut self, listener: F) -> Self
     where
         F: Fn(&Warning) + Send + Sync + 'static,

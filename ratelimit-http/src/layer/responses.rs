@@ -10,19 +10,7 @@ use crate::{HeaderFormat, QuotaUnit, Rejection, response::Responder};
 
 impl<B: Clone, K: Clone, P: Clone> RateLimitLayer<B, K, P> {
     /// Writes the limit into these headers, in place of [`HeaderFormat::XRateLimit`]; an empty list
-    /// writes none.
-    ///
-    /// ```
-    /// # use ratelimit_algorithms::{FixedWindow, Limiter};
-    /// # use ratelimit_http::{HeaderFormat, PeerAddr, RateLimitLayer};
-    /// # use ratelimit_memory::Memory;
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let limiter = Limiter::new(Memory::new(), "api", FixedWindow::per_minute(100))?;
-    /// let layer = RateLimitLayer::new(limiter, PeerAddr)
-    ///     .headers([HeaderFormat::XRateLimit, HeaderFormat::Draft10]);
-    /// # Ok(())
-    /// # }
-    /// ```
+    /// writes none. No header tells of a limit that is only watched.
     pub fn headers(mut self, formats: impl IntoIterator<Item = HeaderFormat>) -> Self {
         self.pipeline_mut().headers.set_formats(formats);
         self
@@ -107,7 +95,8 @@ impl<B: Clone, K: Clone, P: Clone> RateLimitLayer<B, K, P> {
     /// about the usual cost. Headers show the key with the reservation, and the response waits for
     /// the store. Limits that were added with [`also`](Self::also) keep their own costs.
     ///
-    /// By a header that the service sets:
+    /// By a header that the service sets; or by the status, so that only failed logins are charged,
+    /// over HTTP as over gRPC:
     ///
     /// ```
     /// use ratelimit_http::cost_header;
@@ -116,23 +105,13 @@ impl<B: Clone, K: Clone, P: Clone> RateLimitLayer<B, K, P> {
     /// # use ratelimit_http::{PeerAddr, RateLimitLayer};
     /// # use ratelimit_memory::Memory;
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let limiter = Limiter::new(Memory::new(), "tokens", FixedWindow::per_hour(100_000))?;
-    /// let layer = RateLimitLayer::new(limiter, PeerAddr)
+    /// # let store = Memory::new();
+    /// # let tokens = Limiter::new(store.clone(), "tokens", FixedWindow::per_hour(100_000))?;
+    /// # let logins = Limiter::new(store, "logins", FixedWindow::per_hour(5))?;
+    /// let by_header = RateLimitLayer::new(tokens, PeerAddr)
     ///     .cost(1_000)
     ///     .settle_by(cost_header("x-tokens-used"));
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// By the status: only failed logins are charged, over HTTP as over gRPC.
-    ///
-    /// ```
-    /// # use ratelimit_algorithms::{FixedWindow, Limiter};
-    /// # use ratelimit_http::{PeerAddr, RateLimitLayer};
-    /// # use ratelimit_memory::Memory;
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let limiter = Limiter::new(Memory::new(), "logins", FixedWindow::per_hour(5))?;
-    /// let layer = RateLimitLayer::new(limiter, PeerAddr)
+    /// let by_status = RateLimitLayer::new(logins, PeerAddr)
     ///     .settle_by(|response| response.status.is_success().then_some(0));
     /// # Ok(())
     /// # }
