@@ -99,7 +99,8 @@ fn checks<'a>(random: &mut Rng, policies: &'a [Policy]) -> Vec<Check<'a>> {
     let count = [1, 1, 1, 2, 3][random.usize(..5)];
     let check = |policy: &'a Policy| {
         let key = Key::new(["a", "b"][random.usize(..2)]).expect("it is short");
-        let cost = random.u64(1..=3).min(policy.limit());
+        let all = policy.limit();
+        let cost = if random.u8(..8) == 0 { all } else { random.u64(1..=3).min(all) };
         Check::new(policy, key, cost).expect("a cost within the limit")
     };
     policies.into_iter().take(count).map(check).collect()

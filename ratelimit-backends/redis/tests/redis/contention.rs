@@ -11,7 +11,7 @@ use std::{
 use ratelimit_backend::BackendError;
 use ratelimit_core::{Action, Micros, Policy, Receipt, fixed_window};
 use ratelimit_redis::Redis;
-use ratelimit_servers::{Server, effort};
+use ratelimit_servers::{Fault, Proxy, Server, effort};
 use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
@@ -89,6 +89,36 @@ impl Kind {
     }
 }
 
+/// Its replies take so long that others have always spent between its read and its swap.
+// FAULTS 212.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_far_away_is_not_starved_by_those_that_are_near() {
+    let Some(server) = Server::start(&[]) else { return };
+    let proxy = Proxy::start(server.port);
+    let near = settings(&server.url()).connect().await.expect("the server is up");
+    let far = settings(&proxy.url()).connect().await.expect("the server is up");
+    proxy.set(Fault::Delay(Duration::from_millis(20)));
+    let policy = hourly(1_000_000_000);
+    let stop = Arc::new(AtomicBool::new(false));
+    let spender = tokio::spawn({
+        let (policy, stop) = (policy.clone(), Arc::clone(&stop));
+        async move {
+            while !stop.load(Ordering::Relaxed) {
+                let _ = spend(&near, &policy, b"key", 1).await.expect("it decides");
+            }
+        }
+    });
+    let check = check(&policy, b"key", 1);
+    for _ in 0..3 {
+        let before = server.calls("type");
+        let _ = ask(&far, &[check], Action::Penalize).await.expect("it decides");
+        // A read and a swap in vain, and two that have the key reserved.
+        assert!(server.calls("type") - before <= 4);
+    }
+    stop.store(true, Ordering::Relaxed);
+    spender.await.expect("it decides");
+}
+
 /// Every check was read and swapped, and of those of 32 callers every fifth failed.
 // FAULTS 214.
 #[tokio::test(flavor = "multi_thread")]
@@ -141,6 +171,10 @@ async fn a_reservation_of_a_client_that_has_gone_ends() {
     let decision = spend(&redis, &policy, b"key", 1).await.expect("it decides in the end");
     assert_eq!(decision.remaining, 98);
     assert!(Duration::from_millis(200) < begun.elapsed(), "it was reserved");
+    server.cli(&["EVAL", reserve, "1", key]);
+    let begun = Instant::now();
+    let _ = ask(&redis, &[check(&policy, b"key", 1)], Action::Penalize).await.expect("it decides");
+    assert!(Duration::from_millis(200) < begun.elapsed(), "others that swap wait as well");
     server.cli(&["EVAL", reserve, "1", key]);
     let _ = ask(&redis, &[check(&policy, b"key", 1)], Action::Reset).await.expect("it forgets");
     assert_eq!(spend(&redis, &policy, b"key", 1).await.expect("it decides").remaining, 99);

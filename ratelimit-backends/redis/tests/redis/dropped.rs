@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use ratelimit_redis::RedisSettings;
 use ratelimit_servers::{Fault, effort};
 use tokio::{runtime::Handle, task::JoinSet, time::sleep};
 
@@ -65,6 +66,23 @@ async fn a_check_that_is_dropped_while_the_server_is_gone_is_never_charged() {
     sleep(Duration::from_millis(400)).await;
     scene.proxy.set(Fault::None);
     assert_eq!(scene.recover().await.remaining, scene.policy.limit() - 1);
+}
+
+/// Those that nobody waits for any more give back their places among those under way.
+// FAULTS 57.
+#[tokio::test]
+async fn a_check_that_is_dropped_takes_no_place_for_good() {
+    let ten = 10.try_into().expect("ten is not zero");
+    let alone = 1.try_into().expect("one is not zero");
+    let few = |settings: RedisSettings| settings.with_queue_max(ten).with_group_max(alone);
+    let Some(scene) = Scene::with(few).await else { return };
+    for _ in 0..30 {
+        let check = spend(&scene.redis, &scene.policy, b"key", 1);
+        let _ = polled(check, 1, Duration::ZERO).await;
+        // The one that was dropped has a reply, too.
+        let _ = scene.spend().await.expect("there is room");
+    }
+    assert!((30..=60).contains(&scene.charged().await), "once or never, those that were dropped");
 }
 
 /// Polls a future so many times, holds it for a while, and drops it; what it has answered until

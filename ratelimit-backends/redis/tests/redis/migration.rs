@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use ratelimit_backend::{BackendError, Effect, ErrorKind};
 use ratelimit_core::{Action, Policy};
 use ratelimit_redis::Redis;
-use ratelimit_servers::{Cluster, Server, effort, poll};
+use ratelimit_servers::{Cluster, Server, effort, field, poll};
 use tokio::{
     task::{JoinSet, spawn_blocking},
     time::Instant,
@@ -84,6 +84,10 @@ async fn a_slot_that_is_moving_serves_the_keys_that_stay_and_those_that_have_gon
     // Both at once: some of what is needed is here, some is there. Nothing is done.
     let begun = left(&tenant, &policy, &["stays", "goes"]).await;
     assert_eq!(failure(begun), (ErrorKind::Unavailable, Effect::NotApplied));
+    let refusals =
+        cluster.nodes.iter().filter_map(|node| node.info("errorstats", "errorstat_TRYAGAIN"));
+    let refusals: u64 = refusals.map(|line| field(&line, "count=")).sum();
+    assert_eq!(refusals, 2, "it was sent once more");
     slot.carry(&keys[1]);
     assert_eq!(left(&tenant, &policy, &["stays", "goes"]).await.expect("both are there"), [5, 4]);
     slot.finish(&cluster);

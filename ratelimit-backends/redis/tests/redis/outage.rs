@@ -57,6 +57,28 @@ async fn checks_beyond_the_queue_are_refused_at_once() {
     assert!(scene.charged().await <= 11);
 }
 
+/// The same for calls that share no command.
+// FAULTS 140.
+#[tokio::test]
+async fn peeks_beyond_the_queue_are_refused_at_once() {
+    let ten = 10.try_into().expect("ten is not zero");
+    let Some(scene) = Scene::with(|settings| settings.with_queue_max(ten)).await else { return };
+    scene.server.pause();
+    let mut tasks = JoinSet::new();
+    for _ in 0..1_000 {
+        let (redis, policy) = (scene.redis.clone(), scene.policy.clone());
+        tasks.spawn(async move {
+            failure(ask(&redis, &[check(&policy, b"key", 1)], Action::Peek).await)
+        });
+    }
+    let failures = tasks.join_all().await;
+    let refused = failures.iter().filter(|failure| failure.0 == ErrorKind::Overloaded).count();
+    assert_eq!(refused, 990);
+    assert!(failures.iter().all(|failure| failure.1 == Effect::NotApplied), "a peek never is");
+    scene.server.resume();
+    let _ = scene.recover().await;
+}
+
 // FAULTS 143.
 #[tokio::test]
 async fn a_server_that_pauses_is_not_waited_for_beyond_the_deadline() {
