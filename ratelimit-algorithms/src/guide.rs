@@ -8,6 +8,10 @@ pub mod choosing_an_algorithm {}
 #[doc = include_str!("guide/choosing_a_limit.md")]
 pub mod choosing_a_limit {}
 
+#[cfg(feature = "calendar")]
+#[doc = include_str!("guide/calendars.md")]
+pub mod calendars {}
+
 #[doc = include_str!("guide/choosing_a_store.md")]
 pub mod choosing_a_store {}
 

@@ -75,10 +75,13 @@ mod settle;
 mod wait;
 
 mod builders;
+#[cfg(feature = "calendar")]
+mod calendar;
 mod config;
 mod live;
 mod policies;
 mod tiers;
+mod unbounded;
 
 mod decision;
 mod error;
@@ -89,10 +92,12 @@ mod progress;
 #[cfg(any(doc, doctest))]
 pub mod guide;
 
-#[cfg(feature = "serde")]
-pub use crate::config::Rule;
+#[cfg(feature = "calendar")]
+pub use crate::calendar::{CalendarWindow, Period, Weekday};
 #[cfg(any(feature = "json", feature = "toml"))]
 pub use crate::config::{FileError, LimitsFile, Watch};
+#[cfg(feature = "serde")]
+pub use crate::config::{Rule, RuleError};
 #[cfg(feature = "tokio")]
 pub use crate::wait::TokioClock;
 pub use crate::{
@@ -111,6 +116,7 @@ pub use crate::{
     run::Run,
     settle::Settle,
     tiers::{InTier, Tier, TierByKey, Tiers},
+    unbounded::{Nothing, Unlimited},
     wait::{Pace, Timer, TokioTimer, Wait, Waiters},
 };
 #[doc(hidden)]
@@ -120,9 +126,9 @@ pub use ratelimit_backend::{
     SyncBackend, WallClock,
 };
 pub use ratelimit_core::{
-    AdaptiveLayer, Algorithm, CarryOver, ConfigError, CostError, Decision, Detail, Fraction,
-    KeyTooLong, Micros, Outcome, Policy, Receipt, Source, TimeOutOfRange, Timestamp, WINDOW_MAX,
-    adaptive::Scope, fixed_window::Align,
+    AdaptiveLayer, Algorithm, Calendar, CarryOver, ConfigError, CostError, Decision, Detail,
+    Fraction, KeyTooLong, Micros, Outcome, Policy, Receipt, Source, TimeOutOfRange, Timestamp,
+    UNLIMITED, WINDOW_MAX, adaptive::Scope, fixed_window::Align,
 };
 #[cfg(feature = "macros")]
 pub use ratelimit_macros::rate_limit;

@@ -1,6 +1,9 @@
 //! A limit whose numbers change while it is in use.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{
+    borrow::Cow,
+    sync::{Arc, OnceLock},
+};
 
 use arc_swap::ArcSwap;
 use ratelimit_backend::{Claim, Names};
@@ -40,8 +43,8 @@ pub struct Live(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// The policy at the start: its name, and what no update changes.
-    first: Policy,
+    /// The policies that the limit may have.
+    lineage: Lineage,
     current: ArcSwap<Policy>,
     listeners: Listeners,
 }
@@ -61,7 +64,7 @@ impl Live {
 
     pub(crate) fn from_policy(first: Policy) -> Self {
         let (current, listeners) = (ArcSwap::from_pointee(first.clone()), Listeners::default());
-        Self(Arc::new(Inner { first, current, listeners }))
+        Self(Arc::new(Inner { lineage: Lineage::new(first), current, listeners }))
     }
 
     /// The limit as it is now, with another rule for spent permits when its numbers change. It is a
@@ -74,6 +77,9 @@ impl Live {
     /// Gives the limit other numbers, or another algorithm if keys start anew
     /// ([`CarryOver::Reset`]). The next check sees them.
     ///
+    /// Any limit may become one of [`Nothing`](crate::Nothing) or [`Unlimited`](crate::Unlimited), and
+    /// what it was before.
+    ///
     /// # Errors
     ///
     /// If the numbers cannot be honoured; if the algorithm is another one, which could not read the
@@ -83,7 +89,7 @@ impl Live {
     where
         A: TryInto<Algorithm, Error: Into<ConfigError>>,
     {
-        self.0.current.store(Arc::new(successor(&self.0.first, algorithm)?));
+        self.0.current.store(Arc::new(self.0.lineage.successor(algorithm)?));
         self.0.listeners.wake();
         Ok(())
     }
@@ -103,7 +109,7 @@ impl Live {
 
 impl Policies for Live {
     fn name(&self) -> &str {
-        self.0.first.name()
+        self.0.lineage.name()
     }
 
     fn policy(&self, _: &[u8]) -> Cow<'_, Policy> {
@@ -123,21 +129,49 @@ impl Policies for Live {
     }
 }
 
-/// A policy that may replace `first`, or stand beside it: it can read the states that are stored
-/// under `first`, and needs nothing else from a store.
-///
-/// A policy may follow a successor exactly if it may follow `first`, so only `first` is compared.
-pub(crate) fn successor<A>(first: &Policy, algorithm: A) -> Result<Policy, ConfigError>
-where
-    A: TryInto<Algorithm, Error: Into<ConfigError>>,
-{
-    let policy = Policy::new(first.name(), algorithm)?.with_carry_over(first.carry_over());
-    if first.algorithm().shares_sensor() != policy.algorithm().shares_sensor() {
-        return Err(ConfigError::ScopeChange);
+/// Policies that may replace each other, or stand beside each other: each can read the states that are
+/// stored under any other, and needs nothing else from a store.
+#[derive(Debug)]
+pub(crate) struct Lineage {
+    /// The policy at the start: its name, and its rule for states written under other numbers.
+    first: Policy,
+    /// The first one of which anything is kept: all others are of its algorithm.
+    bounded: OnceLock<Policy>,
+}
+
+impl Lineage {
+    pub(crate) fn new(first: Policy) -> Self {
+        let bounded = OnceLock::new();
+        if first.is_bounded() {
+            bounded.get_or_init(|| first.clone());
+        }
+        Self { first, bounded }
     }
-    let (from, to) = (first.algorithm().name(), policy.algorithm().name());
-    if from != to && first.carry_over() != CarryOver::Reset {
-        return Err(ConfigError::AlgorithmChange { from, to });
+
+    pub(crate) fn name(&self) -> &str {
+        self.first.name()
     }
-    Ok(policy)
+
+    /// The policy of `algorithm`, if it may follow all that there were.
+    pub(crate) fn successor<A>(&self, algorithm: A) -> Result<Policy, ConfigError>
+    where
+        A: TryInto<Algorithm, Error: Into<ConfigError>>,
+    {
+        let carry_over = self.first.carry_over();
+        let policy = Policy::new(self.name(), algorithm)?.with_carry_over(carry_over);
+        if !policy.is_bounded() {
+            return Ok(policy);
+        }
+        let shares_sensor = policy.algorithm().shares_sensor();
+        // Stores accepted what there was when the limiters were built.
+        if self.bounded.get().unwrap_or(&self.first).algorithm().shares_sensor() != shares_sensor {
+            return Err(ConfigError::ScopeChange);
+        }
+        let bounded = self.bounded.get_or_init(|| policy.clone());
+        let (from, to) = (bounded.algorithm().name(), policy.algorithm().name());
+        if from != to && carry_over != CarryOver::Reset {
+            return Err(ConfigError::AlgorithmChange { from, to });
+        }
+        Ok(policy)
+    }
 }

@@ -13,7 +13,7 @@ use ratelimit_core::{Algorithm, CarryOver, ConfigError, Policy};
 
 use crate::{
     Policies, Visit,
-    live::successor,
+    live::Lineage,
     wait::{Listeners, Waiters},
 };
 
@@ -54,8 +54,8 @@ pub struct Tiers(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// The default policy at the start: its name, and what no update changes.
-    first: Policy,
+    /// The policies that tiers may have.
+    lineage: Lineage,
     /// Held while the policies are changed.
     names: Mutex<HashMap<Box<str>, Tier>>,
     /// A policy for each tier, the default tier's first: so there is always one.
@@ -89,7 +89,7 @@ impl Tiers {
 
     fn from_parts(policies: Vec<Policy>, names: HashMap<Box<str>, Tier>) -> Self {
         Self(Arc::new(Inner {
-            first: policies[Tier::DEFAULT.0].clone(),
+            lineage: Lineage::new(policies[Tier::DEFAULT.0].clone()),
             names: Mutex::new(names),
             policies: ArcSwap::from_pointee(policies),
             listeners: Listeners::default(),
@@ -115,7 +115,7 @@ impl Tiers {
     where
         A: TryInto<Algorithm, Error: Into<ConfigError>>,
     {
-        let policy = successor(&self.0.first, algorithm)?;
+        let policy = self.0.lineage.successor(algorithm)?;
         let mut names = self.names();
         let Entry::Vacant(name) = names.entry(tier.into()) else {
             return Err(ConfigError::DuplicateTier);
@@ -138,7 +138,7 @@ impl Tiers {
     where
         A: TryInto<Algorithm, Error: Into<ConfigError>>,
     {
-        let policy = successor(&self.0.first, algorithm)?;
+        let policy = self.0.lineage.successor(algorithm)?;
         let _names = self.names();
         let mut policies = Vec::clone(&self.0.policies.load());
         *policies.get_mut(tier.0).ok_or(ConfigError::UnknownTier)? = policy;
@@ -176,7 +176,7 @@ impl Tiers {
     }
 
     fn claim(&self, names: &Names) -> Result<Claim, ConfigError> {
-        names.claim_for(self.0.first.name(), &self.0)
+        names.claim_for(self.0.lineage.name(), &self.0)
     }
 
     fn try_each(&self, visit: &mut Visit<'_>) -> Result<(), ConfigError> {
@@ -201,7 +201,7 @@ pub struct TierByKey<F> {
 
 impl<F: Fn(&[u8]) -> Tier + Send + Sync> Policies for TierByKey<F> {
     fn name(&self) -> &str {
-        self.tiers.0.first.name()
+        self.tiers.0.lineage.name()
     }
 
     fn policy(&self, key: &[u8]) -> Cow<'_, Policy> {
@@ -243,7 +243,7 @@ impl InTier {
 
 impl Policies for InTier {
     fn name(&self) -> &str {
-        self.tiers.0.first.name()
+        self.tiers.0.lineage.name()
     }
 
     fn policy(&self, _: &[u8]) -> Cow<'_, Policy> {

@@ -1,5 +1,5 @@
 //! Every example runs to its end.
-#![cfg(all(feature = "macros", feature = "tokio", feature = "toml"))]
+#![cfg(all(feature = "calendar", feature = "macros", feature = "tokio", feature = "toml"))]
 
 #[test]
 fn every_example_runs() {

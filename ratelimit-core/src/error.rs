@@ -63,6 +63,13 @@ pub enum ConfigError {
         /// The greatest value.
         high: f64,
     },
+    /// Points in time of which one is not later than the one before.
+    NotAscending {
+        /// The field that is wrong.
+        field: &'static str,
+    },
+    /// A time zone that the database of time zones does not have.
+    UnknownTimeZone,
     /// A name that is not 1 to 64 characters of `a-z`, `0-9`, `_`, `.`, `-`.
     BadName,
     /// Two policies with one name and other settings in one store.
@@ -103,6 +110,8 @@ impl fmt::Display for ConfigError {
             Self::OutOfRange { field, low, high } => {
                 write!(f, "{field} is not between {low} and {high}")
             }
+            Self::NotAscending { field } => write!(f, "{field} are not in ascending order"),
+            Self::UnknownTimeZone => f.write_str("there is no time zone of that name"),
             Self::BadName => f.write_str("name is not 1 to 64 characters of a-z, 0-9, _, . and -"),
             Self::DuplicateName => {
                 f.write_str("name is taken by a policy with other settings in this store")

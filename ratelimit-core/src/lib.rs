@@ -35,6 +35,7 @@ extern crate alloc;
 extern crate std;
 
 mod algorithm;
+mod calendar;
 mod carry_over;
 mod cost;
 mod decision;
@@ -53,11 +54,12 @@ pub use crate::{
         adaptive::{self, AdaptiveLayer},
         fixed_window, leaky_bucket, sliding_window_counter, sliding_window_log, token_bucket,
     },
+    calendar::Calendar,
     carry_over::CarryOver,
     cost::{Cost, Receipt},
     decision::{Decision, Outcome, Source},
     error::{ConfigError, CostError, KeyTooLong, StateError},
-    number::{LIMIT_MAX, WINDOW_MAX, WINDOW_MIN, fraction::Fraction},
+    number::{LIMIT_MAX, UNLIMITED, WINDOW_MAX, WINDOW_MIN, fraction::Fraction},
     policy::Policy,
     request::{Action, Batch, Check, Key},
     time::{Micros, TimeOutOfRange, Timestamp},

@@ -4,8 +4,10 @@ use alloc::{boxed::Box, sync::Arc};
 use core::fmt;
 
 use crate::{
-    Algorithm, CarryOver, ConfigError, Cost, CostError, Decision, Detail, Fraction, Micros,
+    Algorithm, CarryOver, ConfigError, Cost, CostError, Decision, Detail, Fraction, LIMIT_MAX,
+    Micros, Timestamp, UNLIMITED,
     algorithm::{definition::Definition, with_quota},
+    number::hash,
 };
 
 /// An algorithm with its numbers, under a name. Cheap to clone.
@@ -22,6 +24,7 @@ struct Inner {
     carry_over: CarryOver,
     /// [`Algorithm::limit`], which every check asks for.
     limit: u64,
+    cost_max: u64,
     name_hash: u64,
     numbers_hash: u64,
 }
@@ -41,10 +44,10 @@ impl Policy {
             return Err(ConfigError::BadName);
         }
         let algorithm = algorithm.try_into().map_err(Into::into)?;
-        let limit = algorithm.limit();
+        let (limit, cost_max) = (algorithm.limit(), cost_max(&algorithm));
         let (name_hash, numbers_hash) = (hash(name.bytes()), hash_numbers(&algorithm));
         let (name, carry_over) = (name.into(), CarryOver::AsIs);
-        let inner = Inner { name, algorithm, carry_over, limit, name_hash, numbers_hash };
+        let inner = Inner { name, algorithm, carry_over, limit, cost_max, name_hash, numbers_hash };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -95,21 +98,29 @@ impl Policy {
         self.0.carry_over
     }
 
-    /// The most permits that a key as good as new has: the largest cost.
+    /// The most permits that a key as good as new has: zero where nothing is admitted, [`UNLIMITED`]
+    /// where everything is.
     #[must_use]
     #[inline]
     pub fn limit(&self) -> u64 {
         self.0.limit
     }
 
+    /// Returns true if the limit is a number of permits: neither none, nor any number.
+    #[must_use]
+    pub fn is_bounded(&self) -> bool {
+        0 < self.limit() && self.limit() < UNLIMITED
+    }
+
     /// A cost that this policy can admit.
     ///
     /// # Errors
     ///
-    /// If `cost` is zero, or more than [`limit`](Self::limit): no wait could ever satisfy it.
+    /// If `cost` is zero, or more than [`limit`](Self::limit): no wait could ever satisfy it. A policy
+    /// that admits nothing takes any cost up to [`LIMIT_MAX`], to deny it, and an unlimited one too.
     #[inline]
     pub fn cost(&self, cost: u64) -> Result<Cost, CostError> {
-        let max = self.limit();
+        let max = self.0.cost_max;
         match Cost::new(cost) {
             Some(fit) if cost <= max => Ok(fit),
             Some(_) => Err(CostError::ExceedsLimit { cost, max }),
@@ -118,10 +129,17 @@ impl Policy {
     }
 
     /// The time in which a key that has spent everything is whole again, if nobody spends (the
-    /// IETF draft's `w`).
+    /// IETF draft's `w`). `None` if windows differ, see [`window_at`](Self::window_at), or if there is
+    /// no such time.
     #[must_use]
     pub fn window(&self) -> Option<Micros> {
         with_quota!(self.algorithm(), quota => quota.size().window)
+    }
+
+    /// The same at `now`: of a [`Calendar`](crate::Calendar), the length of the window around it.
+    #[must_use]
+    pub fn window_at(&self, now: Timestamp) -> Option<Micros> {
+        with_quota!(self.algorithm(), quota => quota.window_at(now))
     }
 
     /// The permits per microsecond that are admitted in the long run.
@@ -162,8 +180,10 @@ impl Policy {
 
     /// The same name over other numbers.
     pub(crate) fn with_algorithm(&self, algorithm: Algorithm) -> Self {
-        let (limit, numbers_hash) = (algorithm.limit(), hash_numbers(&algorithm));
-        Self(Arc::new(Inner { algorithm, limit, numbers_hash, ..(*self.0).clone() }))
+        let (limit, cost_max) = (algorithm.limit(), cost_max(&algorithm));
+        let numbers_hash = hash_numbers(&algorithm);
+        let inner = Inner { algorithm, limit, cost_max, numbers_hash, ..(*self.0).clone() };
+        Self(Arc::new(inner))
     }
 }
 
@@ -185,15 +205,17 @@ fn seen_by<A: Definition>(_: &A, policy: &Policy, decision: &Decision) -> Option
     decision.seen_by(A::KIND).filter(|_| decision.limit == policy.limit())
 }
 
-/// FNV-1a.
-fn hash(bytes: impl Iterator<Item = u8>) -> u64 {
-    let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    bytes.fold(0xcbf2_9ce4_8422_2325, mix)
-}
-
 fn hash_numbers(algorithm: &Algorithm) -> u64 {
     let numbers = algorithm.numbers().into_iter().flat_map(u64::to_le_bytes);
     hash(core::iter::once(algorithm.kind()).chain(numbers))
+}
+
+/// The largest cost that is decided about.
+fn cost_max(algorithm: &Algorithm) -> u64 {
+    match algorithm.limit() {
+        0 | UNLIMITED => LIMIT_MAX,
+        limit => limit,
+    }
 }
 
 /// The longest name, in bytes.

@@ -187,6 +187,15 @@ impl<'a> Batch<'a> {
         self.checks
     }
 
+    /// Returns true if no policy admits anything, so that `action` has the same outcome whatever is
+    /// stored: [`apply`](crate::store::apply) tells it without the records.
+    #[must_use]
+    pub fn is_refused(&self, action: Action) -> bool {
+        let is_about_limits = !matches!(action, Action::Reset | Action::Block(_));
+        let admits_nothing = |check: &Check<'_>| check.policy.limit() == 0;
+        is_about_limits && !self.checks.is_empty() && self.checks.iter().all(admits_nothing)
+    }
+
     /// The states that the batch needs, each once: of every check, in order; then the shared load
     /// sensors, in order of their first use.
     pub fn slots(&self) -> impl Iterator<Item = Slot<'a>> + use<'a> {

@@ -162,12 +162,13 @@ fn step(entries: &mut [Entry<'_>], shared: &mut Shared<'_>, turn: Turn) {
 }
 
 /// Refuses a record of another algorithm, unless it has expired, or the policy starts anew where the
-/// numbers changed.
+/// numbers changed; or unless one of them has no limit that anything could be kept for.
 fn verify(slot: Slot<'_>, record: Option<&Record>, now: Timestamp) -> Result<(), StateError> {
     let Some(record) = record else { return Ok(()) };
     let [found, want] = algorithms(slot, record);
     if found == want
         || slot.policy.carry_over() == CarryOver::Reset
+        || !(slot.policy.is_bounded() && record.under.is_bounded())
         || record.lifetime(now).is_zero()
     {
         return Ok(());
@@ -199,7 +200,9 @@ struct Entry<'a> {
     /// An expired record of another algorithm, or under an action that does not spend, but changes the
     /// state: a new record begins, as if the old one had been dropped. Otherwise what is over would
     /// count again if the clock stepped back.
-    expired: Option<Record>,
+    ///
+    /// Or any record under a policy that admits nothing: it stays as it is until there is a limit again.
+    aside: Option<Record>,
     outcome: Outcome,
 }
 
@@ -210,7 +213,11 @@ impl<'a> Entry<'a> {
             *record = None;
         }
         let begins_anew = matches!(action, Action::Refund | Action::Penalize | Action::Block(_));
-        let expired = record.take_if(|record| {
+        let is_off = check.policy().limit() == 0 && !matches!(action, Action::Block(_));
+        let aside = record.take_if(|record| {
+            if is_off {
+                return true;
+            }
             record.rewind(now);
             let is_other = || {
                 let [found, want] = algorithms(check.slot(), record);
@@ -221,7 +228,7 @@ impl<'a> Entry<'a> {
         if let Some(record) = record {
             record.bring_up(check.policy(), now);
         }
-        Self { check, is_known: record.is_some(), record, expired, outcome: Outcome::ALLOW }
+        Self { check, is_known: record.is_some(), record, aside, outcome: Outcome::ALLOW }
     }
 
     fn record(&mut self, now: Timestamp) -> &mut Record {
@@ -292,7 +299,7 @@ impl<'a> Entry<'a> {
             record.block.is_some() || spends && !record.lifetime(turn.now).is_zero()
         };
         if !self.record.as_ref().is_some_and(becomes_known) {
-            *self.record = self.expired;
+            *self.record = self.aside;
         }
     }
 }

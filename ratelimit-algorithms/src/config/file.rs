@@ -5,6 +5,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use ratelimit_core::{CarryOver, Policy};
@@ -70,6 +71,8 @@ struct State {
     limits: BTreeMap<String, Live>,
     /// The contents at the last reading, valid or not; `None` if the file could not be read.
     seen: Option<String>,
+    /// The time of the last reading.
+    made: Instant,
 }
 
 impl LimitsFile {
@@ -79,7 +82,7 @@ impl LimitsFile {
     ///
     /// If the file cannot be read, or anything in it is invalid.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, FileError> {
-        let state = State { limits: BTreeMap::new(), seen: None };
+        let state = State { limits: BTreeMap::new(), seen: None, made: Instant::now() };
         let file = Self::from_parts(path.as_ref().to_owned(), CarryOver::AsIs, state);
         file.reload()?;
         Ok(file)
@@ -93,11 +96,12 @@ impl LimitsFile {
     /// limits of their own: limits that were taken earlier do not change with them.
     #[must_use]
     pub fn with_carry_over(self, carry_over: CarryOver) -> Self {
-        let State { limits, seen } = &*self.state();
+        let State { limits, seen, made } = &*self.state();
         let own = |(name, live): (&String, &Live)| {
             (name.clone(), live.clone().with_carry_over(carry_over))
         };
-        let state = State { limits: limits.iter().map(own).collect(), seen: seen.clone() };
+        let state =
+            State { limits: limits.iter().map(own).collect(), seen: seen.clone(), made: *made };
         Self::from_parts(self.0.path.clone(), carry_over, state)
     }
 
@@ -126,16 +130,22 @@ impl LimitsFile {
         self.apply(&mut state, text)
     }
 
-    /// Reads the file again, and updates all limits if its contents have changed.
-    pub(crate) fn reload_if_changed(&self) -> Option<Result<(), FileError>> {
+    /// Reads the file again, and updates all limits if its contents have changed; returns the outcome
+    /// then.
+    ///
+    /// Limits that are older than `age_max` are made anew all the same, since the rules of time zones may
+    /// have changed.
+    pub(crate) fn reload_if_changed(&self, age_max: Duration) -> Option<Result<(), FileError>> {
         let mut state = self.state();
         let text = self.read();
         let is_changed = text.as_ref().ok() != state.seen.as_ref();
-        is_changed.then(|| self.apply(&mut state, text))
+        let is_due = age_max <= state.made.elapsed();
+        let outcome = (is_changed || is_due).then(|| self.apply(&mut state, text))?;
+        (is_changed || outcome.is_err()).then_some(outcome)
     }
 
     fn apply(&self, state: &mut State, text: Result<String, FileError>) -> Result<(), FileError> {
-        state.seen = None;
+        (state.seen, state.made) = (None, Instant::now());
         let text = state.seen.insert(text?);
         let mut policies = parse::policies(&self.0.path, text)?;
         let mut kept = Vec::new();
@@ -152,7 +162,7 @@ impl LimitsFile {
 
     fn update(&self, name: &str, live: &Live, found: Option<Policy>) -> Result<(), FileError> {
         let policy = found.ok_or_else(|| self.missing(name))?;
-        live.update(*policy.algorithm()).map_err(|source| FileError::Change {
+        live.update(policy.algorithm().clone()).map_err(|source| FileError::Change {
             path: self.0.path.clone(),
             name: name.to_owned(),
             source,
@@ -182,7 +192,9 @@ mod tests {
     fn a_file_is_looked_at_again_only_when_it_has_changed() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("limits.toml");
-        let look = |limits: &LimitsFile| limits.reload_if_changed().map(|outcome| outcome.is_ok());
+        let look = |limits: &LimitsFile| {
+            limits.reload_if_changed(Duration::MAX).map(|outcome| outcome.is_ok())
+        };
         fs::write(&path, "a = '10/1s'").unwrap();
         let limits = LimitsFile::open(&path).unwrap();
         assert_eq!(look(&limits), None);
@@ -198,5 +210,18 @@ mod tests {
         fs::write(&path, "a = '30/1s'").unwrap();
         limits.reload().unwrap();
         assert_eq!(look(&limits), None, "somebody else has reloaded it");
+    }
+
+    #[test]
+    fn limits_that_are_old_are_made_anew_and_are_the_same() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("limits.toml");
+        fs::write(&path, "a = '10/1s'").unwrap();
+        let limits = LimitsFile::open(&path).unwrap();
+        let live = limits.live("a").unwrap();
+        let first = live.current();
+        assert!(limits.reload_if_changed(Duration::MAX).is_none() && live.current().is(&first));
+        assert!(limits.reload_if_changed(Duration::ZERO).is_none(), "nobody has changed anything");
+        assert!(!live.current().is(&first) && live.current() == first);
     }
 }

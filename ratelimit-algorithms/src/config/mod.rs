@@ -14,6 +14,6 @@ mod watch;
 
 pub use self::notation::NotationError;
 #[cfg(feature = "serde")]
-pub use self::rule::Rule;
+pub use self::rule::{Rule, RuleError};
 #[cfg(any(feature = "json", feature = "toml"))]
 pub use self::{error::FileError, file::LimitsFile, watch::Watch};

@@ -14,6 +14,12 @@ pub enum NotationError {
     /// Not whole numbers with units.
     #[error("a length is whole numbers with units of d, h, m, s, ms, us, as in 60s or 1m30s")]
     Length,
+    /// Not a window of a calendar.
+    #[error(
+        "a window of a calendar is day, week, month, quarter or year, its first day, and a time zone, \
+         as in 1000/month from 15 Europe/Berlin"
+    )]
+    Calendar,
     /// A number beyond 64 bits.
     #[error("the number is too large")]
     TooLarge,
@@ -21,12 +27,28 @@ pub enum NotationError {
 
 /// Reads `100/60s`: a number of permits, and their window.
 pub(crate) fn limit(text: &str) -> Result<(u64, Duration), NotationError> {
-    let (permits, window) = text.split_once('/').ok_or(NotationError::Limit)?;
-    match split_number(permits)? {
-        (Some(permits), "") => Ok((permits, length(window)?)),
+    let (number, window) = text.split_once('/').ok_or(NotationError::Limit)?;
+    Ok((permits(number)?, length(window)?))
+}
+
+/// Reads `100`: a number of permits.
+pub(crate) fn permits(text: &str) -> Result<u64, NotationError> {
+    match split_number(text)? {
+        (Some(permits), "") => Ok(permits),
         _ => Err(NotationError::Limit),
     }
 }
+
+/// Returns true if a text has the window of a calendar: a word, where a length begins with a digit.
+#[cfg(all(feature = "calendar", feature = "serde"))]
+pub(crate) fn is_calendar(text: &str) -> bool {
+    let window = text.split_once('/').map(|(_, window)| window);
+    window.is_some_and(|window| window.starts_with(|first: char| first.is_ascii_lowercase()))
+}
+
+/// The word in the place of a number of permits, where they are only counted.
+#[cfg(any(feature = "calendar", feature = "serde"))]
+pub(crate) const UNLIMITED: &str = "unlimited";
 
 /// Reads `1m30s`: whole numbers with units, each unit at most once, and the largest first.
 pub(crate) fn length(text: &str) -> Result<Duration, NotationError> {

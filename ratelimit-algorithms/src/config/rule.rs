@@ -1,6 +1,6 @@
 //! A limit in a configuration: `"100/60s"`, or a table of all the numbers.
 
-use std::{fmt, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 use ratelimit_core::{Algorithm, adaptive::Scope, fixed_window::Align};
 use serde::{
@@ -8,15 +8,26 @@ use serde::{
     de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use super::notation;
+use super::notation::{self, NotationError};
+#[cfg(feature = "calendar")]
+use crate::CalendarWindow;
 use crate::{
-    Adaptive, ConfigError, FixedWindow, LeakyBucket, SlidingWindowCounter, SlidingWindowLog,
-    TokenBucket,
+    Adaptive, ConfigError, FixedWindow, LeakyBucket, Nothing, SlidingWindowCounter,
+    SlidingWindowLog, TokenBucket, Unlimited,
 };
 
 /// An algorithm with its numbers, as a field of your own configuration.
 ///
-/// The short form is a token bucket, `"100/60s"`. The long form is a table of `limit` and `window`,
+/// The short form is a text:
+///
+/// | text | limit |
+/// |---|---|
+/// | `"100/60s"` | a [`TokenBucket`] |
+/// | `"1000/month from 15 Europe/Berlin"` | a [`CalendarWindow`](crate::CalendarWindow), with the feature `calendar` |
+/// | `"0"` | [`Nothing`] |
+/// | `"unlimited"`, `"unlimited/1h"`, `"unlimited/month"` | [`Unlimited`], counted by the day, the hour, the month |
+///
+/// The long form is a table of `limit` and `window`,
 /// with an optional `algorithm` and its options, which are named as the methods of [`TokenBucket`]
 /// and the other builders:
 ///
@@ -57,13 +68,43 @@ use crate::{
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Rule(Algorithm);
 
 impl From<Rule> for Algorithm {
     fn from(rule: Rule) -> Self {
         rule.0
     }
+}
+
+/// Reads the short form.
+impl FromStr for Rule {
+    type Err = RuleError;
+
+    fn from_str(text: &str) -> Result<Self, RuleError> {
+        let window = text.strip_prefix(notation::UNLIMITED);
+        let algorithm = match (text, window.and_then(|rest| rest.strip_prefix('/'))) {
+            ("0", _) => Ok(Nothing.into()),
+            (notation::UNLIMITED, _) => Unlimited::per_day().try_into(),
+            #[cfg(feature = "calendar")]
+            _ if notation::is_calendar(text) => text.parse::<CalendarWindow>()?.try_into(),
+            (_, Some(window)) => Unlimited::per(notation::length(window)?).try_into(),
+            _ => text.parse::<TokenBucket>()?.try_into(),
+        };
+        Ok(Self(algorithm?))
+    }
+}
+
+/// A text that is no [`Rule`].
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RuleError {
+    /// The text is of no form that there is.
+    #[error(transparent)]
+    Notation(#[from] NotationError),
+    /// The numbers cannot be honoured.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
 }
 
 impl<'de> Deserialize<'de> for Rule {
@@ -78,8 +119,7 @@ impl<'de> Deserialize<'de> for Rule {
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Rule, E> {
-                let bucket: TokenBucket = text.parse().map_err(E::custom)?;
-                bucket.try_into().map(Rule).map_err(E::custom)
+                text.parse().map_err(E::custom)
             }
 
             fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<Rule, M::Error> {

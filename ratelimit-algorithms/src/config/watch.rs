@@ -27,6 +27,9 @@ impl LimitsFile {
     /// how the file is replaced. Rename a new file to its name instead of writing into it, and no
     /// half of it is ever read.
     ///
+    /// Once a day it makes all limits anew, so that windows of calendars follow the rules that time
+    /// zones have by then; `on_reload` hears of it only if that fails.
+    ///
     /// # Errors
     ///
     /// If the thread cannot be started.
@@ -39,7 +42,7 @@ impl LimitsFile {
         let file = self.clone();
         let watch = move || {
             while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
-                if let Some(outcome) = file.reload_if_changed() {
+                if let Some(outcome) = file.reload_if_changed(AGE_MAX) {
                     on_reload(outcome);
                 }
             }
@@ -48,6 +51,9 @@ impl LimitsFile {
         Ok(Watch { stop: Some(stop), thread: Some(thread) })
     }
 }
+
+/// A day: rules of time zones are known weeks before they hold, or at least days.
+const AGE_MAX: Duration = Duration::from_secs(86_400);
 
 /// Waits until the thread has ended, unless that is the thread that drops it.
 impl Drop for Watch {

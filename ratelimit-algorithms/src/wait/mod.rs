@@ -15,7 +15,7 @@ use std::{
 };
 
 use ratelimit_backend::{Backend, SyncBackend};
-use ratelimit_core::{Action, Decision};
+use ratelimit_core::{Action, Decision, Micros};
 
 pub(crate) use self::queue::{Listeners, WaitQueues};
 use self::timer::ThreadTimer;
@@ -144,8 +144,11 @@ fn come_back(
     deadline: Option<Instant>,
     decision: Decision,
 ) -> Result<Instant, WaitError> {
-    let then = timer.now().checked_add(decision.retry_after().into());
-    let is_in_time = |then: &Instant| deadline.is_none_or(|deadline| *then <= deadline);
+    let retry_after = decision.retry_after();
+    let then = timer.now().checked_add(retry_after.into());
+    let is_in_time = |then: &Instant| {
+        retry_after < Micros::MAX && deadline.is_none_or(|deadline| *then <= deadline)
+    };
     then.filter(is_in_time).ok_or(WaitError::Denied(decision))
 }
 

@@ -3,7 +3,8 @@
 use std::{fs, path::Path, sync::mpsc, time::Duration};
 
 use ratelimit_algorithms::{
-    CarryOver, ConfigError, FileError, FixedWindow, Limiter, LimitsFile, Policy, TokenBucket,
+    CarryOver, ConfigError, FileError, FixedWindow, Limiter, LimitsFile, Micros, Policy,
+    TokenBucket, UNLIMITED, WaitError,
 };
 use tempfile::TempDir;
 
@@ -289,5 +290,36 @@ fn a_watched_file_is_reloaded_however_it_is_replaced_until_the_watch_is_dropped(
     assert!(matches!(next(), Err(mpsc::RecvTimeoutError::Disconnected)), "the thread has ended");
     file.replace("a = '50/1s'");
     assert_eq!(limit.current().limit(), 40);
+    Ok(())
+}
+
+/// Whatever a limit was, it may be switched off, or have no bound, and become what it was.
+#[test]
+fn a_file_switches_limits_off_and_lifts_them() -> Outcome {
+    let limits = "free = '10/1h'\npro = '20/1h'\n";
+    let file = File::new("limits.toml", limits);
+    let open = file.open()?;
+    let store = store().0;
+    let [free, pro] = ["free", "pro"].map(|name| open.live(name).unwrap());
+    let free = Limiter::with_policies(store.clone(), free)?;
+    let pro = Limiter::with_policies(store, pro)?;
+    assert_eq!(free.check("key").cost(4).now()?.remaining, 6);
+    assert_eq!(pro.check("key").cost(20).now()?.remaining, 0);
+
+    file.write("free = '0'\npro = 'unlimited'\n");
+    open.reload()?;
+    let denial = free.check("key").cost(1_000).now()?;
+    assert_eq!((denial.limit, denial.remaining, denial.retry_after()), (0, 0, Micros::MAX));
+    assert!(matches!(free.until_ready("key").wait(), Err(WaitError::Denied(_))));
+    let counted = pro.check("key").cost(1_000).now()?;
+    assert!(counted.is_allowed() && counted.limit == UNLIMITED);
+
+    file.write(limits);
+    open.reload()?;
+    assert_eq!(free.check("key").now()?.remaining, 5, "nothing was forgotten meanwhile");
+    assert_eq!(pro.check("key").now()?.limit, 20);
+    // It has become one algorithm, and is no other from now on.
+    file.write("free = { algorithm = 'fixed_window', limit = 1, window = '1h' }\npro = '20/1h'\n");
+    assert!(open.reload().is_err());
     Ok(())
 }

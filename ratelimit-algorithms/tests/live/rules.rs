@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use ratelimit_algorithms::{
-    Adaptive, Algorithm, Align, ConfigError, FixedWindow, LeakyBucket, Rule, Scope,
-    SlidingWindowCounter, SlidingWindowLog, TokenBucket,
+    Adaptive, Algorithm, Align, ConfigError, FixedWindow, LeakyBucket, Nothing, Rule, Scope,
+    SlidingWindowCounter, SlidingWindowLog, TokenBucket, Unlimited,
 };
 
 use crate::Outcome;
@@ -105,5 +105,47 @@ fn a_field_that_the_algorithm_does_not_have_is_refused() -> Outcome {
             }
         }
     }
+    Ok(())
+}
+
+#[test]
+fn nothing_and_everything_are_limits_in_words() -> Outcome {
+    let hour = Unlimited::per(Duration::from_secs(3_600));
+    for (text, algorithm) in [
+        ("0", Nothing.into()),
+        ("unlimited", Unlimited::per_day().try_into()?),
+        ("unlimited/1h", hour.try_into()?),
+    ] {
+        assert_eq!(Algorithm::from(text.parse::<Rule>()?), algorithm, "{text}");
+        let rule: Rule = serde_json::from_str(&format!("{text:?}"))?;
+        assert_eq!(Algorithm::from(rule), algorithm, "{text}");
+    }
+    for text in
+        ["0/1h", "00", "", "unlimited/", "unlimited/0s", "Unlimited", "unlimited 1h", "nothing"]
+    {
+        assert!(text.parse::<Rule>().is_err(), "{text}");
+    }
+    Ok(())
+}
+
+#[cfg(feature = "calendar")]
+#[test]
+fn windows_of_a_calendar_are_limits_in_words() -> Outcome {
+    use ratelimit_algorithms::{CalendarWindow, NotationError, Period, RuleError};
+
+    let month = Period::Month { from: 15 };
+    for (text, window) in [
+        ("1000/month from 15", CalendarWindow::per(1_000, month)),
+        ("unlimited/month from 15", CalendarWindow::unlimited_per(month)),
+    ] {
+        let berlin = format!("{text} Europe/Berlin").parse::<Rule>()?;
+        let other = Algorithm::from(text.parse::<Rule>()?);
+        assert_eq!(Algorithm::from(berlin), window.clone().in_zone("Europe/Berlin").try_into()?);
+        assert_eq!(other, window.try_into()?);
+    }
+    let refused = "1000/months".parse::<Rule>();
+    assert_eq!(refused, Err(RuleError::Notation(NotationError::Calendar)));
+    let refused = "1000/month Europe/Nowhere".parse::<Rule>();
+    assert_eq!(refused, Err(RuleError::Config(ConfigError::UnknownTimeZone)));
     Ok(())
 }

@@ -7,7 +7,8 @@ use std::{
 };
 
 use ratelimit_algorithms::{
-    Algorithm, CarryOver, ConfigError, FixedWindow, Limiter, Policies, Tier, Tiers, TokenBucket,
+    Algorithm, CarryOver, ConfigError, FixedWindow, Limiter, Nothing, Policies, Tier, Tiers,
+    TokenBucket, Unlimited,
 };
 
 use crate::{Outcome, store};
@@ -149,10 +150,28 @@ fn a_store_is_asked_about_every_tier() -> Outcome {
     let mut seen = Vec::new();
     let tiers = tiers.by_key(|_| Tier::DEFAULT);
     tiers.try_each(&mut |policy| {
-        seen.push(*policy.algorithm());
+        seen.push(policy.algorithm().clone());
         Ok(())
     })?;
     let expected = [10, 100].map(|limit| Algorithm::try_from(FixedWindow::per_day(limit)));
     assert_eq!(seen.into_iter().map(Ok).collect::<Vec<_>>(), expected);
+    Ok(())
+}
+
+#[test]
+fn a_tier_is_switched_off_and_another_has_no_limit() -> Outcome {
+    let tiers = Tiers::new("api", Nothing)?;
+    let free = tiers.add("free", TokenBucket::per_hour(10))?;
+    let limiter = Limiter::with_policies(store().0, tiers.in_tier(free))?;
+    assert_eq!(limiter.check("key").cost(4).now()?.remaining, 6);
+    tiers.update(free, Nothing)?;
+    assert!(!limiter.check("key").now()?.is_allowed());
+    assert!(!limiter.in_tier(Tier::DEFAULT).check("key").now()?.is_allowed());
+    tiers.update(free, TokenBucket::per_hour(20))?;
+    assert_eq!(limiter.check("key").now()?.remaining, 5);
+    tiers.update(Tier::DEFAULT, Unlimited::per_day())?;
+    assert!(limiter.in_tier(Tier::DEFAULT).check("other").cost(1_000).now()?.is_allowed());
+    let refused = tiers.update(Tier::DEFAULT, FixedWindow::per_hour(20));
+    assert!(matches!(refused, Err(ConfigError::AlgorithmChange { .. })));
     Ok(())
 }

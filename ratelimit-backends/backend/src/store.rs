@@ -10,7 +10,7 @@ use ratelimit_core::{
 
 use crate::{
     Backend, BackendError, Change, Clock, Names, Reply, WallClock,
-    transact::{CompareAndSwap, Entry, transact},
+    transact::{CompareAndSwap, Entry, refuse, transact},
 };
 
 /// Keeps bytes under keys, and swaps them; [`StoreBackend`] makes a full backend of it.
@@ -154,7 +154,10 @@ impl<S, C: fmt::Debug> fmt::Debug for StoreBackend<S, C> {
 
 impl<S: Store, C: Clock> Backend for StoreBackend<S, C> {
     fn apply<'a>(&'a self, batch: Batch<'a>, action: Action) -> Reply<'a> {
-        Reply::waiting(self.run(batch, action))
+        match refuse(batch, action, &self.clock) {
+            Some(refused) => Reply::ready(refused),
+            None => Reply::waiting(self.run(batch, action)),
+        }
     }
 
     fn names(&self) -> &Names {

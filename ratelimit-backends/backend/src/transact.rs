@@ -11,7 +11,7 @@ use ratelimit_core::{
     store::{Decisions, Record, apply},
 };
 
-use crate::{BackendError, ErrorKind};
+use crate::{BackendError, Clock, ErrorKind};
 
 /// The entries of one batch, in a store that compares and swaps.
 ///
@@ -157,6 +157,23 @@ pub fn decide(
         _ => entry.change(next, now),
     };
     Ok((entries.iter().zip(records).map(change).collect(), decisions))
+}
+
+/// Decides about a batch whose policies admit nothing, as [`decide`] would, whatever is stored; `None`
+/// about any other. A store calls it first, so that it is not asked in vain.
+pub fn refuse(
+    batch: Batch<'_>,
+    action: Action,
+    clock: &(impl Clock + ?Sized),
+) -> Option<Result<Decisions, BackendError>> {
+    if !batch.is_refused(action) {
+        return None;
+    }
+    let refuse = |now| {
+        let mut records: Vec<_> = batch.slots().map(|_| None).collect();
+        Ok(apply(batch, action, &mut records, now)?)
+    };
+    Some(clock.now().and_then(refuse))
 }
 
 /// Applies `action` to `batch` by comparing and swapping `entries`, in a bounded number of attempts.

@@ -43,7 +43,7 @@ pub async fn a_denied_batch_charges_nothing(store: StoreUnderTest) {
 
 pub async fn one_key_under_several_policies_is_several_states(store: StoreUnderTest) {
     let twins = ["one", "two"].map(|name| {
-        let algorithm = *policies::token_buckets(10)[0].algorithm();
+        let algorithm = policies::token_buckets(10)[0].algorithm().clone();
         Policy::new(name, algorithm).expect("the name is good")
     });
     let policies = [policies::one_of_each(10), twins.to_vec()].concat();

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use ratelimit_core::{
-    Algorithm, CarryOver, LIMIT_MAX, Policy, WINDOW_MAX, adaptive, fixed_window, leaky_bucket,
-    sliding_window_counter, sliding_window_log, token_bucket,
+    Algorithm, Calendar, CarryOver, LIMIT_MAX, Micros, Policy, Timestamp, WINDOW_MAX, adaptive,
+    fixed_window, leaky_bucket, sliding_window_counter, sliding_window_log, token_bucket,
 };
+
+use crate::policies::starts;
 
 /// Generates the numbers of an algorithm.
 pub(crate) type Generator = fn(&mut Rng) -> Algorithm;
@@ -40,8 +42,19 @@ pub(crate) fn policies(
 }
 
 pub(crate) fn fixed_window(random: &mut Rng) -> Algorithm {
-    let align = pick(random, &[fixed_window::Align::Epoch, fixed_window::Align::First]);
-    fixed_window::Quota::new(limit(random), window(random), align).expect("in range").into()
+    let quota = match random.u8(..4) {
+        0 => fixed_window::Quota::by_calendar(limit(random), calendar(random)),
+        one => {
+            let align = [fixed_window::Align::Epoch, fixed_window::Align::First];
+            fixed_window::Quota::new(limit(random), window(random), align[usize::from(one % 2)])
+        }
+    };
+    let quota = quota.expect("in range");
+    match random.u8(..8) {
+        0 => fixed_window::Quota::nothing().into(),
+        1 => quota.unlimited().into(),
+        _ => quota.into(),
+    }
 }
 
 pub(crate) fn sliding_window_log(random: &mut Rng) -> Algorithm {
@@ -52,6 +65,13 @@ pub(crate) fn sliding_window_log(random: &mut Rng) -> Algorithm {
 
 pub(crate) fn sliding_window_counter(random: &mut Rng) -> Algorithm {
     sliding_window_counter::Quota::new(limit(random), window(random)).expect("in range").into()
+}
+
+/// Generates windows that are so long that not too many of them are all of time.
+fn calendar(random: &mut Rng) -> Calendar {
+    let lengths = [(); 4].map(|()| Micros::from_secs(86_400 * random.u64(20..=40)));
+    let boundaries = starts(lengths, Timestamp::EPOCH, Timestamp::MAX);
+    Calendar::new(&format!("{lengths:?}"), boundaries).expect("time goes on")
 }
 
 /// Generates again if a bucket would take too long to fill.

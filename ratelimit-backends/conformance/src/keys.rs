@@ -17,9 +17,9 @@ pub async fn hostile_keys_are_keys_like_any(store: StoreUnderTest) {
 
 // FAULTS 77.
 pub async fn names_and_keys_do_not_run_into_each_other(store: StoreUnderTest) {
-    let quota = *policies::fixed_windows(1)[0].algorithm();
+    let policies = policies::fixed_windows(1);
     for name in ["a", "a.b", "a.b.c", "a-b", "b", "a.b.1"] {
-        let policy = Policy::new(name, quota).expect("the name is good");
+        let policy = Policy::new(name, policies[0].algorithm().clone()).expect("the name is good");
         for key in ["", "b", ".b", "b.c", "c", ":", ":b", "b:c", "#", "-b", ".b.c", "1", ".1"] {
             let decision = store.spend(&policy, key, 1).await;
             assert!(decision.is_allowed(), "{name:?} and {key:?}: {decision:?}");

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use ratelimit_backend::{Effect, ErrorKind};
 use ratelimit_core::{
-    Action, Algorithm, CarryOver, ConfigError, Micros, Policy, Receipt, adaptive,
+    Action, Algorithm, Calendar, CarryOver, ConfigError, Micros, Policy, Receipt, Timestamp,
+    UNLIMITED, adaptive,
     fixed_window::{self, Align},
     leaky_bucket, sliding_window_counter, sliding_window_log, token_bucket,
 };
@@ -129,6 +130,71 @@ pub async fn another_algorithm_starts_anew_where_the_policy_says_so(store: Store
     }
 }
 
+pub async fn a_limit_that_is_turned_off_denies_and_keeps_what_is_stored(store: StoreUnderTest) {
+    let bystander = named("bystander", &policies::token_buckets(5)[0]);
+    for policy in policies::one_of_each(10) {
+        let off = of_name(&policy, fixed_window::Quota::nothing());
+        store.must_spend(&policy, "key", 3).await;
+        let before = [store.peek(&policy, "key").await, store.peek(&bystander, "key").await];
+
+        let checks = [check(&off, b"key", 2), check(&bystander, b"key", 1)];
+        for action in [Action::Spend, Action::Peek] {
+            for checks in [&checks[..1], &checks] {
+                let decisions = store.apply(checks, action).await.expect("the store decides");
+                assert!(!decisions[0].is_allowed(), "{policy}: {action:?}");
+                assert_eq!(decisions[0].retry_after(), Micros::MAX, "{policy}: {action:?}");
+                assert_eq!((decisions[0].limit, decisions[0].remaining), (0, 0), "{policy}");
+            }
+        }
+        for action in [Action::Refund, Action::Penalize] {
+            let _ = store.apply_one(&off, "key", 2, action).await;
+        }
+        let after = [store.peek(&policy, "key").await, store.peek(&bystander, "key").await];
+        assert_eq!(after, before, "{policy} is on again");
+    }
+}
+
+pub async fn a_limit_that_is_unlimited_counts_and_never_denies(store: StoreUnderTest) {
+    let windows = |limit| fixed_window::Quota::new(limit, policies::SPAN, Align::First);
+    for policy in policies::one_of_each(10) {
+        let window = windows(1_000).expect("the numbers are good");
+        let [unlimited, limited] =
+            [window.clone().unlimited(), window].map(|quota| of_name(&policy, quota));
+        store.fill(&policy, "full").await;
+        for key in ["full", "new"] {
+            for _ in 0..30 {
+                let decision = store.spend(&unlimited, key, 1).await;
+                assert!(decision.is_allowed(), "{policy}: {decision:?}");
+                assert_eq!((decision.limit, decision.remaining), (UNLIMITED, UNLIMITED));
+            }
+        }
+        assert_eq!(store.peek(&limited, "new").await.remaining, 970, "{policy}: they are counted");
+        // Nothing of the other algorithm is left, and it is no error.
+        let _ = store.peek(&policy, "full").await;
+    }
+}
+
+pub async fn a_calendar_that_is_renewed_keeps_what_is_spent(store: StoreUnderTest) {
+    let minute = Micros::from_secs(60);
+    let start = store.now();
+    let policy = |boundaries: &[Timestamp]| {
+        let calendar = Calendar::new("minutes", boundaries.iter().copied());
+        let calendar = calendar.expect("time goes on");
+        policies::policy("calendar", fixed_window::Quota::by_calendar(10, calendar))
+    };
+    let old = policy(&[start, start + minute]);
+    let new = policy(&[start, start + minute, start + minute + minute]);
+    let names = store.backend.names();
+    let _claims = [&old, &new].map(|policy| names.claim(policy).expect("they are equal"));
+
+    store.must_spend(&old, "key", 3).await;
+    assert_eq!(store.spend(&new, "key", 1).await.remaining, 6);
+    assert_eq!(store.spend(&old, "key", 1).await.remaining, 5);
+    store.advance(minute);
+    assert_eq!(store.spend(&new, "key", 1).await.remaining, 9);
+    assert_eq!(store.peek(&new, "key").await.reset_after, minute);
+}
+
 pub async fn a_name_means_one_set_of_numbers(store: StoreUnderTest) {
     let names = store.backend.names();
     let [policy, other] = [10, 20].map(|limit| policies::fixed_windows(limit).swap_remove(0));
@@ -144,7 +210,12 @@ async fn change_to_and_fro(store: &StoreUnderTest, carry_over: CarryOver) {
 }
 
 fn named(name: &str, policy: &Policy) -> Policy {
-    Policy::new(name, *policy.algorithm()).expect("the name is good")
+    Policy::new(name, policy.algorithm().clone()).expect("the name is good")
+}
+
+/// A policy of the name of another one.
+fn of_name(policy: &Policy, quota: fixed_window::Quota) -> Policy {
+    Policy::new(policy.name(), quota).expect("the name is good")
 }
 
 fn pairs_of_other_algorithms(policies: &[Policy]) -> impl Iterator<Item = (&Policy, &Policy)> {

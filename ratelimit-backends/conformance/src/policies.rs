@@ -2,14 +2,16 @@
 //!
 //! They span a minute, so that a store with a clock of its own forgets nothing during a test.
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
 use ratelimit_core::{
-    Algorithm, ConfigError, Policy,
+    Algorithm, Calendar, ConfigError, Micros, Policy, Timestamp,
     adaptive::{self, Scope},
     fixed_window::{self, Align},
     leaky_bucket, sliding_window_counter, sliding_window_log, token_bucket,
 };
+
+use crate::store_under_test::START;
 
 /// The time until spent permits no longer count, or little less.
 pub(crate) const SPAN: Duration = Duration::from_secs(60);
@@ -39,7 +41,34 @@ pub(crate) fn fixed_windows(limit: u64) -> Vec<Policy> {
     vec![
         policy("fixed-window", quota(Align::Epoch)),
         policy("fixed-window.first", quota(Align::First)),
+        policy("fixed-window.calendar", fixed_window::Quota::by_calendar(limit, minutes())),
     ]
+}
+
+/// Windows of about a minute, for a month before and after the start of tests.
+fn minutes() -> Calendar {
+    static MINUTES: LazyLock<Calendar> = LazyLock::new(|| {
+        let month = Micros::from_secs(30 * 86_400);
+        let boundaries =
+            starts([45, 61, 74, 60].map(Micros::from_secs), START - month, START + month);
+        Calendar::new("minutes", boundaries).expect("time goes on")
+    });
+    MINUTES.clone()
+}
+
+/// The starts of windows of these lengths, by turns, between two instants.
+pub(crate) fn starts(
+    lengths: [Micros; 4],
+    first: Timestamp,
+    last: Timestamp,
+) -> impl Iterator<Item = Timestamp> {
+    let mut next = first;
+    let starts = lengths.into_iter().cycle().map(move |length| {
+        let start = next;
+        next = next + length;
+        start
+    });
+    starts.take_while(move |start| *start <= last)
 }
 
 pub(crate) fn sliding_window_logs(limit: u64) -> Vec<Policy> {

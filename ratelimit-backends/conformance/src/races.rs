@@ -41,7 +41,7 @@ pub async fn tasks_at_once_feed_a_shared_sensor_exactly(store: StoreUnderTest) {
     });
     let mut bursts: Vec<_> = spent.await.into_iter().map(|spent| spent.detail(&policy)).collect();
 
-    let alone = Policy::new("alone", *policy.algorithm()).expect("the name is good");
+    let alone = Policy::new("alone", policy.algorithm().clone()).expect("the name is good");
     let mut wanted = Vec::new();
     for task in 0..TASKS {
         wanted.push(store.spend(&alone, task.to_string(), 1).await.detail(&alone));

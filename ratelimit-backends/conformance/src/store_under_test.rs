@@ -16,6 +16,9 @@ pub struct StoreUnderTest {
     clock: ManualClock,
 }
 
+/// No multiple of anything, so that windows aligned to the epoch and others differ.
+pub(crate) const START: Timestamp = Timestamp::from_micros(1_700_000_012_345_678).unwrap();
+
 /// The retention of the suite's clock: long enough to tell, and so short that most of what has
 /// expired is forgotten.
 pub(crate) const RETENTION: Micros = Micros::from_secs(1);

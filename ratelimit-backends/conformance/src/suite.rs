@@ -1,10 +1,12 @@
 //! The macro, and the one list of promises.
 
 use ratelimit_backend::{Backend, ManualClock};
-use ratelimit_core::Timestamp;
 use tokio::runtime;
 
-use crate::{Effort, StoreUnderTest, store_under_test::RETENTION};
+use crate::{
+    Effort, StoreUnderTest,
+    store_under_test::{RETENTION, START},
+};
 
 /// Makes a store, and runs the test of a promise on it.
 ///
@@ -27,9 +29,6 @@ pub fn run<B: Backend + 'static>(
 
 /// So many threads that two of them meet even where there is one core.
 const WORKERS: usize = 4;
-
-/// No multiple of anything, so that windows aligned to the epoch and others differ.
-const START: Timestamp = Timestamp::from_micros(1_700_000_012_345_678).unwrap();
 
 /// Writes the macro and its documentation from the list below. A promise that is missing from
 /// the list is dead code, which the compiler says. `$d` is a dollar sign.
@@ -137,6 +136,9 @@ promises! { $
         another_algorithm_is_incompatible_until_a_reset
         another_algorithm_starts_anew_once_the_old_state_has_expired
         another_algorithm_starts_anew_where_the_policy_says_so
+        a_limit_that_is_turned_off_denies_and_keeps_what_is_stored
+        a_limit_that_is_unlimited_counts_and_never_denies
+        a_calendar_that_is_renewed_keeps_what_is_spent
         a_name_means_one_set_of_numbers;
     keys:
         hostile_keys_are_keys_like_any

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use fastrand::Rng;
 use ratelimit_backend::BackendError;
 use ratelimit_core::{
-    Action, Batch, CarryOver, Check, Decision, Micros, Policy, Receipt, Timestamp,
+    Action, Batch, CarryOver, Check, Decision, LIMIT_MAX, Micros, Policy, Receipt, Timestamp,
 };
 
 use crate::{
@@ -180,10 +180,11 @@ impl Trace {
 
     fn random_check<'a>(&mut self, policy: &'a Policy) -> Check<'a> {
         let key = pick::<&[u8]>(&mut self.random, &[b"a", b"b", b"{c}"]);
+        let largest = policy.limit().clamp(1, LIMIT_MAX);
         let cost = match self.random.u8(..10) {
             0..6 => 1,
-            6..9 => self.random.u64(1..=policy.limit().div_ceil(3)),
-            _ => self.random.u64(1..=policy.limit()),
+            6..9 => self.random.u64(1..=largest.div_ceil(3)),
+            _ => self.random.u64(1..=largest),
         };
         let receipt = self.receipt.filter(|_| self.random.bool());
         check(policy, key, cost).with_receipt(receipt)

@@ -55,7 +55,7 @@ pub(crate) async fn run(
         match evaluated {
             Evaluated::Decided(decisions) => return Ok(decisions),
             Evaluated::Reserved => pause().await,
-            Evaluated::NotOwn => {
+            Evaluated::NotOwn | Evaluated::Outside(_) => {
                 let begun = Instant::now();
                 let mode = match turn {
                     Some(_) => Mode::Reserve,

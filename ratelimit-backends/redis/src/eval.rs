@@ -24,15 +24,36 @@ pub(crate) enum Evaluated {
     NotOwn,
     /// Nothing was done: another client is changing a value.
     Reserved,
+    /// Nothing was done: the terms were not of the server's time, which is this.
+    Outside(Timestamp),
 }
 
-/// Runs the script.
+/// Runs the script; once more, if its terms were of another time than the server's.
 pub(crate) async fn run(
     request: &Request,
     batch: Batch<'_>,
     action: Action,
 ) -> Result<Evaluated, BackendError> {
-    let Some(Step { script, word, mut words }) = Step::new(batch, action) else {
+    for _ in 0..GUESSES_MAX {
+        let outcome = run_at(request, batch, action, request.coalescer.clock.guess()?).await?;
+        let Evaluated::Outside(now) = outcome else { return Ok(outcome) };
+        request.coalescer.clock.learn(now);
+    }
+    Ok(Evaluated::NotOwn)
+}
+
+/// The second guess is the server's own time. If that is not good enough either, windows are too short
+/// for scripts.
+const GUESSES_MAX: usize = 2;
+
+/// Runs the script with the terms of a time.
+async fn run_at(
+    request: &Request,
+    batch: Batch<'_>,
+    action: Action,
+    about: Timestamp,
+) -> Result<Evaluated, BackendError> {
+    let Some(Step { script, word, mut words }) = Step::new(batch, action, about) else {
         return Ok(Evaluated::NotOwn);
     };
     let reply = match (action, &mut words[..]) {
@@ -59,12 +80,12 @@ pub(crate) struct Step {
 }
 
 impl Step {
-    /// The step of a batch, if scripts know the action.
-    pub(crate) fn new(batch: Batch<'_>, action: Action) -> Option<Self> {
+    /// The step of a batch at about a time, if scripts know the action.
+    pub(crate) fn new(batch: Batch<'_>, action: Action, about: Timestamp) -> Option<Self> {
         let word = word(batch, action)?;
         let headers: Vec<_> = batch.slots().map(|slot| encoding::framed(&slot.header())).collect();
         let kinds = headers.iter().map(|header| encoding::kind(header));
-        let slots: Vec<_> = kinds.zip(batch.slots().map(|slot| slot.terms())).collect();
+        let slots: Vec<_> = kinds.zip(batch.slots().map(|slot| slot.terms(about))).collect();
         let script = script::step(&slots);
         let mut words = Vec::with_capacity(2 * slots.len());
         for ((index, slot), (header, (_, terms))) in
@@ -91,6 +112,7 @@ pub(crate) fn decide(
         Verdict::Admitted => true,
         Verdict::NotOwn => return Ok(Evaluated::NotOwn),
         Verdict::Reserved => return Ok(Evaluated::Reserved),
+        Verdict::Outside => return Ok(Evaluated::Outside(reply.now)),
     };
     let records = batch.slots().zip(reply.found).map(|(slot, found)| record(slot, found));
     let mut records: Vec<_> = records.collect::<Option<_>>().ok_or_else(no_reply)?;
@@ -146,6 +168,7 @@ enum Verdict {
     Admitted,
     NotOwn,
     Reserved,
+    Outside,
 }
 
 /// The reply of a step: one part, or for several checks one, and one for each slot.
@@ -174,6 +197,7 @@ impl<'a> StepReply<'a> {
             1 => Verdict::Admitted,
             2 => Verdict::NotOwn,
             3 => Verdict::Reserved,
+            4 => Verdict::Outside,
             _ => return None,
         };
         let now = encoding::word(now.try_into().ok()?);

@@ -6,9 +6,9 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use ratelimit_backend::{Backend, BackendError, ErrorKind, Names, Reply};
+use ratelimit_backend::{Backend, BackendError, Clock, ErrorKind, Names, Reply, transact::refuse};
 use ratelimit_core::{
-    Action, Batch, Check, ConfigError, Key, Policy,
+    Action, Batch, Check, ConfigError, Key, Policy, Timestamp,
     store::{Decisions, words_beside_log},
 };
 use tokio::time::Instant;
@@ -35,12 +35,14 @@ pub struct Redis {
 /// The part that all groups share.
 struct Server {
     runtimes: Arc<Runtimes>,
+    /// Dates decisions that the server is not asked about.
+    clock: Arc<dyn Clock>,
     groups: Mutex<HashMap<String, Names>>,
 }
 
 impl Redis {
-    pub(crate) fn new(runtimes: Runtimes, keyspace: Keyspace) -> Self {
-        let server = Server { runtimes: Arc::new(runtimes), groups: Mutex::default() };
+    pub(crate) fn new(runtimes: Runtimes, clock: Arc<dyn Clock>, keyspace: Keyspace) -> Self {
+        let server = Server { runtimes: Arc::new(runtimes), clock, groups: Mutex::default() };
         Self { server: Arc::new(server), keyspace, names: Names::with_shared_store() }
     }
 
@@ -118,12 +120,19 @@ impl Redis {
 
 impl Backend for Redis {
     fn apply<'a>(&'a self, batch: Batch<'a>, action: Action) -> Reply<'a> {
-        Reply::waiting(self.decide(batch, action))
+        match self.apply_if_ready(batch, action) {
+            Some(refused) => Reply::ready(refused),
+            None => Reply::waiting(self.decide(batch, action)),
+        }
     }
 
-    /// Never: there is always a wait.
-    fn apply_if_ready(&self, _: Batch<'_>, _: Action) -> Option<Result<Decisions, BackendError>> {
-        None
+    /// Returns `None`, since there is a wait, unless the server need not be asked.
+    fn apply_if_ready(
+        &self,
+        batch: Batch<'_>,
+        action: Action,
+    ) -> Option<Result<Decisions, BackendError>> {
+        refuse(batch, action, &*self.server.clock)
     }
 
     fn names(&self) -> &Names {
@@ -151,7 +160,7 @@ impl Backend for Redis {
 fn log_entries(policy: &Policy) -> Option<(&'static str, u64)> {
     let slot = Check::new(policy, Key::new("").ok()?, 1).ok()?.slot();
     let _ = words_beside_log(&slot.header())?;
-    let cap = slot.terms().into_iter().find(|(name, _)| *name == "entries_max");
+    let cap = slot.terms(Timestamp::EPOCH).into_iter().find(|(name, _)| *name == "entries_max");
     // An entry costs a permit or more.
     cap.into_iter().chain([("limit", policy.limit())]).min_by_key(|(_, entries)| *entries)
 }

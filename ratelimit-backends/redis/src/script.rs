@@ -3,10 +3,14 @@
 use std::{
     hash::{Hash, Hasher},
     ptr,
-    sync::{Arc, LazyLock, OnceLock},
+    sync::{
+        Arc, LazyLock, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use ratelimit_backend::{BackendError, Clock};
+use ratelimit_backend::{BackendError, Clock, WallClock};
+use ratelimit_core::Timestamp;
 
 use crate::connection::client::{Bytes, script_digest};
 
@@ -85,7 +89,7 @@ fn put_together(set: usize, slots: &[(u8, Terms)], is_one: bool) -> Script {
 ///
 /// ```text
 /// local TERMS, cost = unpack_terms(terms)
-/// local limit, window, begins_at_first, cost = unpack_words('>I7I7I7I7', terms)
+/// local limit, window, align, cost = unpack_words('>I7I7I7I7', terms)
 /// ```
 fn with_terms(text: &str, terms: &[(&str, u64)]) -> String {
     let line = |line: &str| match line.split_once("local TERMS") {
@@ -141,18 +145,44 @@ pub(crate) static SWAP: LazyLock<Script> =
 
 /// The clock of the scripts: the server's own, or for tests another.
 #[derive(Clone)]
-pub(crate) struct ScriptClock(pub(crate) Option<Arc<dyn Clock>>);
+pub(crate) struct ScriptClock {
+    test: Option<Arc<dyn Clock>>,
+    /// A time of the server, in microseconds: the last one that a script's terms were not of.
+    server: Arc<AtomicU64>,
+}
 
 impl ScriptClock {
+    pub(crate) fn new(test: Option<Arc<dyn Clock>>) -> Self {
+        let here = WallClock::new().now().unwrap_or(Timestamp::EPOCH);
+        Self { test, server: Arc::new(here.as_micros().into()) }
+    }
+
+    /// A time that the server's is near to, as far as is known. Windows of a calendar are long: if
+    /// the script finds that it is in another one, it says so.
+    pub(crate) fn guess(&self) -> Result<Timestamp, BackendError> {
+        match &self.test {
+            Some(clock) => clock.now(),
+            // Relaxed, here and below: a time that is not the newest costs a round trip.
+            None => {
+                Ok(Timestamp::from_micros(self.server.load(Ordering::Relaxed)).unwrap_or_default())
+            }
+        }
+    }
+
+    /// Corrects the guess.
+    pub(crate) fn learn(&self, now: Timestamp) {
+        self.server.store(now.as_micros(), Ordering::Relaxed);
+    }
+
     /// The time as scripts take it: empty for the server's own.
     pub(crate) fn argument(&self) -> Result<Bytes, BackendError> {
-        let now = self.0.as_ref().map(|clock| clock.now()).transpose()?;
+        let now = self.test.as_ref().map(|clock| clock.now()).transpose()?;
         Ok(now.map_or_else(Bytes::new, |now| now.as_micros().to_string().into()))
     }
 
     /// The extra time for which the server keeps what it forgets by its own clock.
     pub(crate) const fn spare_ms(&self) -> u64 {
-        if self.0.is_some() { SPARE_MS } else { RETENTION_MS }
+        if self.test.is_some() { SPARE_MS } else { RETENTION_MS }
     }
 }
 

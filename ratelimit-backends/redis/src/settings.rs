@@ -2,7 +2,7 @@
 
 use std::{fmt, num::NonZeroUsize, sync::Arc, time::Duration};
 
-use ratelimit_backend::{BackendError, Clock, ErrorKind};
+use ratelimit_backend::{BackendError, Clock, ErrorKind, WallClock};
 use ratelimit_core::ConfigError;
 
 use crate::{
@@ -146,9 +146,10 @@ impl RedisSettings {
             queue_max: self.queue_max,
             recoveries,
         };
-        let clock = ScriptClock(self.clock);
-        let runtimes = Runtimes::new(connector, self.pool_size, self.group_max, clock);
-        Redis::new(runtimes, self.keyspace)
+        let clock = self.clock.clone().unwrap_or_else(|| Arc::new(WallClock::new()));
+        let script_clock = ScriptClock::new(self.clock);
+        let runtimes = Runtimes::new(connector, self.pool_size, self.group_max, script_clock);
+        Redis::new(runtimes, clock, self.keyspace)
     }
 }
 

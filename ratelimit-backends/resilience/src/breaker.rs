@@ -128,6 +128,9 @@ impl<B: Backend, C: Clock> Breaker<B, C> {
 
 impl<B: Backend, C: Clock> Backend for Breaker<B, C> {
     fn apply<'a>(&'a self, batch: Batch<'a>, action: Action) -> Reply<'a> {
+        if batch.is_refused(action) {
+            return self.inner.apply(batch, action);
+        }
         match self.admit(action) {
             Ok(call) => self.inner.apply(batch, action).then(|result| call.end(result)),
             Err(error) => Reply::ready(Err(error)),
@@ -139,6 +142,9 @@ impl<B: Backend, C: Clock> Backend for Breaker<B, C> {
 
 impl<B: SyncBackend, C: Clock> SyncBackend for Breaker<B, C> {
     fn apply_now(&self, batch: Batch<'_>, action: Action) -> Result<Decisions, BackendError> {
+        if batch.is_refused(action) {
+            return self.inner.apply_now(batch, action);
+        }
         self.admit(action)?.end(self.inner.apply_now(batch, action))
     }
 }

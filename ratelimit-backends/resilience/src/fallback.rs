@@ -8,7 +8,9 @@ use std::sync::{
 use ratelimit_backend::{
     Backend, BackendError, Clock, ErrorKind, MonotonicClock, Names, Reply, SyncBackend,
 };
-use ratelimit_core::{Action, Batch, ConfigError, Policy, Source, store::Decisions};
+use ratelimit_core::{
+    Action, Batch, Check, ConfigError, Micros, Outcome, Policy, Source, store::Decisions,
+};
 
 use crate::{
     decisions::{ALLOW, unseen},
@@ -54,7 +56,8 @@ pub enum OnFailure {
     /// The error is passed on; an HTTP service responds with 503.
     #[default]
     Deny,
-    /// Every request is let through, with [`Source::Open`] and the numbers of a key never seen.
+    /// Every request is let through, with [`Source::Open`] and the numbers of a key never seen; but
+    /// for those of a limit that admits nothing.
     Allow,
     /// A limit of this process decides, with [`Source::Local`]. The error is passed on if it cannot
     /// decide: the cost is more than it ever admits, or it has no room for a key.
@@ -142,9 +145,15 @@ impl<B, C: Clock> Fallback<B, C> {
 
     fn allow(&self, batch: Batch<'_>) -> Result<Decisions, BackendError> {
         let now = self.clock.now()?;
+        // A limit of nothing admits nothing, whether the store can be asked or not.
+        let outcome = |check: &Check<'_>| match check.policy().limit() {
+            0 => Outcome::Deny { retry_after: Micros::MAX },
+            _ => ALLOW,
+        };
+        let open = |check| unseen(check, now, outcome(check), Source::Open);
         match batch.checks() {
-            [check] => Ok(unseen(check, now, ALLOW, Source::Open)?.into()),
-            checks => checks.iter().map(|check| unseen(check, now, ALLOW, Source::Open)).collect(),
+            [check] => Ok(open(check)?.into()),
+            checks => checks.iter().map(open).collect(),
         }
     }
 }

@@ -139,13 +139,18 @@ impl LocalLimits {
         let (policy, cost) = (check.policy(), check.cost().get());
         let (policy, unit) = match self.stand_in(policy) {
             Some(policy) => (policy, 1),
-            None => (policy, self.processes.get().min(policy.limit())),
+            None if policy.is_bounded() => (policy, self.processes.get().min(policy.limit())),
+            None => (policy, 1),
         };
         let check = Check::new(policy, check.key(), cost.checked_mul(unit)?).ok()?;
         Some(LocalCheck { check, unit })
     }
 
+    /// The limit that stands in for `policy`; none for one that admits nothing, and never fails.
     fn stand_in(&self, policy: &Policy) -> Option<&Policy> {
+        if policy.limit() == 0 {
+            return None;
+        }
         let same_name = |limit: &&Limit| limit.policy.name() == policy.name();
         let find = |of: Option<&Algorithm>| {
             self.limits.iter().filter(same_name).find(|limit| limit.of.as_ref() == of)

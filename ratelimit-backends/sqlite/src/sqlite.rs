@@ -10,7 +10,9 @@ use std::{
 };
 
 use oneshot::RecvTimeoutError;
-use ratelimit_backend::{Backend, BackendError, ErrorKind, Names, Reply, SyncBackend};
+use ratelimit_backend::{
+    Backend, BackendError, Clock, ErrorKind, Names, Reply, SyncBackend, transact::refuse,
+};
 use ratelimit_core::{Action, Batch, store::Decisions};
 
 use crate::{
@@ -31,6 +33,7 @@ pub struct Sqlite(Arc<Inner>);
 struct Inner {
     writer: Arc<Writer>,
     names: Names,
+    clock: Arc<dyn Clock>,
     deadline: Duration,
     thread: Mutex<Option<JoinHandle<()>>>,
     /// The process that opened it. A forked child has neither the thread nor the locks.
@@ -62,6 +65,7 @@ impl Sqlite {
             Some(_) => Names::with_shared_store(),
             None => Names::default(),
         };
+        let clock = Arc::clone(&settings.clock);
         let writer = Arc::new(Writer::new(Committer::open(settings)?, queue_max));
         let serve = {
             let writer = Arc::clone(&writer);
@@ -74,6 +78,7 @@ impl Sqlite {
         Ok(Self(Arc::new(Inner {
             writer,
             names,
+            clock,
             deadline,
             thread: Mutex::new(Some(thread)),
             process: process::id(),
@@ -171,15 +176,22 @@ impl Backend for Sqlite {
     /// Queues the batch when the reply is first polled. Dropping the reply before its turn leaves
     /// no charge, and later one whole charge.
     fn apply<'a>(&'a self, batch: Batch<'a>, action: Action) -> Reply<'a> {
+        if let Some(refused) = refuse(batch, action, &*self.0.clock) {
+            return Reply::ready(refused);
+        }
         Reply::waiting(async move {
             let (answer, _) = self.0.enqueue(batch, action, self.0.deadline()?)?;
             answer.await.unwrap_or_else(|_| Err(lost()))
         })
     }
 
-    /// Returns `None`: there is always a wait.
-    fn apply_if_ready(&self, _: Batch<'_>, _: Action) -> Option<Result<Decisions, BackendError>> {
-        None
+    /// Returns `None`, since there is a wait, unless the store need not be asked.
+    fn apply_if_ready(
+        &self,
+        batch: Batch<'_>,
+        action: Action,
+    ) -> Option<Result<Decisions, BackendError>> {
+        refuse(batch, action, &*self.0.clock)
     }
 
     fn names(&self) -> &Names {
@@ -191,6 +203,9 @@ impl SyncBackend for Sqlite {
     /// Blocks the calling thread until the transaction is done: some ten microseconds on an idle
     /// store, up to the deadline on a busy one.
     fn apply_now(&self, batch: Batch<'_>, action: Action) -> Result<Decisions, BackendError> {
+        if let Some(refused) = refuse(batch, action, &*self.0.clock) {
+            return refused;
+        }
         let deadline = self.0.deadline()?;
         if let Some(answer) = self.0.writer.try_apply(batch, action, deadline) {
             return answer;
@@ -231,6 +246,7 @@ mod tests {
         let child = Sqlite(Arc::new(Inner {
             writer: Arc::clone(&parent.0.writer),
             names: Names::default(),
+            clock: Arc::clone(&parent.0.clock),
             deadline: parent.0.deadline,
             thread: Mutex::new(None),
             process: process::id() + 1,

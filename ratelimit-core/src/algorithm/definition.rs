@@ -19,7 +19,7 @@ use crate::{
 pub(crate) struct Size {
     /// The most permits that a key as good as new has.
     pub(crate) limit: u64,
-    /// The time in which a key that has spent everything is whole again.
+    /// The time in which a key that has spent everything is whole again, if that is always the same.
     pub(crate) window: Option<Micros>,
     /// The permits per microsecond that are admitted in the long run.
     pub(crate) rate: Fraction,
@@ -34,7 +34,7 @@ impl Size {
 }
 
 /// One algorithm, with its numbers.
-pub(crate) trait Definition: Copy + Eq {
+pub(crate) trait Definition: Eq + Sized {
     /// The state of a key.
     type State: Clone + KeyState;
 
@@ -50,14 +50,20 @@ pub(crate) trait Definition: Copy + Eq {
     /// The limit, the window and the rate, which every policy tells.
     fn size(&self) -> Size;
 
+    /// The length of the window around `now`, where windows differ.
+    fn window_at(&self, _: Timestamp) -> Option<Micros> {
+        self.size().window
+    }
+
     /// The numbers that its constructor takes, to be stored.
     fn numbers(&self) -> Vec<u64>;
 
     /// Builds it anew from its [`numbers`](Self::numbers).
     fn read(input: &mut Reader<'_>) -> Option<Self>;
 
-    /// The numbers that its steps compute with, by name: for a store that runs the step elsewhere.
-    fn terms(&self) -> Vec<(&'static str, u64)>;
+    /// The numbers that its steps compute with at about `now`, by name: for a store that runs the step
+    /// elsewhere.
+    fn terms(&self, now: Timestamp) -> Vec<(&'static str, u64)>;
 
     /// Reads a state from its [`words`](KeyState::words); `None` for a state that no step leaves.
     fn read_state(&self, input: &mut Reader<'_>) -> Option<Self::State>;

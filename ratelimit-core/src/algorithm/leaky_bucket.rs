@@ -126,7 +126,7 @@ impl Definition for Quota {
     }
 
     /// Levels are counted in units.
-    fn terms(&self) -> Vec<(&'static str, u64)> {
+    fn terms(&self, _: Timestamp) -> Vec<(&'static str, u64)> {
         let [permit, loss] = self.rate.terms();
         vec![
             ("capacity", self.brim),

@@ -26,7 +26,7 @@ macro_rules! algorithms {
     (($d:tt) $($(#[$doc:meta])* $variant:ident($module:ident),)*) => {
         /// One of the algorithms, with its numbers.
         // With a number of its own, which every check branches on.
-        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        #[derive(Clone, Debug, Eq, PartialEq)]
         #[non_exhaustive]
         #[repr(u8)]
         pub enum Algorithm {

@@ -132,7 +132,7 @@ impl Definition for Quota {
         Self::new(limit, Duration::from_micros(window)).ok()
     }
 
-    fn terms(&self) -> Vec<(&'static str, u64)> {
+    fn terms(&self, _: Timestamp) -> Vec<(&'static str, u64)> {
         vec![
             ("limit", self.limit.get()),
             ("window", self.window.get()),

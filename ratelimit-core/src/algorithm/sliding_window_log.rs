@@ -93,7 +93,7 @@ impl Definition for Quota {
         Self::capped(limit, Duration::from_micros(window), entries_max).ok()
     }
 
-    fn terms(&self) -> Vec<(&'static str, u64)> {
+    fn terms(&self, _: Timestamp) -> Vec<(&'static str, u64)> {
         vec![
             ("limit", self.limit.get()),
             ("window", self.window.get()),

@@ -11,10 +11,13 @@ pub(crate) mod tick;
 
 use core::{num::NonZeroU64, time::Duration};
 
-use crate::{ConfigError, Micros};
+use crate::{ConfigError, Micros, time::EXACT_MAX};
 
 /// The largest limit, burst or cost: a million million permits.
 pub const LIMIT_MAX: u64 = 1_000_000_000_000;
+
+/// The limit, and what remains of it, where permits are counted and none is ever denied.
+pub const UNLIMITED: u64 = EXACT_MAX;
 
 /// The longest window, and the longest time a bucket may take to fill: 3 650 days.
 pub const WINDOW_MAX: Micros = Micros::from_secs(3_650 * 86_400);
@@ -86,6 +89,12 @@ pub(crate) fn from_parts_per_million(parts: u64) -> f64 {
 
 /// Parts in a whole, for fractions in parts per million.
 pub(crate) const MILLION: u64 = 1_000_000;
+
+/// Hashes bytes by FNV-1a.
+pub(crate) fn hash(bytes: impl Iterator<Item = u8>) -> u64 {
+    let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    bytes.fold(0xcbf2_9ce4_8422_2325, mix)
+}
 
 /// The microseconds of a length that a constructor has accepted.
 pub(crate) fn micros(length: Duration) -> u64 {

@@ -67,7 +67,9 @@ impl Earlier {
         }
         let lifetimes = kept.iter().map(|kept| kept.lifetime(now));
         let longest = lifetimes.fold(quota.lifetime(state, now), Micros::max);
-        (!longest.is_zero()).then(|| Box::new(Self { since: now, until: now + longest, kept }))
+        (!longest.is_zero()).then(|| {
+            Box::new(Self { since: now, until: (now + longest).min(Timestamp::MAX), kept })
+        })
     }
 
     /// Returns true if nothing that was charged before the change counts at `now`.

@@ -192,7 +192,7 @@ fn carry_over<A: Listed>(to: &A, rule: CarryOver, record: &mut Record, now: Time
     match A::of(under.algorithm()).zip(to.state_mut(state)) {
         Some((from, _)) if from == to => {}
         Some((from, state)) if rule != CarryOver::Reset => {
-            let left = (*under.algorithm(), from.wrap(from.keep(state, now)));
+            let left = (under.algorithm().clone(), from.wrap(from.keep(state, now)));
             let is_over = from.lifetime(state, now).is_zero();
             if is_over {
                 *state = to.fresh(now);

@@ -20,7 +20,7 @@ use alloc::{boxed::Box, vec::Vec};
 
 use super::encode::{self, BLOCKED, VERSION};
 use crate::{
-    StateError,
+    StateError, Timestamp,
     algorithm::{self, State, definition::Definition, with_quota},
     number::encoding::Reader,
     request::Slot,
@@ -37,14 +37,15 @@ impl Slot<'_> {
         encode::header(kind, algorithm)
     }
 
-    /// The numbers that the steps compute with, by name, always in the same order. A shared sensor
-    /// has those of its adaptive hybrid.
+    /// The numbers that the steps compute with at about `now`, by name, always in the same order. A
+    /// shared sensor has those of its adaptive hybrid.
     ///
     /// Lengths are in microseconds. A number beyond 2^53 − 1, which nothing ever reaches, is given
-    /// as that.
+    /// as that. Windows of a calendar are given one at a time, the one around `now`; a script whose
+    /// clock is in another one has to be given that.
     #[must_use]
-    pub fn terms(&self) -> Vec<(&'static str, u64)> {
-        let mut terms = with_quota!(self.policy.algorithm(), quota => quota.terms());
+    pub fn terms(&self, now: Timestamp) -> Vec<(&'static str, u64)> {
+        let mut terms = with_quota!(self.policy.algorithm(), quota => quota.terms(now));
         terms.iter_mut().for_each(|(_, term)| *term = EXACT_MAX.min(*term));
         terms
     }
@@ -68,7 +69,7 @@ impl Record {
     ///
     /// | state of | words |
     /// | --- | --- |
-    /// | fixed window | start, used |
+    /// | fixed window | start, used; of a calendar, length |
     /// | sliding window log | entries; of each, oldest first: time since the one before (of the first: its instant), cost |
     /// | sliding window counter | start, previous, current |
     /// | token and leaky bucket | units, instant, permits given back |

@@ -24,6 +24,7 @@ macro_rules! agrees {
 // FAULTS 7, 38, 41.
 agrees! {
     fixed_window_agrees_with_the_model: rule::fixed_window();
+    a_limit_of_nothing_or_of_everything_agrees_with_the_model: rule::unbounded();
     sliding_window_log_agrees_with_the_model: rule::sliding_window_log();
     sliding_window_counter_agrees_with_the_model: rule::sliding_window_counter();
     token_bucket_agrees_with_the_model: rule::token_bucket();

@@ -90,6 +90,13 @@ fn bound(rule: &Rule, admitted: &[Admitted], start: u64) -> (u128, u128) {
             let open = admitted.iter().map(|&(at, _)| at).reduce(open);
             (spent_within(admitted, open.unwrap_or(start)), limit.into())
         }
+        Rule::Calendar { limit, lengths } => {
+            let mut start = end - end % lengths.iter().sum::<u64>();
+            for length in lengths {
+                start += if start + length <= end { length } else { 0 };
+            }
+            (spent_within(admitted, start), limit.into())
+        }
         Rule::SlidingWindowLog { limit, .. } => (spent_within(admitted, begin), limit.into()),
         Rule::SlidingWindowCounter { limit, .. } => {
             (spent_within(admitted, begin), u128::from(limit) * 2 - 1)

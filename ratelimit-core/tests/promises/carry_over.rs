@@ -250,11 +250,11 @@ proptest! {
         let (mut subject, now) = worn(&from, &history);
         let spent = subject.limit() - subject.peek(now, 1).remaining + subject.drain(now);
         let mut changed = subject.under(to.policy());
-        let Detail::FixedWindow(fixed_window::Detail { window_start, .. }) = changed.look(now) else {
+        let Detail::FixedWindow(fixed_window::Detail { window_end, .. }) = changed.look(now) else {
             unreachable!("the rule is a fixed window")
         };
-        let end = window_start.as_micros() + to.span();
-        let later = now + rule::share_of(end - 1 - now, rest);
+        let left = window_end.as_micros() - 1 - now;
+        let later = now + rule::share_of(left, rest);
         // Even a denial stores the count under the new numbers.
         let first = u64::from(changed.spend(now, 1).is_allowed());
         let admitted = spent + first + changed.drain(now) + changed.drain(later);

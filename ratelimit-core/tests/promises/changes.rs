@@ -8,7 +8,7 @@ use ratelimit_core::{CarryOver, Detail, Fraction, fixed_window::Align};
 
 use crate::{
     rule::{Rule, changes, share_of},
-    subject::{Subject, retry_after},
+    subject::{Subject, at, retry_after},
     trace::{history, shares, worn},
 };
 
@@ -32,13 +32,15 @@ fn expected(subject: &Subject, to: &Rule, rule: CarryOver, now: u64) -> Option<u
         CarryOver::Proportional => BigRational::new(limit.into(), subject.limit().into()),
         _ => whole(1),
     };
-    let keeps_window = subject.policy.window() == to.policy().window();
+    let [from_window, to_window] =
+        [&subject.policy, &to.policy()].map(|policy| policy.window_at(at(now)));
+    let keeps_window = from_window == to_window;
     let left = match subject.look(now) {
         Detail::TokenBucket(seen) => exact(seen.tokens) * share,
         Detail::LeakyBucket(seen) => whole(limit) - exact(seen.level) * share,
         Detail::FixedWindow(seen) => whole(limit) - (whole(seen.used) * share).ceil(),
         // Entries of a log leave a shorter window one by one.
-        Detail::SlidingWindowLog(seen) if subject.policy.window() <= to.policy().window() => {
+        Detail::SlidingWindowLog(seen) if from_window <= to_window => {
             whole(limit) - (whole(seen.used) * share).ceil()
         }
         Detail::SlidingWindowCounter(seen) if !keeps_window => {

@@ -9,7 +9,7 @@ use ratelimit_core::{
 
 use crate::{
     rule::{self, Adaptive, Rule, one_of_each, share_of},
-    subject::Subject,
+    subject::{Subject, at},
     trace::{history, logged, shares, worn},
 };
 
@@ -23,8 +23,11 @@ fn a_policy_names_the_numbers_that_its_steps_compute_with() {
     let full = 10 * permit;
     // From 20 permits at a load of 20 to 10 at one of 40: (60 - load) / 2.
     let load = [20, 10, 20, 40, 60, 1, 2];
+    // In the cycle of 120 days that began 19,560 days after the epoch, from the 90th day on.
+    let day = 86_400 * second;
+    let start = (163 * 120 + 89) * day;
     let adaptive = [&[second, 1, second, 5 * second / 64][..], &load].concat();
-    let expected: [&[u64]; 10] = [
+    let expected: [&[u64]; 11] = [
         &[10, second, 0],
         &[10, second, 1],
         &[10, second, 10],
@@ -36,6 +39,7 @@ fn a_policy_names_the_numbers_that_its_steps_compute_with() {
         &[full, permit, per_micro, 3_000_000 * per_micro],
         &adaptive,
         &adaptive,
+        &[10, 31 * day, 2 + start],
     ];
     for (rule, expected) in one_of_each().iter().zip(expected) {
         assert_eq!(terms(&rule.policy()), expected, "{rule:?}");
@@ -133,7 +137,7 @@ fn altered(rule: &Rule, words: &[u64], action: Action) -> Result<Record, StateEr
 fn terms(policy: &Policy) -> Vec<u64> {
     let key = Key::new("key").expect("a short key");
     let check = Check::new(policy, key, 1).expect("a cost within the limit");
-    let slots = Batch::one(&check).slots().map(|slot| slot.terms());
+    let slots = Batch::one(&check).slots().map(|slot| slot.terms(at(1_700_000_000_000_000)));
     let terms = slots.reduce(|first, _| first).expect("there is a slot");
     terms.into_iter().map(|(_, term)| term).collect()
 }

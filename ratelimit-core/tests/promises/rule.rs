@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use proptest::prelude::*;
 use ratelimit_core::{
-    Algorithm, ConfigError, LIMIT_MAX, Policy, WINDOW_MAX,
+    Algorithm, Calendar, ConfigError, LIMIT_MAX, Policy, Timestamp, UNLIMITED, WINDOW_MAX,
     adaptive::{self, Scope},
     fixed_window::{self, Align},
     leaky_bucket, sliding_window_counter, sliding_window_log, token_bucket,
@@ -13,11 +13,37 @@ use ratelimit_core::{
 /// An algorithm and its numbers; lengths in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Rule {
-    FixedWindow { limit: u64, window: u64, align: Align },
-    SlidingWindowLog { limit: u64, window: u64, entries_max: u64 },
-    SlidingWindowCounter { limit: u64, window: u64 },
-    TokenBucket { capacity: u64, refill: u64, period: u64, initial: u64 },
-    LeakyBucket { capacity: u64, leak: u64, period: u64, longest_delay: Option<u64> },
+    FixedWindow {
+        limit: u64,
+        window: u64,
+        align: Align,
+    },
+    /// Windows of these lengths by turns, from the epoch on.
+    Calendar {
+        limit: u64,
+        lengths: [u64; 4],
+    },
+    SlidingWindowLog {
+        limit: u64,
+        window: u64,
+        entries_max: u64,
+    },
+    SlidingWindowCounter {
+        limit: u64,
+        window: u64,
+    },
+    TokenBucket {
+        capacity: u64,
+        refill: u64,
+        period: u64,
+        initial: u64,
+    },
+    LeakyBucket {
+        capacity: u64,
+        leak: u64,
+        period: u64,
+        longest_delay: Option<u64>,
+    },
     Adaptive(Adaptive),
 }
 
@@ -55,6 +81,13 @@ impl Rule {
         Ok(match *self {
             Self::FixedWindow { limit, window, align } => {
                 fixed_window::Quota::new(limit, micros(window), align)?.into()
+            }
+            Self::Calendar { limit: 0, .. } => fixed_window::Quota::nothing().into(),
+            Self::Calendar { limit: UNLIMITED, lengths } => {
+                fixed_window::Quota::by_calendar(1, calendar(lengths)?)?.unlimited().into()
+            }
+            Self::Calendar { limit, lengths } => {
+                fixed_window::Quota::by_calendar(limit, calendar(lengths)?)?.into()
             }
             Self::SlidingWindowLog { limit, window, entries_max } => {
                 sliding_window_log::Quota::capped(limit, micros(window), entries_max)?.into()
@@ -99,6 +132,7 @@ impl Rule {
         match *self {
             Self::FixedWindow { window, .. } | Self::SlidingWindowLog { window, .. } => window,
             Self::SlidingWindowCounter { window, .. } => window,
+            Self::Calendar { lengths, .. } => lengths.into_iter().max().unwrap_or_default(),
             Self::TokenBucket { capacity, refill: rate, period, .. }
             | Self::LeakyBucket { capacity, leak: rate, period, .. } => {
                 let span = (u128::from(capacity) * u128::from(period)).div_ceil(rate.into());
@@ -142,8 +176,18 @@ impl Rule {
     }
 }
 
-/// One rule of each algorithm, and of each kind where there are two: small and round.
-pub(crate) fn one_of_each() -> [Rule; 10] {
+/// The calendar of these lengths, for all of time.
+fn calendar(lengths: [u64; 4]) -> Result<Calendar, ConfigError> {
+    let mut next = 0;
+    let starts = lengths.into_iter().cycle().map(|length| {
+        next += length;
+        next - length
+    });
+    Calendar::new(&format!("{lengths:?}"), starts.map_while(Timestamp::from_micros))
+}
+
+/// One rule of each algorithm, and of each kind where there are several: small and round.
+pub(crate) fn one_of_each() -> [Rule; 11] {
     let (limit, window) = (10, 1_000_000);
     let (capacity, refill, leak, period) = (10, 7, 7, 3_000_000);
     [
@@ -157,6 +201,7 @@ pub(crate) fn one_of_each() -> [Rule; 10] {
         Rule::LeakyBucket { capacity, leak, period, longest_delay: Some(3_000_000) },
         Rule::Adaptive(Adaptive::new(limit, window, Scope::PerKey)),
         Rule::Adaptive(Adaptive::new(limit, window, Scope::Shared)),
+        Rule::Calendar { limit, lengths: [30 * DAY, 31 * DAY, 28 * DAY, 31 * DAY] },
     ]
 }
 
@@ -177,10 +222,27 @@ pub(crate) fn changes() -> impl Strategy<Value = (Rule, Rule)> {
     ]
 }
 
+/// In microseconds.
+const DAY: u64 = 86_400_000_000;
+
 pub(crate) fn fixed_window() -> BoxedStrategy<Rule> {
     let align = prop_oneof![Just(Align::Epoch), Just(Align::First)];
     let numbers = (limits(), windows(), align);
-    valid(numbers.prop_map(|(limit, window, align)| Rule::FixedWindow { limit, window, align }))
+    let even =
+        numbers.prop_map(|(limit, window, align)| Rule::FixedWindow { limit, window, align });
+    valid(prop_oneof![2 => even, 1 => by_calendar(limits())])
+}
+
+/// Limits of nothing and of everything.
+pub(crate) fn unbounded() -> BoxedStrategy<Rule> {
+    by_calendar(prop_oneof![Just(0), Just(UNLIMITED)])
+}
+
+/// Long windows, so that not too many of them make all of time.
+fn by_calendar(limit: impl Strategy<Value = u64> + 'static) -> BoxedStrategy<Rule> {
+    let length = || prop_oneof![20 * DAY..40 * DAY, Just(30 * DAY)];
+    let lengths = [length(), length(), length(), length()];
+    (limit, lengths).prop_map(|(limit, lengths)| Rule::Calendar { limit, lengths }).boxed()
 }
 
 pub(crate) fn sliding_window_log() -> BoxedStrategy<Rule> {

@@ -4,7 +4,7 @@
 //! to what the last decision promised. Costs are drawn in shares of the limit.
 
 use proptest::prelude::*;
-use ratelimit_core::{Action, Decision, Timestamp, WINDOW_MAX};
+use ratelimit_core::{Action, Decision, LIMIT_MAX, Timestamp, WINDOW_MAX};
 
 use crate::{
     rule::{Rule, share_of},
@@ -44,7 +44,7 @@ pub(crate) enum Wait {
 
 impl Step {
     pub(crate) fn cost(&self, limit: u64) -> u64 {
-        1 + share_of(limit - 1, self.share)
+        1 + share_of(limit.clamp(1, LIMIT_MAX) - 1, self.share)
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use blake3::KEY_LEN;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use ratelimit_algorithms::{Decision, Micros, Policy, Source};
+use ratelimit_algorithms::{Decision, Micros, Policy, Source, UNLIMITED};
 
 use crate::RequestKey;
 
@@ -44,6 +44,7 @@ struct PolicyItem {
     name: Arc<str>,
     value: HeaderValue,
     policy: Policy,
+    unit: Option<QuotaUnit>,
 }
 
 /// An item of each of the two lists.
@@ -51,6 +52,8 @@ pub(super) struct LimitItems {
     name: Arc<str>,
     policy: HeaderValue,
     limit: HeaderValue,
+    /// False for a limit without a bound: there is nothing to tell.
+    is_told: bool,
 }
 
 impl PolicyItems {
@@ -111,7 +114,7 @@ impl PolicyItem {
     fn new(policy: &Policy, unit: Option<QuotaUnit>) -> Self {
         let name = format!("\"{}\"", policy.name());
         let value = quota(&name, policy.limit(), policy.window(), unit);
-        Self { name: name.into(), value, policy: policy.clone() }
+        Self { name: name.into(), value, policy: policy.clone(), unit }
     }
 
     /// The parts for the local limit that made `decision` in the place of this policy. Its quota is
@@ -132,13 +135,21 @@ impl PolicyItem {
         if !until_more.is_zero() {
             limit.push_str(&format!(";t={}", until_more.as_secs_ceil().min(NUMBER_MAX)));
         }
-        let mut policy = self.value.clone();
+        let mut policy = match self.policy.window() {
+            // Each of the calendar's windows has a length of its own.
+            None if decision.source() != Source::Local => {
+                let window = self.policy.window_at(decision.at);
+                quota(&self.name, self.policy.limit(), window, self.unit)
+            }
+            _ => self.value.clone(),
+        };
         if let Some(partition) = partition {
             let partition = format!(";pk=:{partition}:");
             policy = value(&[policy.to_str().unwrap_or_default(), &partition].concat());
             limit.push_str(&partition);
         }
-        LimitItems { name: Arc::clone(&self.name), policy, limit: value(&limit) }
+        let is_told = decision.limit < UNLIMITED;
+        LimitItems { name: Arc::clone(&self.name), policy, limit: value(&limit), is_told }
     }
 }
 
@@ -167,7 +178,7 @@ impl QuotaUnit {
 impl LimitItems {
     /// Adds the items to the lists, unless they tell of a policy of this name already.
     pub(super) fn write(&self, headers: &mut HeaderMap) {
-        if headers.get_all(&LIMIT).iter().any(|line| self.is_in(line)) {
+        if !self.is_told || headers.get_all(&LIMIT).iter().any(|line| self.is_in(line)) {
             return;
         }
         headers.append(POLICY, self.policy.clone());

@@ -4,7 +4,7 @@
 mod draft;
 
 use http::{HeaderMap, HeaderName, header::Entry};
-use ratelimit_algorithms::{Decision, Policy};
+use ratelimit_algorithms::{Decision, Policy, UNLIMITED};
 use smallvec::SmallVec;
 
 pub use self::draft::QuotaUnit;
@@ -26,7 +26,8 @@ pub enum HeaderFormat {
     /// `RateLimit-Policy: "api";q=100;w=60` and `RateLimit: "api";r=42;t=37`, of drafts 10 and 11.
     ///
     /// `w` is the time in which a spent limit becomes whole again, left out below a second, and of a
-    /// limit that stands in for a store that failed. `t` is the time until there is more, as far as
+    /// limit that stands in for a store that failed. Of a calendar it is the length of the window at
+    /// hand. `t` is the time until there is more, as far as
     /// the algorithm tells, left out where nothing is spent. `Retry-After` is never shorter.
     Draft10,
 }
@@ -210,8 +211,12 @@ impl LimitFields {
         Self { limit, remaining, reset: reset_after.as_secs_ceil() }
     }
 
-    /// Writes the three headers, unless `headers` tell of a stricter limit already.
+    /// Writes the three headers, unless `headers` tell of a stricter limit already, or there is no
+    /// bound to tell of.
     fn write(&self, headers: &mut HeaderMap, [limit, remaining, reset]: Names) {
+        if self.limit == UNLIMITED {
+            return;
+        }
         let is_first = match headers.entry(&limit) {
             Entry::Vacant(entry) => {
                 entry.insert(number(self.limit));

@@ -79,7 +79,8 @@ impl Rejection {
 
     fn retry_after(&self) -> Option<Micros> {
         match self {
-            Self::Deny(decision) => Some(decision.retry_after()),
+            // A limit of nothing never admits anything.
+            Self::Deny(decision) => Some(decision.retry_after()).filter(|it| *it < Micros::MAX),
             Self::Check(Error::Backend(_)) | Self::Key(KeyError::TimedOut) => {
                 Some(Micros::from_secs(1))
             }

@@ -1,13 +1,20 @@
 //! The forms in which a limit is told, read by somebody else's parser.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    num::NonZeroUsize,
+    time::{Duration, SystemTime},
+};
 
 use axum::{Router, http::HeaderMap, response::Response, routing::get};
 use ratelimit_algorithms::{
-    Adaptive, Algorithm, ConfigError, FixedWindow, LeakyBucket, Limiter, Micros,
-    SlidingWindowCounter, SlidingWindowLog, TokenBucket,
+    Adaptive, Algorithm, CalendarWindow, ConfigError, FixedWindow, LeakyBucket, Limiter,
+    ManualClock, Micros, Nothing, Period, SlidingWindowCounter, SlidingWindowLog, Timestamp,
+    TokenBucket, Unlimited,
 };
-use ratelimit_http::{Advice, ApiKey, HeaderFormat, KeyFn, PeerAddr, QuotaUnit, RateLimitLayer};
+use ratelimit_http::{
+    Advice, ApiKey, HeaderFormat, KeyFn, PeerAddr, QuotaUnit, RateLimitLayer, Rejection,
+};
+use ratelimit_memory::Memory;
 use serde_json::{Value, json};
 use sfv::{BareItem, Item, List, ListEntry, Parser};
 
@@ -303,4 +310,48 @@ async fn each_limit_calls_a_client_by_the_key_that_it_goes_by() {
     assert_ne!(here[0], there[0]);
     assert_eq!(here[1], there[1]);
     assert!(here.iter().all(Option::is_some));
+}
+
+/// February of 2026, and then March: each window has a length and an end of its own.
+#[test]
+fn a_calendar_tells_the_length_and_the_end_of_the_window_at_hand() {
+    let day = Micros::from_secs(86_400);
+    // 2026-01-31 12:00 UTC.
+    let clock = ManualClock::new(Timestamp::EPOCH + Micros::from_secs(1_769_860_800));
+    let memory = Memory::with_clock(clock.clone(), NonZeroUsize::MAX);
+    let plan = CalendarWindow::per(10, Period::Month { from: 1 });
+    let limiter = Limiter::new(memory, "plan", plan).unwrap();
+    for (days, expected, left) in
+        [(31, 43_200, 9), (28, 28 * 86_400 - 43_200, 9), (28, 86_400 / 2, 8)]
+    {
+        let decision = limiter.check("key").now().unwrap();
+        let mut headers = HeaderMap::new();
+        for format in [HeaderFormat::Draft10, HeaderFormat::XRateLimit] {
+            format.write(&mut headers, &limiter.policy("key"), &decision);
+        }
+        let policy = format!("\"plan\";q=10;w={}", days * 86_400);
+        assert_eq!(headers["ratelimit-policy"], policy);
+        assert_eq!(headers["ratelimit"], format!("\"plan\";r={left};t={expected}"));
+        assert_eq!(headers["x-ratelimit-reset"], expected.to_string());
+        let days = if days == 31 { 1 } else { 27 };
+        (0..days).for_each(|_| clock.advance(day));
+    }
+}
+
+/// No wait helps where nothing is admitted; and there is nothing to tell of a limit without a bound.
+#[tokio::test]
+async fn limits_of_nothing_and_of_everything_tell_what_there_is_to_tell() {
+    let limiter = |name, limit: Algorithm| Limiter::new(Memory::new(), name, limit).unwrap();
+    let denial = limiter("off", Nothing.into()).check("key").now().unwrap();
+    let response = Rejection::Deny(denial).to_response();
+    assert_eq!(response.status(), 429);
+    assert!(!response.headers().contains_key("retry-after"));
+
+    let unlimited = limiter("free", Unlimited::per_day().try_into().unwrap());
+    let decision = unlimited.check("key").now().unwrap();
+    let mut headers = HeaderMap::new();
+    for format in [HeaderFormat::Draft10, HeaderFormat::Draft6, HeaderFormat::XRateLimit] {
+        format.write(&mut headers, &unlimited.policy("key"), &decision);
+    }
+    assert!(headers.is_empty(), "{headers:?}");
 }

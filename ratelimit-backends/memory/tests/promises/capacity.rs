@@ -170,7 +170,7 @@ fn a_batch_finds_room_for_all_its_new_keys_or_takes_none() {
 fn a_batch_that_fails_gives_its_room_back() {
     let (memory, _) = memory(3);
     let [window, bucket] = ["fixed-window", "token-bucket"]
-        .map(|name| Policy::new("same", *policy(name, 3).algorithm()).expect("a good name"));
+        .map(|name| Policy::new("same", policy(name, 3).algorithm().clone()).expect("a good name"));
     assert!(is_allowed(&spend(&memory, &window, "a")));
     let checks = ["a", "b", "c"].map(|key| check(&bucket, key, 1));
     for _ in 0..10 {

@@ -39,6 +39,10 @@ local damaged = false
 -- Set where another client changes the value in two steps, see `flat.lua`, and is to be waited for.
 local reserved = false
 
+-- Set where the time is not in the window that the terms are of. Then nothing is written, and the
+-- caller has to come again with those of the window that the time is in.
+local outside = false
+
 -- Notes that a value is not this policy's own.
 local function refuse(value)
   damaged = true
@@ -100,7 +104,8 @@ local function store(key, header, state, ttl)
 end
 
 -- The first part of a reply: 1 if all was admitted, 0 if not, 2 if something found is not what it
--- should be, 3 if another client is changing it, and then nothing was done; then the time.
+-- should be, 3 if another client is changing it, 4 if the terms are of another time, and then nothing
+-- was done; then the time.
 local function verdict(fits)
-  return pack('>BI7', reserved and 3 or damaged and 2 or fits and 1 or 0, now)
+  return pack('>BI7', outside and 4 or reserved and 3 or damaged and 2 or fits and 1 or 0, now)
 end

@@ -8,7 +8,7 @@ use std::{
 
 use fastrand::Rng;
 use ratelimit_core::{
-    Action, Algorithm, Batch, Check, Key, Policy, adaptive, fixed_window, leaky_bucket,
+    Action, Algorithm, Batch, Check, Key, Policy, Timestamp, adaptive, fixed_window, leaky_bucket,
     sliding_window_counter, sliding_window_log, token_bucket,
 };
 use ratelimit_servers::{Server, effort};
@@ -112,7 +112,8 @@ fn policies() -> [Policy; 6] {
 fn spend(policy: &Policy) -> (String, Vec<Vec<u8>>) {
     let check = Check::new(policy, Key::new(b"key").expect("it is short"), 1);
     let check = check.expect("a cost within the limit");
-    let step = Step::new(Batch::one(&check), Action::Spend).expect("a script knows it");
+    let step =
+        Step::new(Batch::one(&check), Action::Spend, Timestamp::EPOCH).expect("a script knows it");
     let text = String::from_utf8(step.script.text.to_vec()).expect("scripts are text");
     let words = step.words.iter().map(|word| word.to_vec());
     (text, [b"".to_vec(), step.word.into()].into_iter().chain(words).collect())

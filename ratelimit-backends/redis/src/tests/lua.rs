@@ -198,7 +198,8 @@ impl Server {
     /// Runs the script of a step, and has the core work out its decisions; `None` if it leaves the step
     /// to the core.
     fn step(&self, batch: Batch<'_>, action: Action, now: u64) -> Option<Decisions> {
-        let Step { script, word, words } = Step::new(batch, action).expect("scripts know these");
+        let Step { script, word, words } =
+            Step::new(batch, action, at(now)).expect("scripts know these");
         let now = Bytes::from(now.to_string());
         let arguments = [now, Bytes::from_static(word.as_bytes())].into_iter().chain(words);
         let keys: Vec<_> = batch.slots().map(key).collect();
@@ -207,6 +208,7 @@ impl Server {
             Evaluated::Decided(decisions) => Some(decisions),
             Evaluated::NotOwn => None,
             Evaluated::Reserved => panic!("nobody else is here"),
+            Evaluated::Outside(_) => panic!("the terms are of this time"),
         }
     }
 

@@ -27,7 +27,7 @@ fn local() -> OnFailure {
 }
 
 fn local_limit(store: Memory<impl ratelimit_backend::Clock + 'static>, limit: u64) -> LocalLimits {
-    let algorithm = *hourly("api", limit).algorithm();
+    let algorithm = hourly("api", limit).algorithm().clone();
     LocalLimits::new(store).with_limit::<Algorithm>("api", algorithm).expect("good numbers")
 }
 
@@ -254,8 +254,9 @@ fn processes_share_the_limit_of_each_tier() {
 fn a_tier_may_have_a_local_limit_of_its_own() {
     let [free, pro] = [10, 100].map(|limit| hourly("api", limit));
     let local = local_limit(memory(&clock(), 100), 5).with_processes(FOUR);
-    let stand_in = *hourly("api", 7).algorithm();
-    let local = local.with_tier_limit::<Algorithm, Algorithm>("api", *pro.algorithm(), stand_in);
+    let stand_in = hourly("api", 7).algorithm().clone();
+    let local =
+        local.with_tier_limit::<Algorithm, Algorithm>("api", pro.algorithm().clone(), stand_in);
     let (fallback, store) = fallback(OnFailure::Local(local.expect("good numbers")));
     store.otherwise(DOWN);
     for (policy, limit) in [(&free, 5), (&pro, 7)] {
@@ -268,7 +269,7 @@ const FOUR: NonZeroU64 = NonZeroU64::new(4).unwrap();
 
 #[test]
 fn a_bad_local_limit_is_refused_when_it_is_named() {
-    let algorithm = *hourly("api", 5).algorithm();
+    let algorithm = hourly("api", 5).algorithm().clone();
     let refused = LocalLimits::new(Memory::new()).with_limit::<Algorithm>("Not a name", algorithm);
     assert!(matches!(refused, Err(ConfigError::BadName)));
 }
@@ -280,7 +281,7 @@ fn while_a_server_flaps_no_more_is_admitted_than_both_limits_allow() {
     let clock = clock();
     let store = Faulty::new(&clock);
     let policy = per_second("api", 100);
-    let share = *per_second("api", 10).algorithm();
+    let share = per_second("api", 10).algorithm().clone();
     let local = LocalLimits::new(memory(&clock, 100)).with_limit::<Algorithm>("api", share);
     let local = OnFailure::Local(local.expect("good numbers"));
     let breaker = Breaker::with_clock(store.clone(), clock.clone()).with_seed(7);

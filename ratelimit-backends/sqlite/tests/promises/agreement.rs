@@ -200,9 +200,11 @@ fn whatever_happens_to_a_long_log_the_store_decides_as_the_core() {
     let algorithms: [Algorithm; 3] =
         [log(2_000).into(), capped.unwrap().into(), hybrid(700).into()];
     for (seed, algorithm) in (0..effort(60_u64, 6)).zip(algorithms.into_iter().cycle()) {
-        let mut life = Life::new(algorithm, seed);
-        let policy = |algorithm, rule| {
-            Policy::new("log", algorithm).map(|policy| policy.with_carry_over(rule)).unwrap()
+        let mut life = Life::new(algorithm.clone(), seed);
+        let policy = |algorithm: &Algorithm, rule| {
+            Policy::new("log", algorithm.clone())
+                .map(|policy| policy.with_carry_over(rule))
+                .unwrap()
         };
         let other: Algorithm = match algorithm {
             Algorithm::Adaptive(_) => hybrid(900).into(),
@@ -211,7 +213,7 @@ fn whatever_happens_to_a_long_log_the_store_decides_as_the_core() {
         let rules = [CarryOver::AsIs, CarryOver::AsIs, CarryOver::Proportional, CarryOver::Reset];
         let changes: Vec<_> = rules
             .into_iter()
-            .flat_map(|rule| [policy(algorithm, rule), policy(other, rule)])
+            .flat_map(|rule| [policy(&algorithm, rule), policy(&other, rule)])
             .collect();
         life.fill(1_400);
         for _ in 0..effort(300, 60) {

@@ -44,7 +44,7 @@ impl Definition for Quota {
         Self::new(&Parameters::read(input)?).ok()
     }
 
-    fn terms(&self) -> Vec<(&'static str, u64)> {
+    fn terms(&self, _: Timestamp) -> Vec<(&'static str, u64)> {
         let lengths = [
             ("window", self.window.get()),
             ("tick", self.tick.micros().get()),

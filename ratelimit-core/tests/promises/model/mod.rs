@@ -6,6 +6,7 @@
 
 mod adaptive;
 mod bucket;
+mod calendar;
 mod fixed_window;
 mod leaky_bucket;
 mod log;
@@ -196,6 +197,9 @@ impl Rule {
         match *self {
             Self::FixedWindow { limit, window, align } => {
                 Box::new(fixed_window::FixedWindow::new(limit, window, align, now))
+            }
+            Self::Calendar { limit, lengths } => {
+                Box::new(calendar::Calendar::new(limit, lengths, now))
             }
             Self::SlidingWindowLog { limit, window, entries_max } => {
                 Box::new(sliding_window_log::SlidingWindowLog::new(limit, window, entries_max))
