@@ -67,7 +67,7 @@ impl Record {
             state => quota.state(state).map(|state| quota.lifetime(state, now)),
         });
         let block = self.block.map_or(Micros::ZERO, |block| {
-            block.left(now) + with_quota!(self.under.algorithm(), quota => quota.memory())
+            block.until + with_quota!(self.under.algorithm(), quota => quota.memory()) - now
         });
         let earlier = self.earlier.as_ref().map_or(Micros::ZERO, |earlier| earlier.left(now));
         lifetime.unwrap_or(Micros::ZERO).max(block).max(earlier)

@@ -136,12 +136,14 @@ impl Candidate {
     }
 }
 
-/// Writes a limit as a limits file in TOML has it.
+/// Writes a limit as a limits file in TOML has it, its fields in order of their names.
 pub(crate) fn to_toml(notation: &Value) -> String {
     match notation {
         Value::Object(fields) => {
             let mut text = String::from("{ ");
-            for (number, (name, value)) in fields.iter().enumerate() {
+            // A feature of serde_json, which any crate can turn on, keeps another order.
+            let fields: BTreeMap<_, _> = fields.iter().collect();
+            for (number, (name, value)) in fields.into_iter().enumerate() {
                 let comma = if number == 0 { "" } else { ", " };
                 let _ = write!(text, "{comma}{name} = {}", to_toml(value));
             }
