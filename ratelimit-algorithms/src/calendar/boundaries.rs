@@ -61,7 +61,7 @@ fn months((month, day): (u8, u8), step: u8) -> Result<impl Iterator<Item = Date>
 /// A day or a month that a year can have.
 fn within(field: &'static str, value: u8, most: i8) -> Result<i8, ConfigError> {
     let fits = i8::try_from(value).ok().filter(|value| (1..=most).contains(value));
-    fits.ok_or(ConfigError::OutOfRange { field, low: 1.0, high: most.into() })
+    fits.ok_or_else(|| ConfigError::OutOfRange { field, low: 1.0, high: most.into() })
 }
 
 /// A day before the epoch, anywhere; the first window begins at the epoch.

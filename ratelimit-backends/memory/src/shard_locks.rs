@@ -4,7 +4,7 @@
 use ratelimit_backend::BackendError;
 use ratelimit_core::{
     Action, Batch, Check, Timestamp,
-    store::{CompactStep, Decisions, Slot, apply},
+    store::{CompactState, CompactStep, Decisions, Slot, apply},
 };
 use smallvec::SmallVec;
 
@@ -27,6 +27,8 @@ pub(crate) struct ShardLocks<'a, S: Shards> {
 /// A step of one check of a batch, and the place of its state.
 pub(crate) struct PlacedStep {
     pub(crate) step: CompactStep,
+    /// The state to store.
+    state: CompactState,
     /// The number of the lock.
     lock: usize,
     place: usize,
@@ -79,19 +81,24 @@ impl<'a, S: Shards> ShardLocks<'a, S> {
         for (slot, check) in self.slots.iter().zip(checks) {
             let lock = position(&self.shards, self.table.shard_of(slot));
             let Some((place, entry)) = self.locked[lock].find(slot) else { return false };
+            // A copy: nothing may have changed if the batch is refused in the end.
             let state = entry.compact_under(check.policy());
-            let step = state.and_then(|state| state.step(check.policy(), check.cost(), now));
+            let Some(mut state) = state.copied() else { return false };
+            let step = state.step(check.policy(), check.cost(), now);
             let Some(step) = step else { return false };
-            steps.push(PlacedStep { step, lock, place });
+            steps.push(PlacedStep { step, state, lock, place });
         }
-        if steps.iter().all(|placed| placed.step.is_allowed()) {
-            for (PlacedStep { step, lock, place }, slot) in steps.iter().zip(&self.slots) {
-                if let Some(Entry::Compact { state, .. }) = self.locked[*lock].found(*place, slot) {
-                    step.charge(state);
-                }
+        let fits = steps.iter().all(|placed| placed.step.is_allowed());
+        for (placed, slot) in steps.iter_mut().zip(&self.slots) {
+            if fits {
+                placed.step.charge(&mut placed.state);
+            } else {
+                placed.step = placed.step.uncharged();
             }
-        } else {
-            steps.iter_mut().for_each(|placed| placed.step = placed.step.uncharged());
+            let found = self.locked[placed.lock].found(placed.place, slot);
+            if let Some(Entry::Compact { state, .. }) = found {
+                *state = placed.state;
+            }
         }
         true
     }

@@ -248,7 +248,8 @@ pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// The longest that closing waits for a reader.
 const CLOSING_MAX: Duration = Duration::from_secs(1);
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
 

@@ -45,6 +45,7 @@ fn adaptive(change: impl FnOnce(&mut Parameters)) -> Built {
 }
 
 #[track_caller]
+#[expect(clippy::needless_pass_by_value, reason = "what is refused is of no further use")]
 fn refuses(built: Built, error: ConfigError) {
     assert_eq!(built, Err(error));
 }
