@@ -53,7 +53,7 @@ fn days() -> impl Iterator<Item = NaiveDate> {
     first.iter_days().take_while(|day| day.year() <= 2032)
 }
 
-/// Whether a window begins on that day.
+/// Returns true if a window begins on that day.
 fn begins(period: Period, day: NaiveDate) -> bool {
     let next = day.checked_add_days(Days::new(1)).unwrap();
     let is_last = next.month() != day.month();

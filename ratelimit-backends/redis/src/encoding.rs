@@ -4,7 +4,7 @@
 //! length of the header · header · words, seven bytes each, the greatest first
 //! ```
 //!
-//! Where states are kept under earlier numbers, these come in front, and scripts leave them there:
+//! States under earlier numbers, if there are any, come in front, and scripts leave them there:
 //!
 //! ```text
 //! 255 · the instants from which, and until which they count, seven bytes each

@@ -38,7 +38,7 @@ struct Kept {
 const KEPT_MAX: usize = 4;
 
 impl Earlier {
-    /// What is left after a change at `now` to `quota`, whose new state is `state`; `None` if nothing
+    /// The rest after a change at `now` to `quota`, whose new state is `state`; `None` if nothing
     /// of what was charged before counts any more.
     pub(crate) fn after_change<A: Listed>(
         before: Option<Box<Self>>,
@@ -96,7 +96,7 @@ impl Earlier {
         }
     }
 
-    /// When the change was and until when it counts; then of each state its numbers and words.
+    /// The instants of the change and of its end; then of each state its numbers and words.
     pub(crate) fn words(&self) -> Vec<u64> {
         let times = [self.since, self.until].map(Timestamp::as_micros);
         let count = u64::try_from(self.kept.len()).unwrap_or(u64::MAX);

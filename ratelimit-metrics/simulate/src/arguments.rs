@@ -9,7 +9,7 @@ use lexopt::{
 use ratelimit_http::{ClientIp, ClientIpBuilder};
 use ratelimit_simulate::{Candidates, LogSettings, Micros, Share};
 
-/// What the arguments ask for.
+/// The work that the arguments ask for.
 pub(crate) enum Request {
     Help,
     Version,

@@ -1,4 +1,4 @@
-//! Which requests of a log count.
+//! The choice of a log's requests: by path, method and status.
 
 use std::str::FromStr;
 

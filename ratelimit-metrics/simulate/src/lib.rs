@@ -1,4 +1,4 @@
-//! What a rate limit would have done to yesterday's traffic.
+//! Simulates rate limits on yesterday's traffic.
 //!
 //! A [`Simulation`] sends the requests of access logs through candidate limits, each a line in the
 //! notation of limits files. Its [`Report`] tells, for each candidate, how many requests and clients

@@ -88,7 +88,7 @@ fn line(read: u64, bytes: Option<u64>) -> String {
     format!("{:<WIDTH$}", format!("[{bar:20}] {percent:3}% of {} MB", bytes / 1_000_000))
 }
 
-/// What ends sooner needs no bar.
+/// Work that ends sooner needs no bar.
 const LONG: Duration = Duration::from_millis(500);
 
 const BETWEEN: Duration = Duration::from_millis(100);

@@ -53,7 +53,7 @@ pub struct LogReader {
 /// Requests whose clients are looked up together: the processor waits for memory once, not for each.
 #[derive(Debug, Default)]
 struct Batch {
-    /// What the lines say of their clients, one after the other.
+    /// The texts by which the lines name their clients, one after the other.
     said: Vec<u8>,
     requests: Vec<Unknown>,
     clients: Vec<Option<u32>>,
@@ -70,7 +70,7 @@ struct Unknown {
     end: usize,
 }
 
-/// What became of the lines of logs.
+/// Counts of the lines of logs.
 #[derive(Clone, Debug, Default, Eq, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct LogCounts {
@@ -101,7 +101,7 @@ pub struct LogCounts {
 pub struct BadLine {
     /// The number of the line in its log, from 1.
     pub line: u64,
-    /// What it lacks.
+    /// The reason why it is refused.
     pub reason: &'static str,
 }
 

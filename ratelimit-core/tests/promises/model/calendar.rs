@@ -75,7 +75,7 @@ impl Model for Calendar {
         self.used(now) == 0
     }
 
-    /// Where nothing is admitted, no wait is long enough.
+    /// No wait is long enough under a policy that admits nothing.
     fn wait_max(&self) -> u64 {
         let longest = self.lengths.into_iter().max().unwrap_or_default();
         if self.limit == 0 { UNLIMITED } else { longest }

@@ -17,11 +17,11 @@ use crate::{
     simulation::{Denials, Simulation},
 };
 
-/// What each candidate would have done to the requests of a log.
+/// The results of each candidate on the requests of a log.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Report {
-    /// What became of the lines, if the requests come from a log.
+    /// Counts of the lines, if the requests come from a log.
     pub log: Option<LogCounts>,
     /// The requests that were decided about.
     pub requests: u64,
@@ -45,7 +45,7 @@ pub struct OverTime {
     pub requests: Vec<u64>,
 }
 
-/// What one candidate would have done.
+/// The results of one candidate.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct CandidateReport {

@@ -67,7 +67,7 @@ pub(super) const HEADING: [&str; 6] = [
     "clients under 10% left",
 ];
 
-/// What is to be known about the log.
+/// Facts about the log.
 pub(super) fn notes(log: &LogCounts) -> Vec<String> {
     let mut notes = Vec::new();
     let mut note = |number: u64, what: &str| {
