@@ -69,6 +69,11 @@ use crate::wait::Waiters;
 /// # Ok(())
 /// # }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say which policy a key has",
+    note = "a limiter takes a `Policy`, `Live` or tiers; `Limiter::new` makes a policy of a name \
+            and an algorithm"
+)]
 pub trait Policies: fmt::Debug + Send + Sync {
     /// The name of all its policies.
     fn name(&self) -> &str;

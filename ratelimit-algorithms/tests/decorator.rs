@@ -250,11 +250,3 @@ async fn it_may_stand_below_an_attribute_of_tokio() -> Result<(), AcquireError> 
     assert_eq!(ASYNC.peek("below").await?.remaining, 1);
     Ok(())
 }
-
-/// As the wrong span would be as good as none, the messages are compared whole.
-#[test]
-fn misuse_is_refused_where_it_stands() {
-    let misuses = trybuild::TestCases::new();
-    misuses.compile_fail("tests/decorator/*.rs");
-    misuses.compile_fail("tests/misuse/*.rs");
-}

@@ -18,6 +18,12 @@ use crate::Warning;
 /// Finds the key that a request counts against, and may take time for it.
 ///
 /// Every [`KeyFn`] is one that takes none; [`Awaited`] makes one of an async function.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no key function",
+    note = "a key function is a function or closure from `&http::request::Parts` to a \
+            `Result<K, KeyError>`, where `K` is text, a number, an address or a `RequestKey`; \
+            `Awaited` makes one of an async function"
+)]
 pub trait AsyncKeyFn: Send + Sync {
     /// Returns the key of the request with this head, or a future of it.
     fn find<'a>(&'a self, request: &'a Parts) -> FoundKey<'a>;

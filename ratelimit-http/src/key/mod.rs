@@ -40,6 +40,9 @@ use crate::Warning;
 /// request has a new budget with each. A key that takes time to find is the matter of an
 /// [`AsyncKeyFn`](crate::AsyncKeyFn).
 ///
+/// A closure names the type of its argument (`|request: &Parts| …`), or the compiler does not know it.
+/// It returns a key that borrows nothing of the request: text as a `String`, or a [`RequestKey`].
+///
 /// ```
 /// use http::request::Parts;
 /// use ratelimit_http::{KeyError, KeyFn, PeerAddr, RequestKey};
@@ -60,6 +63,11 @@ use crate::Warning;
 /// # assert_eq!(client.key(&request)?, RequestKey::from("user").and(7));
 /// # Ok::<(), KeyError>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no key function",
+    note = "a key function is a function or closure from `&http::request::Parts` to a \
+            `Result<K, KeyError>`, where `K` is text, a number, an address or a `RequestKey`"
+)]
 pub trait KeyFn: Send + Sync {
     /// Returns the key of the request with this head.
     ///

@@ -1,0 +1,1 @@
+//! Likely mistakes, in `tests`, and what the compiler says of each.

@@ -1,0 +1,5 @@
+#![allow(unused)]
+
+use ratelimit_algorithms::LimitsFile;
+
+fn main() {}

@@ -1,0 +1,5 @@
+#![allow(unused)]
+
+use ratelimit_http::MatchedRoute;
+
+fn main() {}
