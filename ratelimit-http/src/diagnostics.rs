@@ -70,6 +70,15 @@ pub enum Warning {
          has a budget in every process, and a new one after a restart; set `ApiKey::pepper`"
     )]
     RandomPepper,
+    /// The lists before the store name texts only, and no key of a request is a text.
+    #[error(
+        "the keys that are listed for {limiter:?} are plain text, and no request has such a key: list \
+         a `RequestKey`, as in `.deny(&RequestKey::text(\"mallory\"))`"
+    )]
+    TextListed {
+        /// The limiter's name.
+        limiter: String,
+    },
 }
 
 impl Warning {
@@ -82,6 +91,7 @@ impl Warning {
             Self::WideIpv6Prefix { .. } => 1 << 4,
             Self::NoPeer => 1 << 5,
             Self::RandomPepper => 1 << 6,
+            Self::TextListed { .. } => 1 << 7,
         }
     }
 }

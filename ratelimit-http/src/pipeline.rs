@@ -80,6 +80,12 @@ impl<B: Backend, K: AsyncKeyFn, P: Policies> Pipeline<B, K, P> {
             };
             self.key_fn(index).inspect(request, warn);
         }
+        for limiter in self.names() {
+            if self.limiter.backend().lists_only_text(limiter) {
+                let limiter = limiter.to_owned();
+                self.diagnostics.warn(&Warning::TextListed { limiter });
+            }
+        }
         let limits: Vec<_> = self
             .names()
             .zip(keys)

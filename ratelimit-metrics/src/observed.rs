@@ -166,6 +166,10 @@ impl<B: Backend, R: Recorder> Backend for Observed<B, R> {
     fn recoveries(&self) -> u64 {
         self.inner.backend.recoveries()
     }
+
+    fn lists_only_text(&self, name: &str) -> bool {
+        self.inner.backend.lists_only_text(name)
+    }
 }
 
 impl<B: SyncBackend, R: Recorder> SyncBackend for Observed<B, R> {

@@ -52,6 +52,15 @@ pub trait Backend: Send + Sync {
     fn recoveries(&self) -> u64 {
         0
     }
+
+    /// Tells whether keys are listed in front of the store for the policies of this name, and all of
+    /// them are text: most likely by mistake where the keys that are checked are none.
+    ///
+    /// By default it does not: most stores have no lists.
+    fn lists_only_text(&self, name: &str) -> bool {
+        let _ = name;
+        false
+    }
 }
 
 /// A store that can also answer on the calling thread, without a runtime.
@@ -95,6 +104,10 @@ macro_rules! pointers {
 
             fn recoveries(&self) -> u64 {
                 (**self).recoveries()
+            }
+
+            fn lists_only_text(&self, name: &str) -> bool {
+                (**self).lists_only_text(name)
             }
         }
 

@@ -179,6 +179,10 @@ impl<B: Backend, C: Clock> Backend for Fallback<B, C> {
     fn recoveries(&self) -> u64 {
         self.inner.recoveries()
     }
+
+    fn lists_only_text(&self, name: &str) -> bool {
+        self.inner.lists_only_text(name)
+    }
 }
 
 impl<B: SyncBackend, C: Clock> SyncBackend for Fallback<B, C> {

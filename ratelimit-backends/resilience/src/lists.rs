@@ -24,7 +24,8 @@ use crate::{
 /// on. Lists keep keyed digests of keys.
 ///
 /// Behind a layer of `ratelimit-http` the key of a client is a `RequestKey`, and is listed as one:
-/// `lists.everywhere().deny(&RequestKey::text("mallory"))`. A plain text denies nobody there.
+/// `lists.everywhere().deny(&RequestKey::text("mallory"))`. A plain text denies nobody there, and the
+/// layer warns of lists that have nothing else.
 ///
 /// Decisions have [`Source::List`] and the numbers of a key never seen; a denial has nothing left,
 /// and the longest `retry_after`. The store is not called to spend or to peek, nor to penalize or
@@ -66,7 +67,20 @@ pub struct List<'a> {
 #[derive(Default)]
 struct Table {
     digests: Digests,
-    listings: RwLock<HashMap<Digest, Listing>>,
+    listings: RwLock<Listings>,
+}
+
+#[derive(Default)]
+struct Listings {
+    by_key: HashMap<Digest, Listing>,
+    /// How many keys each list has that are text, and how many that are not.
+    texts: HashMap<Option<Box<str>>, Texts>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Texts {
+    yes: usize,
+    no: usize,
 }
 
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -103,7 +117,7 @@ impl<B, C> Lists<B, C> {
     /// The number of listed keys; a key counts once for each list.
     #[must_use]
     pub fn keys(&self) -> usize {
-        self.table.listings().len()
+        self.table.listings().by_key.len()
     }
 
     accessors!();
@@ -130,21 +144,38 @@ impl List<'_> {
         let Ok(key) = Key::new(key) else { return };
         let digest = self.table.digests.of(self.name, key);
         let mut listings = self.table.listings.write().unwrap_or_else(PoisonError::into_inner);
-        match listing {
-            Some(listing) => listings.insert(digest, listing),
-            None => listings.remove(&digest),
+        let was_listed = match listing {
+            Some(listing) => listings.by_key.insert(digest, listing),
+            None => listings.by_key.remove(&digest),
         };
+        let texts = listings.texts.entry(self.name.map(Box::from)).or_default();
+        let count = if is_text(key.as_bytes()) { &mut texts.yes } else { &mut texts.no };
+        *count += usize::from(listing.is_some());
+        *count -= usize::from(was_listed.is_some());
     }
 }
 
+/// Keys of `ratelimit-http` are not: they tell the lengths of their parts.
+fn is_text(key: &[u8]) -> bool {
+    std::str::from_utf8(key).is_ok_and(|text| !text.contains(char::is_control))
+}
+
 impl Table {
-    fn listings(&self) -> RwLockReadGuard<'_, HashMap<Digest, Listing>> {
+    fn listings(&self) -> RwLockReadGuard<'_, Listings> {
         self.listings.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells whether the lists that hold for policies of this name have keys, and only text.
+    fn has_only_text(&self, name: &str) -> bool {
+        let listings = self.listings();
+        let lists = [Some(name.into()), None].map(|list| listings.texts.get(&list).copied());
+        let is_one = |test: fn(Texts) -> bool| lists.iter().flatten().any(|&texts| test(texts));
+        is_one(|texts| texts.yes != 0) && !is_one(|texts| texts.no != 0)
     }
 
     /// Looks up each check; `None` if no key is listed.
     fn look_up(&self, batch: Batch<'_>, action: Action) -> Option<Vec<Option<Listing>>> {
-        let listings = self.listings();
+        let listings = &self.listings().by_key;
         let listing = |check: &Check<'_>| {
             let find = |name| listings.get(&self.digests.of(name, check.key())).copied();
             let listing = find(Some(check.policy().name())).or_else(|| find(None));
@@ -219,7 +250,11 @@ impl<B: Backend, C: Clock> Backend for Lists<B, C> {
         }
     }
 
-    delegate!();
+    delegate!(except lists);
+
+    fn lists_only_text(&self, name: &str) -> bool {
+        self.table.has_only_text(name) || self.inner.lists_only_text(name)
+    }
 }
 
 impl<B: SyncBackend, C: Clock> SyncBackend for Lists<B, C> {

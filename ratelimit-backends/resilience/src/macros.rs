@@ -26,6 +26,13 @@ macro_rules! accessors {
 /// The methods of a backend that the inner store implements.
 macro_rules! delegate {
     () => {
+        delegate!(except lists);
+
+        fn lists_only_text(&self, name: &str) -> bool {
+            self.inner.lists_only_text(name)
+        }
+    };
+    (except lists) => {
         fn names(&self) -> &Names {
             self.inner.names()
         }

@@ -112,4 +112,8 @@ impl<B: Backend, C: Clock> Backend for Resilient<B, C> {
     fn recoveries(&self) -> u64 {
         self.0.recoveries()
     }
+
+    fn lists_only_text(&self, name: &str) -> bool {
+        self.0.lists_only_text(name)
+    }
 }

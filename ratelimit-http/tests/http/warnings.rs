@@ -9,8 +9,10 @@ use ratelimit_backend::{Names, Reply};
 use ratelimit_conformance::subprocess;
 use ratelimit_core::{Action, Batch};
 use ratelimit_http::{
-    ApiKey, ClientIp, ClientIpBuilder, KeyFn, MethodName, PeerAddr, RateLimitLayer, Warning,
+    ApiKey, ClientIp, ClientIpBuilder, KeyFn, MethodName, PeerAddr, RateLimitLayer, RequestKey,
+    Warning,
 };
+use ratelimit_resilience::Lists;
 
 use crate::support::{Store, app, from, limiter, per_minute, request, send, status, store};
 
@@ -86,6 +88,37 @@ async fn a_random_pepper_on_a_shared_store_is_said_once() {
         let app = app(layer);
         for _ in 0..3 {
             send(&app, plain()).await;
+        }
+        assert_eq!(*heard.lock().expect("it is whole"), expected);
+    }
+}
+
+// FAULTS 221.
+#[tokio::test]
+async fn lists_of_texts_are_said_once_since_no_request_has_such_a_key() {
+    let warning = Warning::TextListed { limiter: "api".to_owned() };
+    let mallory = RequestKey::text("mallory");
+    for (list, expected) in [
+        (&(|_: &Lists<Store>| ()) as &dyn Fn(&Lists<Store>), vec![]),
+        (&|lists| lists.everywhere().deny("mallory"), vec![warning.clone()]),
+        (&|lists| lists.under("api").allow("192.0.2.1"), vec![warning]),
+        (&|lists| lists.under("jobs").deny("mallory"), vec![]),
+        (&|lists| lists.under("api").deny(&mallory), vec![]),
+        (
+            &|lists| {
+                lists.everywhere().deny("job");
+                lists.under("api").deny(&mallory);
+            },
+            vec![],
+        ),
+    ] {
+        let lists = Lists::new(store().0);
+        list(&lists);
+        let limiter = Limiter::new(Arc::new(lists), "api", FixedWindow::per_minute(9));
+        let (layer, heard) = heard(RateLimitLayer::new(limiter.expect("is valid"), PeerAddr));
+        let app = app(layer);
+        for _ in 0..3 {
+            assert_eq!(status(&app, plain()).await, 200);
         }
         assert_eq!(*heard.lock().expect("it is whole"), expected);
     }

@@ -1,7 +1,8 @@
 //! The lists: whoever is on one is answered by it, and everybody else as if there were none.
 
+use ratelimit_backend::Backend;
 use ratelimit_core::{Action, Decision, Micros, Outcome, Source, WINDOW_MAX};
-use ratelimit_resilience::Lists;
+use ratelimit_resilience::{Deadline, Lists};
 
 use crate::faulty::{Faulty, ask, ask_all, check, clock, hourly, spend};
 
@@ -173,6 +174,28 @@ fn beside_a_key_that_is_denied_the_others_are_only_looked_at() {
     let asked = store.asked();
     let decisions = ask_all([one, other], &checks[1..3], Action::Spend).expect("it is decided");
     assert_eq!((decisions.len(), store.asked()), (2, asked), "all of them are listed");
+}
+
+#[test]
+fn lists_that_have_only_text_tell_so_until_something_else_is_on_them() {
+    let (lists, _) = lists();
+    let around = Deadline::new(Box::new(lists.clone()));
+    let told = || [around.lists_only_text("api"), around.lists_only_text("jobs")];
+    assert_eq!(told(), [false, false]);
+    lists.under("api").deny("mallory");
+    lists.under("api").allow("mallory");
+    assert_eq!(told(), [true, false]);
+    lists.everywhere().deny("täter");
+    assert_eq!(told(), [true, true]);
+    lists.under("api").deny(b"\x01\0\0\0\x07mallory");
+    assert_eq!(told(), [false, true]);
+    lists.under("api").remove("mallory");
+    lists.everywhere().remove("täter");
+    lists.everywhere().remove("nobody");
+    assert_eq!(told(), [false, false]);
+    lists.under("api").remove(b"\x01\0\0\0\x07mallory");
+    lists.everywhere().deny("täter");
+    assert_eq!(told(), [true, true]);
 }
 
 #[test]
