@@ -218,7 +218,7 @@ impl<'a> Entry<'a> {
             if is_off {
                 return true;
             }
-            record.rewind(now);
+            record.rewind(check.policy(), now);
             let is_other = || {
                 let [found, want] = algorithms(check.slot(), record);
                 found != want

@@ -191,12 +191,12 @@ impl Trace {
     }
 
     fn random_action(&mut self) -> Action {
-        match self.random.u16(..400) {
+        match self.random.u8(..100) {
             0..70 => Action::Spend,
             70..80 => Action::Peek,
             80..93 => Action::Refund,
             93..96 => Action::Penalize,
-            96..98 => Action::Block(Micros::new(of_any_size(&mut self.random, 1 << 24))),
+            96..99 => Action::Block(Micros::new(of_any_size(&mut self.random, 1 << 24))),
             _ => Action::Reset,
         }
     }

@@ -89,6 +89,11 @@ pub(crate) trait Definition: Eq + Sized {
     /// So a clock that steps back grants nothing, and delays by one window at most.
     fn rewind(&self, state: &mut Self::State, now: Timestamp);
 
+    /// The same under a quota that was stored, and may lack what is not stored: a calendar's boundaries.
+    fn rewind_stored(&self, state: &mut Self::State, now: Timestamp) {
+        self.rewind(state, now);
+    }
+
     /// Starts a state anew that has been kept for its [`lifetime`](Self::lifetime), if that makes a
     /// difference. Then it does not matter whether a store has dropped it.
     fn renew(&self, _: &mut Self::State, _: Timestamp) {}

@@ -229,6 +229,14 @@ impl Definition for Quota {
         }
     }
 
+    /// A window of a calendar keeps its length.
+    fn rewind_stored(&self, state: &mut State, now: Timestamp) {
+        match self.windows {
+            Windows::Even(..) => self.rewind(state, now),
+            Windows::Calendar(_) => state.window.start = state.window.start.min(now),
+        }
+    }
+
     #[inline(always)]
     fn found(&self, state: &State, now: Timestamp) -> Option<State> {
         Some(self.at(*state, now))
@@ -287,9 +295,11 @@ impl Definition for Quota {
         state.is_of_calendar = self.is_of_calendar();
     }
 
+    /// Of a calendar, what counts now counts in the window that is now, even if a step back has moved it.
     fn join(&self, state: &mut State, other: &State, now: Timestamp) {
         let (one, other) = (self.at(*state, now), self.at(*other, now));
         let window = match (one.used, other.used) {
+            _ if self.is_of_calendar() => self.window_of(now),
             (0, _) => other.window,
             (_, 0) => one.window,
             _ if one.window.start < other.window.start => other.window,

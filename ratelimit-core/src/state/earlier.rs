@@ -124,7 +124,7 @@ impl Kept {
     fn rewind(&mut self, now: Timestamp) {
         with_quota!(&self.algorithm, quota => {
             if let Some(state) = quota.state_mut(&mut self.state) {
-                quota.rewind(state, now);
+                quota.rewind_stored(state, now);
             }
         });
     }

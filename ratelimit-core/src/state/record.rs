@@ -78,12 +78,13 @@ impl Record {
         self.block.is_none() && self.earlier.is_none()
     }
 
-    /// Pulls times later than `now` back to it.
-    pub(crate) fn rewind(&mut self, now: Timestamp) {
-        with_quota!(self.under.algorithm(), quota => {
-            if let Some(state) = quota.state_mut(&mut self.state) {
-                quota.rewind(state, now);
-            }
+    /// Pulls times later than `now` back to it, before the record is read under `policy`.
+    pub(crate) fn rewind(&mut self, policy: &Policy, now: Timestamp) {
+        let is_own = self.under.is(policy);
+        with_quota!(self.under.algorithm(), quota => match quota.state_mut(&mut self.state) {
+            Some(state) if is_own => quota.rewind(state, now),
+            Some(state) => quota.rewind_stored(state, now),
+            None => {}
         });
         if let Some(block) = &mut self.block {
             block.rewind(now);
