@@ -223,7 +223,9 @@ impl<'a> Entry<'a> {
                 let [found, want] = algorithms(check.slot(), record);
                 found != want
             };
-            (begins_anew || is_other()) && record.lifetime(now).is_zero()
+            // There is nothing to give back, and nothing that is kept beside the state may go.
+            let is_vain = action == Action::Refund && record.is_state_over(now);
+            is_vain || (begins_anew || is_other()) && record.lifetime(now).is_zero()
         });
         if let Some(record) = record {
             record.bring_up(check.policy(), now);

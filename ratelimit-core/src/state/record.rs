@@ -62,15 +62,24 @@ impl Record {
     /// The time from `now` until the record may be dropped, because no record is as good.
     #[must_use]
     pub fn lifetime(&self, now: Timestamp) -> Micros {
-        let lifetime = with_quota!(self.under.algorithm(), quota => match &self.state {
-            State::Sensor(sensor) => quota.sub_window().map(|length| sensor.lifetime(length, now)),
-            state => quota.state(state).map(|state| quota.lifetime(state, now)),
-        });
         let block = self.block.map_or(Micros::ZERO, |block| {
             block.until + with_quota!(self.under.algorithm(), quota => quota.memory()) - now
         });
         let earlier = self.earlier.as_ref().map_or(Micros::ZERO, |earlier| earlier.left(now));
-        lifetime.unwrap_or(Micros::ZERO).max(block).max(earlier)
+        self.lifetime_of_state(now).max(block).max(earlier)
+    }
+
+    /// Returns true if the state may be dropped, even if states under earlier numbers still count.
+    pub(crate) fn is_state_over(&self, now: Timestamp) -> bool {
+        self.block.is_none() && self.lifetime_of_state(now).is_zero()
+    }
+
+    fn lifetime_of_state(&self, now: Timestamp) -> Micros {
+        with_quota!(self.under.algorithm(), quota => match &self.state {
+            State::Sensor(sensor) => quota.sub_window().map(|length| sensor.lifetime(length, now)),
+            state => quota.state(state).map(|state| quota.lifetime(state, now)),
+        })
+        .unwrap_or(Micros::ZERO)
     }
 
     /// Returns true if there is nothing beside the state: no block, no states under earlier numbers.
