@@ -1,4 +1,4 @@
-//! What does a request cost that axum routes through a layer on memory, allowed and denied? Beside
+//! The cost of a request that axum routes through a layer on memory, allowed and denied. Beside
 //! others: `cargo xtask bench http`.
 
 use std::{
@@ -32,7 +32,7 @@ fn requests(criterion: &mut Criterion) {
     }
 }
 
-/// How long so many requests take, one after the other.
+/// The time that so many requests take, one after the other.
 async fn call(app: &Router, requests: u64) -> Duration {
     let peer = Peer(SocketAddr::from(([192, 0, 2, 1], 443)));
     let began = Instant::now();

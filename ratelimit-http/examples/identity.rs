@@ -1,4 +1,4 @@
-//! Who a request counts against: behind a proxy, by credential, and two things together.
+//! Clients that requests count against: behind a proxy, by credential, and two things together.
 //!
 //! `cargo run -p ratelimit-http --example identity`
 

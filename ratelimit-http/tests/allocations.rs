@@ -17,7 +17,7 @@ fn from_proxy(name: &str, value: &str) -> Parts {
     request.body(()).expect("request is valid").into_parts().0
 }
 
-/// How often memory is asked for while the key of a request is found.
+/// The number of allocations while the key of a request is found.
 fn allocations(client: &ClientIp, request: &Parts) -> u64 {
     let mut key = None;
     let counted = allocation_counter::measure(|| key = Some(client.key(request)));

@@ -74,7 +74,7 @@ pub trait SyncBackend: Backend {
     ///
     /// # Errors
     ///
-    /// When no decision was made; [`BackendError::effect`] says whether a charge may have landed.
+    /// If no decision was made; [`BackendError::effect`] says whether a charge may have landed.
     fn apply_now(&self, batch: Batch<'_>, action: Action) -> Result<Decisions, BackendError>;
 }
 

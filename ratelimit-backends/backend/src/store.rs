@@ -36,7 +36,7 @@ use crate::{
 /// ```
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// What tells an entry from all that have been under its key: a revision, an ETag, or a copy
+    /// The mark that tells an entry from all that have been under its key: a revision, an ETag, or a copy
     /// of the bytes themselves. One that is used again, even after the entry was removed, has to
     /// stand for the same bytes.
     type Version: Send + Sync;
@@ -45,7 +45,7 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     ///
-    /// When the store gives no answer.
+    /// If the store gives no answer.
     async fn load(&self, key: &[u8]) -> Result<Option<Versioned<Self::Version>>, BackendError>;
 
     /// Makes all of `swaps` if every entry is still the one that was loaded; else makes none of
@@ -59,7 +59,7 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     ///
-    /// When it was not done ([`Effect::NotApplied`](crate::Effect::NotApplied)), or may not have
+    /// If it was not done ([`Effect::NotApplied`](crate::Effect::NotApplied)), or may not have
     /// been ([`Effect::Unknown`](crate::Effect::Unknown)). It is not tried again.
     async fn compare_and_swap(
         &self,
@@ -71,9 +71,9 @@ pub trait Store: Send + Sync {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "stores make it, of both")]
 pub struct Versioned<V> {
-    /// What is stored.
+    /// The bytes that are stored.
     pub bytes: Vec<u8>,
-    /// What tells it from what was and will be stored.
+    /// The mark that tells them from all that were and will be stored.
     pub version: V,
 }
 

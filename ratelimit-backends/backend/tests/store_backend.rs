@@ -1,4 +1,4 @@
-//! What the adapter asks of a store, and what it makes of a store that misbehaves.
+//! The adapter's calls to a store, and a store that misbehaves.
 
 use std::{
     collections::HashMap,
@@ -117,7 +117,7 @@ struct Pages {
     entries: HashMap<Vec<u8>, Vec<u8>>,
     /// The TTL of each write; `None` for a removal.
     written: Vec<Option<Micros>>,
-    /// How many swaps others are yet to be ahead of.
+    /// The number of swaps that others are yet to be ahead of.
     others_first: u32,
     broken: Option<BackendError>,
 }

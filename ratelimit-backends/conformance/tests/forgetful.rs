@@ -1,4 +1,4 @@
-//! Whether it matters when a store forgets: one that does as soon as it may keeps every promise, and
+//! It does not matter when a store forgets: one that does as soon as it may keeps every promise, and
 //! so decides as the reference does, which never forgets.
 
 use std::{
@@ -18,11 +18,11 @@ struct Forgetful {
     entries: Mutex<Entries>,
 }
 
-/// What is stored under a key, and until when.
+/// The bytes under a key, and the end of their time to live.
 type Entries = HashMap<Vec<u8>, (Vec<u8>, Timestamp)>;
 
 impl Forgetful {
-    /// What is not over, and the time.
+    /// The entries that are not over, and the time.
     fn entries(&self) -> (MutexGuard<'_, Entries>, Timestamp) {
         let mut entries = self.entries.lock().expect("no holder panics");
         let now = self.clock.now().expect("tests stay within representable time");

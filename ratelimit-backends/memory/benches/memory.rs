@@ -1,4 +1,4 @@
-//! What does a check of a known key cost, and what would it cost to look it up in dashmap?
+//! The cost of a check of a known key, and of a lookup in dashmap.
 
 use std::{collections::HashMap, hint::black_box, num::NonZeroUsize, sync::Mutex, time::Duration};
 

@@ -21,7 +21,7 @@ use ratelimit_core::{Micros, Timestamp};
 /// Monotonic time, read from the processor's counter and held to [`Instant`].
 pub struct SwiftClock {
     counter: quanta::Clock,
-    /// What the counter said when the clock began.
+    /// The count when the clock began.
     first_count: u64,
     began: Instant,
     began_at: Result<Timestamp, BackendError>,
@@ -119,12 +119,12 @@ impl fmt::Debug for SwiftClock {
     }
 }
 
-/// Where nanoseconds begin before the clock does, so that an offset which is too large is seen to
+/// Nanoseconds by which counting begins before the clock does, so that an offset which is too large is seen to
 /// be.
 const AHEAD: Duration = Duration::from_nanos(AHEAD_NANOS);
 const AHEAD_NANOS: u64 = 1_000_000_000;
 
-/// How long an offset is good, in nanoseconds.
+/// The time for which an offset is good, in nanoseconds.
 const GOOD_FOR: u64 = 1_000_000;
 
 /// No count is a millisecond or less before this one; and every one went back from it.

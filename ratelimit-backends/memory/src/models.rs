@@ -250,7 +250,7 @@ fn ask<C: Clock>(
     Ok(memory.apply_now(Batch::one(&check), action)?[0])
 }
 
-/// Whether all of them were admitted.
+/// Returns true if all of them were admitted.
 fn spend_all<C: Clock>(memory: &Memory<C>, policy: &Policy, keys: &[&str]) -> bool {
     let keys = keys.iter().map(|key| Key::new(*key).unwrap());
     let checks: Vec<_> = keys.map(|key| Check::new(policy, key, 1).unwrap()).collect();
@@ -274,7 +274,7 @@ fn spawn<C: Clock + 'static, T: 'static>(
     thread::spawn(move || work(&memory))
 }
 
-/// What two threads get that do the same.
+/// The results of two threads that do the same.
 fn together<T: 'static>(
     memory: &Memory<ManualClock>,
     work: impl Fn(&Memory<ManualClock>) -> T + Clone + 'static,

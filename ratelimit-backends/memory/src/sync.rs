@@ -1,4 +1,4 @@
-//! What threads share, in one place, so that loom can stand in for it.
+//! Types that threads share, in one place, so that loom can stand in for them.
 
 use std::{
     hint,

@@ -84,7 +84,7 @@ fn room_that_is_no_longer_needed_is_given_back() {
     assert!(counted.bytes_current <= 1_200_000, "{} bytes", counted.bytes_current);
 }
 
-/// What was removed leaves traces in a hash table; one that is full of them is laid out anew, and
+/// A removed entry leaves a trace in a hash table; one that is full of them is laid out anew, and
 /// does not grow. Here 64 of 1 024 places each are two thirds full, and stay so.
 #[test]
 fn keys_that_are_reset_leave_their_room_to_others() {

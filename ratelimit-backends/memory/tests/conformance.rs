@@ -1,4 +1,4 @@
-//! Whether memory keeps every promise of a store.
+//! Memory keeps every promise of a store.
 
 use std::num::NonZeroUsize;
 

@@ -1,4 +1,4 @@
-//! Whether memory keeps every promise of a store in the shards of a dashmap, too.
+//! Memory keeps every promise of a store in the shards of a dashmap, too.
 #![cfg(feature = "dashmap")]
 
 use std::num::NonZeroUsize;

@@ -1,4 +1,4 @@
-//! What does a check cost a caller that comes alone, and one of many? Beside others: `cargo xtask
+//! The cost of a check for a caller that comes alone, and for one of many. Beside others: `cargo xtask
 //! bench redis`.
 
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ fn checks(criterion: &mut Criterion) {
     }
 }
 
-/// How long so many checks take, shared out among callers.
+/// The time that so many checks take, shared out among callers.
 async fn spend(limiter: &Limiter<Redis>, callers: u64, checks: u64) -> Duration {
     let began = Instant::now();
     let mut tasks = JoinSet::new();

@@ -1,4 +1,4 @@
-//! Whether Redis keeps every promise of a store.
+//! Redis keeps every promise of a store.
 
 use ratelimit_backend::{Backend, ManualClock, Names, Reply};
 use ratelimit_conformance::{Effort, processes, suite};

@@ -49,7 +49,7 @@ pub struct Fallback<B, C = MonotonicClock> {
     counters: Arc<Counters>,
 }
 
-/// What happens when the store fails.
+/// The answer when the store fails.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub enum OnFailure {

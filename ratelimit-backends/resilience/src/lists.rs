@@ -73,7 +73,7 @@ struct Table {
 #[derive(Default)]
 struct Listings {
     by_key: HashMap<Digest, Listing>,
-    /// How many keys each list has that are text, and how many that are not.
+    /// The number of keys of each list that are text, and of those that are not.
     texts: HashMap<Option<Box<str>>, Texts>,
 }
 

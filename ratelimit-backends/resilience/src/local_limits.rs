@@ -11,7 +11,7 @@ use crate::decisions::part;
 
 /// Limits of this process, and a store of their own.
 ///
-/// Where several processes fall back at once, each has its own limits: all of them together admit as
+/// If several processes fall back at once, each has its own limits: all of them together admit as
 /// many times as much. So divide: [`with_processes`](Self::with_processes) makes every policy its share
 /// of itself, each tier its share of the tier. [`with_limit`](Self::with_limit) and
 /// [`with_tier_limit`](Self::with_tier_limit) give a policy other numbers, which are not divided.

@@ -1,4 +1,4 @@
-//! Whether a store keeps every promise behind each wrapper, as long as that has nothing to say.
+//! A store keeps every promise behind each wrapper, as long as that has nothing to say.
 
 use std::{
     num::NonZeroUsize,

@@ -1,4 +1,4 @@
-//! Whether every example runs to its end.
+//! Every example runs to its end.
 #![cfg(feature = "tokio")]
 
 #[test]

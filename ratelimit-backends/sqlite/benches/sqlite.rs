@@ -1,4 +1,4 @@
-//! What does a check cost in a file that is there, allowed and denied? Beside others and with many
+//! The cost of a check in a file that is there, allowed and denied. Beside others and with many
 //! callers: `cargo xtask bench sqlite`.
 
 use criterion::{Criterion, criterion_group, criterion_main};

@@ -1,4 +1,4 @@
-//! What SQLite does not do for a file: keep it from others, tell which one it is, and why it cannot be
+//! Work on a file that SQLite leaves to us: keep it from others, tell which one it is, and why it cannot be
 //! made, opened or extended.
 
 use std::{

@@ -1,4 +1,4 @@
-//! Whether SQLite keeps every promise of a store, in memory and in a file.
+//! SQLite keeps every promise of a store, in memory and in a file.
 
 use std::time::Duration;
 

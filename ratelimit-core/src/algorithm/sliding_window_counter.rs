@@ -56,7 +56,7 @@ pub struct Detail {
 impl Quota {
     /// An estimated `limit` permits per `window`.
     ///
-    /// Where `limit` times `window` in microseconds passes 2^52, the weight of the previous
+    /// If `limit` times `window` in microseconds passes 2^52, the weight of the previous
     /// window falls in coarser steps, always a little late.
     ///
     /// # Errors

@@ -4,7 +4,7 @@
 //! small that one microsecond brings back a whole number of them. So a bucket never drifts: after
 //! any time `T` it has taken back exactly `⌊rate · T⌋` permits.
 //!
-//! Where a full bucket would be more units than every store counts exactly, the rate is rounded
+//! If a full bucket would be more units than every store counts exactly, the rate is rounded
 //! once: down, to the nearest fraction whose units are coarse enough.
 
 use core::{num::NonZeroU64, time::Duration};

@@ -1,4 +1,4 @@
-//! What is told of an action, whoever asks.
+//! The answer to an action is the same for all who look.
 
 use core::num::NonZeroU64;
 use std::collections::BTreeSet;

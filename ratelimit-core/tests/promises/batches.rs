@@ -231,7 +231,7 @@ fn beside_a_busy_key(rule: &Rule) -> (Subject, u64) {
     (Subject { record: None, ..busy }, start + 10_000_000)
 }
 
-/// What an adaptive hybrid may burst to, of a key that has not spent.
+/// The burst of an adaptive hybrid, of a key that has not spent.
 fn effective_burst(subject: &Subject, now: u64) -> u64 {
     let Detail::Adaptive(adaptive::Detail { layer, effective_burst, used, tokens, .. }) =
         subject.look(now)

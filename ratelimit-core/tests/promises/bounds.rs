@@ -1,4 +1,4 @@
-//! What is admitted stays within the bound of DESIGN §4, in every stretch of time.
+//! Admissions stay within the algorithm's bound in every stretch of time.
 
 use proptest::prelude::*;
 use ratelimit_core::{Detail, Outcome, Timestamp, adaptive, fixed_window::Align};
@@ -76,7 +76,7 @@ proptest! {
     }
 }
 
-/// What `admitted` holds of the stretch that starts at `start` and ends with the last of them,
+/// The part of `admitted` in the stretch that starts at `start` and ends with the last of them,
 /// and the most that it may hold.
 fn bound(rule: &Rule, admitted: &[Admitted], start: u64) -> (u128, u128) {
     let end = admitted.last().map_or(start, |&(at, _)| at);
@@ -113,7 +113,7 @@ fn bound(rule: &Rule, admitted: &[Admitted], start: u64) -> (u128, u128) {
     }
 }
 
-/// What was spent at or after `begin`.
+/// The permits spent at or after `begin`.
 fn spent_within(admitted: &[Admitted], begin: u64) -> u128 {
     admitted.iter().filter(|&&(at, _)| begin <= at).map(|&(_, cost)| u128::from(cost)).sum()
 }

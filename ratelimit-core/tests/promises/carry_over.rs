@@ -1,4 +1,4 @@
-//! What becomes of a state when the numbers change under it.
+//! States whose numbers change under them.
 
 use proptest::prelude::*;
 use ratelimit_core::{
@@ -33,7 +33,7 @@ fn of_limit(limit: u64) -> [Rule; 7] {
     ]
 }
 
-/// What remains of `to` after `spent` of `from`, by algorithm.
+/// The permits that remain of `to` after `spent` of `from`, by algorithm.
 fn remaining(rule: CarryOver, (from, spent, to): (u64, u64, u64)) -> Vec<(Rule, u64)> {
     let changes = of_limit(from).into_iter().zip(of_limit(to));
     let remaining = |(from, to): (Rule, Rule)| {
@@ -67,7 +67,7 @@ fn as_is_keeps_what_is_stored_capped_by_the_new_numbers() {
     }
 }
 
-/// What is stored of a log is entries of some cost, or no record.
+/// A stored log has entries of some cost, or there is no record.
 #[test]
 fn entries_that_come_to_nothing_are_dropped() {
     let log = |limit| Rule::SlidingWindowLog { limit, window: 10_000_000, entries_max: limit };

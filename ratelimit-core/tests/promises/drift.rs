@@ -89,7 +89,7 @@ fn windows_admit_their_limit_each_and_no_more() {
 }
 
 proptest! {
-    /// Where the units of a full bucket would pass 2^52.
+    /// If the units of a full bucket would pass 2^52.
     #[test]
     fn a_rate_that_is_too_fine_is_a_little_slower_and_never_faster(
         capacity in 1_000_000..=LIMIT_MAX,

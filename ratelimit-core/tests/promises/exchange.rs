@@ -1,4 +1,4 @@
-//! What a store that does sums of its own is told: the numbers of a policy, and those of a record.
+//! Terms and words: the numbers of a policy, and those of a record, for a store that steps elsewhere.
 
 use std::mem::replace;
 
@@ -52,7 +52,7 @@ fn a_rate_is_counted_in_its_lowest_terms() {
     assert_eq!(terms(&rule.policy()), [22_500_000, 750_000, 1, 22_500_000, 0]);
 }
 
-/// What is stored has to be read by whoever comes later: other bytes are another version.
+/// Stored bytes have to be read by whoever comes later: other bytes are another version.
 #[test]
 fn a_record_of_this_version_is_made_of_these_bytes() {
     const START: [u8; 8] = [128, 128, 249, 192, 193, 196, 130, 3];
@@ -123,7 +123,7 @@ fn header(rule: &Rule) -> Vec<u8> {
     subject.record.expect("the key is known by now").header()
 }
 
-/// What is read of a record that `action` leaves, with `words` in the place of its last ones.
+/// The record that is read of one that `action` leaves, with `words` in the place of its last ones.
 fn altered(rule: &Rule, words: &[u64], action: Action) -> Result<Record, StateError> {
     let mut subject = Subject::new(rule);
     let _ = subject.act(action, 1_700_000_000_000_000, 1);

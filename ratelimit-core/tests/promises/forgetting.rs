@@ -90,7 +90,7 @@ proptest! {
     }
 }
 
-/// What makes a key known.
+/// The actions that make a key known.
 fn begins() -> impl Strategy<Value = Action> {
     let block = (1..=1_u64 << 24).prop_map(|length| Action::Block(Micros::new(length)));
     prop_oneof![Just(Action::Spend), Just(Action::Penalize), block]

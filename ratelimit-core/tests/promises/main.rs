@@ -1,4 +1,4 @@
-//! What the crate promises, checked from outside.
+//! Promises of the crate, checked from outside.
 //!
 //! [`rule`] draws policies, [`trace`] draws what happens to a key, [`subject`] is the only place
 //! that calls the crate, [`model`] holds the six algorithms once more: slow, obvious and exact.

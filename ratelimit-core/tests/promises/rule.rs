@@ -153,12 +153,12 @@ impl Rule {
         }
     }
 
-    /// Whether a key never seen has less than a full bucket, so that being known is an advantage.
+    /// Returns true if a key never seen has less than a full bucket, so that being known is an advantage.
     pub(crate) fn starts_low(&self) -> bool {
         matches!(self, Self::TokenBucket { capacity, initial, .. } if initial < capacity)
     }
 
-    /// Whether its log may run out of entries before it runs out of permits.
+    /// Returns true if its log may run out of entries before it runs out of permits.
     pub(crate) const fn is_capped(&self) -> bool {
         matches!(self, Self::SlidingWindowLog { limit, entries_max, .. } if *entries_max < *limit)
     }

@@ -17,7 +17,7 @@ use crate::{
     trace::{Course, Step, history, shares, spending, worn},
 };
 
-/// What becomes of a charge: how much of it is kept, in parts per million of all above one permit,
+/// The fate of a charge: the part of it that is kept, in parts per million of all above one permit,
 /// and how many steps later that is known.
 type Plan = Option<(u64, usize)>;
 

@@ -1,4 +1,4 @@
-//! What a decision promises is exact: waits to the microsecond, remainders to the permit.
+//! The promises of a decision are exact: waits to the microsecond, remainders to the permit.
 
 use proptest::prelude::*;
 

@@ -20,7 +20,7 @@ pub(crate) struct Step {
     pub(crate) share: u64,
 }
 
-/// How the time goes on.
+/// The passing of time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Wait {
     Micros(u64),

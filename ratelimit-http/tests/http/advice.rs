@@ -1,4 +1,4 @@
-//! What clients read out of what servers say of their limits, ours and others'.
+//! Advice that clients read from servers' headers, ours and others'.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -459,7 +459,7 @@ fn who_says_when_to_come_back_is_believed_and_else_who_knows_best() {
     assert_eq!(wait(&[item, ("retry-after", "0")]), None);
 }
 
-/// What our own headers say of a key is what the limiter said.
+/// Our own headers say of a key what the limiter said.
 async fn is_read_back<A>(algorithm: impl Fn(u64, Duration) -> A)
 where
     A: TryInto<Algorithm, Error: Into<ConfigError>>,
@@ -533,7 +533,7 @@ fn by_sfv(value: &str) -> Vec<(String, u64)> {
     items.filter_map(read).collect()
 }
 
-/// What lists are made of, well or badly.
+/// Elements of lists, well-formed or not.
 const PIECES: [&str; 40] = [
     "\"a\"",
     "\"b c\"",

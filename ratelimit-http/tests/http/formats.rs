@@ -60,7 +60,7 @@ where
     RateLimitLayer::new(limiter(algorithm), PeerAddr).headers([HeaderFormat::Draft10])
 }
 
-/// What is told of `algorithm` to the first request.
+/// The headers about `algorithm` for the first request.
 async fn policy<A>(algorithm: A) -> Vec<(String, Vec<(String, i64)>)>
 where
     A: TryInto<Algorithm, Error: Into<ConfigError>>,
@@ -264,7 +264,7 @@ async fn what_a_limit_counts_can_be_told() {
     assert_eq!(units, [Some("content-bytes".to_owned()), Some("requests".to_owned())]);
 }
 
-/// What a client is called by each limit, where it is told so.
+/// The name of a client in each limit, where it is told so.
 fn called(response: &Response) -> Vec<Option<Vec<u8>>> {
     let advice = Advice::read(response.headers(), SystemTime::UNIX_EPOCH);
     advice.limits.into_iter().map(|limit| limit.partition_key).collect()

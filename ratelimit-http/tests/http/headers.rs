@@ -1,4 +1,4 @@
-//! What a client is told that is served.
+//! Headers of responses to clients that are served.
 
 use axum::{Router, http::HeaderMap, routing::get};
 use ratelimit_algorithms::{FixedWindow, TokenBucket};
@@ -8,7 +8,7 @@ use crate::support::{app, budget, from, limiter, per_minute, send};
 
 const NAMES: [&str; 3] = ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"];
 
-/// What is said of 10 permits a minute, 9 of them left, to a response that says `lines` already.
+/// The headers about 10 permits a minute, 9 of them left, in a response that has `lines` already.
 async fn merged(lines: &[(&'static str, &'static str)]) -> [Option<String>; 3] {
     let mut headers = HeaderMap::new();
     for (name, value) in lines {

@@ -1,4 +1,4 @@
-//! What makes two keys the same, and what does not.
+//! Keys that are the same, and keys that are not.
 
 use std::{net::IpAddr, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Who is limited, and by what.
+//! Clients and the limits that they are under.
 
 use axum::{Router, routing::get};
 use http::request::Parts;

@@ -1,4 +1,4 @@
-//! What clients of a limited service see, and what they can and cannot do.
+//! Clients of a limited service: the things that they see, can do and cannot do.
 
 mod support;
 

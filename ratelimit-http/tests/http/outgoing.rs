@@ -32,7 +32,7 @@ use crate::support::{Broken, Store, on, poll, store};
 struct Leap {
     clock: ManualClock,
     start: Instant,
-    /// Whether time stands still instead.
+    /// Set if time stands still instead.
     stands: Arc<AtomicBool>,
 }
 

@@ -1,4 +1,4 @@
-//! What a client is told that is not served.
+//! Responses to clients that are not served.
 
 use std::{
     convert::Infallible,

@@ -1,4 +1,4 @@
-//! What a request costs, which limits it has to pass, and which requests pass none.
+//! The cost of a request, the limits that it has to pass, and requests that pass none.
 
 use axum::body::Body;
 use http::{Request, request::Parts};

@@ -1,4 +1,4 @@
-//! What a request has cost is known when it is answered, and charged once, whatever becomes of it.
+//! The cost of a request is known when it is answered, and charged once, whatever becomes of it.
 
 use std::{
     convert::Infallible,

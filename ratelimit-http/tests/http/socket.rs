@@ -55,7 +55,7 @@ async fn clients_are_limited_over_the_wire() -> std::io::Result<()> {
     Ok(())
 }
 
-/// What follows when these bytes are sent, up to the end of a head.
+/// The answer to these bytes, up to the end of a head.
 async fn head(stream: &mut TcpStream, bytes: &str) -> std::io::Result<String> {
     stream.write_all(bytes.as_bytes()).await?;
     let mut head = Vec::new();

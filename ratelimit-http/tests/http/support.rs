@@ -96,7 +96,7 @@ pub(crate) fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> 
     value.map(|value| value.to_str().expect("header is text"))
 }
 
-/// What is left and when it is whole again, as the headers have it.
+/// The permits left and the time until all are back, as the headers have them.
 #[track_caller]
 pub(crate) fn budget(response: &Response) -> [Option<&str>; 3] {
     ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"]

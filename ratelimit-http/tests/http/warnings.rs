@@ -1,4 +1,4 @@
-//! What looks wrong about a layer is said, and once.
+//! Likely mistakes about a layer are said, and once.
 
 use std::sync::{Arc, Mutex};
 
@@ -31,7 +31,7 @@ where
     (layer.on_warning(hear), heard)
 }
 
-/// What a layer with this key says of some requests.
+/// The warnings of a layer with this key after some requests.
 async fn said(key: impl KeyFn + Clone + 'static, request: fn() -> Request<Body>) -> Vec<Warning> {
     let (layer, heard) = heard(per_minute(5, key));
     let app = app(layer);

@@ -1,4 +1,4 @@
-//! What must hold for any input at all: the bodies of the fuzz targets.
+//! The bodies of the fuzz targets: promises that hold for any input.
 //!
 //! `cargo xtask fuzz` has libFuzzer look for bytes that break one. The test of this crate runs each
 //! over the corpus that has been kept of that, and over random bytes: the short run, for machines

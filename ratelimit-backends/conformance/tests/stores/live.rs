@@ -12,7 +12,7 @@ use crate::{
     rules::{algorithm, any_algorithm, wait},
 };
 
-/// What happens, some time after what happened before.
+/// An event, some time after the one before.
 #[derive(Clone, Copy, Debug)]
 enum Event {
     Check { share: u64 },

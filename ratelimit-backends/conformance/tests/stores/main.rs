@@ -1,4 +1,4 @@
-//! What an application is promised on every store: waiting, settling, live change.
+//! Promises to an application on every store: waiting, settling, live change.
 //!
 //! Each promise is asked of random histories, and of each store in turn.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]

@@ -13,7 +13,7 @@ use ratelimit_algorithms::{Clock, ManualClock, Micros, Timer, Timestamp};
 #[derive(Clone)]
 pub(crate) struct Time {
     pub(crate) clock: ManualClock,
-    /// What the timer calls [`START`].
+    /// The timer's instant at [`START`].
     start: Instant,
     sleepers: Arc<Mutex<Vec<(Instant, Waker)>>>,
 }
@@ -36,7 +36,7 @@ impl Time {
         due.into_iter().for_each(|(_, waker)| waker.wake());
     }
 
-    /// When the next sleeper wakes, since the start.
+    /// The time since the start at which the next sleeper wakes.
     pub(crate) fn next(&self) -> Option<Micros> {
         let sleepers = self.sleepers.lock().unwrap();
         let first = sleepers.iter().map(|(then, _)| *then).min()?;

@@ -55,7 +55,7 @@ pub(crate) fn who_waits_is_served_in_order_and_not_a_microsecond_late(on: &On) {
     });
 }
 
-/// When each is served, if it is.
+/// The instant at which each is served, if it is.
 fn on_paper(policy: &Policy, callers: &[Caller]) -> Vec<Option<u64>> {
     let (mut record, mut free) = ([None], 0);
     let served = callers.iter().map(|caller| {
@@ -124,7 +124,7 @@ impl Line {
         Self { limiter, asking, time: on.time.clone(), served: Arc::default() }
     }
 
-    /// When each was served, if it was.
+    /// The instant at which each was served, if it was.
     async fn serve(self, callers: &[Caller]) -> Vec<Option<u64>> {
         *self.served.lock().unwrap() = vec![None; callers.len()];
         let events = callers.iter().flat_map(|caller| [Some(caller.comes), caller.gives_up]);

@@ -33,7 +33,7 @@ pub(crate) fn spend<C: Clock>(memory: &Memory<C>, policy: &Policy, key: &str) ->
     ask(memory, &check(policy, key, 1), Action::Spend)
 }
 
-/// What is left of `key`, which the store can tell.
+/// The permits left of `key`, which the store can tell.
 pub(crate) fn remaining<C: Clock>(memory: &Memory<C>, policy: &Policy, key: &str) -> u64 {
     ask(memory, &check(policy, key, 1), Action::Peek).expect("a peek needs no room").remaining
 }
@@ -61,7 +61,7 @@ pub(crate) fn is_allowed(answer: &Answer) -> bool {
     answer.as_ref().is_ok_and(Decision::is_allowed)
 }
 
-/// Whether a key was refused for want of room, and nothing was charged.
+/// Returns true if a key was refused for want of room, and nothing was charged.
 pub(crate) fn is_refused<T>(answer: &Result<T, BackendError>) -> bool {
     let refusal = (ErrorKind::Capacity, Effect::NotApplied);
     answer.as_ref().is_err_and(|error| (error.kind(), error.effect()) == refusal)

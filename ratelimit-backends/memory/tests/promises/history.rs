@@ -1,4 +1,4 @@
-//! What threads saw is what one thread could have seen: recorded histories are linearizable.
+//! Threads see no more than one thread could have seen: recorded histories are linearizable.
 //!
 //! Each call is recorded with the moments at which it began and ended. A history is right if its
 //! calls can be put into one order that keeps every call after those that had ended before it
@@ -33,7 +33,7 @@ fn three_threads_see_what_one_could_have_seen() {
     }
 }
 
-/// What a thread does.
+/// The calls of a thread.
 #[derive(Clone, Copy, Debug)]
 enum Move {
     Ask {
@@ -108,7 +108,7 @@ fn make(
     }
 }
 
-/// Whether some order of `calls` explains what they saw, beginning with `reference` at `now`.
+/// Returns true if some order of `calls` explains what they saw, beginning with `reference` at `now`.
 fn linearize(
     calls: &mut Vec<Call>,
     now: Timestamp,

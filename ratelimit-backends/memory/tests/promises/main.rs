@@ -1,4 +1,4 @@
-//! What memory promises beyond what every store does: a bound that is kept, forgetting that
+//! Promises of memory beyond those of every store: a bound that is kept, forgetting that
 //! nobody notices, and threads that meet.
 
 use std::num::NonZeroUsize;

@@ -1,4 +1,4 @@
-//! What this store promises beyond what every store does, on servers of its own.
+//! Promises of this store beyond those of every store, on servers of its own.
 
 mod scene;
 mod store;

@@ -133,7 +133,7 @@ async fn a_node_that_is_killed_keeps_nobody_from_the_others() {
     }
 }
 
-/// What is left of each key after it was charged along with the others.
+/// The permits left of each key after it was charged along with the others.
 async fn left(redis: &Redis, policy: &Policy, keys: &[&str]) -> Result<Vec<u64>, BackendError> {
     let checks: Vec<_> = keys.iter().map(|key| check(policy, key.as_bytes(), 1)).collect();
     let decisions = ask(redis, &checks, Action::Spend).await?;

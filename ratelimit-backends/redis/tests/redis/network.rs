@@ -1,4 +1,4 @@
-//! What a network does to a store, and what the store makes of it.
+//! Faults of the network between a store and its server.
 
 use std::{net::TcpListener, num::NonZeroUsize, time::Duration};
 
@@ -51,7 +51,7 @@ async fn a_connection_closed_between_checks_charges_nothing_for_those_that_fail(
     assert_eq!(scene.charged().await, allowed);
 }
 
-/// What was charged is not charged again for want of an answer.
+/// A charge is not made again for want of an answer.
 // FAULTS 133.
 #[tokio::test]
 async fn a_connection_reset_after_the_charge_leaves_it_unknown_and_single() {

@@ -49,7 +49,7 @@ impl Scene {
         failure(self.spend().await)
     }
 
-    /// How much has been charged, as the server has it.
+    /// The permits charged, as the server has them.
     pub(crate) async fn charged(&self) -> u64 {
         let direct = connect(&self.server).await;
         let peek = ask(&direct, &[check(&self.policy, b"key", 1)], Action::Peek).await;

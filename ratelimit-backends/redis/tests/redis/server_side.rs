@@ -1,4 +1,4 @@
-//! What happens on the server: round trips, times to live, keys, and values that are no state.
+//! The work of the server: round trips, times to live, keys, and values that are no state.
 
 use std::time::Duration;
 

@@ -11,7 +11,7 @@ use ratelimit_servers::Server;
 /// No multiple of anything.
 pub(crate) const START: u64 = 1_700_000_012_345_678;
 
-/// How to speak to a server that other tests keep busy, too.
+/// Settings for a server that other tests keep busy, too.
 pub(crate) fn settings(url: &str) -> RedisSettings {
     RedisSettings::new(url).expect("the URL is good").with_deadline(Duration::from_secs(10))
 }

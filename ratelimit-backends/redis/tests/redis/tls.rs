@@ -68,7 +68,7 @@ fn run(url: &str, trusted: &Path) -> String {
 
 const URL: &str = "RATELIMIT_TEST_TLS_URL";
 
-/// Who vouches for servers.
+/// The authority that vouches for servers.
 struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     folder: TempDir,

@@ -163,7 +163,7 @@ async fn load_scripts(redis: &Redis, policies: &[Policy]) {
     }
 }
 
-/// What each hears, in the order in which they come.
+/// The answers, in the order in which they come.
 async fn spend_at_once(
     redis: &Redis,
     policy: &Policy,

@@ -1,4 +1,4 @@
-//! Who probes a store that failed, and whose answer has a say in whether it is back.
+//! Probes of a store that failed, and the answers that tell if it is back.
 
 use std::{
     future::poll_fn,

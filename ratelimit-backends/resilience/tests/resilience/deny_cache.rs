@@ -41,7 +41,7 @@ impl Rig {
         ask(&self.cache, check(policy, key, cost), action).expect("the store answers")
     }
 
-    /// Whether the store is left alone, and the cache denies.
+    /// Returns true if the store is left alone, and the cache denies.
     fn knows(&self, policy: &Policy, key: &str, cost: u64) -> bool {
         let asked = self.store.asked();
         let decision = self.ask(policy, key, cost, Action::Peek);

@@ -39,7 +39,7 @@ struct Script {
     gate: Semaphore,
 }
 
-/// What a store does with a call.
+/// The fate of a call to the store.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Cue {
     Answer,
@@ -70,7 +70,7 @@ impl Faulty {
         Self { memory: memory(clock, keys_max), script: Arc::new(script) }
     }
 
-    /// What to do with the next calls, before those that are otherwise told.
+    /// The fates of the next calls, before those that are otherwise told.
     pub(crate) fn cue(&self, cues: impl IntoIterator<Item = Cue>) {
         self.script.cues.lock().expect("no holder panics").extend(cues);
     }
@@ -88,12 +88,12 @@ impl Faulty {
         self.script.gate.add_permits(1);
     }
 
-    /// How many calls have come as far as this.
+    /// The number of calls that have come as far as this.
     pub(crate) fn asked(&self) -> u64 {
         self.script.asked.load(Ordering::SeqCst)
     }
 
-    /// What is left of `key`, asked past all wrappers and cues.
+    /// The permits left of `key`, past all wrappers and cues.
     pub(crate) fn left(&self, policy: &Policy, key: &str) -> u64 {
         let check = check(policy, key, 1);
         let decisions = self.memory.apply_now(Batch::one(&check), Action::Peek);
@@ -176,7 +176,7 @@ pub(crate) fn memory(clock: &ManualClock, keys_max: usize) -> Memory<ManualClock
     Memory::with_clock(clock.clone(), NonZeroUsize::new(keys_max).expect("room for something"))
 }
 
-/// What was charged is charged for an hour, at least until the next full one.
+/// A charge counts for an hour, at least until the next full one.
 pub(crate) fn hourly(name: &str, limit: u64) -> Policy {
     let window = Duration::from_secs(3_600);
     let quota = fixed_window::Quota::new(limit, window, fixed_window::Align::First);
@@ -246,7 +246,7 @@ pub(crate) fn failure(kind: ErrorKind) -> BackendError {
     }
 }
 
-/// Why a question has no answer.
+/// The reason why a request has no answer.
 pub(crate) fn kind(answer: &Answer) -> Option<ErrorKind> {
     answer.as_ref().err().map(BackendError::kind)
 }

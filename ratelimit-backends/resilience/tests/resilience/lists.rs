@@ -14,7 +14,7 @@ fn lists() -> (Subject, Faulty) {
     (Lists::with_clock(store.clone(), clock), store)
 }
 
-/// Whether a key may go on, and who says so.
+/// The verdict on a key, and the list that gives it.
 fn told(lists: &Subject, name: &str, key: &str) -> (bool, Source) {
     let decision = spend(lists, &hourly(name, 1), key).expect("it is decided");
     (decision.is_allowed(), decision.source())

@@ -1,4 +1,4 @@
-//! What the wrappers promise, each over a store that fails on cue.
+//! Promises of the wrappers, each over a store that fails on cue.
 
 mod faulty;
 mod rig;

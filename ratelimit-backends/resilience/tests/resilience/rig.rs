@@ -49,7 +49,7 @@ impl Rig {
         }
     }
 
-    /// Whether the breaker answers by itself: at once, and nothing is charged.
+    /// Returns true if the breaker answers by itself: at once, and nothing is charged.
     pub(crate) fn refuses(&self) -> bool {
         let (asked, refused) = (self.store.asked(), self.breaker.refused());
         let answer = self.spend();

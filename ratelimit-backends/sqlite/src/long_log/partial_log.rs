@@ -37,7 +37,7 @@ pub(super) struct Part {
     pub(super) charges: Option<Vec<Charge>>,
 }
 
-/// What a decision leaves of a record.
+/// The record as a decision leaves it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Next {
     /// The record, without its log if that is known in parts.
@@ -46,7 +46,7 @@ pub(crate) struct Next {
     pub(super) row: Vec<Charge>,
 }
 
-/// What a decision leaves of a part.
+/// The part as a decision leaves it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Fate {
     Kept,
@@ -98,7 +98,7 @@ impl<'a> PartialLog<'a> {
         self.rest.clone().with_log(LogSegment::from_entries(entries)?)
     }
 
-    /// What `record` leaves, where [`suppose`](Self::suppose) has led to it.
+    /// The change that `record` leaves, where [`suppose`](Self::suppose) has led to it.
     pub(crate) fn next(
         &self,
         mut record: Record,

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::error::Failure;
 
-/// What there is of a record's segments, while they are changed.
+/// The segments of a record, while they are changed.
 struct Tree<'a> {
     segments: Segments<'a>,
     outline: Outline,

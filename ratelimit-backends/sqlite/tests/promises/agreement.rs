@@ -72,7 +72,7 @@ fn hybrid(limit: u64) -> adaptive::Quota {
     adaptive::Quota::new(&adaptive::Parameters::new(limit, Duration::from_secs(limit))).unwrap()
 }
 
-/// What has left the window is gone for good, in the row of the record and in its segments.
+/// An entry that has left the window is gone for good, in the row of the record and in its segments.
 #[test]
 fn a_step_back_brings_nothing_back() {
     for seconds in [1, 10, 31, 32, 33, 200, 500, 899] {

@@ -1,4 +1,4 @@
-//! What is bounded: the keys, the rows, the log, the wait for others.
+//! Bounds: the keys, the rows, the log, the wait for others.
 
 use std::{fs, num::NonZeroUsize, ops::Range, thread};
 

@@ -1,4 +1,4 @@
-//! What may be at the path: nothing, a store, something else, something that has gone.
+//! Files that may be at the path: nothing, a store, something else, something that has gone.
 
 use std::{
     fs,
@@ -203,7 +203,7 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// What becomes of opening `file` as a user without special rights. Such rights ignore modes.
+/// The result of opening `file` as a user without special rights. Such rights ignore modes.
 #[cfg(unix)]
 fn opened_without_rights(file: &Path) -> String {
     use std::os::unix::{fs::MetadataExt, process::CommandExt};

@@ -1,4 +1,4 @@
-//! What is kept under which key, and what is not kept: nothing half done, no secret in an error.
+//! Records by their keys, and things that are not kept: nothing half done, no secret in an error.
 
 use ratelimit_algorithms::{ErrorKind, Limiter, Limits, TokenBucket};
 use ratelimit_sqlite::Sqlite;

@@ -181,7 +181,7 @@ fn a_segment_that_is_too_short_is_corrupt() {
     assert_fails(failed.map_or(Ok(()), Err), ErrorKind::Corrupt);
 }
 
-/// Where the first segments have the entries of the last one, those between are from no time at all.
+/// If the first segments have the entries of the last one, those between are from no time at all.
 #[test]
 fn segments_out_of_order_are_corrupt() {
     let full = Full::new();

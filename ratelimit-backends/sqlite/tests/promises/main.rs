@@ -1,4 +1,4 @@
-//! What a store in a SQLite file promises beyond what every store does: see `conformance.rs`.
+//! Promises of a store in a SQLite file beyond those of every store: see `conformance.rs`.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod agreement;

@@ -92,7 +92,7 @@ fn processes_that_open_a_new_file_at_once_make_the_tables_once() {
     }
 }
 
-/// What a killed one leaves is empty or whole; whoever comes next finds or makes the tables.
+/// A killed one leaves the file empty or whole; whoever comes next finds or makes the tables.
 // FAULTS 183.
 #[test]
 fn a_process_killed_while_it_makes_the_tables_is_in_nobodys_way() {

@@ -1,4 +1,4 @@
-//! What a store does without space, and how much of it many keys take.
+//! A store without space, and the space that many keys take.
 
 use std::{fs, num::NonZeroUsize};
 
@@ -19,7 +19,7 @@ fn a_file_that_may_not_grow_is_full_until_it_may() {
     folder.verify();
 }
 
-/// What the other process does.
+/// The work of the other process.
 #[cfg(unix)]
 pub(crate) fn fill(settings: ratelimit_sqlite::SqliteSettings) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -53,7 +53,7 @@ pub(crate) fn fill(settings: ratelimit_sqlite::SqliteSettings) {
     }
 }
 
-/// What `SqliteSettings::with_keys_max` says a million keys take.
+/// The space that `SqliteSettings::with_keys_max` says a million keys take.
 // FAULTS 191.
 #[test]
 fn a_flood_of_keys_stops_at_the_cap_and_takes_the_space_that_is_stated() {

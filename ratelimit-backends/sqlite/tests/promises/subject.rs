@@ -98,12 +98,12 @@ pub(crate) fn spend(limiter: &Limiter<Sqlite>, key: impl AsRef<[u8]>, permits: u
     assert!(limiter.check(&key).cost(permits).now().unwrap().is_allowed());
 }
 
-/// How many permits are left of `key`.
+/// The permits left of `key`.
 pub(crate) fn left(limiter: &Limiter<Sqlite>, key: &str) -> u64 {
     limiter.peek(key).now().unwrap().remaining
 }
 
-/// What an async caller waits for.
+/// The answer that an async caller waits for.
 pub(crate) type Call<'a> = Pin<Box<dyn Future<Output = Result<Decision, Error>> + 'a>>;
 
 /// Asks without waiting for the answer.

@@ -1,4 +1,4 @@
-//! What the buckets share: a rate, and whole ticks to count it in.
+//! The common part of the buckets: a rate, and whole ticks to count it in.
 
 use num_rational::BigRational;
 use num_traits::ToPrimitive;

@@ -1,4 +1,4 @@
-//! When permits were spent, and how many at each instant.
+//! The instants at which permits were spent, and their number at each.
 
 use std::collections::BTreeMap;
 

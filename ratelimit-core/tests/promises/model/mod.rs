@@ -34,10 +34,10 @@ pub(crate) trait Model: Debug {
     /// Pulls what dates later than `now` back to it.
     fn rewind(&mut self, now: u64);
 
-    /// Whether a request of `cost` fits.
+    /// Returns true if a request of `cost` fits.
     fn admits(&self, now: u64, cost: u64) -> bool;
 
-    /// How long a request that fits is held back.
+    /// The time for which a request that fits is held back.
     fn delay(&self, _now: u64) -> u64 {
         0
     }
@@ -48,7 +48,7 @@ pub(crate) trait Model: Debug {
 
     fn is_as_new(&self, now: u64) -> bool;
 
-    /// Whether a store may have forgotten the key, so that there is nothing to give back to.
+    /// Returns true if a store may have forgotten the key, so that there is nothing to give back to.
     fn is_expired(&self, now: u64) -> bool {
         let mut key = self.boxed();
         key.rewind(now);
@@ -157,7 +157,7 @@ impl Reference {
         self.close(key);
     }
 
-    /// What any spending does, admitted or not: a known key's times are not late, and one that is
+    /// The effect of any spending, admitted or not: a known key's times are not late, and one that is
     /// not full begins to fill.
     pub(crate) fn touch(&mut self, now: u64) {
         self.settle(now);

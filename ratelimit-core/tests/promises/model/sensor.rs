@@ -1,4 +1,4 @@
-//! How many requests were admitted lately, by sub-window.
+//! The requests admitted lately, by sub-window.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What the layer can do beyond one limit of one size, it can do behind actix-web too.
+//! Options of the layer beyond one limit of one size, behind actix-web too.
 
 use std::sync::mpsc;
 

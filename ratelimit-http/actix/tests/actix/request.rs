@@ -1,4 +1,4 @@
-//! What the layer is told of a request, and what becomes of the request itself.
+//! The parts of a request that the layer sees, and the request itself.
 
 use std::{future::poll_fn, task::Poll};
 
@@ -11,7 +11,7 @@ use ratelimit_http::{ClientIp, Extension, KeyFn, RateLimitLayer, UnixSocket};
 
 use crate::support::{Store, limiter, store};
 
-/// What an authenticating middleware has found.
+/// The finding of an authenticating middleware.
 #[derive(Clone)]
 struct User(u64);
 

@@ -47,7 +47,7 @@ pub(crate) fn layer() -> Layer {
     RateLimitLayer::new(limiter(store(), "api", 2), client())
 }
 
-/// What the app says to those that reach it.
+/// The app's answer to requests that reach it.
 fn greeting(remaining: Option<u64>) -> String {
     format!("hello, {remaining:?} left")
 }

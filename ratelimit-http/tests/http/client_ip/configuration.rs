@@ -1,4 +1,4 @@
-//! What cannot be described, because it would be ambiguous or unsafe.
+//! Configurations that are refused, because they would be ambiguous or unsafe.
 
 use ratelimit_http::{ClientIp, ClientIpBuilder, ClientIpError};
 

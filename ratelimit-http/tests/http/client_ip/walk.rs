@@ -64,7 +64,7 @@ fn whatever_a_client_puts_in_front_it_is_the_same_client() {
     }
 }
 
-/// What a client puts between quotes stays one element, whatever is escaped in it.
+/// Text between quotes stays one element, whatever is escaped in it.
 #[test]
 fn a_comma_in_a_quoted_string_parts_nothing() {
     let forwarded = proxied(ClientIpBuilder::forwarded);

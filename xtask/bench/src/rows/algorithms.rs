@@ -1,4 +1,4 @@
-//! What do the other algorithms cost, beside the token bucket?
+//! The cost of the other algorithms, beside the token bucket.
 
 use std::time::Duration;
 

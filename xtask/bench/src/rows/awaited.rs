@@ -1,4 +1,4 @@
-//! What does it cost to await a decision in memory, beside asking for it?
+//! The cost of awaiting a decision in memory, beside one on the spot.
 
 use std::{
     future::Future,

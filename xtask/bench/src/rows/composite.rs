@@ -1,4 +1,4 @@
-//! What does a check of several limits cost, beside as many single checks?
+//! The cost of a check of several limits, beside as many single checks.
 
 use anyhow::Result;
 use ratelimit_algorithms::{Limiter, Limits};

@@ -1,4 +1,4 @@
-//! What does a check cost in the shards of a dashmap, beside mutexes of our own?
+//! The cost of a check in the shards of a dashmap, beside mutexes of our own.
 
 use anyhow::Result;
 use ratelimit_algorithms::Limiter;

@@ -1,4 +1,4 @@
-//! What do keys that come and go cost: a flood of new ones, and sweeping a million old ones?
+//! The cost of keys that come and go: a flood of new ones, and sweeping a million old ones.
 
 use std::{
     num::NonZeroUsize,

@@ -1,4 +1,4 @@
-//! What does a layer on memory add to a request that axum routes, ours and tower_governor's?
+//! The cost that a layer on memory adds to a request that axum routes, ours and tower_governor's.
 
 mod in_process;
 mod wrk;

@@ -1,4 +1,4 @@
-//! What is left of a check without its limit? A lock, a lookup, three words written in place, and an
+//! The rest of a check without its limit: a lock, a lookup, three words written in place, and an
 //! answer of thirteen: in a table like our own, with keys inline and the same hash. No limiter that
 //! keeps its state so, and says as much, takes less. There are no marks here.
 

@@ -1,4 +1,4 @@
-//! What does one decision in memory cost, beside governor's?
+//! The cost of one decision in memory, beside governor's.
 //!
 //! On one clock, which both read; and each with the clock that it has by default.
 

@@ -1,4 +1,4 @@
-//! How many checks a second, beside the Python library that this one began as? A hot key, each
+//! Checks a second, beside the Python library that this one began as. A hot key, each
 //! algorithm on each store that works for it there.
 //!
 //! It is installed from PyPI into a virtual environment beside this program. Where there is no

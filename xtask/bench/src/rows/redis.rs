@@ -1,4 +1,4 @@
-//! How many decisions a second does a server make, beside a script that one writes by hand, and
+//! Decisions a second of a server, beside a script that one writes by hand, and
 //! what do they cost it? On a `redis-server` of this run's own.
 
 mod composite;

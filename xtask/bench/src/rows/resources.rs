@@ -1,4 +1,4 @@
-//! What does a decision cost besides time: allocations, memory, instructions?
+//! The cost of a decision besides time: allocations, memory, instructions.
 
 use std::{hint::black_box, sync::Arc};
 

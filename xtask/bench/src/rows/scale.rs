@@ -1,4 +1,4 @@
-//! How does the cost of a check grow: with keys, with keys that make room, with limits asked as
+//! The growth of the cost of a check: with keys, with keys that make room, with limits asked as
 //! one, with entries of a log, with callers?
 //!
 //! Each row stands beside the smallest of its kind. `--plots` draws them.

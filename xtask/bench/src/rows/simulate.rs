@@ -1,4 +1,4 @@
-//! How long does a simulation of four limits take for each line of a log, beside `awk` that counts
+//! The time of a simulation of four limits for each line of a log, beside `awk` that counts
 //! the requests of each client in the same file? Both are one thread.
 
 use std::{

@@ -1,4 +1,4 @@
-//! How many decisions a second does a store in a file make, beside what one would write by hand?
+//! Decisions a second of a store in a file, beside a loop that one would write by hand.
 
 mod concurrent;
 mod handwritten;

@@ -1,4 +1,4 @@
-//! What does an allowed decision cost the server, as it counts itself?
+//! The cost of an allowed decision to the server, as it counts itself.
 
 use anyhow::{Context, Result};
 use ratelimit_servers::Server;
