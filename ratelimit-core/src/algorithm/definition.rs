@@ -163,6 +163,12 @@ pub(crate) trait Definition: Eq + Sized {
     /// ([`CarryOver::Proportional`]), rounded against the caller.
     fn carry(&self, from: &Self, state: &mut Self::State, rule: CarryOver, now: Timestamp);
 
+    /// The most entries of a state's log, if older ones are merged into the next where a change of
+    /// numbers leaves more.
+    fn entries_max(&self) -> Option<u64> {
+        None
+    }
+
     /// The state to keep beside one that other numbers carry over from it: itself, or less that is at
     /// least as strict.
     fn keep(&self, state: &Self::State, _: Timestamp) -> Self::State {

@@ -155,6 +155,10 @@ impl Definition for Quota {
         }
     }
 
+    fn entries_max(&self) -> Option<u64> {
+        Some(self.entries_max)
+    }
+
     fn keep(&self, log: &Log, now: Timestamp) -> Log {
         log.summary(self.length(), now)
     }

@@ -4,10 +4,12 @@
 //! them in [`LogSegment`]s, and give [`apply`](crate::store::apply) a record whose log has one
 //! entry in place of all that the store has not read. The store knows between which instants these
 //! were made. That is enough if the decision is the same at both: the later an entry was made, the
-//! longer it counts, and nothing else depends on its time.
+//! longer it counts, and nothing else depends on its time. Where numbers have changed, more does:
+//! [`Record::entries_apart`].
 
 use crate::{
-    StateError, Timestamp,
+    CarryOver, Policy, StateError, Timestamp,
+    algorithm::{definition::Definition as _, with_quota},
     state::{entries::Log, record::Record},
 };
 
@@ -36,6 +38,22 @@ impl LogSegment {
 }
 
 impl Record {
+    /// The number of its log's newest entries that stay as they are when the record is read under `policy`.
+    ///
+    /// Those before them are merged, or each is looked at: a store has to read them all (if the number
+    /// is zero), or the one that is the next to the newest (else), before it applies anything.
+    #[must_use]
+    pub fn entries_apart(&self, policy: &Policy) -> u64 {
+        match policy.carry_over() {
+            _ if self.under.is(policy) => u64::MAX,
+            CarryOver::Reset => u64::MAX,
+            CarryOver::AsIs if self.earlier.is_none() => {
+                with_quota!(policy.algorithm(), quota => quota.entries_max()).unwrap_or(u64::MAX)
+            }
+            _ => 0,
+        }
+    }
+
     /// Empties the log, and returns its entries; `None` if the state has no log.
     pub fn take_log(&mut self) -> Option<LogSegment> {
         self.log_mut().map(core::mem::take).map(LogSegment)

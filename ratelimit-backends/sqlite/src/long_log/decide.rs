@@ -40,9 +40,11 @@ impl Records<'_> {
     /// Decides, and reads what the decisions depend on.
     pub(crate) fn decide(&mut self, step: Step<'_>) -> Result<Outcome, Failure> {
         for (check, log) in step.batch.checks().iter().zip(&mut self.logs) {
-            if let (Some(receipt), Some(log)) = (check.receipt(), log) {
+            let Some(log) = log else { continue };
+            if let Some(receipt) = check.receipt() {
                 log.reveal_around(receipt.at())?;
             }
+            log.reveal_for(check.policy())?;
         }
         loop {
             let early = self.suppose(step, |_| false)?;

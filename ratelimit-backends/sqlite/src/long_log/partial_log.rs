@@ -1,7 +1,7 @@
 //! A long log of which some parts have been read.
 
 use ratelimit_core::{
-    Micros, StateError, Timestamp,
+    Micros, Policy, StateError, Timestamp,
     store::{LogSegment, Record},
 };
 
@@ -126,7 +126,7 @@ impl<'a> PartialLog<'a> {
     }
 
     /// The parts that have not been read.
-    pub(crate) fn hidden(&self) -> impl Iterator<Item = usize> {
+    pub(crate) fn hidden(&self) -> impl DoubleEndedIterator<Item = usize> {
         (0..self.parts.len()).filter(|&index| self.parts[index].charges.is_none())
     }
 
@@ -160,6 +160,33 @@ impl<'a> PartialLog<'a> {
             let Some(index) = self.hidden().find(is_around) else { return Ok(()) };
             self.reveal(index)?;
         }
+    }
+
+    /// Reads what has to be known of each entry when the record is read under `policy`.
+    pub(crate) fn reveal_for(&mut self, policy: &Policy) -> Result<(), Failure> {
+        let apart = self.rest.entries_apart(policy);
+        while let Some(index) = self.hidden_behind(apart) {
+            self.reveal(index)?;
+        }
+        Ok(())
+    }
+
+    /// The part with the entry that comes before so many of the newest, if it has not been read; if
+    /// they are none at all, any part that has not.
+    fn hidden_behind(&self, apart: u64) -> Option<usize> {
+        if apart == 0 {
+            return self.hidden().last();
+        }
+        let mut newer = self.row.len() as u64;
+        for (index, part) in self.parts.iter().enumerate().rev() {
+            let entries =
+                part.charges.as_ref().map_or(part.total.entries, |some| some.len() as u64);
+            newer = newer.saturating_add(entries);
+            if apart < newer {
+                return Some(index).filter(|_| part.charges.is_none());
+            }
+        }
+        None
     }
 
     fn split_part(&mut self, index: usize, at: usize) {
