@@ -18,12 +18,13 @@ use ratelimit_backend::{
 };
 use ratelimit_core::{Action, Batch, Check, Key, Policy, fixed_window};
 
-struct Folder<P>(P);
+pub(crate) struct Folder<P>(pub(crate) P);
 
 type Table = HashMap<Vec<u8>, Vec<u8>>;
 
 impl<P: AsRef<Path>> Folder<P> {
     /// The table, to be read and written as long as the lock beside it is held.
+    #[expect(clippy::incompatible_msrv, reason = "`File::lock` is of Rust 1.89")]
     fn open(&self) -> io::Result<(File, Table)> {
         let lock = File::create(self.0.as_ref().join("lock"))?;
         lock.lock()?;
@@ -72,27 +73,6 @@ impl<P: AsRef<Path> + Send + Sync> Store for Folder<P> {
 fn failed(error: io::Error) -> BackendError {
     BackendError::not_applied(ErrorKind::Unavailable).with_source(error)
 }
-
-ratelimit_conformance::suite!(
-    async |clock| {
-        let folder = tempfile::tempdir().expect("a folder can be made");
-        StoreBackend::with_clock(Folder(folder), clock)
-    },
-    ratelimit_conformance::Effort::new()
-        .with_checks_per_task(5)
-        .with_trace_steps(100)
-        .with_keys(100)
-);
-
-ratelimit_conformance::processes!(
-    || {
-        let folder = tempfile::tempdir().expect("a folder can be made");
-        let path = folder.path().display().to_string();
-        Some((folder, path))
-    },
-    async |path| StoreBackend::new(Folder(path)),
-    ratelimit_conformance::Effort::new().with_checks_per_task(5)
-);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {

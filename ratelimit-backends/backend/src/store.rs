@@ -23,7 +23,8 @@ use crate::{
 ///
 /// # Examples
 ///
-/// The whole of a store in memory, and its proof:
+/// The whole of a store in memory, which keeps all promises by
+/// `ratelimit_conformance::suite!(async |clock| StoreBackend::with_clock(Map::default(), clock))`:
 ///
 /// ```
 #[doc = include_str!("../examples/hash_map.rs")]

@@ -1,4 +1,3 @@
 //! Tests of what the public interface does not show: the scripts by themselves.
 
-mod hostile;
 mod lua;

@@ -9,6 +9,7 @@ mod contention;
 mod cost;
 mod damage;
 mod dropped;
+mod hostile;
 mod many;
 mod migration;
 mod network;
