@@ -76,7 +76,7 @@ const INSTALL: Flag = Flag {
 const FULL: Flag =
     Flag { name: "--full", value: Value::None, about: "runs the long suites at their full length" };
 
-static COMMANDS: [Command; 22] = [
+static COMMANDS: [Command; 23] = [
     DEMO,
     simple("test", "Runs all tests.", &[FULL, INSTALL]),
     simple("lint", "Checks formatting and clippy, with warnings as errors.", &[]),
@@ -135,7 +135,11 @@ static COMMANDS: [Command; 22] = [
         "Compares what is public with docs/api.",
         &[Flag { name: "--write", value: Value::None, about: "renews docs/api instead" }, INSTALL],
     ),
-    simple("package", "Packs what is published, and builds each crate from its package.", &[]),
+    simple(
+        "package",
+        "Packs what is published, and builds and tests each crate from its package.",
+        &[],
+    ),
     simple("sizes", "Prints the sizes of crates, files and functions.", &[]),
     Command {
         name: "mutants",
@@ -151,6 +155,11 @@ static COMMANDS: [Command; 22] = [
         operands: Operands::Any("PACKAGE"),
         notes: "  PACKAGE  ratelimit-core, ratelimit-memory or ratelimit-http; all without it",
     },
+    simple(
+        "wasm",
+        "Builds a limiter for WebAssembly, and runs it in node by the clock of the host.",
+        &[INSTALL],
+    ),
     simple("coverage", "Shows which lines the tests reach.", &[INSTALL]),
     simple("miri", "Interprets the tests of the core and of the memory store.", &[]),
     Command {

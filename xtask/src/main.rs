@@ -96,6 +96,7 @@ fn start(name: &str, arguments: &Arguments, texts: &[String]) -> Result<(), Stri
         "mutants" => cargo_tools::mutants(arguments),
         "coverage" => release::coverage(arguments),
         "miri" => toolchain::miri(),
+        "wasm" => toolchain::wasm(arguments),
         "tsan" => toolchain::tsan(arguments.operands()),
         _ => Err(format!("{name} has no code")),
     }

@@ -1,13 +1,18 @@
-//! The nightly toolchain, and what only it can check: by Miri, which interprets, and by
-//! ThreadSanitizer, which watches.
+//! Other toolchains than the stable one of this machine, and what only they can check: Miri, which
+//! interprets, ThreadSanitizer, which watches, and WebAssembly.
 //!
-//! Both see what `forbid(unsafe_code)` leaves to dependencies: Miri undefined behaviour,
+//! The first two see what `forbid(unsafe_code)` leaves to dependencies: Miri undefined behaviour,
 //! ThreadSanitizer accesses that race. Neither is part of `cargo xtask check`, since a stable
 //! toolchain has neither; each says what it needs where that is missing.
 
 use std::{env, process::Command};
 
-use crate::process::{output, run, succeeds};
+use xtask::Arguments;
+
+use crate::{
+    process::{self, output, run, succeeds},
+    workspace,
+};
 
 /// Interprets tests of the core and of the memory store: few, since it takes a hundred times as
 /// long as running them.
@@ -51,6 +56,27 @@ const SHARED: [&str; 5] = [
     "ratelimit-metrics",
     "ratelimit-resilience",
 ];
+
+/// Builds a limiter for WebAssembly, and has node run it under a clock of its own.
+pub(crate) fn wasm(arguments: &Arguments) -> Result<(), String> {
+    let targets = output(Command::new("rustup").args(["target", "list", "--installed"]))?;
+    if !targets.lines().any(|target| target == WASM) {
+        if !arguments.has("--install") {
+            return Err(format!(
+                "cargo xtask wasm needs the target {WASM}: rustup target add {WASM}\n\
+                 --install does that first"
+            ));
+        }
+        eprintln!("installing the target {WASM} by rustup");
+        run(Command::new("rustup").args(["target", "add", WASM]))?;
+    }
+    let mut build = process::cargo(&["build", "--package", "ratelimit-wasm", "--target", WASM]);
+    run(&mut build)?;
+    let program = workspace::target().join(WASM).join("debug/ratelimit-wasm.wasm");
+    run(Command::new("node").arg(workspace::root().join("xtask/wasm/run.mjs")).arg(program))
+}
+
+const WASM: &str = "wasm32-unknown-unknown";
 
 /// Makes sure that there is a nightly compiler.
 pub(crate) fn find(command: &str) -> Result<(), String> {

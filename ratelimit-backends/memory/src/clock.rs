@@ -36,12 +36,10 @@ impl SwiftClock {
     ///
     /// The first one in a process measures the rate of the counter, for up to 200 milliseconds.
     #[must_use]
-    #[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
     pub fn new() -> Self {
         Self::counting(quanta::Clock::new())
     }
 
-    #[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
     fn counting(counter: quanta::Clock) -> Self {
         let clock = Self {
             began_at: ratelimit_backend::MonotonicClock::new().now(),
@@ -106,7 +104,6 @@ impl Clock for SwiftClock {
     }
 }
 
-#[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
 impl Default for SwiftClock {
     fn default() -> Self {
         Self::new()

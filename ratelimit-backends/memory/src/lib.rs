@@ -24,14 +24,21 @@ mod mutexes;
 
 mod slot;
 
+#[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
 mod clock;
 mod entry;
 mod expiry;
+#[cfg(all(target_family = "wasm", target_os = "unknown"))]
+mod no_clock;
 mod sync;
 
 #[cfg(all(test, ratelimit_loom))]
 mod models;
 
+#[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
+pub use crate::clock::SwiftClock;
 #[cfg(feature = "dashmap")]
 pub use crate::dashmap::Dashmap;
-pub use crate::{clock::SwiftClock, memory::Memory, mutexes::Mutexes};
+#[cfg(all(target_family = "wasm", target_os = "unknown"))]
+pub use crate::no_clock::SwiftClock;
+pub use crate::{memory::Memory, mutexes::Mutexes};

@@ -11,7 +11,7 @@ use ratelimit_core::{
 #[cfg(feature = "dashmap")]
 use crate::dashmap::Dashmap;
 use crate::{
-    clock::SwiftClock,
+    SwiftClock,
     entry::Entry,
     mutexes::Mutexes,
     shard_locks::{Few, ShardLocks},
