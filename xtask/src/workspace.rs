@@ -223,7 +223,7 @@ mod tests {
             let from_sources = if is_of_a_crate {
                 "../README.md".to_owned()
             } else {
-                format!("../../{}", readme.strip_prefix(root()).unwrap().display())
+                format!("../../../{}", readme.strip_prefix(root()).unwrap().display())
             };
             let include = format!("#[doc = include_str!(\"{from_sources}\")]");
             let is_of = |path: &Path| !is_of_a_crate || path.starts_with(folder);
