@@ -67,6 +67,7 @@ async fn a_wrong_password_is_told_at_once_and_not_tried_without_end() {
         let settings = RedisSettings::new(&url).expect("the URL is good");
         let before = proxy.accepted();
         let redis = settings.connect_lazily();
+        // Attempts are counted by real time, since a server refuses them; a slow machine makes fewer.
         let begun = tokio::time::Instant::now();
         while begun.elapsed() < Duration::from_secs(1) {
             let refused = in_time(spend(&redis, &hourly(10), b"key", 1)).await;

@@ -68,8 +68,9 @@ fn callers_of_one_runtime_neither_wait_for_another_nor_fail_with_it() {
                 runtime.block_on(async {
                     let _ = spend(&redis, &policy, b"key", 1).await.expect("the server is up");
                     let mut checks = spends(&redis, &policy, 8);
-                    // Each is sent, or waits to be sent.
                     pause(port);
+                    // Each is sent, or waits to be sent; on a machine that is slower than this, some
+                    // are not, and the other's checks have to come through all the same.
                     tokio::time::sleep(Duration::from_millis(20)).await;
                     sender.send(()).expect("the other waits for it");
                     if !is_ended {
