@@ -25,6 +25,40 @@ pub enum Error {
     Backend(#[from] BackendError),
 }
 
+/// A decision, or several, that charge nothing.
+#[expect(unnameable_types, missing_debug_implementations, reason = "of a sealed trait")]
+pub enum Denial {
+    One(Decision),
+    Together(LimitsDecision),
+}
+
+impl Denial {
+    pub(crate) fn retry_after(&self) -> Micros {
+        match self {
+            Self::One(decision) => decision.retry_after(),
+            Self::Together(decision) => decision.retry_after(),
+        }
+    }
+}
+
+impl From<Denial> for AcquireError {
+    fn from(denial: Denial) -> Self {
+        match denial {
+            Denial::One(decision) => Self::Denied(decision),
+            Denial::Together(decision) => Self::DeniedTogether(decision),
+        }
+    }
+}
+
+impl From<Denial> for WaitError {
+    fn from(denial: Denial) -> Self {
+        match denial {
+            Denial::One(decision) => Self::Denied(decision),
+            Denial::Together(decision) => Self::DeniedTogether(decision),
+        }
+    }
+}
+
 /// The reason for which there is no permit.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -61,6 +95,9 @@ pub enum WaitError {
     /// The key has no permits left until after the deadline.
     #[error("rate limit exceeded, retry after {}", .0.retry_after())]
     Denied(Decision),
+    /// At least one of several limits has no permits left until after the deadline.
+    #[error("rate limit {} exceeded, retry after {}", .0.bound_name(), .0.retry_after())]
+    DeniedTogether(LimitsDecision),
     /// The deadline passed while other waiters were first.
     #[error("others were first until the deadline")]
     TimedOut,
@@ -76,9 +113,10 @@ impl WaitError {
     /// The time until the same request would be admitted, if nobody else spends; `None` if it is
     /// not known.
     #[must_use]
-    pub const fn retry_after(&self) -> Option<Micros> {
+    pub fn retry_after(&self) -> Option<Micros> {
         match self {
             Self::Denied(decision) => Some(decision.retry_after()),
+            Self::DeniedTogether(decision) => Some(decision.retry_after()),
             Self::TimedOut | Self::Overloaded | Self::Failed(_) => None,
         }
     }

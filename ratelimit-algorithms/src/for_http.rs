@@ -7,12 +7,12 @@ use ratelimit_backend::Backend;
 use ratelimit_core::{Action, Decision, Policy};
 
 use crate::{
-    AcquireError, Limiter, Limits, Permit, Policies, PreparedCheck, Request,
-    request::{Subject, refund_if_ready},
+    AcquireError, Limiter, Limits, One, Permit, Policies, PreparedCheck, Request,
+    acquire::acquired, prepared::if_ready, request::Subject,
 };
 
 #[doc(hidden)]
-impl<B: Backend, P: Policies> Limiter<B, P> {
+impl<B: Backend, P: Policies + Clone + 'static> Limiter<B, P> {
     /// A check of `cost` permits of `key`, under the policy that it has now: whatever is updated
     /// before it is made.
     pub fn prepare<'a>(
@@ -57,22 +57,21 @@ impl<'a, B: Backend> PreparedCheck<'a, B> {
     ///
     /// [`AcquireError::Denied`] if it has spent none.
     pub fn permit(self, decision: Decision) -> Result<Permit<'a, B>, AcquireError> {
-        Permit::new(self, decision, refund_if_ready)
+        acquired::<_, One>([self].into_iter().collect(), decision.into(), if_ready)
     }
 }
 
 #[doc(hidden)]
-impl<'a, B> From<PreparedCheck<'a, B>> for Limits<'a, B> {
+impl<'a, B: Backend> From<PreparedCheck<'a, B>> for Limits<'a, B> {
     fn from(first: PreparedCheck<'a, B>) -> Self {
         Self { checks: vec![first] }
     }
 }
 
 #[doc(hidden)]
-impl<'a, B> Limits<'a, B> {
+impl<'a, B: Backend> Limits<'a, B> {
     /// One more limit.
-    pub fn and_prepared(mut self, check: PreparedCheck<'a, B>) -> Self {
-        self.checks.push(check);
-        self
+    pub fn and_prepared(self, check: PreparedCheck<'a, B>) -> Self {
+        self.and_check(check)
     }
 }

@@ -66,6 +66,7 @@
 #![cfg_attr(doc, doc = "How to choose, run, test and extend all this is in the [guide].")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod acquire;
 mod limiter;
 mod limits;
 mod permit;
@@ -101,6 +102,7 @@ pub use crate::config::{Rule, RuleError};
 #[cfg(feature = "tokio")]
 pub use crate::wait::TokioClock;
 pub use crate::{
+    acquire::Acquire,
     builders::{
         Adaptive, FixedWindow, LeakyBucket, SlidingWindowCounter, SlidingWindowLog, TokenBucket,
     },
@@ -110,7 +112,7 @@ pub use crate::{
     limiter::Limiter,
     limits::{Limits, LimitsRequest},
     live::Live,
-    permit::{Permit, Permits},
+    permit::{One, Permit, Permits, Several},
     policies::{Policies, Visit},
     request::Request,
     run::Run,

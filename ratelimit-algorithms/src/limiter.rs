@@ -6,9 +6,9 @@ use ratelimit_backend::Backend;
 use ratelimit_core::{Action, Algorithm, ConfigError, Decision, Micros, Policy};
 
 use crate::{
-    Policies, Request, Run,
+    Acquire, Policies, Request, Run,
     decision::Status,
-    permit::Permit,
+    prepared::Checks,
     request::Subject,
     tiers::{InTier, Tier},
     wait::{Pace, Wait, WaitQueues, Waiters},
@@ -80,70 +80,6 @@ impl<B: Backend, P: Policies> Limiter<B, P> {
         self.request(key.as_ref(), Action::Peek)
     }
 
-    /// Spends permits of `key`, as a [`Permit`] to hold and settle; a denial is an error.
-    ///
-    /// The request fails with [`AcquireError::Denied`](crate::AcquireError::Denied) if the key does not have them left, and as
-    /// [`check`](Self::check) does.
-    pub fn acquire<'a>(
-        &'a self,
-        key: &'a (impl AsRef<[u8]> + ?Sized),
-    ) -> Request<'a, B, P, Permit<'a, B>> {
-        self.request(key.as_ref(), Action::Spend)
-    }
-
-    /// Does `work` if `key` has a permit left for it; otherwise fails as [`acquire`](Self::acquire)
-    /// does. Work that is `async` is awaited, other work is done with [`now`](Run::now):
-    ///
-    /// ```
-    /// use ratelimit_algorithms::{Limiter, TokenBucket};
-    /// use ratelimit_memory::Memory;
-    ///
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let limiter = Limiter::new(Memory::new(), "sums", TokenBucket::per_hour(2))?;
-    /// assert_eq!(limiter.run("user:42", || 6 * 7).now()?, 42);
-    /// assert_eq!(limiter.run("user:42", async || 6 * 7).await?, 42);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn run<'a, W: FnOnce() -> O, O>(
-        &'a self,
-        key: &'a (impl AsRef<[u8]> + ?Sized),
-        work: W,
-    ) -> Run<Request<'a, B, P, Permit<'a, B>>, W, O> {
-        Run::new(self.acquire(key), work)
-    }
-
-    /// Waits until `key` has permits left, and spends them.
-    ///
-    /// Callers who wait for a key by this limiter or its clones are served in the order in which
-    /// they came. A wait that is dropped leaves the queue at once, and has spent nothing, or the
-    /// whole charge. (A mere [`check`](Self::check) does not queue.)
-    ///
-    /// A wait ends earlier when the limit is raised, or when the key is reset or refunded by this limiter or
-    /// its clones. Other processes and other limiters on the store wake nobody.
-    ///
-    /// The sleep is the timer's, the time that is left is the store's. Under tokio's paused time a store with a
-    /// clock of its own stands still, and the wait goes on asking until its clock has caught up: give the
-    /// store a `TokioClock` (feature `tokio`) there.
-    ///
-    /// The request fails with [`WaitError::Overloaded`](crate::WaitError::Overloaded) if too many
-    /// wait already, see [`with_waiters_max`](Self::with_waiters_max); when no decision was made;
-    /// and if the cost is zero or can never be admitted.
-    pub fn until_ready<'a>(&'a self, key: &'a (impl AsRef<[u8]> + ?Sized)) -> Wait<'a, B, P> {
-        Wait::new(self.subject(key.as_ref()))
-    }
-
-    /// Spends permits of `key`, and sleeps the delay of the decision: with a
-    /// [`LeakyBucket`](crate::LeakyBucket) that is a queue, callers go on evenly spaced.
-    ///
-    /// The request fails with [`AcquireError::Denied`](crate::AcquireError::Denied) if the queue is too long, and when no
-    /// decision was made. The permit is spent once there is a decision, also if the request is
-    /// dropped in its delay.
-    pub fn pace<'a>(&'a self, key: &'a (impl AsRef<[u8]> + ?Sized)) -> Pace<'a, B, P> {
-        Pace::new(self.subject(key.as_ref()))
-    }
-
     /// Makes `key` as good as new.
     ///
     /// The request fails when the store did not do it, or may not have done it.
@@ -205,6 +141,77 @@ impl<B: Backend, P: Policies> Limiter<B, P> {
     pub(crate) fn subject<'a>(&'a self, key: &'a [u8]) -> Subject<'a, B, P> {
         let Self { backend, policies, queues } = self;
         Subject { backend, policies, queues, key, cost: 1 }
+    }
+}
+
+/// Permits to hold: a permit keeps a clone of the policies if it is to outlive the limiter.
+impl<B: Backend, P: Policies + Clone + 'static> Limiter<B, P> {
+    /// Spends permits of `key`, as a [`Permit`](crate::Permit) to hold and settle; a denial is an
+    /// error.
+    ///
+    /// The request fails with [`AcquireError::Denied`](crate::AcquireError::Denied) if the key does not have them left, and as
+    /// [`check`](Self::check) does.
+    pub fn acquire<'a>(&'a self, key: &'a (impl AsRef<[u8]> + ?Sized)) -> Acquire<'a, B> {
+        Acquire::new(self.checks(key.as_ref()))
+    }
+
+    /// Does `work` if `key` has a permit left for it; otherwise fails as [`acquire`](Self::acquire)
+    /// does. Work that is `async` is awaited, other work is done with [`now`](Run::now):
+    ///
+    /// ```
+    /// use ratelimit_algorithms::{Limiter, TokenBucket};
+    /// use ratelimit_memory::Memory;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let limiter = Limiter::new(Memory::new(), "sums", TokenBucket::per_hour(2))?;
+    /// assert_eq!(limiter.run("user:42", || 6 * 7).now()?, 42);
+    /// assert_eq!(limiter.run("user:42", async || 6 * 7).await?, 42);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn run<'a, W: FnOnce() -> O, O>(
+        &'a self,
+        key: &'a (impl AsRef<[u8]> + ?Sized),
+        work: W,
+    ) -> Run<'a, B, W, O> {
+        Run::new(self.acquire(key), work)
+    }
+
+    /// Waits until `key` has permits left, and spends them.
+    ///
+    /// Callers who wait for a key by this limiter or its clones are served in the order in which
+    /// they came. A wait that is dropped leaves the queue at once, and has spent nothing, or the
+    /// whole charge. (A mere [`check`](Self::check) does not queue.)
+    ///
+    /// It gives a [`Permit`](crate::Permit), to settle if the cost is known only afterwards.
+    ///
+    /// A wait ends earlier when the limit is raised, or when the key is reset or refunded by this limiter or
+    /// its clones. Other processes and other limiters on the store wake nobody.
+    ///
+    /// The sleep is the timer's, the time that is left is the store's. Under tokio's paused time a store with a
+    /// clock of its own stands still, and the wait goes on asking until its clock has caught up: give the
+    /// store a `TokioClock` (feature `tokio`) there.
+    ///
+    /// The request fails with [`WaitError::Overloaded`](crate::WaitError::Overloaded) if too many
+    /// wait already, see [`with_waiters_max`](Self::with_waiters_max); when no decision was made;
+    /// and if the cost is zero or can never be admitted.
+    pub fn until_ready<'a>(&'a self, key: &'a (impl AsRef<[u8]> + ?Sized)) -> Wait<'a, B> {
+        Wait::new(self.checks(key.as_ref()))
+    }
+
+    /// Spends permits of `key`, and sleeps the delay of the decision: with a
+    /// [`LeakyBucket`](crate::LeakyBucket) that is a queue, callers go on evenly spaced.
+    ///
+    /// The request fails with [`AcquireError::Denied`](crate::AcquireError::Denied) if the queue is too long, and when no
+    /// decision was made. The permit is spent once there is a decision, also if the request is
+    /// dropped in its delay.
+    pub fn pace<'a>(&'a self, key: &'a (impl AsRef<[u8]> + ?Sized)) -> Pace<'a, B> {
+        Pace::new(self.checks(key.as_ref()))
+    }
+
+    fn checks<'a>(&'a self, key: &'a [u8]) -> Checks<'a, B> {
+        Checks::from_iter([self.subject(key).prepare(1)])
     }
 }
 

@@ -1,32 +1,31 @@
 //! Several limits at once: all of them admit and are charged, or none is.
 
 use std::{
-    borrow::Cow,
     fmt,
     future::Future,
     marker::PhantomData,
-    mem::take,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use ratelimit_backend::{Backend, BackendError, ErrorKind, SyncBackend};
+use ratelimit_backend::{Backend, SyncBackend};
 use ratelimit_core::{Action, Micros, store::Decisions};
 
 use crate::{
-    AcquireError, Error, Limiter, Permits, Policies,
+    Acquire, Error, Limiter, Pace, Policies, Several, Wait,
     decision::LimitsDecision,
-    prepared::{Merged, PreparedCheck},
+    prepared::{
+        Checks, PreparedCheck, apply_awaited, apply_if_ready, if_ready, on_thread, together,
+    },
     progress::Progress,
-    request::{RefundInDrop, refund_if_ready, refund_now},
 };
 
 /// Limits to be checked together, each with a key and a cost of its own.
 ///
 /// All of them have to be on the same store. A limit that is named twice with the same key is
 /// charged the sum of the costs, and decides once for each. Each key is checked against the policy
-/// that it had when it was named here.
+/// that it had when it was named here; a wait follows the changes.
 ///
 /// ```
 /// use ratelimit_algorithms::{FixedWindow, Limiter, Limits, TokenBucket};
@@ -44,12 +43,13 @@ use crate::{
 /// ```
 #[must_use = "limits do nothing unless they are checked"]
 pub struct Limits<'a, B> {
+    /// Not a small vector, whose drop would keep the limiters borrowed.
     pub(crate) checks: Vec<PreparedCheck<'a, B>>,
 }
 
 impl<'a, B: Backend> Limits<'a, B> {
     /// The first of several limits.
-    pub fn new<P: Policies>(
+    pub fn new<P: Policies + Clone + 'static>(
         limiter: &'a Limiter<B, P>,
         key: &'a (impl AsRef<[u8]> + ?Sized),
         cost: u64,
@@ -58,24 +58,28 @@ impl<'a, B: Backend> Limits<'a, B> {
     }
 
     /// One more limit.
-    pub fn and<P: Policies>(
-        mut self,
+    pub fn and<P: Policies + Clone + 'static>(
+        self,
         limiter: &'a Limiter<B, P>,
         key: &'a (impl AsRef<[u8]> + ?Sized),
         cost: u64,
     ) -> Self {
-        self.checks.push(limiter.subject(key.as_ref()).prepare(cost));
+        self.and_check(limiter.subject(key.as_ref()).prepare(cost))
+    }
+
+    pub(crate) fn and_check(mut self, check: PreparedCheck<'a, B>) -> Self {
+        self.checks.push(check);
         self
     }
 
     /// Spends all the costs, if every limit admits its own.
     pub fn check(&self) -> LimitsRequest<'_, B> {
-        LimitsRequest::new(Cow::Borrowed(&self.checks), Action::Spend)
+        LimitsRequest::new(&self.checks, Action::Spend)
     }
 
     /// Tells what [`check`](Self::check) would decide, and changes nothing.
     pub fn peek(&self) -> LimitsRequest<'_, B> {
-        LimitsRequest::new(Cow::Borrowed(&self.checks), Action::Peek)
+        LimitsRequest::new(&self.checks, Action::Peek)
     }
 
     /// Denies every request of each key under its limit until `length` has passed, at most
@@ -99,12 +103,45 @@ impl<'a, B: Backend> Limits<'a, B> {
     /// ```
     pub fn block(&self, length: Duration) -> LimitsRequest<'_, B, ()> {
         let action = Action::Block(Micros::from_duration_ceil(length));
-        LimitsRequest::new(Cow::Borrowed(&self.checks), action)
+        LimitsRequest::new(&self.checks, action)
     }
 
-    /// Spends all the costs, to be settled later; a denial is an error.
-    pub fn acquire(self) -> LimitsRequest<'a, B, Permits<'a, B>> {
-        LimitsRequest::new(Cow::Owned(self.checks), Action::Spend)
+    /// Spends all the costs, as [`Permits`](crate::Permits) to hold and settle; a denial is an error.
+    pub fn acquire(self) -> Acquire<'a, B, Several> {
+        Acquire::new(Checks::from_vec(self.checks))
+    }
+
+    /// Waits until every limit admits its cost, and spends all of them.
+    ///
+    /// Callers are served in the order in which they came, over all keys that they wait for: nobody
+    /// who came later is served before a caller that waits for one of its keys, however large the
+    /// cost. So a caller that waits for a key that is spent holds up those that came later, for its
+    /// other keys too. Apart from that it is as [`Limiter::until_ready`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use ratelimit_algorithms::{FixedWindow, Limiter, Limits, TokenBucket};
+    /// use ratelimit_memory::Memory;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let store = Memory::new();
+    /// let calls = Limiter::new(store.clone(), "calls", TokenBucket::per_second(1_000))?;
+    /// let tokens = Limiter::new(store, "tokens", FixedWindow::per_minute(100_000))?;
+    ///
+    /// let limits = Limits::new(&calls, "user:42", 1).and(&tokens, "user:42", 2_000);
+    /// let permits = limits.until_ready().within(Duration::from_secs(1)).wait()?;
+    /// // Call it.
+    /// permits.settle([1, 1_234]).now()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn until_ready(self) -> Wait<'a, B, Several> {
+        Wait::new(Checks::from_vec(self.checks))
+    }
+
+    /// Spends all the costs, and sleeps the longest delay of the decisions; see [`Limiter::pace`].
+    pub fn pace(self) -> Pace<'a, B, Several> {
+        Pace::new(Checks::from_vec(self.checks))
     }
 }
 
@@ -116,44 +153,38 @@ impl<B> fmt::Debug for Limits<'_, B> {
     }
 }
 
-/// A request to several limits, which gives an `R`: a [`LimitsDecision`], [`Permits`], or nothing
-/// but that it is done.
+/// A request to several limits, which gives an `R`: a [`LimitsDecision`], or nothing but that it is
+/// done.
 ///
 /// Like a [`Request`](crate::Request) it is awaited, or answered with [`now`](Self::now). It fails
 /// when no decision was made; with [`Error::DifferentStores`] if the limits are not on one store.
 #[must_use = "a request does nothing unless it is awaited, or answered with `now`"]
 pub struct LimitsRequest<'a, B, R = LimitsDecision> {
-    checks: Checks<'a, B>,
+    checks: &'a [PreparedCheck<'a, B>],
     action: Action,
-    progress: Progress<'a, Result<(Checks<'a, B>, LimitsDecision), Error>>,
+    progress: Progress<'a, Result<Decisions, Error>>,
     result: PhantomData<fn() -> R>,
 }
 
-type Checks<'a, B> = Cow<'a, [PreparedCheck<'a, B>]>;
-
 impl<'a, B: Backend, R> LimitsRequest<'a, B, R> {
-    const fn new(checks: Checks<'a, B>, action: Action) -> Self {
+    const fn new(checks: &'a [PreparedCheck<'a, B>], action: Action) -> Self {
         Self { checks, action, progress: Progress::New, result: PhantomData }
     }
 }
 
-impl<'a, B: Backend, R: FromLimits<'a, B>> LimitsRequest<'a, B, R> {
+impl<B: Backend, R: FromDecisions> LimitsRequest<'_, B, R> {
     /// Answers on the calling thread. On a store that has to be awaited this does not compile.
     ///
     /// # Errors
     ///
     /// As awaiting the request.
-    pub fn now(self) -> Result<R, R::Error>
+    pub fn now(self) -> Result<R, Error>
     where
         B: SyncBackend,
     {
-        let mut merged = Merged::default();
-        fill(&mut merged, &self.checks)?;
-        let backend = self.checks[0].backend;
-        let decisions = backend.apply_now(merged.batch(), self.action).map_err(Error::from)?;
-        let decision = decide(&merged, decisions)?;
-        drop(merged);
-        R::from_limits(self.checks, decision, refund_now)
+        let decisions = apply_if_ready(self.checks, self.action, on_thread);
+        let decisions = decisions.expect("a thread has the decisions")?;
+        Ok(R::from_decisions(self.checks, decisions))
     }
 
     /// Answers on the calling thread if the store can. `None`, and nothing done, if the store has
@@ -163,28 +194,18 @@ impl<'a, B: Backend, R: FromLimits<'a, B>> LimitsRequest<'a, B, R> {
     ///
     /// As awaiting the request.
     #[must_use = "a decision that nobody looks at limits nothing"]
-    pub fn if_ready(mut self) -> Option<Result<R, R::Error>> {
+    pub fn if_ready(self) -> Option<Result<R, Error>> {
         self.try_ready()
     }
 
-    /// Takes the checks only if there is a decision.
-    fn try_ready(&mut self) -> Option<Result<R, R::Error>> {
-        let mut merged = Merged::default();
-        if let Err(error) = fill(&mut merged, &self.checks) {
-            return Some(Err(error.into()));
-        }
-        let decisions = self.checks[0].backend.apply_if_ready(merged.batch(), self.action)?;
-        let decision = decisions.map_err(Error::from).and_then(|all| decide(&merged, all));
-        drop(merged);
-        Some(match decision {
-            Ok(decision) => R::from_limits(take(&mut self.checks), decision, refund_if_ready),
-            Err(error) => Err(error.into()),
-        })
+    fn try_ready(&self) -> Option<Result<R, Error>> {
+        let decisions = apply_if_ready(self.checks, self.action, if_ready)?;
+        Some(decisions.map(|decisions| R::from_decisions(self.checks, decisions)))
     }
 }
 
-impl<'a, B: Backend, R: FromLimits<'a, B>> Future for LimitsRequest<'a, B, R> {
-    type Output = Result<R, R::Error>;
+impl<B: Backend, R: FromDecisions> Future for LimitsRequest<'_, B, R> {
+    type Output = Result<R, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         if let Progress::New = self.progress
@@ -193,43 +214,10 @@ impl<'a, B: Backend, R: FromLimits<'a, B>> Future for LimitsRequest<'a, B, R> {
             self.progress = Progress::Done;
             return Poll::Ready(answer);
         }
-        let Self { checks, action, progress, .. } = &mut *self;
-        let answer = ready!(progress.poll(context, || awaited(take(checks), *action)));
-        let (checks, decision) = answer?;
-        Poll::Ready(R::from_limits(checks, decision, refund_if_ready))
+        let Self { checks, action, ref mut progress, .. } = *self;
+        let decisions = ready!(progress.poll(context, || apply_awaited(checks, action)))?;
+        Poll::Ready(Ok(R::from_decisions(checks, decisions)))
     }
-}
-
-async fn awaited<B: Backend>(
-    checks: Checks<'_, B>,
-    action: Action,
-) -> Result<(Checks<'_, B>, LimitsDecision), Error> {
-    let mut merged = Merged::default();
-    fill(&mut merged, &checks)?;
-    let decisions = checks[0].backend.apply(merged.batch(), action).await?;
-    let decision = decide(&merged, decisions)?;
-    drop(merged);
-    Ok((checks, decision))
-}
-
-#[inline(always)]
-fn fill<'a, B: Backend>(
-    merged: &mut Merged<'a>,
-    checks: &'a [PreparedCheck<'a, B>],
-) -> Result<(), Error> {
-    let names = checks[0].backend.names();
-    if !checks.iter().all(|check| check.backend.names().is(names)) {
-        return Err(Error::DifferentStores);
-    }
-    merged.fill(checks.iter())
-}
-
-fn decide(merged: &Merged<'_>, decisions: Decisions) -> Result<LimitsDecision, Error> {
-    if decisions.len() != merged.checks.len() {
-        return Err(BackendError::unknown(ErrorKind::Protocol).into());
-    }
-    let policy = |index| merged.checks[merged.position(index)].policy();
-    Ok(LimitsDecision::new(merged.spread(decisions), policy))
 }
 
 /// Shows no key.
@@ -241,48 +229,24 @@ impl<B, R> fmt::Debug for LimitsRequest<'_, B, R> {
     }
 }
 
-use self::sealed::FromLimits;
+use self::sealed::FromDecisions;
 
 mod sealed {
-    use super::{Checks, Error, LimitsDecision, RefundInDrop};
+    use super::{Decisions, PreparedCheck};
 
-    /// A result that a decision about several limits is turned into.
+    /// A result that the decisions about several limits are turned into.
     #[expect(unnameable_types, reason = "sealed")]
-    pub trait FromLimits<'a, B>: Sized {
-        type Error: From<Error>;
-
-        fn from_limits(
-            checks: Checks<'a, B>,
-            decision: LimitsDecision,
-            refund: RefundInDrop<B>,
-        ) -> Result<Self, Self::Error>;
+    pub trait FromDecisions: Sized {
+        fn from_decisions<B>(checks: &[PreparedCheck<'_, B>], decisions: Decisions) -> Self;
     }
 }
 
-impl<B> FromLimits<'_, B> for LimitsDecision {
-    type Error = Error;
-
-    fn from_limits(_: Checks<'_, B>, decision: Self, _: RefundInDrop<B>) -> Result<Self, Error> {
-        Ok(decision)
+impl FromDecisions for LimitsDecision {
+    fn from_decisions<B>(checks: &[PreparedCheck<'_, B>], decisions: Decisions) -> Self {
+        together(checks, decisions)
     }
 }
 
-impl<B> FromLimits<'_, B> for () {
-    type Error = Error;
-
-    fn from_limits(_: Checks<'_, B>, _: LimitsDecision, _: RefundInDrop<B>) -> Result<(), Error> {
-        Ok(())
-    }
-}
-
-impl<'a, B> FromLimits<'a, B> for Permits<'a, B> {
-    type Error = AcquireError;
-
-    fn from_limits(
-        checks: Checks<'a, B>,
-        decision: LimitsDecision,
-        refund: RefundInDrop<B>,
-    ) -> Result<Self, AcquireError> {
-        Self::new(checks.into_owned(), decision, refund)
-    }
+impl FromDecisions for () {
+    fn from_decisions<B>(_: &[PreparedCheck<'_, B>], _: Decisions) {}
 }

@@ -1,15 +1,14 @@
 //! Permits, as values to hold while the work is done: unused ones are given back.
 
-use std::{borrow::Cow, fmt, iter::repeat_n};
+use std::{fmt, iter::repeat_n};
 
-use ratelimit_core::{Decision, Policy};
+use ratelimit_core::{Decision, store::Decisions};
 use smallvec::smallvec;
 
 use crate::{
-    AcquireError, Error, Policies,
     decision::LimitsDecision,
-    prepared::PreparedCheck,
-    request::{FromDecision, RefundInDrop, Subject},
+    error::Denial,
+    prepared::{ApplyIfReady, Checks, PreparedCheck, together},
     settle::{Charge, Settle},
 };
 
@@ -22,6 +21,9 @@ use crate::{
 /// nothing, so a late refund never makes room that was not there. Nothing is given back if the
 /// key's policy has changed meanwhile, since what is left was worked out at the old rate. If
 /// something other than the store has decided ([`Source`](crate::Source)), there is nothing to settle.
+///
+/// A permit borrows its limiter and its key. [`into_owned`](Self::into_owned) makes one that owns what
+/// it needs, for a struct, a spawned task, a response's body.
 ///
 /// ```
 /// use ratelimit_algorithms::{FixedWindow, Limiter};
@@ -39,25 +41,21 @@ use crate::{
 /// # Ok(())
 /// # }
 /// ```
-#[must_use = "permits that are dropped stay spent"]
 pub struct Permit<'a, B>(Charge<'a, B>);
 
 impl<'a, B> Permit<'a, B> {
-    /// The permits that `decision` about `check` has spent.
-    pub(crate) fn new(
-        check: PreparedCheck<'a, B>,
-        decision: Decision,
-        refund: RefundInDrop<B>,
-    ) -> Result<Self, AcquireError> {
-        if !decision.is_allowed() {
-            return Err(AcquireError::Denied(decision));
-        }
-        Ok(Self(Charge::new(smallvec![(check, decision)], refund)))
-    }
-
     /// The decision of the limiter.
     pub fn decision(&self) -> &Decision {
-        &self.0.parts[0].1
+        self.0.decision()
+    }
+
+    /// The same permits without a lifetime: the store and the policies are cloned, the key is copied.
+    #[must_use = "the permits stay spent if they are dropped"]
+    pub fn into_owned(self) -> Permit<'static, B>
+    where
+        B: Clone,
+    {
+        Permit(self.0.into_owned())
     }
 
     /// Gives the permits back when this is dropped before it is settled: for work that counts only
@@ -87,27 +85,10 @@ impl<'a, B> Permit<'a, B> {
     }
 }
 
-impl<'a, B, P: Policies> FromDecision<'a, B, P> for Permit<'a, B> {
-    type Error = AcquireError;
-
-    fn from_decision(
-        subject: Subject<'a, B, P>,
-        policy: Cow<'a, Policy>,
-        decision: Result<Decision, Error>,
-        refund: RefundInDrop<B>,
-    ) -> Result<Self, AcquireError> {
-        let Subject { backend, policies, queues, key, cost } = subject;
-        let check = PreparedCheck { backend, policies, policy, queues, key, cost };
-        Self::new(check, decision?, refund)
-    }
-}
-
 /// Shows no key.
 impl<B> fmt::Debug for Permit<'_, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (check, decision) = &self.0.parts[0];
-        let mut shown = f.debug_struct("Permit");
-        shown.field("cost", &check.cost).field("decision", decision).finish_non_exhaustive()
+        f.debug_struct("Permit").field("decision", self.decision()).finish_non_exhaustive()
     }
 }
 
@@ -135,29 +116,24 @@ impl<B> fmt::Debug for Permit<'_, B> {
 /// # Ok(())
 /// # }
 /// ```
-#[must_use = "permits that are dropped stay spent"]
 pub struct Permits<'a, B> {
     charge: Charge<'a, B>,
     decision: LimitsDecision,
 }
 
 impl<'a, B> Permits<'a, B> {
-    /// The permits that `decision` about `checks` has spent.
-    pub(crate) fn new(
-        checks: Vec<PreparedCheck<'a, B>>,
-        decision: LimitsDecision,
-        refund: RefundInDrop<B>,
-    ) -> Result<Self, AcquireError> {
-        if !decision.is_allowed() {
-            return Err(AcquireError::DeniedTogether(decision));
-        }
-        let parts = checks.into_iter().zip(decision.each().iter().copied()).collect();
-        Ok(Self { charge: Charge::new(parts, refund), decision })
-    }
-
     /// The decision of the limits.
     pub const fn decision(&self) -> &LimitsDecision {
         &self.decision
+    }
+
+    /// The same permits without a lifetime: stores and policies are cloned, keys are copied.
+    #[must_use = "the permits stay spent if they are dropped"]
+    pub fn into_owned(self) -> Permits<'static, B>
+    where
+        B: Clone,
+    {
+        Permits { charge: self.charge.into_owned(), decision: self.decision }
     }
 
     /// Gives the permits back when these are dropped before they are settled: for work that counts
@@ -193,5 +169,68 @@ impl<'a, B> Permits<'a, B> {
 impl<B> fmt::Debug for Permits<'_, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Permits").field("decision", &self.decision).finish_non_exhaustive()
+    }
+}
+
+/// Marks requests for the permits of one limit, which give a [`Permit`].
+#[derive(Clone, Copy, Debug)]
+pub struct One(());
+
+/// Marks requests for the permits of several limits, which give [`Permits`].
+#[derive(Clone, Copy, Debug)]
+pub struct Several(());
+
+pub(crate) use self::sealed::Acquired;
+
+mod sealed {
+    use super::{ApplyIfReady, Checks, Decisions, Denial, PreparedCheck};
+
+    /// The permits that are charged by the decisions about checks. (Their lifetime is no part of the
+    /// trait, so that a task that awaits them is `Send` whatever the lifetime.)
+    #[expect(unnameable_types, reason = "sealed")]
+    pub trait Acquired: 'static {
+        type Permits<'a, B: 'a>;
+
+        fn granted<'a, B>(
+            checks: Checks<'a, B>,
+            decisions: Decisions,
+            apply: ApplyIfReady<B>,
+        ) -> Self::Permits<'a, B>;
+
+        /// Decisions that charge nothing.
+        fn denied<B>(checks: &[PreparedCheck<'_, B>], decisions: Decisions) -> Denial;
+    }
+}
+
+impl Acquired for One {
+    type Permits<'a, B: 'a> = Permit<'a, B>;
+
+    fn granted<'a, B>(
+        checks: Checks<'a, B>,
+        decisions: Decisions,
+        apply: ApplyIfReady<B>,
+    ) -> Permit<'a, B> {
+        Permit(Charge::new(checks, &decisions, apply))
+    }
+
+    fn denied<B>(_: &[PreparedCheck<'_, B>], decisions: Decisions) -> Denial {
+        Denial::One(decisions[0])
+    }
+}
+
+impl Acquired for Several {
+    type Permits<'a, B: 'a> = Permits<'a, B>;
+
+    fn granted<'a, B>(
+        checks: Checks<'a, B>,
+        decisions: Decisions,
+        apply: ApplyIfReady<B>,
+    ) -> Permits<'a, B> {
+        let decision = together(&checks, decisions.clone());
+        Permits { charge: Charge::new(checks, &decisions, apply), decision }
+    }
+
+    fn denied<B>(checks: &[PreparedCheck<'_, B>], decisions: Decisions) -> Denial {
+        Denial::Together(together(checks, decisions))
     }
 }

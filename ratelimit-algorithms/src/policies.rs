@@ -103,6 +103,18 @@ pub trait Policies: fmt::Debug + Send + Sync {
     }
 }
 
+/// Policies that a permit keeps when it outlives its limiter.
+pub(crate) trait SharedPolicies: Policies {
+    /// A clone, which knows the policy of a key as long as the permit lives.
+    fn share(&self) -> Arc<dyn Policies>;
+}
+
+impl<P: Policies + Clone + 'static> SharedPolicies for P {
+    fn share(&self) -> Arc<dyn Policies> {
+        Arc::new(self.clone())
+    }
+}
+
 /// A function that is shown each policy, and may refuse it.
 pub type Visit<'a> = dyn FnMut(&Policy) -> Result<(), ConfigError> + 'a;
 

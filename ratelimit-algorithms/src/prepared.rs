@@ -1,12 +1,14 @@
 //! Checks that know the policy they will be decided by, and the batch that they make together.
 
-use std::{borrow::Cow, fmt, mem::take};
+use std::{borrow::Cow, fmt, mem::take, sync::Arc};
 
-use ratelimit_core::{Batch, Check, Decision, Policy, store::Decisions};
+use ratelimit_backend::{Backend, BackendError, ErrorKind, SyncBackend};
+use ratelimit_core::{Action, Batch, Check, Policy, store::Decisions};
 use smallvec::SmallVec;
 
 use crate::{
-    Error, Policies,
+    Error, LimitsDecision, Policies,
+    policies::SharedPolicies,
     request::{Subject, check},
     wait::WaitQueues,
 };
@@ -16,14 +18,17 @@ use crate::{
 pub struct PreparedCheck<'a, B> {
     pub(crate) backend: &'a B,
     /// Knows the policy that the key has by now.
-    pub(crate) policies: &'a dyn Policies,
+    pub(crate) policies: &'a dyn SharedPolicies,
     pub(crate) policy: Cow<'a, Policy>,
-    pub(crate) queues: &'a WaitQueues,
+    pub(crate) queues: &'a Arc<WaitQueues>,
     pub(crate) key: &'a [u8],
     pub(crate) cost: u64,
 }
 
-impl<'a, B, P: Policies> Subject<'a, B, P> {
+/// The checks of a request, of which there is at least one.
+pub(crate) type Checks<'a, B> = SmallVec<[PreparedCheck<'a, B>; 1]>;
+
+impl<'a, B, P: Policies + Clone + 'static> Subject<'a, B, P> {
     /// A check of `cost` permits, under the policy that the key has now.
     pub(crate) fn prepare(self, cost: u64) -> PreparedCheck<'a, B> {
         let Self { backend, policies, queues, key, .. } = self;
@@ -32,14 +37,13 @@ impl<'a, B, P: Policies> Subject<'a, B, P> {
 }
 
 impl<B> PreparedCheck<'_, B> {
-    pub(crate) fn as_check(&self) -> Result<Check<'_>, Error> {
+    fn as_check(&self) -> Result<Check<'_>, Error> {
         check(&self.policy, self.key, self.cost)
     }
-}
 
-impl<B> Clone for PreparedCheck<'_, B> {
-    fn clone(&self) -> Self {
-        Self { policy: self.policy.clone(), ..*self }
+    /// Takes the policy that the key has now.
+    pub(crate) fn renew(&mut self) {
+        self.policy = self.policies.policy(self.key);
     }
 }
 
@@ -50,6 +54,75 @@ impl<B> fmt::Debug for PreparedCheck<'_, B> {
         let mut shown = f.debug_struct("PreparedCheck");
         shown.field("policy", policy).field("cost", cost).finish_non_exhaustive()
     }
+}
+
+/// Applies an action to a batch; `None`, and nothing done, if the store has to be awaited.
+pub(crate) type ApplyIfReady<B> =
+    fn(&B, Batch<'_>, Action) -> Option<Result<Decisions, BackendError>>;
+
+/// Applies an action on the calling thread.
+#[inline(always)]
+pub(crate) fn on_thread<B: SyncBackend>(
+    backend: &B,
+    batch: Batch<'_>,
+    action: Action,
+) -> Option<Result<Decisions, BackendError>> {
+    Some(backend.apply_now(batch, action))
+}
+
+/// Applies an action if the store is ready.
+#[inline(always)]
+pub(crate) fn if_ready<B: Backend>(
+    backend: &B,
+    batch: Batch<'_>,
+    action: Action,
+) -> Option<Result<Decisions, BackendError>> {
+    backend.apply_if_ready(batch, action)
+}
+
+/// Applies `action` to all checks as one by `apply`; returns a decision for each.
+#[inline(always)]
+pub(crate) fn apply_if_ready<B: Backend>(
+    checks: &[PreparedCheck<'_, B>],
+    action: Action,
+    apply: impl FnOnce(&B, Batch<'_>, Action) -> Option<Result<Decisions, BackendError>>,
+) -> Option<Result<Decisions, Error>> {
+    let mut merged = Merged::default();
+    if let Err(error) = merged.fill_from(checks) {
+        return Some(Err(error));
+    }
+    match apply(checks[0].backend, merged.batch(), action)? {
+        Ok(decisions) => Some(merged.spread(decisions)),
+        Err(error) => Some(Err(error.into())),
+    }
+}
+
+/// Applies `action` to all checks as one, and awaits the store.
+pub(crate) async fn apply_awaited<B: Backend>(
+    checks: &[PreparedCheck<'_, B>],
+    action: Action,
+) -> Result<Decisions, Error> {
+    let mut merged = Merged::default();
+    merged.fill_from(checks)?;
+    let decisions = checks[0].backend.apply(merged.batch(), action).await?;
+    merged.spread(decisions)
+}
+
+/// Applies `action` to all checks as one by `apply`, or awaits the store if it has to be.
+pub(crate) async fn apply<B: Backend>(
+    checks: &[PreparedCheck<'_, B>],
+    action: Action,
+    apply: ApplyIfReady<B>,
+) -> Result<Decisions, Error> {
+    match apply_if_ready(checks, action, apply) {
+        Some(decisions) => decisions,
+        None => apply_awaited(checks, action).await,
+    }
+}
+
+/// The decision about several limits of which these are the parts.
+pub(crate) fn together<B>(checks: &[PreparedCheck<'_, B>], each: Decisions) -> LimitsDecision {
+    LimitsDecision::new(each.into(), |index| &checks[index].policy)
 }
 
 /// Checks as a store gets them: each policy and key once. It is filled where it lies, since it is
@@ -65,13 +138,23 @@ pub(crate) struct Merged<'a> {
 const FEW: usize = 16;
 
 impl<'a> Merged<'a> {
+    /// Takes checks, which have to be on one store.
     #[inline(always)]
-    pub(crate) fn fill<B: 'a>(
+    fn fill_from<B: Backend>(&mut self, checks: &'a [PreparedCheck<'_, B>]) -> Result<(), Error> {
+        let names = checks[0].backend.names();
+        if !checks.iter().all(|check| check.backend.names().is(names)) {
+            return Err(Error::DifferentStores);
+        }
+        self.fill(checks.iter().map(PreparedCheck::as_check))
+    }
+
+    #[inline(always)]
+    pub(crate) fn fill(
         &mut self,
-        prepared: impl Iterator<Item = &'a PreparedCheck<'a, B>>,
+        checks: impl Iterator<Item = Result<Check<'a>, Error>>,
     ) -> Result<(), Error> {
-        for check in prepared {
-            self.checks.push(check.as_check()?);
+        for check in checks {
+            self.checks.push(check?);
         }
         if Batch::new(&self.checks).is_none() {
             self.merge()?;
@@ -109,12 +192,17 @@ impl<'a> Merged<'a> {
         self.positions.get(index).copied().unwrap_or(index)
     }
 
-    /// The decisions about the merged checks, one for each check that was merged.
-    pub(crate) fn spread(&self, decisions: Decisions) -> Vec<Decision> {
-        if self.positions.is_empty() {
-            return decisions.into();
+    /// The decisions about the merged checks, one for each check that was merged. A store that gives
+    /// another number of them is broken.
+    #[inline(always)]
+    fn spread(&self, decisions: Decisions) -> Result<Decisions, Error> {
+        if decisions.len() != self.checks.len() {
+            return Err(BackendError::unknown(ErrorKind::Protocol).into());
         }
-        self.positions.iter().map(|&position| decisions[position]).collect()
+        if self.positions.is_empty() {
+            return Ok(decisions);
+        }
+        Ok(self.positions.iter().map(|&position| decisions[position]).collect())
     }
 }
 

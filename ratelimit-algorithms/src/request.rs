@@ -6,6 +6,7 @@ use std::{
     future::Future,
     marker::PhantomData,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -14,8 +15,7 @@ use ratelimit_core::{Action, Batch, Check, Decision, Key, Policy, store::Decisio
 
 use crate::{Error, Policies, decision::Status, progress::Progress, wait::WaitQueues};
 
-/// A request to a limiter about one key, which gives an `R`: a [`Decision`], a [`Status`] or a
-/// [`Permit`](crate::Permit).
+/// A request to a limiter about one key, which gives an `R`: a [`Decision`] or a [`Status`].
 ///
 /// Nothing happens before it is awaited, which works on any store, or answered with
 /// [`now`](Self::now), which works on stores that answer on the calling thread:
@@ -41,7 +41,7 @@ use crate::{Error, Policies, decision::Status, progress::Progress, wait::WaitQue
 pub struct Request<'a, B, P, R = Decision> {
     subject: Subject<'a, B, P>,
     action: Action,
-    progress: Progress<'a, Result<(Cow<'a, Policy>, Decision), Error>>,
+    progress: Progress<'a, Result<Decision, Error>>,
     result: PhantomData<fn() -> R>,
 }
 
@@ -50,7 +50,7 @@ pub struct Request<'a, B, P, R = Decision> {
 pub struct Subject<'a, B, P> {
     pub(crate) backend: &'a B,
     pub(crate) policies: &'a P,
-    pub(crate) queues: &'a WaitQueues,
+    pub(crate) queues: &'a Arc<WaitQueues>,
     pub(crate) key: &'a [u8],
     pub(crate) cost: u64,
 }
@@ -70,7 +70,7 @@ impl<'a, B, P, R> Request<'a, B, P, R> {
     }
 }
 
-impl<'a, B: Backend, P: Policies, R: FromDecision<'a, B, P>> Request<'a, B, P, R> {
+impl<'a, B: Backend, P: Policies, R: FromDecision<B, P>> Request<'a, B, P, R> {
     /// Answers on the calling thread. On a store that has to be awaited this does not compile:
     ///
     /// ```compile_fail,E0277
@@ -90,7 +90,7 @@ impl<'a, B: Backend, P: Policies, R: FromDecision<'a, B, P>> Request<'a, B, P, R
     ///
     /// As awaiting the request.
     #[inline(always)]
-    pub fn now(self) -> Result<R, R::Error>
+    pub fn now(self) -> Result<R, Error>
     where
         B: SyncBackend,
     {
@@ -100,7 +100,7 @@ impl<'a, B: Backend, P: Policies, R: FromDecision<'a, B, P>> Request<'a, B, P, R
         let Subject { backend, key, cost, .. } = subject;
         subject.under_policy(|policy| {
             let decision = decide_now(backend, &policy, key, cost, action);
-            R::from_decision(subject, policy, decision, refund_now)
+            R::from_decision(subject, decision)
         })
     }
 
@@ -112,13 +112,13 @@ impl<'a, B: Backend, P: Policies, R: FromDecision<'a, B, P>> Request<'a, B, P, R
     /// As awaiting the request.
     #[inline(always)]
     #[must_use = "a decision that nobody looks at limits nothing"]
-    pub fn if_ready(self) -> Option<Result<R, R::Error>> {
+    pub fn if_ready(self) -> Option<Result<R, Error>> {
         self.subject.if_ready(self.action)
     }
 }
 
-impl<'a, B: Backend, P: Policies, R: FromDecision<'a, B, P>> Future for Request<'a, B, P, R> {
-    type Output = Result<R, R::Error>;
+impl<'a, B: Backend, P: Policies, R: FromDecision<B, P>> Future for Request<'a, B, P, R> {
+    type Output = Result<R, Error>;
 
     /// Inlined, and each case is put together on a path of its own: so a decision stays in
     /// registers, and that of a `dyn` store is copied once less.
@@ -142,15 +142,14 @@ impl<'a, B: Backend, P: Policies, R: FromDecision<'a, B, P>> Future for Request<
     }
 }
 
-impl<'a, B: Backend, P: Policies, R: FromDecision<'a, B, P>> Request<'a, B, P, R> {
+impl<'a, B: Backend, P: Policies, R: FromDecision<B, P>> Request<'a, B, P, R> {
     /// Asks a store that has to be awaited, out of the way of those that are ready.
     #[cold]
     #[inline(never)]
-    fn wait(&mut self, context: &mut Context<'_>) -> Poll<Result<R, R::Error>> {
+    fn wait(&mut self, context: &mut Context<'_>) -> Poll<Result<R, Error>> {
         let Self { subject, action, ref mut progress, .. } = *self;
-        let (policy, decision) =
-            ready!(progress.poll(context, || subject.awaited(action))).map_err(R::Error::from)?;
-        Poll::Ready(R::from_decision(subject, policy, Ok(decision), refund_if_ready))
+        let decision = ready!(progress.poll(context, || subject.awaited(action)));
+        Poll::Ready(R::from_decision(subject, decision))
     }
 }
 
@@ -193,77 +192,48 @@ impl<'a, B, P: Policies> Subject<'a, B, P> {
 
 impl<'a, B: Backend, P: Policies> Subject<'a, B, P> {
     #[inline(always)]
-    fn if_ready<R: FromDecision<'a, B, P>>(self, action: Action) -> Option<Result<R, R::Error>> {
+    fn if_ready<R: FromDecision<B, P>>(self, action: Action) -> Option<Result<R, Error>> {
         let Subject { backend, key, cost, .. } = self;
         self.under_policy(|policy| match decide_if_ready(backend, &policy, key, cost, action)? {
-            Ok(decision) => Some(R::from_decision(self, policy, Ok(decision), refund_if_ready)),
-            Err(error) => Some(Err(error.into())),
+            Ok(decision) => Some(R::from_decision(self, Ok(decision))),
+            Err(error) => Some(Err(error)),
         })
     }
 
-    async fn awaited(self, action: Action) -> Result<(Cow<'a, Policy>, Decision), Error> {
+    async fn awaited(self, action: Action) -> Result<Decision, Error> {
         let policy = self.policies.policy(self.key);
         let check = self.check(&policy)?;
-        let decision = the_one(self.backend.apply(Batch::one(&check), action).await?)?;
-        Ok((policy, decision))
+        the_one(self.backend.apply(Batch::one(&check), action).await?)
     }
 }
 
-pub(crate) use self::sealed::FromDecision;
+use self::sealed::FromDecision;
 
 mod sealed {
-    use super::{Cow, Decision, Error, Policy, RefundInDrop, Subject};
+    use super::{Decision, Error, Subject};
 
     /// A result that a decision is turned into; a decision itself is not even copied.
     #[expect(unnameable_types, reason = "sealed")]
-    pub trait FromDecision<'a, B, P>: Sized {
-        type Error: From<Error>;
-
+    pub trait FromDecision<B, P>: Sized {
         fn from_decision(
-            subject: Subject<'a, B, P>,
-            policy: Cow<'a, Policy>,
+            subject: Subject<'_, B, P>,
             decision: Result<Decision, Error>,
-            refund: RefundInDrop<B>,
-        ) -> Result<Self, Self::Error>;
+        ) -> Result<Self, Error>;
     }
 }
 
-/// Refunds a permit that is dropped, in the way in which it was acquired.
-pub(crate) type RefundInDrop<B> = fn(&B, Batch<'_>);
-
-/// Nobody is there to see an error.
-pub(crate) fn refund_now<B: SyncBackend>(backend: &B, batch: Batch<'_>) {
-    drop(backend.apply_now(batch, Action::Refund));
-}
-
-/// Nothing can be awaited in a drop.
-pub(crate) fn refund_if_ready<B: Backend>(backend: &B, batch: Batch<'_>) {
-    drop(backend.apply_if_ready(batch, Action::Refund));
-}
-
-impl<B, P> FromDecision<'_, B, P> for Decision {
-    type Error = Error;
-
+impl<B, P> FromDecision<B, P> for Decision {
     #[inline(always)]
-    fn from_decision(
-        _: Subject<'_, B, P>,
-        _: Cow<'_, Policy>,
-        decision: Result<Self, Error>,
-        _: RefundInDrop<B>,
-    ) -> Result<Self, Error> {
+    fn from_decision(_: Subject<'_, B, P>, decision: Result<Self, Error>) -> Result<Self, Error> {
         decision
     }
 }
 
-impl<B, P> FromDecision<'_, B, P> for Status {
-    type Error = Error;
-
+impl<B, P> FromDecision<B, P> for Status {
     /// A key that has permits left may have been refunded or reset, and somebody may wait for it.
     fn from_decision(
         subject: Subject<'_, B, P>,
-        _: Cow<'_, Policy>,
         decision: Result<Decision, Error>,
-        _: RefundInDrop<B>,
     ) -> Result<Self, Error> {
         let decision = decision?;
         if decision.remaining != 0 {

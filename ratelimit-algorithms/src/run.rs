@@ -9,30 +9,26 @@ use std::{
 
 use ratelimit_backend::{Backend, SyncBackend};
 
-use crate::{AcquireError, Permit, Policies, Request};
+use crate::{Acquire, AcquireError, Permit};
 
-/// Work that is done if a key has permits left for it, where `R` is the request that acquires them.
+/// Work that is done if a key has permits left for it, by a limiter.
 ///
-/// It is done with [`now`](Self::now), or, if the work is itself `async`, by awaiting this.
+/// It is done with [`now`](Self::now), or, if the work is itself `async`, by awaiting this. The
+/// permits are held meanwhile, and stay spent.
 #[must_use = "the work is not done unless this is awaited, or done with `now`"]
-pub struct Run<R, W, O> {
-    request: R,
+pub struct Run<'a, B, W, O> {
+    request: Acquire<'a, B>,
     work: Option<W>,
-    running: Option<Pin<Box<O>>>,
+    running: Option<(Permit<'a, B>, Pin<Box<O>>)>,
 }
 
-impl<R, W, O> Run<R, W, O> {
-    pub(crate) const fn new(request: R, work: W) -> Self {
+impl<'a, B, W, O> Run<'a, B, W, O> {
+    pub(crate) const fn new(request: Acquire<'a, B>, work: W) -> Self {
         Self { request, work: Some(work), running: None }
     }
 }
 
-impl<'a, B, P, W, O> Run<Request<'a, B, P, Permit<'a, B>>, W, O>
-where
-    B: Backend,
-    P: Policies,
-    W: FnOnce() -> O,
-{
+impl<B: Backend, W: FnOnce() -> O, O> Run<'_, B, W, O> {
     /// Spends `cost` permits for the work; by default one.
     pub fn cost(self, cost: u64) -> Self {
         Self { request: self.request.cost(cost), ..self }
@@ -49,37 +45,35 @@ where
         B: SyncBackend,
     {
         let Self { request, work, .. } = self;
-        request.now()?.keep();
+        let permit = request.now()?;
         let work = work.expect("the work is there until it is polled");
-        Ok(work())
+        let outcome = work();
+        drop(permit);
+        Ok(outcome)
     }
 }
 
 /// Fails as [`now`](Run::now) does.
-impl<'a, B, P, W, O> Future for Run<Request<'a, B, P, Permit<'a, B>>, W, O>
-where
-    B: Backend,
-    P: Policies,
-    W: FnOnce() -> O,
-    O: Future,
-{
+impl<B: Backend, W: FnOnce() -> O, O: Future> Future for Run<'_, B, W, O> {
     type Output = Result<O::Output, AcquireError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { request, work, running } = &mut *self;
         if running.is_none() {
-            ready!(Pin::new(request).poll(context))?.keep();
-            *running = work.take().map(|work| Box::pin(work()));
+            let permit = ready!(Pin::new(request).poll(context))?;
+            *running = work.take().map(|work| (permit, Box::pin(work())));
         }
-        let Some(work) = running else { return Poll::Pending };
-        work.as_mut().poll(context).map(Ok)
+        let Some((_, work)) = running else { return Poll::Pending };
+        let outcome = ready!(work.as_mut().poll(context));
+        *running = None;
+        Poll::Ready(Ok(outcome))
     }
 }
 
 /// The work is moved before it is polled, and boxed from then on.
-impl<R, W, O> Unpin for Run<R, W, O> {}
+impl<B, W, O> Unpin for Run<'_, B, W, O> {}
 
-impl<R: fmt::Debug, W, O> fmt::Debug for Run<R, W, O> {
+impl<B, W, O> fmt::Debug for Run<'_, B, W, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Run").field("request", &self.request).finish_non_exhaustive()
     }

@@ -8,18 +8,20 @@ use std::{
     iter::repeat_n,
     mem::take,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use ratelimit_backend::{Backend, SyncBackend};
-use ratelimit_core::{Action, Check, Decision, Policy, Receipt, Source};
+use ratelimit_core::{Action, Check, Decision, Policy, Receipt, Source, store::Decisions};
 use smallvec::{SmallVec, smallvec};
 
 use crate::{
-    Error,
-    prepared::{Merged, PreparedCheck, batch},
+    Error, Policies,
+    policies::SharedPolicies,
+    prepared::{ApplyIfReady, Checks, Merged, PreparedCheck, batch},
     progress::Progress,
-    request::{RefundInDrop, check},
+    request::check,
     wait::WaitQueues,
 };
 
@@ -72,6 +74,9 @@ impl<B: Backend> Future for Settle<'_, B> {
     }
 }
 
+/// The charge is moved before it is settled.
+impl<B> Unpin for Settle<'_, B> {}
+
 async fn settle<B: Backend>(
     charge: Option<Charge<'_, B>>,
     actual: SmallVec<[u64; 1]>,
@@ -99,43 +104,132 @@ impl<B> fmt::Debug for Settle<'_, B> {
 
 /// A charge of one limit or of several that is not settled yet.
 pub(crate) struct Charge<'a, B> {
-    pub(crate) parts: Parts<'a, B>,
+    parts: SmallVec<[Part<'a, B>; 1]>,
     pub(crate) refunds_on_drop: bool,
-    refund: RefundInDrop<B>,
+    /// Refunds it when it is dropped, in the way in which it was acquired.
+    apply: ApplyIfReady<B>,
 }
 
-/// The checks of a charge, each with its decision.
-type Parts<'a, B> = SmallVec<[(PreparedCheck<'a, B>, Decision); 1]>;
+/// One limit's part of a charge.
+struct Part<'a, B> {
+    limiter: LimiterRef<'a, B>,
+    /// The policy that has decided.
+    policy: Cow<'a, Policy>,
+    key: Cow<'a, [u8]>,
+    cost: u64,
+    decision: Decision,
+}
 
-impl<'a, B> Charge<'a, B> {
-    pub(crate) const fn new(parts: Parts<'a, B>, refund: RefundInDrop<B>) -> Self {
-        Self { parts, refunds_on_drop: false, refund }
+/// As much of a limiter as a charge needs.
+enum LimiterRef<'a, B> {
+    Borrowed { backend: &'a B, policies: &'a dyn SharedPolicies, queues: &'a Arc<WaitQueues> },
+    Owned { backend: B, policies: Arc<dyn Policies>, queues: Arc<WaitQueues> },
+}
+
+impl<'a, B> Part<'a, B> {
+    fn new(check: PreparedCheck<'a, B>, decision: Decision) -> Self {
+        let PreparedCheck { backend, policies, policy, queues, key, cost } = check;
+        let limiter = LimiterRef::Borrowed { backend, policies, queues };
+        Self { limiter, policy, key: Cow::Borrowed(key), cost, decision }
     }
 
-    fn backend(&self) -> &'a B {
-        self.parts[0].0.backend
+    fn into_owned(self) -> Part<'static, B>
+    where
+        B: Clone,
+    {
+        let Self { limiter, policy, key, cost, decision } = self;
+        let limiter = match limiter {
+            LimiterRef::Borrowed { backend, policies, queues } => LimiterRef::Owned {
+                backend: backend.clone(),
+                policies: policies.share(),
+                queues: Arc::clone(queues),
+            },
+            LimiterRef::Owned { backend, policies, queues } => {
+                LimiterRef::Owned { backend, policies, queues }
+            }
+        };
+        let (policy, key) = (Cow::Owned(policy.into_owned()), Cow::Owned(key.into_owned()));
+        Part { limiter, policy, key, cost, decision }
+    }
+
+    fn check(&self) -> Result<Check<'_>, Error> {
+        check(&self.policy, &self.key, self.cost)
+    }
+
+    /// The policy that the key has by now.
+    fn policy_now(&self) -> Cow<'_, Policy> {
+        match &self.limiter {
+            LimiterRef::Borrowed { policies, .. } => policies.policy(&self.key),
+            LimiterRef::Owned { policies, .. } => policies.policy(&self.key),
+        }
+    }
+
+    const fn backend(&self) -> &B {
+        match &self.limiter {
+            LimiterRef::Borrowed { backend, .. } => backend,
+            LimiterRef::Owned { backend, .. } => backend,
+        }
+    }
+
+    fn queues(&self) -> &WaitQueues {
+        match &self.limiter {
+            LimiterRef::Borrowed { queues, .. } => queues,
+            LimiterRef::Owned { queues, .. } => queues,
+        }
+    }
+}
+
+impl<'a, B> Charge<'a, B> {
+    /// The charge that `decisions` about `checks` have made.
+    pub(crate) fn new(
+        checks: Checks<'a, B>,
+        decisions: &Decisions,
+        apply: ApplyIfReady<B>,
+    ) -> Self {
+        let parts = checks.into_iter().zip(decisions.iter());
+        let parts = parts.map(|(check, decision)| Part::new(check, *decision)).collect();
+        Self { parts, refunds_on_drop: false, apply }
+    }
+
+    pub(crate) fn into_owned(mut self) -> Charge<'static, B>
+    where
+        B: Clone,
+    {
+        let refunds_on_drop = take(&mut self.refunds_on_drop);
+        let parts = take(&mut self.parts).into_iter().map(Part::into_owned).collect();
+        Charge { parts, refunds_on_drop, apply: self.apply }
+    }
+
+    /// The decision of the first limit.
+    pub(crate) fn decision(&self) -> &Decision {
+        &self.parts[0].decision
+    }
+
+    fn backend(&self) -> &B {
+        self.parts[0].backend()
     }
 
     /// The corrections that make the charge `actual`, a cost for each part.
     fn settlement(&self, actual: impl IntoIterator<Item = u64>) -> Result<Settlement<'_>, Error> {
         let mut merged = Merged::default();
-        merged.fill(self.parts.iter().map(|(check, _)| check))?;
+        merged.fill(self.parts.iter().map(Part::check))?;
         let mut costs: SmallVec<[u64; 1]> = smallvec![0; merged.checks.len()];
         let mut actual = actual.into_iter();
-        for (index, (check, _)) in self.parts.iter().enumerate() {
-            let cost = actual.next().unwrap_or(check.cost);
+        for (index, part) in self.parts.iter().enumerate() {
+            let cost = actual.next().unwrap_or(part.cost);
             let costs = &mut costs[merged.position(index)];
             *costs = costs.saturating_add(cost);
         }
         let first_about =
             |position| (0..self.parts.len()).find(|&index| merged.position(index) == position);
         let part = |(position, (check, actual)): (usize, (&Check<'_>, u64))| {
-            let (prepared, decision) = &self.parts[first_about(position)?];
-            let policy = prepared.policies.policy(prepared.key);
+            let part = &self.parts[first_about(position)?];
+            let policy = part.policy_now();
             let charged = check.cost().get();
-            let (cost, action) = correction(decision, (check.policy(), &policy), charged, actual)?;
-            let (queues, key) = (prepared.queues, prepared.key);
-            let receipt = Receipt::of(decision, check.policy(), charged);
+            let policies = (check.policy(), &*policy);
+            let (cost, action) = correction(&part.decision, policies, charged, actual)?;
+            let (queues, key) = (part.queues(), &*part.key);
+            let receipt = Receipt::of(&part.decision, check.policy(), charged);
             Some(Correction { policy, queues, key, cost, receipt, action })
         };
         Ok(Settlement(merged.checks.iter().zip(costs).enumerate().filter_map(part).collect()))
@@ -149,7 +243,8 @@ impl<B> Drop for Charge<'_, B> {
             && let Ok(checks) = settlement.checks(Action::Refund)
             && !checks.is_empty()
         {
-            (self.refund)(self.backend(), batch(&checks));
+            // Nobody is there to see an error, and nothing can be awaited.
+            drop((self.apply)(self.backend(), batch(&checks), Action::Refund));
             settlement.wake();
         }
     }

@@ -119,7 +119,7 @@ impl<B: Backend, K, P: Policies> Pipeline<B, K, P> {
     }
 }
 
-impl<B: Backend, P: Policies> AnyLimiter<B> for Limiter<B, P> {
+impl<B: Backend, P: Policies + Clone + 'static> AnyLimiter<B> for Limiter<B, P> {
     fn name(&self) -> &str {
         self.name()
     }

@@ -46,7 +46,7 @@ pub(crate) trait Reservation: Send + Sync {
 pub(crate) type Settling = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A charge by `limiter`.
-pub(crate) struct Reserved<B: Backend, P: Policies> {
+pub(crate) struct Reserved<B: Backend, P: Policies + Clone + 'static> {
     pub(crate) settlement: Settlement,
     pub(crate) limiter: Limiter<B, P>,
     pub(crate) policy: Policy,
@@ -55,14 +55,14 @@ pub(crate) struct Reserved<B: Backend, P: Policies> {
     pub(crate) decision: Decision,
 }
 
-impl<B: Backend, P: Policies> Reserved<B, P> {
+impl<B: Backend, P: Policies + Clone + 'static> Reserved<B, P> {
     fn permit(&self) -> Option<Permit<'_, B>> {
         let Self { limiter, policy, key, cost, decision, .. } = self;
         limiter.prepare_under(policy, key, *cost).permit(*decision).ok()
     }
 }
 
-impl<B: Backend + 'static, P: Policies + 'static> Reservation for Reserved<B, P> {
+impl<B: Backend + 'static, P: Policies + Clone + 'static> Reservation for Reserved<B, P> {
     fn settle(mut self: Box<Self>, response: &Parts) -> Result<Option<Settling>, Rejection> {
         // From here on the charge stays, whatever happens to the response.
         self.settlement.refunds_unanswered = false;
@@ -82,7 +82,7 @@ impl<B: Backend + 'static, P: Policies + 'static> Reservation for Reserved<B, P>
 }
 
 /// Runs when the handler panics or fails, or when the client disconnects.
-impl<B: Backend, P: Policies> Drop for Reserved<B, P> {
+impl<B: Backend, P: Policies + Clone + 'static> Drop for Reserved<B, P> {
     fn drop(&mut self) {
         if self.settlement.refunds_unanswered {
             drop(self.permit().map(Permit::refund_on_drop));

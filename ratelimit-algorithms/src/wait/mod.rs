@@ -8,7 +8,8 @@ mod tokio_clock;
 
 use std::{
     fmt,
-    future::{Future, ready},
+    future::Future,
+    mem::take,
     pin::Pin,
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -27,10 +28,15 @@ pub use self::{
     timer::{Timer, TokioTimer, before},
 };
 use crate::{
-    Error, Policies, Request, WaitError, decision::Status, progress::Progress, request::Subject,
+    WaitError,
+    error::Denial,
+    permit::{Acquired, One},
+    prepared::{ApplyIfReady, Checks, PreparedCheck, apply, if_ready, on_thread},
+    progress::Progress,
 };
 
-/// A request that waits until a key has permits left, and spends them.
+/// A request that waits until a key has permits left, and spends them; or several keys, each under
+/// its limit. It gives a [`Permit`](crate::Permit), or [`Permits`](crate::Permits).
 ///
 /// It is awaited, by tokio's timer with the feature `tokio` or by [one of your own](Self::timer);
 /// or the thread [waits](Self::wait):
@@ -50,27 +56,28 @@ use crate::{
 /// # }
 /// ```
 #[must_use = "a request does nothing unless it is awaited, or waited for with `wait`"]
-pub struct Wait<'a, B, P, T = TokioTimer> {
-    subject: Subject<'a, B, P>,
+pub struct Wait<'a, B, N: Acquired = One, T = TokioTimer> {
+    checks: Checks<'a, B>,
     longest: Option<Duration>,
     timer: &'a T,
-    progress: Progress<'a, Result<Status, WaitError>>,
+    progress: Progress<'a, Result<N::Permits<'a, B>, WaitError>>,
 }
 
-impl<'a, B, P> Wait<'a, B, P> {
-    pub(crate) const fn new(subject: Subject<'a, B, P>) -> Self {
-        let (longest, timer, progress) = (None, &TokioTimer, Progress::New);
-        Self { subject, longest, timer, progress }
+impl<'a, B, N: Acquired> Wait<'a, B, N> {
+    pub(crate) const fn new(checks: Checks<'a, B>) -> Self {
+        Self { checks, longest: None, timer: &TokioTimer, progress: Progress::New }
     }
 }
 
-impl<'a, B, P, T> Wait<'a, B, P, T> {
+impl<B, T> Wait<'_, B, One, T> {
     /// Waits for `cost` permits; by default for one.
     pub fn cost(mut self, cost: u64) -> Self {
-        self.subject.cost = cost;
+        self.checks.iter_mut().for_each(|check| check.cost = cost);
         self
     }
+}
 
+impl<'a, B, N: Acquired, T> Wait<'a, B, N, T> {
     /// Waits for at most `longest`. If it would take longer even if nobody else spent, the request
     /// fails at once, with [`WaitError::Denied`].
     pub fn within(self, longest: Duration) -> Self {
@@ -78,62 +85,63 @@ impl<'a, B, P, T> Wait<'a, B, P, T> {
     }
 
     /// Sleeps by `timer` when this is awaited, instead of tokio's.
-    pub fn timer<U: Timer>(self, timer: &'a U) -> Wait<'a, B, P, U> {
-        let Self { subject, longest, .. } = self;
-        Wait { subject, longest, timer, progress: Progress::New }
+    pub fn timer<U: Timer>(self, timer: &'a U) -> Wait<'a, B, N, U> {
+        let Self { checks, longest, .. } = self;
+        Wait { checks, longest, timer, progress: Progress::New }
     }
 }
 
-impl<B: SyncBackend, P: Policies, T> Wait<'_, B, P, T> {
+impl<'a, B: SyncBackend, N: Acquired, T> Wait<'a, B, N, T> {
     /// Waits on the calling thread, which sleeps meanwhile.
     ///
     /// # Errors
     ///
     /// As awaiting the request.
-    pub fn wait(self) -> Result<Status, WaitError> {
-        let Self { subject, longest, .. } = self;
+    pub fn wait(self) -> Result<N::Permits<'a, B>, WaitError> {
+        let Self { checks, longest, .. } = self;
         let timer = ThreadTimer::default();
-        let ask = |action| ready(Request::new(subject, action).now());
-        timer.block_on(until_ready(subject.queues, &timer, (subject.key, longest), ask))
+        timer.block_on(until_ready::<_, N>(checks, &timer, longest, on_thread))
     }
 }
 
-/// Fails with [`WaitError::Overloaded`] if too many wait already; with [`WaitError::Denied`] or
-/// [`WaitError::TimedOut`] if it takes too long; when no decision was made.
-impl<B: Backend, P: Policies, T: Timer> Future for Wait<'_, B, P, T> {
-    type Output = Result<Status, WaitError>;
+/// Fails with [`WaitError::Overloaded`] if too many wait already; with [`WaitError::Denied`],
+/// [`WaitError::DeniedTogether`] or [`WaitError::TimedOut`] if it takes too long; when no decision was
+/// made.
+impl<'a, B: Backend, N: Acquired, T: Timer> Future for Wait<'a, B, N, T> {
+    type Output = Result<N::Permits<'a, B>, WaitError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { subject, longest, timer, .. } = *self;
-        let ask = move |action| Request::new(subject, action);
-        let start = || until_ready(subject.queues, timer, (subject.key, longest), ask);
-        self.progress.poll(context, start)
+        let Self { checks, longest, timer, progress } = &mut *self;
+        progress.poll(context, || until_ready::<_, N>(take(checks), *timer, *longest, if_ready))
     }
 }
 
-/// Queues for a key; the first in the queue checks, sleeps until it may come back or something has
-/// changed, and checks again.
-async fn until_ready<A: Future<Output = Result<Decision, Error>>>(
-    queues: &WaitQueues,
+/// Queues for all keys; the first in all queues checks, sleeps until it may come back or something
+/// has changed, and checks again.
+async fn until_ready<'a, B: Backend, N: Acquired>(
+    mut checks: Checks<'a, B>,
     timer: &impl Timer,
-    (key, longest): (&[u8], Option<Duration>),
-    ask: impl Fn(Action) -> A,
-) -> Result<Status, WaitError> {
+    longest: Option<Duration>,
+    ready: ApplyIfReady<B>,
+) -> Result<N::Permits<'a, B>, WaitError> {
     // A deadline that overflows means no deadline.
     let deadline = longest.and_then(|longest| timer.now().checked_add(longest));
-    let ticket = queues.join(key).ok_or(WaitError::Overloaded)?;
+    let places = checks.iter().map(|check| (&**check.queues, check.key));
+    let ticket = WaitQueues::join(places).ok_or(WaitError::Overloaded)?;
     if deadline.is_some() && !ticket.is_first() {
         // Those before can only make it later.
-        come_back(timer, deadline, ask(Action::Peek).await?)?;
+        let decisions = apply(&checks, Action::Peek, ready).await?;
+        come_back(timer, deadline, N::denied(&checks, decisions))?;
     }
     before(deadline, timer, ticket.turn()).await.ok_or(WaitError::TimedOut)?;
     loop {
         let changes = ticket.changes();
-        let decision = ask(Action::Spend).await?;
-        if decision.is_allowed() {
-            return Ok(Status::after(&decision));
+        checks.iter_mut().for_each(PreparedCheck::renew);
+        let decisions = apply(&checks, Action::Spend, ready).await?;
+        if decisions.iter().all(Decision::is_allowed) {
+            return Ok(N::granted(checks, decisions, ready));
         }
-        let then = come_back(timer, deadline, decision)?;
+        let then = come_back(timer, deadline, N::denied(&checks, decisions))?;
         before(Some(then), timer, ticket.change_after(changes)).await;
     }
 }
@@ -142,21 +150,21 @@ async fn until_ready<A: Future<Output = Result<Decision, Error>>>(
 fn come_back(
     timer: &impl Timer,
     deadline: Option<Instant>,
-    decision: Decision,
+    denial: Denial,
 ) -> Result<Instant, WaitError> {
-    let retry_after = decision.retry_after();
+    let retry_after = denial.retry_after();
     let then = timer.now().checked_add(retry_after.into());
     let is_in_time = |then: &Instant| {
         retry_after < Micros::MAX && deadline.is_none_or(|deadline| *then <= deadline)
     };
-    then.filter(is_in_time).ok_or(WaitError::Denied(decision))
+    then.filter(is_in_time).ok_or_else(|| denial.into())
 }
 
 /// Shows no key.
-impl<B, P, T> fmt::Debug for Wait<'_, B, P, T> {
+impl<B, N: Acquired, T> fmt::Debug for Wait<'_, B, N, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { subject, longest, .. } = self;
+        let costs = self.checks.iter().map(|check| check.cost).collect::<Vec<_>>();
         let mut shown = f.debug_struct("Wait");
-        shown.field("cost", &subject.cost).field("longest", longest).finish_non_exhaustive()
+        shown.field("costs", &costs).field("longest", &self.longest).finish_non_exhaustive()
     }
 }

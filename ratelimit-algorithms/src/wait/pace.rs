@@ -3,19 +3,24 @@
 use std::{
     fmt,
     future::Future,
+    mem::take,
     pin::Pin,
     task::{Context, Poll},
 };
 
 use ratelimit_backend::{Backend, SyncBackend};
-use ratelimit_core::{Action, Decision, Outcome};
+use ratelimit_core::{Action, Decision, Micros, Outcome};
 
 use super::timer::{ThreadTimer, Timer, TokioTimer};
 use crate::{
-    AcquireError, Policies, Request, decision::Status, progress::Progress, request::Subject,
+    AcquireError,
+    permit::{Acquired, One},
+    prepared::{ApplyIfReady, Checks, apply, if_ready, on_thread},
+    progress::Progress,
 };
 
-/// A request that spends permits of a key, and sleeps the delay of the decision.
+/// A request that spends permits of a key, and sleeps the delay of the decision; or of several keys,
+/// and sleeps the longest delay. It gives a [`Permit`](crate::Permit), or [`Permits`](crate::Permits).
 ///
 /// It is awaited, by tokio's timer with the feature `tokio` or by [one of your own](Self::timer);
 /// or the thread [waits](Self::wait):
@@ -36,71 +41,85 @@ use crate::{
 /// # }
 /// ```
 #[must_use = "a request does nothing unless it is awaited, or waited for with `wait`"]
-pub struct Pace<'a, B, P, T = TokioTimer> {
-    subject: Subject<'a, B, P>,
+pub struct Pace<'a, B, N: Acquired = One, T = TokioTimer> {
+    checks: Checks<'a, B>,
     timer: &'a T,
-    progress: Progress<'a, Result<Status, AcquireError>>,
+    progress: Progress<'a, Result<N::Permits<'a, B>, AcquireError>>,
 }
 
-impl<'a, B, P> Pace<'a, B, P> {
-    pub(crate) const fn new(subject: Subject<'a, B, P>) -> Self {
-        Self { subject, timer: &TokioTimer, progress: Progress::New }
+impl<'a, B, N: Acquired> Pace<'a, B, N> {
+    pub(crate) const fn new(checks: Checks<'a, B>) -> Self {
+        Self { checks, timer: &TokioTimer, progress: Progress::New }
     }
 }
 
-impl<'a, B, P, T> Pace<'a, B, P, T> {
+impl<B, T> Pace<'_, B, One, T> {
     /// Spends `cost` permits; by default one.
     pub fn cost(mut self, cost: u64) -> Self {
-        self.subject.cost = cost;
+        self.checks.iter_mut().for_each(|check| check.cost = cost);
         self
-    }
-
-    /// Sleeps by `timer` when this is awaited, instead of tokio's.
-    pub fn timer<U: Timer>(self, timer: &'a U) -> Pace<'a, B, P, U> {
-        Pace { subject: self.subject, timer, progress: Progress::New }
     }
 }
 
-impl<B: SyncBackend, P: Policies, T> Pace<'_, B, P, T> {
+impl<'a, B, N: Acquired, T> Pace<'a, B, N, T> {
+    /// Sleeps by `timer` when this is awaited, instead of tokio's.
+    pub fn timer<U: Timer>(self, timer: &'a U) -> Pace<'a, B, N, U> {
+        Pace { checks: self.checks, timer, progress: Progress::New }
+    }
+}
+
+impl<'a, B: SyncBackend, N: Acquired, T> Pace<'a, B, N, T> {
     /// Waits on the calling thread, which sleeps meanwhile.
     ///
     /// # Errors
     ///
     /// As awaiting the request.
-    pub fn wait(self) -> Result<Status, AcquireError> {
+    pub fn wait(self) -> Result<N::Permits<'a, B>, AcquireError> {
         let timer = ThreadTimer::default();
-        let decision = Request::new(self.subject, Action::Spend).now()?;
-        timer.block_on(sleep(&timer, decision))
+        timer.block_on(pace::<_, N>(self.checks, &timer, on_thread))
     }
 }
 
-/// Fails with [`AcquireError::Denied`] if the queue is too long, and when no decision was made.
-impl<B: Backend, P: Policies, T: Timer> Future for Pace<'_, B, P, T> {
-    type Output = Result<Status, AcquireError>;
+/// Fails with [`AcquireError::Denied`] or [`AcquireError::DeniedTogether`] if a queue is too long, and
+/// when no decision was made.
+impl<'a, B: Backend, N: Acquired, T: Timer> Future for Pace<'a, B, N, T> {
+    type Output = Result<N::Permits<'a, B>, AcquireError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { subject, timer, .. } = *self;
-        self.progress.poll(context, || async move {
-            sleep(timer, Request::new(subject, Action::Spend).await?).await
-        })
+        let Self { checks, timer, progress } = &mut *self;
+        progress.poll(context, || pace::<_, N>(take(checks), *timer, if_ready))
     }
 }
 
-async fn sleep(timer: &impl Timer, decision: Decision) -> Result<Status, AcquireError> {
-    let Outcome::Allow { delay } = decision.outcome else {
-        return Err(AcquireError::Denied(decision));
-    };
+async fn pace<'a, B: Backend, N: Acquired>(
+    checks: Checks<'a, B>,
+    timer: &impl Timer,
+    ready: ApplyIfReady<B>,
+) -> Result<N::Permits<'a, B>, AcquireError> {
+    let decisions = apply(&checks, Action::Spend, ready).await?;
+    if !decisions.iter().all(Decision::is_allowed) {
+        return Err(N::denied(&checks, decisions).into());
+    }
+    let delay = decisions.iter().map(delay).max().unwrap_or(Micros::ZERO);
     if !delay.is_zero()
         && let Some(then) = timer.now().checked_add(delay.into())
     {
         timer.sleep_until(then).await;
     }
-    Ok(Status::after(&decision))
+    Ok(N::granted(checks, decisions, ready))
+}
+
+const fn delay(decision: &Decision) -> Micros {
+    match decision.outcome {
+        Outcome::Allow { delay } => delay,
+        Outcome::Deny { .. } => Micros::ZERO,
+    }
 }
 
 /// Shows no key.
-impl<B, P, T> fmt::Debug for Pace<'_, B, P, T> {
+impl<B, N: Acquired, T> fmt::Debug for Pace<'_, B, N, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pace").field("cost", &self.subject.cost).finish_non_exhaustive()
+        let costs = self.checks.iter().map(|check| check.cost).collect::<Vec<_>>();
+        f.debug_struct("Pace").field("costs", &costs).finish_non_exhaustive()
     }
 }

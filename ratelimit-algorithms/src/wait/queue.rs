@@ -3,6 +3,13 @@
 //! Each waiter has a ticket, and the lowest ticket is first. Waiters only ever join and leave, at
 //! the head or in the middle; a head that leaves wakes its successor.
 //!
+//! A caller that waits for several keys, of one limiter or of several, stands in all their queues under
+//! one number, and is served when it is the first in each. It joins all of them at once, under the
+//! locks of all limiters, and its number is higher than any that one of them has given. So of two
+//! callers with a key in common the same one is first in every queue that they share, nobody who comes
+//! later passes, and no circle of callers can wait for each other. A ticket that is first in a queue
+//! stays the first, so the queues may be waited for one after the other.
+//!
 //! The head sleeps until it may check again. A refund or a reset of its key wakes it earlier, and so does
 //! a change of the policies.
 //!
@@ -15,11 +22,13 @@ use std::{
     collections::{BTreeMap, HashMap},
     fmt,
     future::poll_fn,
+    ptr,
     sync::{Mutex, MutexGuard, PoisonError, Weak},
     task::{Poll, Waker},
 };
 
 use ratelimit_backend::Claim;
+use smallvec::SmallVec;
 
 /// All queues of one limiter and its clones, which keep its name taken.
 pub(crate) struct WaitQueues {
@@ -98,20 +107,30 @@ impl WaitQueues {
         self.lock().most = most;
     }
 
-    /// A ticket at the end of the queue of `key`; `None` if as many wait as may.
-    pub(crate) fn join<'a>(&'a self, key: &'a [u8]) -> Option<Ticket<'a>> {
-        let mut waiting = self.lock();
-        if waiting.most <= waiting.count {
+    /// A ticket at the end of the queue of each of these keys; `None` if one of the limiters has as
+    /// many waiters as it may have.
+    pub(crate) fn join<'a>(
+        places: impl IntoIterator<Item = (&'a Self, &'a [u8])>,
+    ) -> Option<Ticket<'a>> {
+        let places = places.into_iter().map(|(queues, key)| Place { queues, key });
+        let mut places: Places<'a> = places.collect();
+        // One order for everybody, so that no two wait for each other's locks.
+        places.sort_unstable_by_key(Place::order);
+        places.dedup_by(|one, other| one.order() == other.order());
+        let limiters = places.chunk_by(Place::is_of_the_limiter_of);
+        let mut locked: SmallVec<[_; 1]> =
+            limiters.clone().map(|places| places[0].queues.lock()).collect();
+        if locked.iter().any(|waiting| waiting.most <= waiting.count) {
             return None;
         }
-        let number = waiting.next;
-        waiting.count += 1;
-        waiting.next += 1;
-        match waiting.queues.get_mut(key) {
-            Some(queue) => queue.insert(number, None),
-            None => waiting.queues.entry(key.into()).or_default().insert(number, None),
-        };
-        Some(Ticket { queues: self, key, number })
+        let number = locked.iter().map(|waiting| waiting.next).max()?;
+        for (waiting, places) in locked.iter_mut().zip(limiters) {
+            waiting.count += 1;
+            waiting.next = number + 1;
+            places.iter().for_each(|place| waiting.add(place.key, number));
+        }
+        drop(locked);
+        Some(Ticket { places, number })
     }
 
     /// Lets the head of `key`'s queue check again.
@@ -139,6 +158,31 @@ impl WaitQueues {
     }
 }
 
+impl Waiting {
+    fn add(&mut self, key: &[u8], number: u64) {
+        match self.queues.get_mut(key) {
+            Some(queue) => queue.insert(number, None),
+            None => self.queues.entry(key.into()).or_default().insert(number, None),
+        };
+    }
+
+    /// Removes a ticket, with its waker; returns the waker of the next one too, if that is first now.
+    fn remove(&mut self, key: &[u8], number: u64) -> [Option<Waker>; 2] {
+        let Some(queue) = self.queues.get_mut(key) else { return [None, None] };
+        let was_first = leads(number, queue);
+        let own = queue.remove(&number).flatten();
+        let next = if was_first { take_head(queue) } else { None };
+        if queue.is_empty() {
+            self.queues.remove(key);
+        }
+        [own, next]
+    }
+}
+
+fn leads(number: u64, queue: &Queue) -> bool {
+    queue.first_key_value().is_some_and(|(&first, _)| first == number)
+}
+
 fn take_head(queue: &mut Queue) -> Option<Waker> {
     queue.first_entry().and_then(|mut head| head.get_mut().take())
 }
@@ -150,76 +194,105 @@ impl fmt::Debug for WaitQueues {
     }
 }
 
-/// A place in a queue, which is left when this is dropped.
+/// A place in each of several queues, which are left when this is dropped.
 pub(crate) struct Ticket<'a> {
-    queues: &'a WaitQueues,
-    key: &'a [u8],
+    places: Places<'a>,
     number: u64,
 }
 
-impl Ticket<'_> {
-    pub(crate) fn is_first(&self) -> bool {
-        self.queues.lock().queues.get(self.key).is_none_or(|queue| self.leads(queue))
+/// In the order of their locks, and each once.
+type Places<'a> = SmallVec<[Place<'a>; 1]>;
+
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    queues: &'a WaitQueues,
+    key: &'a [u8],
+}
+
+impl<'a> Place<'a> {
+    fn order(&self) -> (usize, &'a [u8]) {
+        (ptr::from_ref(self.queues).addr(), self.key)
     }
 
-    /// Waits until this ticket is the first.
-    pub(crate) async fn turn(&self) {
-        self.wait(|_, queue| self.leads(queue)).await;
+    fn is_of_the_limiter_of(&self, other: &Self) -> bool {
+        ptr::eq(self.queues, other.queues)
     }
 
-    /// The number of changes so far.
-    pub(crate) fn changes(&self) -> u64 {
-        self.queues.lock().changes
-    }
-
-    /// Waits, as the first, until there have been more changes than `seen`.
-    pub(crate) async fn change_after(&self, seen: u64) {
-        self.wait(|changes, _| changes != seen).await;
-    }
-
-    async fn wait(&self, is_over: impl Fn(u64, &Queue) -> bool) {
-        poll_fn(|context| self.poll(context.waker().clone(), &is_over)).await;
-    }
-
-    fn poll(&self, waker: Waker, is_over: impl Fn(u64, &Queue) -> bool) -> Poll<()> {
+    /// Looks at the queue of `number`, and leaves the waker there unless it `is_over`.
+    fn poll(self, number: u64, waker: Waker, is_over: impl Fn(u64, &Queue) -> bool) -> Poll<()> {
         let mut waiting = self.queues.lock();
         let changes = waiting.changes;
         let Some(queue) = waiting.queues.get_mut(self.key) else { return Poll::Ready(()) };
         if is_over(changes, queue) {
             return Poll::Ready(());
         }
-        let before = queue.insert(self.number, Some(waker));
+        let before = queue.insert(number, Some(waker));
         drop(waiting);
         drop(before);
         Poll::Pending
     }
+}
 
-    fn leads(&self, queue: &Queue) -> bool {
-        queue.first_key_value().is_some_and(|(&first, _)| first == self.number)
+impl Ticket<'_> {
+    pub(crate) fn is_first(&self) -> bool {
+        self.places.iter().all(|place| {
+            let waiting = place.queues.lock();
+            waiting.queues.get(place.key).is_none_or(|queue| leads(self.number, queue))
+        })
     }
 
-    /// Leaves; returns the waker of the next waiter, if that is first now.
-    fn leave(&self) -> Option<Waker> {
-        let mut waiting = self.queues.lock();
-        waiting.count -= 1;
-        let queue = waiting.queues.get_mut(self.key)?;
-        let was_first = self.leads(queue);
-        let own = queue.remove(&self.number);
-        let next = if was_first { take_head(queue) } else { None };
-        if queue.is_empty() {
-            waiting.queues.remove(self.key);
+    /// Waits until this ticket is the first in every queue.
+    pub(crate) async fn turn(&self) {
+        for place in &self.places {
+            let is_first = |_, queue: &Queue| leads(self.number, queue);
+            poll_fn(|context| place.poll(self.number, context.waker().clone(), is_first)).await;
         }
-        drop(waiting);
-        drop(own);
-        next
+    }
+
+    /// The number of changes so far at each place.
+    pub(crate) fn changes(&self) -> Changes {
+        self.places.iter().map(|place| place.queues.lock().changes).collect()
+    }
+
+    /// Waits, as the first, until there has been a change at one of the places since those `seen`.
+    pub(crate) async fn change_after(&self, seen: Changes) {
+        poll_fn(|context| {
+            let mut places = self.places.iter().zip(&seen);
+            let is_changed = places.any(|(place, seen)| {
+                let is_over = |changes, _: &Queue| changes != *seen;
+                place.poll(self.number, context.waker().clone(), is_over).is_ready()
+            });
+            if is_changed { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    /// Leaves; returns its wakers, and those of the next waiters that are first now.
+    fn leave(&self) -> [Wakers; 2] {
+        let (mut own, mut next) = (Wakers::new(), Wakers::new());
+        for places in self.places.chunk_by(Place::is_of_the_limiter_of) {
+            let mut waiting = places[0].queues.lock();
+            waiting.count -= 1;
+            for place in places {
+                let [left, woken] = waiting.remove(place.key, self.number);
+                own.extend(left);
+                next.extend(woken);
+            }
+        }
+        [own, next]
     }
 }
 
+/// The number of changes at each place of a ticket.
+pub(crate) type Changes = SmallVec<[u64; 1]>;
+
+type Wakers = SmallVec<[Waker; 1]>;
+
 impl Drop for Ticket<'_> {
     fn drop(&mut self) {
-        if let Some(next) = self.leave() {
-            next.wake();
-        }
+        let [own, next] = self.leave();
+        drop(own);
+        next.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -237,7 +310,8 @@ mod tests {
         let quota = token_bucket::Quota::new(1, 1, std::time::Duration::from_secs(1)).unwrap();
         let claim = Names::default().claim(&Policy::new("test", quota).unwrap()).unwrap();
         let queues = WaitQueues::new(claim);
-        let (first, other) = (queues.join(b"key").unwrap(), queues.join(b"other").unwrap());
+        let join = |key| WaitQueues::join([(&queues, key)]).unwrap();
+        let (first, other) = (join(b"key".as_slice()), join(b"other"));
         let seen = first.changes();
         let mut sleep = std::pin::pin!(first.change_after(seen));
         let mut context = Context::from_waker(Waker::noop());

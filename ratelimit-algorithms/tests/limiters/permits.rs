@@ -1,6 +1,8 @@
 //! Permits of several limits: acquired, held, settled as one.
 
-use ratelimit_algorithms::{AcquireError, FixedWindow, Limiter, Limits, Live, TokenBucket};
+use ratelimit_algorithms::{
+    AcquireError, FixedWindow, Limiter, Limits, Live, Permit, Permits, TokenBucket,
+};
 use ratelimit_memory::Memory;
 
 /// A limit on requests and one on tokens, on one store.
@@ -80,4 +82,49 @@ async fn awaiting_callers_settle_likewise() {
     let limits = limits();
     asked(&limits, 100).acquire().await.unwrap().settle([1, 1]).await.unwrap();
     assert_eq!(left(&limits), [9, 999]);
+}
+
+/// Work that holds the permits it was admitted with.
+struct Job {
+    call: Permit<'static, Memory>,
+    both: Permits<'static, Memory>,
+}
+
+#[tokio::test]
+async fn permits_that_own_what_they_need_outlive_limiter_and_key() {
+    let limits = limits();
+    let job = {
+        let (limits, key) = (limits.clone(), String::from("key"));
+        let call = limits.0.acquire(&key).cost(3).await.unwrap().into_owned();
+        let both = asked(&limits, 100).acquire().now().unwrap().into_owned();
+        Job { call, both }
+    };
+    assert_eq!(left(&limits), [6, 900]);
+    assert!(job.call.decision().is_allowed() && job.both.decision().is_allowed());
+    let work = tokio::spawn(async move {
+        job.call.settle(1).await.unwrap();
+        job.both.settle([1, 40]).await.unwrap();
+    });
+    work.await.unwrap();
+    assert_eq!(left(&limits), [8, 960]);
+}
+
+#[test]
+fn owned_permits_are_refunded_in_their_drop_once_and_by_the_policy_of_then() {
+    let store = Memory::new();
+    let live = Live::new("tokens", FixedWindow::per_day(100)).unwrap();
+    let tokens = Limiter::with_policies(store, live.clone()).unwrap();
+    let permit = || tokens.acquire("key").cost(40).now().unwrap();
+    let left = || tokens.peek("key").now().unwrap().remaining;
+    drop(permit().refund_on_drop().into_owned());
+    assert_eq!(left(), 100, "an option stays");
+    drop(permit().into_owned().into_owned());
+    assert_eq!(left(), 60, "and none is added");
+    permit().refund_on_drop().into_owned().keep();
+    assert_eq!(left(), 20);
+    tokens.reset("key").now().unwrap();
+    let permit = permit().into_owned();
+    live.update(FixedWindow::per_day(50)).unwrap();
+    permit.refund().now().unwrap();
+    assert_eq!(left(), 10, "the receipt is of other numbers");
 }

@@ -137,7 +137,7 @@ impl<B: Clone, K: Clone, P: Clone> RateLimitLayer<B, K, P> {
     ) -> Self
     where
         B: Backend + 'static,
-        Q: Policies + 'static,
+        Q: Policies + Clone + 'static,
     {
         let pipeline = self.pipeline_mut();
         pipeline.headers.add_limit(&limiter.policy(&[]));

@@ -82,14 +82,14 @@ pub struct OutgoingLayer<B, K, T, P = Policy> {
 }
 
 #[cfg(feature = "tokio")]
-impl<B: Backend, K: KeyFn, P: Policies> OutgoingLayer<B, K, TokioTimer, P> {
+impl<B: Backend, K: KeyFn, P: Policies + Clone + 'static> OutgoingLayer<B, K, TokioTimer, P> {
     /// Makes each request wait, by tokio's timer, until `limiter` has a permit for its key.
     pub fn new(limiter: Limiter<B, P>, key: K) -> Self {
         Self::with_timer(limiter, key, TokioTimer)
     }
 }
 
-impl<B: Backend, K: KeyFn, T: Timer, P: Policies> OutgoingLayer<B, K, T, P> {
+impl<B: Backend, K: KeyFn, T: Timer, P: Policies + Clone + 'static> OutgoingLayer<B, K, T, P> {
     /// Makes each request wait, by `timer`, until `limiter` has a permit for its key.
     pub fn with_timer(limiter: Limiter<B, P>, key: K, timer: T) -> Self {
         let statuses = RETRY_STATUSES.into_iter().flat_map(StatusCode::from_u16).collect();
@@ -217,7 +217,7 @@ where
     B: Backend + 'static,
     K: KeyFn + 'static,
     T: Timer + 'static,
-    P: Policies + 'static,
+    P: Policies + Clone + 'static,
     Body: Send + 'static,
     Inner: Send,
 {

@@ -32,7 +32,7 @@ pub(super) struct Throttle<B, K, T, P> {
     pub(super) waiting: Arc<Waiting>,
 }
 
-impl<B: Backend, K: KeyFn, T: Timer, P: Policies> Throttle<B, K, T, P> {
+impl<B: Backend, K: KeyFn, T: Timer, P: Policies + Clone + 'static> Throttle<B, K, T, P> {
     /// Waits until the request with this head may be sent; returns its key.
     pub(super) async fn wait<E>(&self, request: &Parts) -> Result<RequestKey, OutgoingError<E>> {
         let key = self.key.key(request)?;

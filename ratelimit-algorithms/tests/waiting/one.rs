@@ -1,62 +1,22 @@
-//! Waiting callers, by tokio's paused clock: who comes first, who gives up, and when.
-#![cfg(feature = "tokio")]
+//! Callers that wait for the permits of one key.
 
 use std::{
-    future::{Future, poll_fn},
-    num::NonZeroUsize,
-    pin::{Pin, pin},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::Poll,
+    pin::pin,
+    sync::{Arc, Mutex, atomic::Ordering},
     time::Duration,
 };
 
 use ratelimit_algorithms::{
-    AcquireError, Align, Backend, BackendError, Error, ErrorKind, FixedWindow, LeakyBucket,
-    Limiter, Limits, Live, Policies, Policy, Tier, Tiers, Timestamp, TokenBucket, TokioClock,
-    WaitError,
+    AcquireError, Align, Error, FixedWindow, LeakyBucket, Limiter, Limits, Live, Policies, Policy,
+    Tier, Tiers, TokenBucket, WaitError,
 };
-use ratelimit_backend::{Names, Reply};
-use ratelimit_core::{Action, Batch};
 use ratelimit_memory::Memory;
 use tokio::{
     task::{JoinHandle, yield_now},
     time::Instant,
 };
 
-/// A store that answers at the second poll, or not at all.
-#[derive(Clone, Debug)]
-struct Slow {
-    store: Arc<Memory<TokioClock>>,
-    is_broken: Arc<AtomicBool>,
-}
-
-impl Slow {
-    fn new() -> Self {
-        let keys_max = NonZeroUsize::new(100).expect("more than none");
-        let start = Timestamp::from_micros(1_700_000_000_000_000).expect("it is of our time");
-        let store = Arc::new(Memory::with_clock(TokioClock::new(start), keys_max));
-        Self { store, is_broken: Arc::default() }
-    }
-}
-
-impl Backend for Slow {
-    fn apply<'a>(&'a self, batch: Batch<'a>, action: Action) -> Reply<'a> {
-        Reply::waiting(async move {
-            yield_now().await;
-            if self.is_broken.load(Ordering::Relaxed) {
-                return Err(BackendError::not_applied(ErrorKind::Unavailable));
-            }
-            self.store.apply(batch, action).await
-        })
-    }
-
-    fn names(&self) -> &Names {
-        self.store.names()
-    }
-}
+use crate::{Slow, polled, waiting};
 
 /// One permit each 100 ms, of which none is left.
 async fn spent() -> Limiter<Slow> {
@@ -65,10 +25,6 @@ async fn spent() -> Limiter<Slow> {
     let spent = limiter.check("key").cost(10).await.expect("the store answers");
     assert!(spent.is_allowed());
     limiter
-}
-
-fn waiting(limiter: &Limiter<Slow>, count: usize) -> bool {
-    format!("{limiter:?}").contains(&format!("WaitQueues({count} waiting)"))
 }
 
 type Served = Arc<Mutex<Vec<usize>>>;
@@ -80,20 +36,6 @@ fn stand(limiter: &Limiter<Slow>, served: &Served, number: usize) -> JoinHandle<
         limiter.until_ready("key").await.expect("there is no deadline");
         served.lock().expect("nobody has panicked").push(number);
     })
-}
-
-/// Drops a future after so many polls, wherever it is then.
-async fn polled<F: Future>(future: F, polls: usize) -> Option<F::Output> {
-    let (mut future, mut left): (Pin<Box<F>>, _) = (Box::pin(future), polls);
-    poll_fn(|context| {
-        let Some(fewer) = left.checked_sub(1) else { return Poll::Ready(None) };
-        left = fewer;
-        match future.as_mut().poll(context) {
-            Poll::Pending if left == 0 => Poll::Ready(None),
-            outcome => outcome.map(Some),
-        }
-    })
-    .await
 }
 
 // FAULTS 231.
@@ -196,7 +138,10 @@ async fn a_wait_that_cannot_end_in_time_says_so_at_once() {
     let (limiter, start) = (spent().await, Instant::now());
     let within = |cost, millis| {
         let limiter = limiter.clone();
-        async move { limiter.until_ready("key").cost(cost).within(Duration::from_millis(millis)).await }
+        async move {
+            let longest = Duration::from_millis(millis);
+            limiter.until_ready("key").cost(cost).within(longest).await.map(drop)
+        }
     };
     let error = within(5, 499).await.unwrap_err();
     assert!(matches!(&error, WaitError::Denied(decision) if !decision.is_allowed()));
@@ -215,7 +160,7 @@ async fn a_deadline_ends_a_wait_behind_others() {
     let (limiter, start) = (spent().await, Instant::now());
     let first = tokio::spawn({
         let limiter = limiter.clone();
-        async move { limiter.until_ready("key").cost(10).await }
+        async move { limiter.until_ready("key").cost(10).await.map(drop) }
     });
     yield_now().await;
     let second = limiter.until_ready("key").within(Duration::from_millis(300)).await;
@@ -236,7 +181,7 @@ async fn assert_woken<P: Policies + Clone + 'static>(
     let start = Instant::now();
     let wait = || {
         let limiter = limiter.clone();
-        tokio::spawn(async move { limiter.until_ready("key").await })
+        tokio::spawn(async move { limiter.until_ready("key").await.map(drop) })
     };
     let waits = [wait(), wait()];
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -269,7 +214,7 @@ async fn a_permit_that_is_given_back_wakes_who_waits_for_it() {
     let start = Instant::now();
     let wait = || {
         let limiter = limiter.clone();
-        tokio::spawn(async move { limiter.until_ready("key").await })
+        tokio::spawn(async move { limiter.until_ready("key").await.map(drop) })
     };
     let permit = limiter.acquire("key").cost(2).await.unwrap();
     let waits = [wait(), wait()];
@@ -312,7 +257,7 @@ async fn an_error_of_the_store_ends_the_wait_of_everyone() {
     assert!(limiter.check("key").await.unwrap().is_allowed());
     let wait = || {
         let limiter = limiter.clone();
-        tokio::spawn(async move { limiter.until_ready("key").await })
+        tokio::spawn(async move { limiter.until_ready("key").await.map(drop) })
     };
     let waits = [wait(), wait(), wait()];
     yield_now().await;
