@@ -30,7 +30,8 @@ on_every_store! {
         changed_limits_decide_as_the_core_does;
     settling:
         permits_that_are_settled_for_less_mint_nothing
-        several_permits_are_settled_as_each_alone;
+        several_permits_are_settled_as_each_alone
+        several_that_are_settled_in_any_order_mint_nothing;
     waiting:
         who_waits_is_served_in_order_and_not_a_microsecond_late;
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use ratelimit_algorithms::{Backend, Limits, Micros, Permit};
+use ratelimit_algorithms::{Backend, Limits, Micros, Permit, Permits};
 
 use crate::{
     on::On,
@@ -102,6 +102,49 @@ pub(crate) fn several_permits_are_settled_as_each_alone(on: &On) {
                 let found = together.peek("key").await.unwrap();
                 prop_assert_eq!(found, apart.peek("key").await.unwrap());
             }
+        }
+        Ok(())
+    });
+}
+
+/// The same of several that are charged as one, in whatever order they are settled, under two
+/// algorithms: each limit stands as if its part had been right from the start.
+pub(crate) fn several_that_are_settled_in_any_order_mint_nothing(on: &On) {
+    let numbers = (any_algorithm(), any_algorithm());
+    on.holds(&(numbers, steps()), async |((first, second), steps)| {
+        let limiters = [limiter(on, first), limiter(on, second)];
+        let exact = [limiter(on, first), limiter(on, second)];
+        let mut held: Vec<(usize, Permits<'static, Store>, [u64; 2])> = Vec::new();
+        let (mut now, mut admitted) = (0, Vec::new());
+        on.time.set(Micros::ZERO);
+        for (index, Step { wait, cost, actual, later }) in steps.into_iter().enumerate() {
+            now += wait;
+            on.time.set(Micros::new(now));
+            let due = held.extract_if(.., |(due, ..)| *due <= index);
+            for (_, permits, actual) in due.collect::<Vec<_>>() {
+                permits.settle(actual).await.unwrap();
+            }
+            let limits = Limits::new(&limiters[0], "key", cost).and(&limiters[1], "key", cost + 1);
+            if let Ok(permits) = limits.acquire().await {
+                let actual = [actual, (actual + 1).min(cost)];
+                held.push((index + later, permits.into_owned(), actual));
+                admitted.push((now, actual));
+            }
+        }
+        while !held.is_empty() {
+            let (_, permits, actual) = held.swap_remove(held.len() / 2);
+            permits.settle(actual).await.unwrap();
+        }
+        for (index, (limiter, exact)) in limiters.iter().zip(&exact).enumerate() {
+            let left = limiter.peek("key").await.unwrap().remaining;
+            for (then, actual) in &admitted {
+                on.time.set(Micros::new(*then));
+                let decision = exact.check("key").cost(actual[index]).await.unwrap();
+                prop_assert!(decision.is_allowed(), "{actual:?} at {then}: {decision:?}");
+            }
+            on.time.set(Micros::new(now));
+            let exact = exact.peek("key").await.unwrap().remaining;
+            prop_assert!(left <= exact, "{left} are left of {exact}");
         }
         Ok(())
     });
