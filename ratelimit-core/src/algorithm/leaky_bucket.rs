@@ -181,11 +181,14 @@ impl Definition for Quota {
     /// told theirs.
     fn settle(&self, state: &mut Bucket, now: Timestamp, cost: Cost, receipt: Receipt) {
         let left = receipt.level.saturating_sub(self.rate.units_in(now - receipt.at));
-        if self.longest_delay.is_some() && self.at(*state, now).units != left {
+        let level = self.at(*state, now);
+        if self.longest_delay.is_some() && level.units != left {
             return;
         }
-        if let Some(cost) = cost.at_most(state.left_of(receipt, &self.rate, now)) {
-            self.refund(state, now, cost);
+        let given = self.rate.units(cost.get()).min(state.left_of(receipt, &self.rate, now));
+        if given != 0 {
+            let units = level.units.saturating_sub(given);
+            *state = level.given(self.rate.permits_ceil(given), units);
         }
     }
 

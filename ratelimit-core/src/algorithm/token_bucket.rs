@@ -189,8 +189,11 @@ impl Definition for Quota {
     }
 
     fn settle(&self, state: &mut Bucket, now: Timestamp, cost: Cost, receipt: Receipt) {
-        if let Some(cost) = cost.at_most(state.left_of(receipt, &self.rate, now)) {
-            self.refund(state, now, cost);
+        let level = self.at(*state, now);
+        let given = self.rate.units(cost.get()).min(state.left_of(receipt, &self.rate, now));
+        if given != 0 {
+            let units = level.units.saturating_add(given).min(self.full);
+            *state = level.given(self.rate.permits_ceil(given), units);
         }
     }
 

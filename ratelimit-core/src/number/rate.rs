@@ -68,6 +68,11 @@ impl Rate {
         units / self.per_permit
     }
 
+    /// Permits in `units`, where a part of one counts as one.
+    pub(crate) const fn permits_ceil(&self, units: u64) -> u64 {
+        units.div_ceil(self.per_permit.get())
+    }
+
     /// Permits in `units`, exactly.
     pub(crate) const fn permits(&self, units: u64) -> Fraction {
         Fraction { numerator: units, denominator: self.per_permit }

@@ -11,7 +11,8 @@
 //!
 //! The larger of the two is given back. The first takes what has come back off the oldest charges,
 //! the second off this one; so as long as nothing has come back, everything is given back, in
-//! whatever order charges are settled.
+//! whatever order charges are settled. Parts of a permit are given back as well: a full bucket whose only
+//! charge is settled early is full again.
 
 use super::key_state::KeyState;
 use crate::{
@@ -48,7 +49,8 @@ pub(crate) struct Bucket {
     pub(crate) units: u64,
     pub(crate) at: Timestamp,
     /// Permits given back since the bucket last rested for as long as it takes to fill, after
-    /// which nothing is left of any charge. At most 2^53 − 1, which then means: too many to count.
+    /// which nothing is left of any charge. Each time a part of one counts as one, so that no bound is
+    /// too high. At most 2^53 − 1, which then means: too many to count.
     pub(crate) returned: u64,
 }
 
@@ -83,19 +85,19 @@ impl Bucket {
         Self { units, at, returned: if rested { 0 } else { self.returned } }
     }
 
-    /// The same bucket with so many permits given back, which are `units` by now.
+    /// The same bucket with so many permits given back, at most, which holds `units` by now.
     pub(crate) fn given(self, permits: u64, units: u64) -> Self {
         let returned = self.returned.saturating_add(permits).min(EXACT_MAX);
         Self { units, returned, ..self }
     }
 
-    /// The permits that may still be given back of a charge.
+    /// The units that may still be given back of a charge.
     pub(crate) fn left_of(&self, receipt: Receipt, rate: &Rate, now: Timestamp) -> u64 {
         let back = rate.units_in(now - receipt.at);
         let given = rate.units(self.returned_since(receipt));
         let missing = receipt.level.saturating_sub(back).saturating_sub(given);
         let own = rate.units(receipt.cost).saturating_sub(back);
-        rate.permits_floor(missing.max(own))
+        missing.max(own)
     }
 
     /// Fewer than the receipt says is a bucket that was emptied, or has rested, since then.
