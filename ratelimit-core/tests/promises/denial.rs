@@ -16,8 +16,6 @@ proptest! {
         rule in rule::any(),
         (start, steps) in history(),
     ) {
-        // A key that starts low begins to fill when it is first asked for.
-        prop_assume!(!rule.starts_low());
         let (mut quiet, mut nagged) = (Subject::new(&rule), Subject::new(&rule));
         let mut course = Course::new(&rule, start);
         let mut latest = 0;
@@ -25,12 +23,15 @@ proptest! {
             let before = course.now;
             let (now, cost) = (course.go(step.wait), step.cost(quiet.limit()));
             // Where the clock steps back even a denial pulls times back, but a peek does not.
-            let instants = [before, before.midpoint(now), now];
-            instants.iter().filter(|at| latest <= **at).for_each(|at| nag(&mut nagged, *at));
+            let mut instants = vec![before, before.midpoint(now), now];
+            instants.retain(|at| latest <= *at);
             if step.action != Action::Peek {
                 latest = now;
-                nag(&mut nagged, now);
+                instants.push(now);
             }
+            // A key that starts low begins to fill when it is first asked for.
+            instants.retain(|at| !rule.starts_low() || quiet.is_known(*at));
+            instants.into_iter().for_each(|at| nag(&mut nagged, at));
             let (expected, decision) = match step.action {
                 Action::Peek => (quiet.peek(now, cost), nagged.peek(now, cost)),
                 action => (quiet.act(action, now, cost), nagged.act(action, now, cost)),

@@ -107,6 +107,11 @@ impl Subject {
         self.record.as_ref().map_or(0, |record| record.lifetime(at(now)).as_micros())
     }
 
+    /// Tells whether there is a record that no store may drop.
+    pub(crate) fn is_known(&self, now: u64) -> bool {
+        0 < self.lifetime(now)
+    }
+
     pub(crate) fn limit(&self) -> u64 {
         self.policy.limit()
     }
