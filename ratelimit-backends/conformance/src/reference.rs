@@ -4,13 +4,17 @@ use std::collections::HashMap;
 
 use ratelimit_backend::BackendError;
 use ratelimit_core::{
-    Action, Batch, Decision, Timestamp,
+    Action, Batch, Decision, Micros, Timestamp,
     store::{Record, Slot, apply},
 };
 
 /// Records in a map that never forgets: the simplest store that is right.
 #[derive(Clone, Debug, Default)]
-pub struct ReferenceStore(HashMap<SlotName, Stored>);
+pub struct ReferenceStore {
+    records: HashMap<SlotName, Stored>,
+    /// The latest expiry of a record that a store may have forgotten.
+    forgotten: Timestamp,
+}
 
 /// The name of a policy, and a key or the policy's shared sensor.
 type SlotName = (String, Option<Vec<u8>>);
@@ -35,7 +39,7 @@ impl ReferenceStore {
         now: Timestamp,
     ) -> Result<Vec<Decision>, BackendError> {
         let names: Vec<_> = batch.slots().map(slot_name).collect();
-        let record = |name| self.0.get(name).map(|stored: &Stored| stored.record.clone());
+        let record = |name| self.records.get(name).map(|stored: &Stored| stored.record.clone());
         let mut records: Vec<_> = names.iter().map(record).collect();
         let decisions = apply(batch, action, &mut records, now)?;
         if action != Action::Peek {
@@ -46,21 +50,22 @@ impl ReferenceStore {
         Ok(decisions.to_vec())
     }
 
-    /// The earliest time that a clock may step back to, from `now`, before a store misses what it
-    /// was allowed to forget.
+    /// The earliest time that a clock may step back to, from `now`, before a store with this retention
+    /// misses what it was allowed to forget. To be called before each step back.
     #[must_use]
-    pub fn earliest(&self, now: Timestamp) -> Timestamp {
-        let expired =
-            self.0.values().map(|stored| stored.expires).filter(|&expires| expires <= now);
-        expired.max().unwrap_or(Timestamp::EPOCH)
+    pub fn earliest(&mut self, now: Timestamp, retention: Micros) -> Timestamp {
+        let expiries = self.records.values().map(|stored| stored.expires);
+        let forgotten = expiries.filter(|&expires| expires + retention <= now).max();
+        self.forgotten = forgotten.map_or(self.forgotten, |latest| latest.max(self.forgotten));
+        self.forgotten
     }
 
     fn put(&mut self, name: SlotName, record: Option<Record>, now: Timestamp) {
         match record {
-            None => drop(self.0.remove(&name)),
+            None => drop(self.records.remove(&name)),
             Some(record) => {
                 let expires = now + record.lifetime(now);
-                self.0.insert(name, Stored { record, expires });
+                self.records.insert(name, Stored { record, expires });
             }
         }
     }

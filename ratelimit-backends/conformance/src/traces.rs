@@ -15,7 +15,7 @@ use crate::{
     generators::{self, Generator, of_any_size, pick},
     policies,
     reference::ReferenceStore,
-    store_under_test::check,
+    store_under_test::{RETENTION, check},
 };
 
 // FAULTS 2, 38, 166.
@@ -146,7 +146,7 @@ impl Trace {
                 1 => {
                     let now = self.store.now();
                     let then = now - Micros::new(of_any_size(&mut self.random, window));
-                    self.store.set(then.max(self.reference.earliest(now)));
+                    self.store.set(then.max(self.reference.earliest(now, RETENTION)));
                 }
                 2 => self.store.advance(Micros::new(self.random.u64(..=window / 2))),
                 _ => {}
@@ -202,8 +202,8 @@ impl Trace {
     }
 
     /// Lets time stand, pass, pass to the very moment that was promised, or step back: but not
-    /// beyond `end`, nor before a moment at which the store may have forgotten what was as good as
-    /// new.
+    /// beyond `end`, nor before a moment at which what the store may have forgotten was not yet as good
+    /// as new. What has expired within the retention is still there.
     fn move_clock(&mut self, end: Timestamp) {
         let now = self.store.now();
         let promised = self.promised().as_micros();
@@ -220,7 +220,7 @@ impl Trace {
             14 => now - Micros::new(of_any_size(random, 1 << 20)),
             _ => now - Micros::new(of_any_size(random, 1 << 27)),
         };
-        self.store.set(then.min(end).max(self.reference.earliest(now)));
+        self.store.set(then.min(end).max(self.reference.earliest(now, RETENTION)));
     }
 
     fn promised(&self) -> Micros {

@@ -34,7 +34,7 @@ fn compare_with_little_room(policies: &[Policy], most: u64) {
             4..7 => now + Micros::new(1 << random.u32(..27)),
             _ => now - Micros::new(1 << random.u32(..24)),
         };
-        let now = later.max(reference.earliest(now));
+        let now = later.max(reference.earliest(now, clock.retention()));
         clock.set(now);
 
         let checks = some_checks(&mut random, policies, most);
