@@ -117,14 +117,14 @@ impl WaitQueues {
         // One order for everybody, so that no two wait for each other's locks.
         places.sort_unstable_by_key(Place::order);
         places.dedup_by(|one, other| one.order() == other.order());
-        let limiters = places.chunk_by(Place::is_of_the_limiter_of);
+        let limiters = || places.chunk_by(Place::is_of_the_limiter_of);
         let mut locked: SmallVec<[_; 1]> =
-            limiters.clone().map(|places| places[0].queues.lock()).collect();
+            limiters().map(|places| places[0].queues.lock()).collect();
         if locked.iter().any(|waiting| waiting.most <= waiting.count) {
             return None;
         }
         let number = locked.iter().map(|waiting| waiting.next).max()?;
-        for (waiting, places) in locked.iter_mut().zip(limiters) {
+        for (waiting, places) in locked.iter_mut().zip(limiters()) {
             waiting.count += 1;
             waiting.next = number + 1;
             places.iter().for_each(|place| waiting.add(place.key, number));
