@@ -22,7 +22,11 @@
 /// A kept state takes some fifty bytes, that of a log up to 500. Only keys whose numbers have changed
 /// pay for it, until nothing of what they spent before counts.
 ///
-/// A [`Receipt`](crate::Receipt) belongs to its numbers: a refund by a receipt of before the last change
+/// Permits in flight stay held as they are, by `AsIs` and by `Proportional`: each hold has one holder,
+/// lapses when it would have, and is given back by its receipt. Where the limit is lowered below what
+/// is held, nothing is admitted until enough is given back.
+///
+/// Any other [`Receipt`](crate::Receipt) belongs to its numbers: a refund by a receipt of before the last change
 /// gives nothing back.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "complete by nature")]

@@ -44,6 +44,10 @@ impl Cost {
 /// and nothing once these have come and gone. Of a leaky bucket used as a queue only the newest charge
 /// gives anything back: the requests behind any other have their places.
 ///
+/// A receipt of permits in flight names its hold: it gives that one back, or nothing, whatever numbers
+/// and whatever times the clock gave since. (Where the key was reset or evicted within the very
+/// microsecond of the charge, another hold may have got its number.)
+///
 /// A receipt is good for one refund.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Receipt {
@@ -54,8 +58,8 @@ pub struct Receipt {
     /// that were left.
     pub(crate) level: u64,
     /// Of a bucket, the permits that had been given back; of an adaptive hybrid, the requests that
-    /// its sensor had counted.
+    /// its sensor had counted; of permits in flight, the number of their hold.
     pub(crate) count: u64,
-    /// Equal for equal numbers.
-    pub(crate) numbers: u64,
+    /// Equal for equal numbers; of permits in flight, for equal names.
+    pub(crate) scope: u64,
 }

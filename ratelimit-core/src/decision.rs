@@ -176,7 +176,8 @@ pub enum Outcome {
     /// It may not; nothing was charged.
     Deny {
         /// The time until this very request would be admitted, if nobody else spends: not a
-        /// microsecond less, not one more.
+        /// microsecond less, not one more. Of permits in flight it is an upper bound: the time until
+        /// enough of them lapse, if nobody gives any back.
         retry_after: Micros,
     },
 }
@@ -187,6 +188,14 @@ impl Outcome {
 
     pub(crate) const fn is_allow(&self) -> bool {
         matches!(self, Self::Allow { .. })
+    }
+
+    /// A denial, at once over where this is none.
+    pub(crate) const fn denied(self) -> Self {
+        match self {
+            Self::Allow { .. } => Self::Deny { retry_after: Micros::ZERO },
+            denial @ Self::Deny { .. } => denial,
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Six rate-limiting algorithms as pure functions over plain data.
+//! Seven rate-limiting algorithms as pure functions over plain data.
 //!
 //! A [`Policy`] is an algorithm with its numbers under a name. [`store::apply`] takes the records
 //! of one or several checks, the time, and gives back the records to store and a [`Decision`] for
@@ -52,7 +52,8 @@ pub use crate::{
     algorithm::{
         Algorithm, Detail,
         adaptive::{self, AdaptiveLayer},
-        fixed_window, leaky_bucket, sliding_window_counter, sliding_window_log, token_bucket,
+        fixed_window, in_flight, leaky_bucket, sliding_window_counter, sliding_window_log,
+        token_bucket,
     },
     calendar::Calendar,
     carry_over::CarryOver,

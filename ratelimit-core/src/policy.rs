@@ -166,9 +166,10 @@ impl Policy {
             .map_or([0, 0], |seen| quota.receipt(seen)))
     }
 
-    /// Equal for equal algorithms with equal numbers.
-    pub(crate) fn numbers_hash(&self) -> u64 {
-        self.0.numbers_hash
+    /// Equal for policies whose receipts are good for each other: of equal numbers, or of one name
+    /// where receipts name charges.
+    pub(crate) fn receipt_scope(&self) -> u64 {
+        if self.algorithm().holds_permits() { self.name_hash() } else { self.0.numbers_hash }
     }
 
     /// Returns true if both are clones of one policy.

@@ -51,11 +51,19 @@ pub struct Check<'a> {
 }
 
 impl Receipt {
-    /// The receipt for the `cost` that `decision` has charged under `policy`.
+    /// The receipt for the `cost` that `decision` has charged under `policy`. Of a denial it gives
+    /// nothing back.
     #[must_use]
     pub fn of(decision: &Decision, policy: &Policy, cost: u64) -> Self {
+        let scope = if decision.is_allowed() { policy.receipt_scope() } else { NO_SCOPE };
         let [level, count] = policy.receipt(decision);
-        Self { at: decision.at, cost, level, count, numbers: policy.numbers_hash() }
+        Self { at: decision.at, cost, level, count, scope }
+    }
+
+    /// The receipt of the same charge, which `decision` has extended.
+    #[must_use]
+    pub const fn extended(self, decision: &Decision) -> Self {
+        Self { at: decision.at, ..self }
     }
 
     /// The instant of the charge.
@@ -64,6 +72,9 @@ impl Receipt {
         self.at
     }
 }
+
+/// No policy has this one.
+const NO_SCOPE: u64 = 0;
 
 impl<'a> Check<'a> {
     /// A check of `cost` permits.
@@ -75,8 +86,8 @@ impl<'a> Check<'a> {
         Ok(Self { policy, key, cost: policy.cost(cost)?, receipt: None })
     }
 
-    /// The same check, about one earlier charge if there is a receipt; only [`Action::Refund`]
-    /// looks at it.
+    /// The same check, about one earlier charge if there is a receipt; only [`Action::Refund`] and
+    /// [`Action::Extend`] look at it.
     #[must_use]
     pub const fn with_receipt(self, receipt: Option<Receipt>) -> Self {
         Self { receipt, ..self }
@@ -100,7 +111,7 @@ impl<'a> Check<'a> {
         self.cost
     }
 
-    /// The charge that a refund is about, if it is about one charge.
+    /// The charge that a refund or an extension is about, if it is about one charge.
     #[must_use]
     pub const fn receipt(&self) -> Option<Receipt> {
         self.receipt
@@ -140,6 +151,11 @@ pub enum Action {
     /// Give the costs back, never more than is charged now: newest charge first, or of the charge
     /// that a check has a [`Receipt`] of.
     Refund,
+    /// Let the charges that the checks have receipts of be held as long as if they were made now, or
+    /// none of them if one is no longer held: then that one is denied, as a request for its cost would
+    /// be. Only permits in flight are held; a charge of another algorithm is not denied, and stays as
+    /// it is. No block is looked at, since nothing new is let in.
+    Extend,
     /// Forget the keys' states: they are as good as new.
     Reset,
     /// Charge without deciding: as much of each cost as one request would be admitted with.

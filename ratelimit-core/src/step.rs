@@ -212,7 +212,8 @@ impl<'a> Entry<'a> {
         if action == Action::Reset {
             *record = None;
         }
-        let begins_anew = matches!(action, Action::Refund | Action::Penalize | Action::Block(_));
+        let begins_anew =
+            matches!(action, Action::Refund | Action::Extend | Action::Penalize | Action::Block(_));
         let is_off = check.policy().limit() == 0 && !matches!(action, Action::Block(_));
         let aside = record.take_if(|record| {
             if is_off {
@@ -238,11 +239,19 @@ impl<'a> Entry<'a> {
     }
 
     fn outcome(&mut self, turn: Turn) -> Outcome {
-        let Turn { action: Action::Spend | Action::Peek, now } = turn else {
+        let Turn { action, now } = turn;
+        let (cost, receipt) = (self.check.cost(), self.check.receipt());
+        if !matches!(action, Action::Spend | Action::Peek | Action::Extend) {
             return Outcome::ALLOW;
-        };
-        let cost = self.check.cost();
+        }
         let record = self.record(now);
+        if action == Action::Extend {
+            return if record.holds(now, receipt) {
+                Outcome::ALLOW
+            } else {
+                record.outcome(now, cost).denied()
+            };
+        }
         match record.block {
             None => record.outcome(now, cost),
             Some(block) => block.outcome(now, record.outcome(block.until, cost)),
@@ -266,6 +275,11 @@ impl<'a> Entry<'a> {
                 None => self.record(now).refund(now, cost),
                 Some(receipt) => self.record(now).settle(now, cost, receipt),
             },
+            Action::Extend => {
+                if let Some(receipt) = receipt {
+                    self.record(now).extend(now, receipt);
+                }
+            }
             Action::Block(length) if length.is_zero() => {}
             Action::Block(length) => {
                 let record = self.record(now);

@@ -44,8 +44,15 @@ pub(crate) trait Definition: Eq + Sized {
     /// The name, in words.
     const NAME: &'static str;
 
-    /// The number that marks its states in a store.
+    /// The number that marks its states in a store: at most 15, and none that marks what lies around a
+    /// state (`store/encode.rs`).
     const KIND: u8;
+
+    /// True if a charge is held until it is given back by its receipt, which names it whatever numbers
+    /// and times have come since.
+    ///
+    /// Such a state is the same under all numbers: none is kept beside it when they change.
+    const HOLDS_PERMITS: bool = false;
 
     /// The limit, the window and the rate, which every policy tells.
     fn size(&self) -> Size;
@@ -143,6 +150,15 @@ pub(crate) trait Definition: Eq + Sized {
 
     /// Gives back up to `cost` of what is left of the charge that `receipt` is of.
     fn settle(&self, state: &mut Self::State, now: Timestamp, cost: Cost, receipt: Receipt);
+
+    /// Returns true if the charge that `receipt` is of can be extended: if it is still held, of an
+    /// algorithm whose permits are held. Of any other there is nothing to extend, and nothing amiss.
+    fn holds(&self, _: &Self::State, _now: Timestamp, _: Option<Receipt>) -> bool {
+        true
+    }
+
+    /// Extends the charge that `receipt` is of, which is still held: it lapses as if it were made now.
+    fn extend(&self, _: &mut Self::State, _now: Timestamp, _: Receipt) {}
 
     /// The largest cost that one request would be admitted with.
     fn room(&self, state: &Self::State, now: Timestamp) -> u64 {

@@ -3,7 +3,7 @@
 //! Time is cut into windows: of equal length, aligned to the Unix epoch (so that all keys and all
 //! hosts turn over together) or to the key's first request; or between the boundaries of a
 //! [`Calendar`]. One counter is kept per key, and forgotten when its window is over. It is the
-//! cheapest of the six to explain, and lets a caller spend one limit at the end of a window and
+//! cheapest to explain, and lets a caller spend one limit at the end of a window and
 //! another at the start of the next.
 //!
 //! Two limits are only counted: [`Quota::nothing`] admits no request, [`Quota::unlimited`] every one.

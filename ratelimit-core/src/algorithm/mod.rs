@@ -2,6 +2,7 @@
 
 pub mod adaptive;
 pub mod fixed_window;
+pub mod in_flight;
 pub mod leaky_bucket;
 pub mod sliding_window_counter;
 pub mod sliding_window_log;
@@ -149,6 +150,8 @@ algorithms! {
     LeakyBucket(leaky_bucket),
     /// A log and a bucket whose size follows the load.
     Adaptive(adaptive),
+    /// Permits that are held until they are given back.
+    InFlight(in_flight),
 }
 
 /// An algorithm's place in the list.
@@ -211,6 +214,16 @@ impl Algorithm {
     /// The numbers that the constructor takes, to be stored.
     pub(crate) fn numbers(&self) -> Vec<u64> {
         with_quota!(self, quota => quota.numbers())
+    }
+
+    /// Returns true if permits are held until their receipts give them back, or they lapse: then a
+    /// denial may end sooner than it says.
+    #[must_use]
+    pub fn holds_permits(&self) -> bool {
+        const fn holds_permits<A: Definition>(_: &A) -> bool {
+            A::HOLDS_PERMITS
+        }
+        with_quota!(self, quota => holds_permits(quota))
     }
 
     /// The number that marks shared load sensors in a store.

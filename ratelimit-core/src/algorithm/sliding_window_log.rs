@@ -1,7 +1,7 @@
 //! Sliding window log: at most `limit` permits in every half-open stretch of length `window`.
 //!
 //! Each charge is remembered with its instant, and counts until exactly one window later. It is
-//! the only one of the six that is exact over every stretch of time, and pays for it with memory:
+//! the only one that is exact over every stretch of time, and pays for it with memory:
 //! one entry of 16 bytes per charge (not per permit), at most `entries_max` of them.
 
 use alloc::{vec, vec::Vec};

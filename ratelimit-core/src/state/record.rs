@@ -147,14 +147,36 @@ impl Record {
         with_state_mut!(self, quota, state => quota.refund(state, now, cost));
     }
 
-    /// Gives back what is left of a charge, if it was made under the present numbers, since the last
-    /// change of them, and not at a time that the clock has stepped back over.
+    /// Gives back what is left of a charge, if its receipt is good.
     pub(crate) fn settle(&mut self, now: Timestamp, cost: Cost, receipt: Receipt) {
-        let is_of_others = self.earlier.as_ref().is_some_and(|it| it.is_before_change(receipt.at));
-        if now < receipt.at || is_of_others || receipt.numbers != self.under.numbers_hash() {
-            return;
+        if self.is_good(receipt, now) {
+            with_state_mut!(self, quota, state => quota.settle(state, now, cost, receipt));
         }
-        with_state_mut!(self, quota, state => quota.settle(state, now, cost, receipt));
+    }
+
+    /// Returns true if the charge that a receipt is of can be extended.
+    pub(crate) fn holds(&self, now: Timestamp, receipt: Option<Receipt>) -> bool {
+        let receipt = receipt.filter(|receipt| self.is_good(*receipt, now));
+        with_state!(self, quota, state => quota.holds(state, now, receipt)).unwrap_or(false)
+    }
+
+    /// Extends the charge that a receipt is of, if that is good.
+    pub(crate) fn extend(&mut self, now: Timestamp, receipt: Receipt) {
+        if self.is_good(receipt, now) {
+            with_state_mut!(self, quota, state => quota.extend(state, now, receipt));
+        }
+    }
+
+    /// Returns true if a receipt is of a charge that was made under the present numbers, since the last
+    /// change of them, and not at a time that the clock has stepped back over; or if it names a charge
+    /// of this policy.
+    fn is_good(&self, receipt: Receipt, now: Timestamp) -> bool {
+        let is_lost = || {
+            let earlier = self.earlier.as_ref();
+            now < receipt.at || earlier.is_some_and(|it| it.is_before_change(receipt.at))
+        };
+        receipt.scope == self.under.receipt_scope()
+            && (self.under.algorithm().holds_permits() || !is_lost())
     }
 
     /// The largest cost that one request would be admitted with, blocks aside.
@@ -202,14 +224,17 @@ fn carry_over<A: Listed>(to: &A, rule: CarryOver, record: &mut Record, now: Time
     match A::of(under.algorithm()).zip(to.state_mut(state)) {
         Some((from, _)) if from == to => {}
         Some((from, state)) if rule != CarryOver::Reset => {
-            let left = (under.algorithm().clone(), from.wrap(from.keep(state, now)));
+            let keep = || (under.algorithm().clone(), from.wrap(from.keep(state, now)));
+            let left = (!A::HOLDS_PERMITS).then(keep);
             let is_over = from.lifetime(state, now).is_zero();
             if is_over {
                 *state = to.fresh(now);
             } else {
                 to.carry(from, state, rule, now);
             }
-            if !is_over || earlier.is_some() {
+            if let Some(left) = left
+                && (!is_over || earlier.is_some())
+            {
                 *earlier = Earlier::after_change(earlier.take(), left, (to, state), now);
             }
         }

@@ -74,6 +74,7 @@ impl Record {
     /// | sliding window counter | start, previous, current |
     /// | token and leaky bucket | units, instant, permits given back |
     /// | adaptive hybrid | those of its log, its bucket, its sensor |
+    /// | permits in flight | the last hold's number; the newest instant; permits held; holds; of each, as they lapse: instant, length, number, cost |
     /// | its sensor | sub-window of the first count; 64 counts, newest first |
     /// | a key that is blocked | those of the above; since when, until when |
     #[must_use]

@@ -30,6 +30,7 @@ agrees! {
     token_bucket_agrees_with_the_model: rule::token_bucket();
     leaky_bucket_agrees_with_the_model: rule::leaky_bucket();
     adaptive_hybrid_agrees_with_the_model: rule::adaptive();
+    in_flight_agrees_with_the_model: rule::in_flight();
 }
 
 pub(crate) fn agrees_with_the_model(

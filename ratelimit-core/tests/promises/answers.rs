@@ -21,7 +21,7 @@ fn only_what_makes_a_key_known_leaves_a_record_of_one_that_was_not() {
             let _ = subject.act(action, NOW, 1);
             assert!(action.makes_known() && subject.record.is_some(), "{action:?} {rule:?}");
         }
-        for action in [Action::Refund, Action::Reset] {
+        for action in [Action::Refund, Action::Extend, Action::Reset] {
             let mut subject = Subject::new(&rule);
             let _ = subject.act(action, NOW, 1);
             assert!(!action.makes_known() && subject.record.is_none(), "{action:?} {rule:?}");

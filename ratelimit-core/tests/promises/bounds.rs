@@ -97,7 +97,9 @@ fn bound(rule: &Rule, admitted: &[Admitted], start: u64) -> (u128, u128) {
             }
             (spent_within(admitted, start), limit.into())
         }
-        Rule::SlidingWindowLog { limit, .. } => (spent_within(admitted, begin), limit.into()),
+        Rule::SlidingWindowLog { limit, .. } | Rule::InFlight { limit, .. } => {
+            (spent_within(admitted, begin), limit.into())
+        }
         Rule::SlidingWindowCounter { limit, .. } => {
             (spent_within(admitted, begin), u128::from(limit) * 2 - 1)
         }

@@ -86,7 +86,7 @@ proptest! {
     #[test]
     fn random_bytes_never_lead_outside_of_the_limit(
         rule in rule::any(),
-        kind in 0_u8..10,
+        kind in 0_u8..12,
         bytes in prop::collection::vec(prop_oneof![2 => 0_u8..=3, 1 => any::<u8>()], 0..60),
         now in 0..=1_u64 << 52,
         share in 0_u64..=1_000_000,

@@ -27,7 +27,7 @@ fn a_policy_names_the_numbers_that_its_steps_compute_with() {
     let day = 86_400 * second;
     let start = (163 * 120 + 89) * day;
     let adaptive = [&[second, 1, second, 5 * second / 64][..], &load].concat();
-    let expected: [&[u64]; 11] = [
+    let expected: [&[u64]; 12] = [
         &[10, second, 0],
         &[10, second, 1],
         &[10, second, 10],
@@ -40,6 +40,7 @@ fn a_policy_names_the_numbers_that_its_steps_compute_with() {
         &adaptive,
         &adaptive,
         &[10, 31 * day, 2 + start],
+        &[10, second],
     ];
     for (rule, expected) in one_of_each().iter().zip(expected) {
         assert_eq!(terms(&rule.policy()), expected, "{rule:?}");

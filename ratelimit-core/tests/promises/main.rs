@@ -1,7 +1,7 @@
 //! Promises of the crate, checked from outside.
 //!
 //! [`rule`] draws policies, [`trace`] draws what happens to a key, [`subject`] is the only place
-//! that calls the crate, [`model`] holds the six algorithms once more: slow, obvious and exact.
+//! that calls the crate, [`model`] holds the seven algorithms once more: slow, obvious and exact.
 //! Every other file is a promise. Longer runs: `PROPTEST_CASES=10000 cargo test`.
 
 mod model;
@@ -25,6 +25,7 @@ mod encoding;
 mod exchange;
 mod extremes;
 mod forgetting;
+mod in_flight;
 mod segments;
 mod settling;
 mod tightness;

@@ -7,6 +7,7 @@ use ratelimit_core::{
     Algorithm, Calendar, ConfigError, LIMIT_MAX, Policy, Timestamp, UNLIMITED, WINDOW_MAX,
     adaptive::{self, Scope},
     fixed_window::{self, Align},
+    in_flight::{self, HELD_MAX},
     leaky_bucket, sliding_window_counter, sliding_window_log, token_bucket,
 };
 
@@ -45,6 +46,10 @@ pub(crate) enum Rule {
         longest_delay: Option<u64>,
     },
     Adaptive(Adaptive),
+    InFlight {
+        limit: u64,
+        held_at_most: u64,
+    },
 }
 
 /// The numbers of an adaptive hybrid; fractions in parts per million.
@@ -114,6 +119,9 @@ impl Rule {
                 settings.scope = numbers.scope;
                 adaptive::Quota::new(&settings)?.into()
             }
+            Self::InFlight { limit, held_at_most } => {
+                in_flight::Quota::new(limit, micros(held_at_most))?.into()
+            }
         })
     }
 
@@ -139,6 +147,7 @@ impl Rule {
                 u64::try_from(span).expect("a constructor refuses longer ones")
             }
             Self::Adaptive(Adaptive { window, .. }) => window,
+            Self::InFlight { held_at_most, .. } => held_at_most,
         }
     }
 
@@ -171,6 +180,11 @@ impl Rule {
         matches!(self, Self::Adaptive(Adaptive { scope: Scope::Shared, .. }))
     }
 
+    /// Whether permits come back by their receipts only.
+    pub(crate) const fn is_in_flight(&self) -> bool {
+        matches!(self, Self::InFlight { .. })
+    }
+
     pub(crate) const fn is_adaptive(&self) -> bool {
         matches!(self, Self::Adaptive(_))
     }
@@ -187,7 +201,7 @@ fn calendar(lengths: [u64; 4]) -> Result<Calendar, ConfigError> {
 }
 
 /// One rule of each algorithm, and of each kind where there are several: small and round.
-pub(crate) fn one_of_each() -> [Rule; 11] {
+pub(crate) fn one_of_each() -> [Rule; 12] {
     let (limit, window) = (10, 1_000_000);
     let (capacity, refill, leak, period) = (10, 7, 7, 3_000_000);
     [
@@ -202,12 +216,14 @@ pub(crate) fn one_of_each() -> [Rule; 11] {
         Rule::Adaptive(Adaptive::new(limit, window, Scope::PerKey)),
         Rule::Adaptive(Adaptive::new(limit, window, Scope::Shared)),
         Rule::Calendar { limit, lengths: [30 * DAY, 31 * DAY, 28 * DAY, 31 * DAY] },
+        Rule::InFlight { limit, held_at_most: window },
     ]
 }
 
 pub(crate) fn any() -> impl Strategy<Value = Rule> {
     let windows = prop_oneof![fixed_window(), sliding_window_log(), sliding_window_counter()];
-    prop_oneof![3 => windows, 2 => prop_oneof![token_bucket(), leaky_bucket()], 1 => adaptive()]
+    let buckets = prop_oneof![token_bucket(), leaky_bucket()];
+    prop_oneof![3 => windows, 2 => buckets, 1 => adaptive(), 1 => in_flight()]
 }
 
 /// Two rules of one algorithm.
@@ -219,6 +235,7 @@ pub(crate) fn changes() -> impl Strategy<Value = (Rule, Rule)> {
         (token_bucket(), token_bucket()),
         (leaky_bucket(), leaky_bucket()),
         (adaptive(), adaptive()),
+        (in_flight(), in_flight()),
     ]
 }
 
@@ -303,6 +320,12 @@ pub(crate) fn adaptive() -> BoxedStrategy<Rule> {
             })
         },
     ))
+}
+
+pub(crate) fn in_flight() -> BoxedStrategy<Rule> {
+    let limit = prop_oneof![3 => 1_u64..=10, 1 => 1_u64..=HELD_MAX, 1 => Just(HELD_MAX)];
+    let numbers = (limit, windows());
+    numbers.prop_map(|(limit, held_at_most)| Rule::InFlight { limit, held_at_most }).boxed()
 }
 
 fn limits() -> impl Strategy<Value = u64> {

@@ -58,6 +58,12 @@ impl Subject {
         decision.expect("the record is of the policy's algorithm")
     }
 
+    /// Lets the charge that `receipt` is of be held for longer.
+    pub(crate) fn extend(&mut self, now: u64, cost: u64, receipt: Receipt) -> Decision {
+        let decision = self.apply(Action::Extend, now, cost, Some(receipt));
+        decision.expect("the record is of the policy's algorithm")
+    }
+
     pub(crate) fn block(&mut self, now: u64, length: u64) -> Decision {
         self.act(Action::Block(Micros::new(length)), now, 1)
     }

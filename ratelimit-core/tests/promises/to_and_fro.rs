@@ -25,6 +25,7 @@ fn sets() -> impl Strategy<Value = Vec<Rule>> {
         some(rule::token_bucket()),
         some(rule::leaky_bucket()),
         some(rule::adaptive()),
+        some(rule::in_flight()),
     ]
 }
 

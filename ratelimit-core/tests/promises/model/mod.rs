@@ -1,4 +1,4 @@
-//! The six algorithms once more, from the contract alone: slow, obvious, in exact fractions.
+//! The seven algorithms once more, from the contract alone: slow, obvious, in exact fractions.
 //!
 //! A model only says whether a request fits at an instant, what a charge changes, and when a key
 //! is as good as new. Waits and remainders follow by search from what the words mean: the least
@@ -8,6 +8,7 @@ mod adaptive;
 mod bucket;
 mod calendar;
 mod fixed_window;
+mod in_flight;
 mod leaky_bucket;
 mod log;
 mod sensor;
@@ -216,6 +217,9 @@ impl Rule {
                 Box::new(leaky_bucket::LeakyBucket::new(capacity, rate, longest_delay, now))
             }
             Self::Adaptive(numbers) => Box::new(adaptive::Hybrid::new(numbers, now)),
+            Self::InFlight { limit, held_at_most } => {
+                Box::new(in_flight::InFlight::new(limit, held_at_most))
+            }
         }
     }
 }
