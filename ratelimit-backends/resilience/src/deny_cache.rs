@@ -26,7 +26,8 @@ use crate::digest::{Digest, Digests};
 /// now, the rest is the store's. It is repeated for the same key, cost and policy: a smaller cost may
 /// fit, a larger one waits longer, and changed numbers are other numbers. Only denials of spends are
 /// kept: a peek changes nothing, so a spend after it may have longer to wait. Batches of several
-/// checks always go to the store.
+/// checks always go to the store, and so do checks of permits in flight, since somebody may give one
+/// back at any time.
 ///
 /// It is exact, unless somebody else refunds, resets, or ends a block by a reset: that is noticed when
 /// the wait is over. A refund, reset, penalty or block that goes through this cache ends the denial.
@@ -84,6 +85,12 @@ impl<B, C: Clock> DenyCache<B, C> {
     fn plan<'a>(&'a self, batch: Batch<'a>, action: Action) -> Plan<'a> {
         let checks = batch.checks();
         match (action, checks) {
+            // Somebody may give a permit back at any time.
+            (Action::Spend | Action::Peek, [check])
+                if check.policy().algorithm().holds_permits() =>
+            {
+                Plan::Forward
+            }
             (Action::Spend | Action::Peek, [check]) => match self.clock.now() {
                 Ok(now) => self.denials.look_up(check, action, now),
                 Err(_) => Plan::Forward,
