@@ -5,21 +5,23 @@ use std::time::Duration;
 use fastrand::Rng;
 use ratelimit_core::{
     Algorithm, Calendar, CarryOver, LIMIT_MAX, Micros, Policy, Timestamp, WINDOW_MAX, adaptive,
-    fixed_window, leaky_bucket, sliding_window_counter, sliding_window_log, token_bucket,
+    fixed_window, in_flight, leaky_bucket, sliding_window_counter, sliding_window_log,
+    token_bucket,
 };
 
-use crate::policies::starts;
+use crate::policies::{HELD_MAX, starts};
 
 /// Generates the numbers of an algorithm.
 pub(crate) type Generator = fn(&mut Rng) -> Algorithm;
 
-pub(crate) const ONE_OF_EACH: [Generator; 6] = [
+pub(crate) const ONE_OF_EACH: [Generator; 7] = [
     fixed_window,
     sliding_window_log,
     sliding_window_counter,
     token_bucket,
     leaky_bucket,
     adaptive_hybrid,
+    permits_in_flight,
 ];
 
 /// Logs of one window, see [`Trace::run_long_logs`](crate::traces::Trace::run_long_logs).
@@ -111,6 +113,12 @@ pub(crate) fn adaptive_hybrid(random: &mut Rng) -> Algorithm {
             return quota.into();
         }
     }
+}
+
+/// Generates limits that every store takes.
+pub(crate) fn permits_in_flight(random: &mut Rng) -> Algorithm {
+    let limit = limit(random).min(HELD_MAX);
+    in_flight::Quota::new(limit, window(random)).expect("in range").into()
 }
 
 fn long_sliding_window_log(random: &mut Rng) -> Algorithm {

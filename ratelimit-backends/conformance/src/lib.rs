@@ -25,6 +25,7 @@ mod processes;
 mod suite;
 
 mod batches;
+mod holds;
 mod keys;
 mod live_change;
 mod one_key;

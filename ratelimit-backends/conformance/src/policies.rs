@@ -8,10 +8,13 @@ use ratelimit_core::{
     Algorithm, Calendar, ConfigError, Micros, Policy, Timestamp,
     adaptive::{self, Scope},
     fixed_window::{self, Align},
-    leaky_bucket, sliding_window_counter, sliding_window_log, token_bucket,
+    in_flight, leaky_bucket, sliding_window_counter, sliding_window_log, token_bucket,
 };
 
 use crate::store_under_test::START;
+
+/// No more permits are held at once, so that a store may bound what it keeps of one key.
+pub(crate) const HELD_MAX: u64 = 1_000;
 
 /// The time until spent permits no longer count, or little less.
 pub(crate) const SPAN: Duration = Duration::from_secs(60);
@@ -32,6 +35,7 @@ pub(crate) fn keys_apart(limit: u64) -> Vec<Policy> {
         token_buckets(limit),
         leaky_buckets(limit),
         adaptive_hybrids(limit),
+        permits_in_flight(limit),
     ]
     .concat()
 }
@@ -98,6 +102,11 @@ pub(crate) fn leaky_buckets(limit: u64) -> Vec<Policy> {
 
 pub(crate) fn adaptive_hybrids(limit: u64) -> Vec<Policy> {
     vec![policy("adaptive", adaptive::Quota::new(&parameters(limit)))]
+}
+
+/// Of as many permits as may be held, where `limit` is more.
+pub(crate) fn permits_in_flight(limit: u64) -> Vec<Policy> {
+    vec![policy("in-flight", in_flight::Quota::new(limit.min(HELD_MAX), SPAN))]
 }
 
 pub(crate) fn shared_sensors(limit: u64) -> Vec<Policy> {

@@ -1,7 +1,13 @@
 //! Promises about many callers at once. Time stands, so that every sum is exact.
 #![expect(missing_docs, reason = "a promise is its name")]
 
-use std::future::Future;
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
+};
 
 use ratelimit_core::{Action, Micros, Policy, Receipt};
 
@@ -29,6 +35,44 @@ pub async fn tasks_at_once_spend_a_leaky_bucket_exactly(store: StoreUnderTest) {
 
 pub async fn tasks_at_once_spend_an_adaptive_hybrid_exactly(store: StoreUnderTest) {
     spend_exactly(&store, policies::adaptive_hybrids).await;
+}
+
+pub async fn tasks_at_once_hold_permits_in_flight_exactly(store: StoreUnderTest) {
+    spend_exactly(&store, policies::permits_in_flight).await;
+}
+
+/// Each task holds a permit now and then, and gives it back: once, twice, or by extending it first.
+pub async fn tasks_at_once_hold_no_more_than_the_limit(store: StoreUnderTest) {
+    const LIMIT: u64 = TASKS / 16;
+    let policy = policies::permits_in_flight(LIMIT).swap_remove(0);
+    let (held, most) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let work = together(&store, |task, store| {
+        let (policy, held, most) = (policy.clone(), Arc::clone(&held), Arc::clone(&most));
+        async move {
+            for turn in 0..store.effort.checks_per_task {
+                let spent = store.spend(&policy, "key", 1).await;
+                if !spent.is_allowed() {
+                    continue;
+                }
+                most.fetch_max(1 + held.fetch_add(1, SeqCst), SeqCst);
+                let receipt = Some(Receipt::of(&spent, &policy, 1));
+                let hold = [check(&policy, b"key", 1).with_receipt(receipt)];
+                if (task + turn).is_multiple_of(3) {
+                    let extended = store.apply(&hold, Action::Extend).await;
+                    assert!(extended.expect("the store decides")[0].is_allowed(), "it is held");
+                }
+                // Nobody else has a permit before the store has heard of it.
+                held.fetch_sub(1, SeqCst);
+                for _ in 0..1 + turn % 2 {
+                    let given = store.apply(&hold, Action::Refund).await;
+                    assert!(given.expect("the store decides")[0].is_allowed());
+                }
+            }
+        }
+    });
+    work.await;
+    assert!(most.load(SeqCst) <= LIMIT, "{most:?} of {LIMIT}");
+    assert_eq!(store.peek(&policy, "key").await.remaining, LIMIT, "none is lost");
 }
 
 /// Each task has a key of its own, and meets the load that all of them make.

@@ -106,6 +106,7 @@ promises! { $
         token_buckets_decide_as_the_core
         leaky_buckets_decide_as_the_core
         adaptive_hybrids_decide_as_the_core
+        permits_in_flight_decide_as_the_core
         batches_decide_as_the_core
         long_logs_decide_as_the_core
         growing_stores_decide_as_the_core;
@@ -121,6 +122,13 @@ promises! { $
         reset_after_is_neither_early_nor_late
         a_clock_that_steps_back_grants_nothing
         a_step_back_within_the_retention_finds_what_had_expired;
+    holds:
+        permits_are_held_as_the_model_says_and_never_more_than_the_limit
+        a_permit_is_given_back_once_by_its_receipt
+        a_permit_lapses_at_its_instant
+        a_permit_that_is_extended_lapses_later
+        permits_and_rates_are_held_as_one
+        a_receipt_of_permits_in_flight_is_good_whatever_numbers_have_come;
     batches:
         a_batch_is_charged_as_one
         a_denied_batch_charges_nothing
@@ -150,6 +158,8 @@ promises! { $
         tasks_at_once_spend_a_token_bucket_exactly
         tasks_at_once_spend_a_leaky_bucket_exactly
         tasks_at_once_spend_an_adaptive_hybrid_exactly
+        tasks_at_once_hold_permits_in_flight_exactly
+        tasks_at_once_hold_no_more_than_the_limit
         tasks_at_once_feed_a_shared_sensor_exactly
         batches_in_opposite_orders_neither_wait_nor_overspend
         refunds_at_once_lose_nothing

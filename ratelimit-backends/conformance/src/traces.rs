@@ -48,6 +48,11 @@ pub async fn adaptive_hybrids_decide_as_the_core(store: StoreUnderTest) {
     agree(&store, generators::adaptive_hybrid).await;
 }
 
+// FAULTS 2, 38, 166.
+pub async fn permits_in_flight_decide_as_the_core(store: StoreUnderTest) {
+    agree(&store, generators::permits_in_flight).await;
+}
+
 // FAULTS 166.
 pub async fn batches_decide_as_the_core(store: StoreUnderTest) {
     Trace::new(&store).run(&generators::ONE_OF_EACH, &generators::ANY_CARRY_OVER, 5).await;

@@ -136,6 +136,10 @@ pub(crate) fn is_scripted(batch: Batch<'_>, action: Action) -> bool {
 /// The scripts' word for an action. They know nothing of receipts.
 fn word(batch: Batch<'_>, action: Action) -> Option<&'static str> {
     let has_receipt = batch.checks().iter().any(|check| check.receipt().is_some());
+    // No script knows of permits in flight.
+    if batch.checks().iter().any(|check| check.policy().algorithm().holds_permits()) {
+        return None;
+    }
     match action {
         Action::Spend => Some("spend"),
         Action::Peek => Some("peek"),

@@ -57,7 +57,7 @@ pub mod fuzzing;
 mod tests;
 
 pub use crate::{
-    redis::{LOG_ENTRIES_MAX, Redis},
+    redis::{HELD_MAX, LOG_ENTRIES_MAX, Redis},
     settings::{RedisSettings, UrlError},
 };
 

@@ -143,6 +143,9 @@ impl Backend for Redis {
         if policy.algorithm().shares_sensor() && self.is_scattered() {
             return Err(ConfigError::NotAtomic { field: "scope" });
         }
+        if policy.algorithm().holds_permits() && HELD_MAX < policy.limit() {
+            return Err(ConfigError::LimitTooLarge { field: "limit", max: HELD_MAX });
+        }
         let too_many = log_entries(policy).filter(|(_, entries)| LOG_ENTRIES_MAX < *entries);
         match too_many {
             Some((field, _)) => Err(ConfigError::LimitTooLarge { field, max: LOG_ENTRIES_MAX }),
@@ -172,6 +175,11 @@ fn log_entries(policy: &Policy) -> Option<(&'static str, u64)> {
 /// of numbers and a check of a blocked key read the whole log, and may move half of it, while the server
 /// does nothing else: at this length that is 0.5 to 3 ms.
 pub const LOG_ENTRIES_MAX: u64 = 10_000;
+
+/// The most permits in flight of a key.
+///
+/// They are one string of 28 bytes for each hold, which every change of it reads and writes whole.
+pub const HELD_MAX: u64 = 1_000;
 
 /// Shows neither the host nor the credentials.
 impl fmt::Debug for Redis {

@@ -9,7 +9,7 @@ local RESERVATION, TOKEN = 16, 8
 
 -- No string and no head of a list is longer, no list has more elements, and all but its head are as
 -- long as this. What is not so is no state, and is not read as far as that can be told.
-local STRING_MAX, ELEMENT, ELEMENTS_MAX = 8192, 14, 1000001
+local STRING_MAX, ELEMENT, ELEMENTS_MAX = 32768, 14, 1000001
 
 local function is_reservation(bytes)
   return bytes:byte(1) == 0 and RESERVATION <= #bytes
