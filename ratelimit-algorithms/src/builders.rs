@@ -1,4 +1,4 @@
-//! Builders of the six algorithms: `TokenBucket::per_second(10).burst(20)`, or, from text,
+//! Builders of the seven algorithms: `TokenBucket::per_second(10).burst(20)`, or, from text,
 //! `"10/1s".parse::<TokenBucket>()?`.
 //!
 //! A builder takes any number and refuses nothing. It becomes an [`Algorithm`], or a
@@ -8,7 +8,7 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use ratelimit_core::{
     Algorithm, ConfigError, adaptive, adaptive::Scope, fixed_window, fixed_window::Align,
-    leaky_bucket, sliding_window_counter, sliding_window_log, token_bucket,
+    in_flight, leaky_bucket, sliding_window_counter, sliding_window_log, token_bucket,
 };
 
 use crate::config::notation::{self, NotationError};
@@ -305,6 +305,63 @@ impl TryFrom<Adaptive> for Algorithm {
 
     fn try_from(builder: Adaptive) -> Result<Self, ConfigError> {
         Ok(adaptive::Quota::new(&builder.0)?.into())
+    }
+}
+
+/// Permits that are held until they are given back; see [`in_flight`].
+///
+/// A permit that is dropped is given back: see [`Permit`](crate::Permit).
+#[must_use]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct InFlight {
+    limit: u64,
+    held_at_most: Duration,
+}
+
+impl InFlight {
+    /// At most `limit` permits held at once, up to [`in_flight::HELD_MAX`].
+    pub const fn limit(limit: u64) -> Self {
+        Self { limit, held_at_most: Self::HELD_AT_MOST }
+    }
+
+    /// The longest time for which a permit is held, by default five minutes: then it lapses, as if its
+    /// holder had crashed. A holder that needs it for longer extends it.
+    pub const fn held_at_most(self, held_at_most: Duration) -> Self {
+        Self { held_at_most, ..self }
+    }
+
+    const HELD_AT_MOST: Duration = Duration::from_secs(300);
+}
+
+impl TryFrom<InFlight> for Algorithm {
+    type Error = ConfigError;
+
+    fn try_from(builder: InFlight) -> Result<Self, ConfigError> {
+        Ok(in_flight::Quota::new(builder.limit, builder.held_at_most)?.into())
+    }
+}
+
+/// Writes the limit, and the longest time that a permit is held, as in `4 in flight for 5m`.
+impl fmt::Display for InFlight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}{}", self.limit, notation::IN_FLIGHT, notation::HELD)?;
+        notation::write_length(f, self.held_at_most)
+    }
+}
+
+/// Reads a limit, and perhaps the longest time that a permit is held: `4 in flight`,
+/// `4 in flight for 30s`.
+impl FromStr for InFlight {
+    type Err = NotationError;
+
+    fn from_str(text: &str) -> Result<Self, NotationError> {
+        let (limit, rest) = text.split_once(notation::IN_FLIGHT).ok_or(NotationError::InFlight)?;
+        let in_flight = Self::limit(notation::permits(limit)?);
+        match rest.strip_prefix(notation::HELD) {
+            Some(length) => Ok(in_flight.held_at_most(notation::length(length)?)),
+            None if rest.is_empty() => Ok(in_flight),
+            None => Err(NotationError::InFlight),
+        }
     }
 }
 

@@ -104,7 +104,8 @@ pub use crate::wait::TokioClock;
 pub use crate::{
     acquire::Acquire,
     builders::{
-        Adaptive, FixedWindow, LeakyBucket, SlidingWindowCounter, SlidingWindowLog, TokenBucket,
+        Adaptive, FixedWindow, InFlight, LeakyBucket, SlidingWindowCounter, SlidingWindowLog,
+        TokenBucket,
     },
     config::NotationError,
     decision::{LimitsDecision, Status},

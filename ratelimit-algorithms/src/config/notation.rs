@@ -14,6 +14,12 @@ pub enum NotationError {
     /// Not whole numbers with units.
     #[error("a length is whole numbers with units of d, h, m, s, ms, us, as in 60s or 1m30s")]
     Length,
+    /// Not a number of permits in flight.
+    #[error(
+        "permits in flight are a number, and perhaps the longest time that one is held, as in \
+         4 in flight for 30s"
+    )]
+    InFlight,
     /// Not a window of a calendar.
     #[error(
         "a window of a calendar is day, week, month, quarter or year, its first day, and a time zone, \
@@ -50,6 +56,12 @@ pub(crate) fn is_calendar(text: &str) -> bool {
 #[cfg(any(feature = "calendar", feature = "serde"))]
 pub(crate) const UNLIMITED: &str = "unlimited";
 
+/// The words behind a number of permits that are held until they are given back.
+pub(crate) const IN_FLIGHT: &str = " in flight";
+
+/// The word before the longest time that one is held.
+pub(crate) const HELD: &str = " for ";
+
 /// Reads `1m30s`: whole numbers with units, each unit at most once, and the largest first.
 pub(crate) fn length(text: &str) -> Result<Duration, NotationError> {
     let mut units = UNITS.iter();
@@ -76,7 +88,12 @@ pub(crate) fn write_limit(
     window: Duration,
 ) -> fmt::Result {
     write!(f, "{permits}/")?;
-    let mut micros = window.as_micros();
+    write_length(f, window)
+}
+
+/// Writes a length as [`length`] reads it.
+pub(crate) fn write_length(f: &mut fmt::Formatter<'_>, length: Duration) -> fmt::Result {
+    let mut micros = length.as_micros();
     if micros == 0 {
         return f.write_str("0s");
     }

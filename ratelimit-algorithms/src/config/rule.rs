@@ -12,7 +12,7 @@ use super::notation::{self, NotationError};
 #[cfg(feature = "calendar")]
 use crate::CalendarWindow;
 use crate::{
-    Adaptive, ConfigError, FixedWindow, LeakyBucket, Nothing, SlidingWindowCounter,
+    Adaptive, ConfigError, FixedWindow, InFlight, LeakyBucket, Nothing, SlidingWindowCounter,
     SlidingWindowLog, TokenBucket, Unlimited,
 };
 
@@ -24,6 +24,7 @@ use crate::{
 /// |---|---|
 /// | `"100/60s"` | a [`TokenBucket`] |
 /// | `"1000/month from 15 Europe/Berlin"` | a [`CalendarWindow`](crate::CalendarWindow), with the feature `calendar` |
+/// | `"4 in flight"`, `"4 in flight for 30s"` | an [`InFlight`] |
 /// | `"0"` | [`Nothing`] |
 /// | `"unlimited"`, `"unlimited/1h"`, `"unlimited/month"` | [`Unlimited`], counted by the day, the hour, the month |
 ///
@@ -38,6 +39,7 @@ use crate::{
 /// | `fixed_window` | `align` (`epoch`, `first`) |
 /// | `sliding_window_log` | `entries_max` |
 /// | `sliding_window_counter` | |
+/// | `in_flight` | `held_at_most`, and no `window` |
 /// | `adaptive` | `burst_multiplier`, `adaptive_window`, `high_load_threshold`, `low_load_threshold`, `penalty`, `scope` (`per_key`, `shared`) |
 ///
 /// Lengths always have units: `60s`, `1m30s`, `250ms`. Other fields, and numbers that cannot be
@@ -88,6 +90,7 @@ impl FromStr for Rule {
             (notation::UNLIMITED, _) => Unlimited::per_day().try_into(),
             #[cfg(feature = "calendar")]
             _ if notation::is_calendar(text) => text.parse::<CalendarWindow>()?.try_into(),
+            _ if text.contains(notation::IN_FLIGHT) => text.parse::<InFlight>()?.try_into(),
             (_, Some(window)) => Unlimited::per(notation::length(window)?).try_into(),
             _ => text.parse::<TokenBucket>()?.try_into(),
         };
@@ -124,6 +127,9 @@ impl<'de> Deserialize<'de> for Rule {
 
             fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<Rule, M::Error> {
                 let mut table = Table::deserialize(MapAccessDeserializer::new(map))?;
+                if let Some(field) = table.missing() {
+                    return Err(M::Error::missing_field(field));
+                }
                 let algorithm = table.algorithm().map_err(M::Error::custom)?;
                 match table.left_over() {
                     None => Ok(Rule(algorithm)),
@@ -146,7 +152,8 @@ struct Table {
     #[serde(default)]
     algorithm: Kind,
     limit: u64,
-    window: Length,
+    window: Option<Length>,
+    held_at_most: Option<Length>,
     burst: Option<u64>,
     refill_rate: Option<f64>,
     initial: Option<u64>,
@@ -173,12 +180,21 @@ enum Kind {
     TokenBucket,
     LeakyBucket,
     Adaptive,
+    InFlight,
 }
 
 impl Table {
+    /// The name of a field that the algorithm cannot do without, and that is not there.
+    const fn missing(&self) -> Option<&'static str> {
+        let has_window = self.window.is_some() || matches!(self.algorithm, Kind::InFlight);
+        if has_window { None } else { Some("window") }
+    }
+
     /// Takes the fields of the algorithm, and leaves the others.
     fn algorithm(&mut self) -> Result<Algorithm, ConfigError> {
-        let (limit, window) = (self.limit, self.window.0);
+        let is_windowed = !matches!(self.algorithm, Kind::InFlight);
+        let window = self.window.take_if(|_| is_windowed).map_or(Duration::ZERO, Into::into);
+        let limit = self.limit;
         match self.algorithm {
             Kind::FixedWindow => FixedWindow::per(limit, window)
                 .set(FixedWindow::align, self.align.take())
@@ -205,12 +221,17 @@ impl Table {
                 .set(Adaptive::penalty, self.penalty.take())
                 .set(Adaptive::scope, self.scope.take())
                 .try_into(),
+            Kind::InFlight => InFlight::limit(limit)
+                .set(InFlight::held_at_most, self.held_at_most.take().map(Into::into))
+                .try_into(),
         }
     }
 
     /// A field that the algorithm has not taken.
     fn left_over(&self) -> Option<&'static str> {
         let fields = [
+            ("window", self.window.is_some()),
+            ("held_at_most", self.held_at_most.is_some()),
             ("burst", self.burst.is_some()),
             ("refill_rate", self.refill_rate.is_some()),
             ("initial", self.initial.is_some()),
