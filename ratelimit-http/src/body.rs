@@ -9,14 +9,14 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::settle::UnsettledCall;
+use crate::settle::BodyEnd;
 
 pin_project! {
     /// The body of a response: the service's own, or that of a rejection.
     ///
     /// An enum, not a conversion into the service's type, because many bodies (boxed ones above
-    /// all) are not made from bytes. The service's body passes through as it is; the trailers of a
-    /// gRPC call wait until its cost is settled.
+    /// all) are not made from bytes. The service's body passes through as it is; where its cost is
+    /// settled at its end, that end and the trailers wait for it.
     #[derive(Debug)]
     pub struct ResponseBody<B> {
         #[pin]
@@ -28,37 +28,30 @@ pin_project! {
     #[derive(Debug)]
     #[project = Project]
     enum Source<B> {
-        Service { #[pin] body: B, call: Option<Box<UnsettledCall>> },
+        Service { #[pin] body: B, end: BodyEnd },
         Rejection { body: Bytes },
     }
 }
 
 impl<B> ResponseBody<B> {
-    pub(crate) const fn service(body: B) -> Self {
-        Self { source: Source::Service { body, call: None } }
-    }
-
-    /// The body of a call that is to be settled by its trailers.
-    pub(crate) const fn of_call(body: B, call: Box<UnsettledCall>) -> Self {
-        Self { source: Source::Service { body, call: Some(call) } }
+    /// The service's body, and the settlement at its end.
+    pub(crate) const fn service(body: B, end: BodyEnd) -> Self {
+        Self { source: Source::Service { body, end } }
     }
 
     pub(crate) const fn rejection(body: Bytes) -> Self {
         Self { source: Source::Rejection { body } }
     }
 
-    /// The service's body; or the whole body of a rejection, as the error. For adapters to
-    /// frameworks that have another kind of body. A charge that only trailers would settle stays.
+    /// The service's body, and the settlement that is due when it has been sent; or the whole body of a
+    /// rejection, as the error. For adapters to frameworks that have another kind of body.
     ///
     /// # Errors
     ///
     /// If the service was not called.
-    pub fn into_inner(self) -> Result<B, Bytes> {
+    pub fn into_parts(self) -> Result<(B, BodyEnd), Bytes> {
         match self.source {
-            Source::Service { body, call } => {
-                call.into_iter().for_each(|call| call.keep());
-                Ok(body)
-            }
+            Source::Service { body, end } => Ok((body, end)),
             Source::Rejection { body } => Err(body),
         }
     }
@@ -73,7 +66,7 @@ impl<B: Body<Data: From<Bytes>>> Body for ResponseBody<B> {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         match self.project().source.project() {
-            Project::Service { body, call: call @ Some(_) } => poll_call(body, call, context),
+            Project::Service { body, end } if end.is_awaited() => poll_to(end, body, context),
             Project::Service { body, .. } => body.poll_frame(context),
             Project::Rejection { body } if body.is_empty() => Poll::Ready(None),
             Project::Rejection { body } => {
@@ -84,9 +77,7 @@ impl<B: Body<Data: From<Bytes>>> Body for ResponseBody<B> {
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
-            Source::Service { body, call } => {
-                body.is_end_stream() && call.as_ref().is_none_or(|call| !call.has_trailers())
-            }
+            Source::Service { body, end } => body.is_end_stream() && !end.has_begun(),
             Source::Rejection { body } => body.is_empty(),
         }
     }
@@ -101,26 +92,26 @@ impl<B: Body<Data: From<Bytes>>> Body for ResponseBody<B> {
 
 type NextFrame<B> = Option<Result<Frame<<B as Body>::Data>, <B as Body>::Error>>;
 
-/// Passes on a frame of a call's body; trailers, once they have settled the call.
-fn poll_call<B: Body>(
+/// Passes on a frame of a body that is settled at its end; trailers, and the end, once that is done.
+fn poll_to<B: Body>(
+    end: &mut BodyEnd,
     body: Pin<&mut B>,
-    call: &mut Option<Box<UnsettledCall>>,
     context: &mut Context<'_>,
 ) -> Poll<NextFrame<B>> {
-    let Some(unsettled) = call else { return body.poll_frame(context) };
-    if !unsettled.has_trailers() {
-        match ready!(body.poll_frame(context)).map(|frame| frame.map(Frame::into_trailers)) {
-            Some(Ok(Ok(trailers))) => unsettled.end(trailers),
-            Some(Ok(Err(frame))) => return Poll::Ready(Some(Ok(frame))),
-            end => {
-                // A body that fails is no answer, and one without trailers is.
-                let unsettled = call.take().filter(|_| end.is_none());
-                unsettled.into_iter().for_each(|call| call.keep());
-                return Poll::Ready(end.and_then(Result::err).map(Err));
+    if !end.has_begun() {
+        match ready!(body.poll_frame(context)) {
+            None => end.end(None),
+            Some(Ok(frame)) => match frame.into_trailers() {
+                Ok(trailers) => end.end(Some(trailers)),
+                Err(frame) => return Poll::Ready(Some(Ok(frame))),
+            },
+            Some(Err(error)) => {
+                // Settled in the drop, as one that is not sent to its end.
+                drop(std::mem::take(end));
+                return Poll::Ready(Some(Err(error)));
             }
         }
     }
-    let trailers = ready!(unsettled.poll_settled(context));
-    *call = None;
-    Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+    let trailers = ready!(end.poll_trailers(context));
+    Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
 }

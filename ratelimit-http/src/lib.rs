@@ -38,7 +38,9 @@
 //! `GOAWAY` or otherwise, stays charged.
 //!
 //! If only the response tells the cost of a request, reserve it before and
-//! [settle](RateLimitLayer::settle_by) it by the response.
+//! [settle](RateLimitLayer::settle_by) it by the response. What a stream has cost is known at its end:
+//! its handler tells it by an [`ActualCost`] with a layer that
+//! [settles at the end](RateLimitLayer::settle_at_end).
 //!
 //! # Addresses of clients
 //!
@@ -94,12 +96,15 @@ mod layer;
 mod service;
 
 mod admission;
+mod limit;
 mod pipeline;
 mod response;
 mod settle;
 
+mod actual_cost;
 mod body;
 mod headers;
+mod outstanding;
 
 mod diagnostics;
 
@@ -108,6 +113,7 @@ mod key;
 mod outgoing;
 
 pub use crate::{
+    actual_cost::{ActualCost, UnknownLimit},
     body::ResponseBody,
     diagnostics::Warning,
     headers::{HeaderFormat, QuotaUnit},
@@ -117,10 +123,11 @@ pub use crate::{
         UnixSocket,
     },
     layer::RateLimitLayer,
+    limit::RequestLimit,
     outgoing::{Advice, AdvisedLimit, Outgoing, OutgoingError, OutgoingLayer},
     response::Rejection,
     service::{RateLimitService, ResponseFuture},
-    settle::cost_header,
+    settle::{BodyEnd, cost_header},
 };
 
 #[cfg(feature = "axum")]

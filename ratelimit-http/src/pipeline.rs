@@ -3,14 +3,16 @@
 use std::{fmt, sync::Arc};
 
 use http::request::Parts;
-use ratelimit_algorithms::{Backend, Limiter, Policies, PreparedCheck};
+use ratelimit_algorithms::{Backend, Limiter, Policies};
 
 use crate::{
     AsyncKeyFn, RequestKey, Warning,
+    actual_cost::LimitNames,
     diagnostics::{Charged, Diagnostics, InspectedLimit},
     headers::Headers,
+    limit::{AnyLimit, ChooseTier, Cost, ResponseCost},
+    outstanding::Outstanding,
     response::Responder,
-    settle::Settlement,
 };
 
 /// The limits of a layer, and its options.
@@ -21,39 +23,36 @@ pub(crate) struct Pipeline<B, K, P> {
     pub(crate) tier: Option<Arc<ChooseTier<B, P>>>,
     pub(crate) key: K,
     pub(crate) cost: Cost,
-    /// Charges the first limit the cost that only the response tells.
-    pub(crate) settlement: Option<Settlement>,
+    /// Finds the cost of the first limit in a response; `None` of it leaves the charge as it is.
+    pub(crate) response_cost: Option<Arc<ResponseCost>>,
     /// The limits that are checked together with the first one.
-    pub(crate) more: Vec<AdditionalLimit<B>>,
+    pub(crate) more: Vec<AnyLimit<B>>,
+    pub(crate) settling: SettlingOptions,
     pub(crate) skips: Vec<Arc<Skip>>,
     pub(crate) headers: Headers,
     pub(crate) responder: Responder,
     /// Shared by all clones of a layer.
     pub(crate) diagnostics: Arc<Diagnostics>,
+    /// Shared by all clones of a layer.
+    pub(crate) outstanding: Arc<Outstanding>,
 }
 
-/// One more limit that a request has to pass.
-pub(crate) struct AdditionalLimit<B> {
-    pub(crate) limiter: Arc<dyn AnyLimiter<B>>,
-    pub(crate) key: Arc<dyn AsyncKeyFn>,
-    pub(crate) cost: u64,
+/// The options of a layer about charges that are settled.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct SettlingOptions {
+    /// Settles a request at the end of its response's body, for what its handler tells.
+    pub(crate) is_at_end: bool,
+    /// Makes a request without a response free.
+    pub(crate) refunds_unanswered: bool,
 }
 
-/// A limiter, whatever its policies.
-pub(crate) trait AnyLimiter<B>: Send + Sync {
-    fn name(&self) -> &str;
-
-    fn prepare<'a>(&'a self, key: &'a RequestKey, cost: u64) -> PreparedCheck<'a, B>;
+/// The key of a request under one of a layer's limits.
+pub(crate) struct LimitKey {
+    /// The index of the limit.
+    pub(crate) limit: usize,
+    pub(crate) key: RequestKey,
 }
 
-#[derive(Clone)]
-pub(crate) enum Cost {
-    Fixed(u64),
-    Of(Arc<CostFn>),
-}
-
-pub(crate) type ChooseTier<B, P> = dyn Fn(&Limiter<B, P>, &Parts) -> Limiter<B, P> + Send + Sync;
-pub(crate) type CostFn = dyn Fn(&Parts) -> Option<u64> + Send + Sync;
 pub(crate) type Skip = dyn Fn(&Parts) -> bool + Send + Sync;
 
 impl<B: Backend, K: AsyncKeyFn, P: Policies> Pipeline<B, K, P> {
@@ -65,20 +64,50 @@ impl<B: Backend, K: AsyncKeyFn, P: Policies> Pipeline<B, K, P> {
         }
     }
 
+    /// Returns true if requests without a key pass a limit.
+    pub(crate) fn is_optional(&self, limit: usize) -> bool {
+        limit.checked_sub(1).is_some_and(|more| self.more[more].is_optional)
+    }
+
+    /// Finds the cost of a limit in a response.
+    pub(crate) fn response_cost(&self, limit: usize) -> Option<&Arc<ResponseCost>> {
+        match limit.checked_sub(1) {
+            None => self.response_cost.as_ref(),
+            Some(more) => self.more[more].response_cost.as_ref(),
+        }
+    }
+
+    /// Returns true if charges may have to be settled.
+    pub(crate) fn reserves(&self) -> bool {
+        let SettlingOptions { is_at_end, refunds_unanswered } = self.settling;
+        is_at_end
+            || refunds_unanswered
+            || self.response_cost.is_some()
+            || self.more.iter().any(|limit| limit.response_cost.is_some())
+    }
+
+    /// The name of a limit.
+    pub(crate) fn name(&self, limit: usize) -> &str {
+        match limit.checked_sub(1) {
+            None => self.limiter.name(),
+            Some(more) => self.more[more].limiter.name(),
+        }
+    }
+
     /// Warns of what looks wrong, if this request is to be looked at.
-    pub(crate) fn inspect(&self, request: &Parts, keys: &[RequestKey]) -> Option<Charged> {
+    pub(crate) fn inspect(&self, request: &Parts, keys: &[LimitKey]) -> Option<Charged> {
         if !self.diagnostics.is_due() {
             return None;
         }
         let names = self.limiter.backend().names();
-        for index in 0..keys.len() {
+        for limit in keys.iter().map(|key| key.limit) {
             let warn = &mut |warning: Warning| {
                 // Within one process a random pepper is as good as any.
                 if names.is_shared() || warning != Warning::RandomPepper {
                     self.diagnostics.warn(&warning);
                 }
             };
-            self.key_fn(index).inspect(request, warn);
+            self.key_fn(limit).inspect(request, warn);
         }
         for limiter in self.names() {
             if self.limiter.backend().lists_only_text(limiter) {
@@ -86,15 +115,12 @@ impl<B: Backend, K: AsyncKeyFn, P: Policies> Pipeline<B, K, P> {
                 self.diagnostics.warn(&Warning::TextListed { limiter });
             }
         }
-        let limits: Vec<_> = self
-            .names()
-            .zip(keys)
-            .enumerate()
-            .map(|(index, (limiter, key))| {
-                let cost = self.fixed_cost(index, key);
-                InspectedLimit { limiter, key: key.as_ref(), cost }
-            })
-            .collect();
+        let limits = keys.iter().map(|LimitKey { limit, key }| InspectedLimit {
+            limiter: self.name(*limit),
+            key: key.as_ref(),
+            cost: self.fixed_cost(*limit, key),
+        });
+        let limits: Vec<_> = limits.collect();
         Some(self.diagnostics.inspect(request, names, &limits))
     }
 
@@ -104,8 +130,9 @@ impl<B: Backend, K: AsyncKeyFn, P: Policies> Pipeline<B, K, P> {
             (None, Cost::Fixed(cost), None) => Some((*cost, self.limiter.policy(key).limit())),
             (None, ..) => None,
             (Some(more), ..) => {
-                let AdditionalLimit { limiter, cost, .. } = &self.more[more];
-                Some((*cost, limiter.prepare(key, *cost).policy().limit()))
+                let limit = &self.more[more];
+                let cost = limit.fixed_cost()?;
+                Some((cost, limit.limiter.prepare(key, cost).policy().limit()))
             }
         }
     }
@@ -113,25 +140,15 @@ impl<B: Backend, K: AsyncKeyFn, P: Policies> Pipeline<B, K, P> {
 
 impl<B: Backend, K, P: Policies> Pipeline<B, K, P> {
     /// The names of the limits, in their order.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+    fn names(&self) -> impl Iterator<Item = &str> {
         let more = self.more.iter().map(|more| more.limiter.name());
         std::iter::once(self.limiter.name()).chain(more)
     }
 }
 
-impl<B: Backend, P: Policies + Clone + 'static> AnyLimiter<B> for Limiter<B, P> {
-    fn name(&self) -> &str {
-        self.name()
-    }
-
-    fn prepare<'a>(&'a self, key: &'a RequestKey, cost: u64) -> PreparedCheck<'a, B> {
-        self.prepare(key, cost)
-    }
-}
-
-impl<B> Clone for AdditionalLimit<B> {
-    fn clone(&self) -> Self {
-        Self { limiter: Arc::clone(&self.limiter), key: Arc::clone(&self.key), cost: self.cost }
+impl<B: Backend, K: Send + Sync, P: Policies> LimitNames for Pipeline<B, K, P> {
+    fn for_each(&self, visit: &mut dyn FnMut(&str)) {
+        self.names().for_each(visit);
     }
 }
 

@@ -17,8 +17,9 @@ use tower_service::Service;
 use crate::{
     AsyncKeyFn, ResponseBody,
     admission::{Admission, Admitted, MaybeReady, Waiting},
+    outstanding::Settling,
     pipeline::Pipeline,
-    settle::{Settled, Settling, settle},
+    settle::{BodyEnd, Settled, settle},
 };
 
 /// Access to the inner service, the same for every service around one.
@@ -158,7 +159,7 @@ where
                 Project::Settle { settling, response } => {
                     ready!(settling.as_mut().poll(context));
                     let response = response.take().expect("there is one response");
-                    return Poll::Ready(Ok(response.map(ResponseBody::service)));
+                    return Poll::Ready(Ok(response.map(whole)));
                 }
             };
             match admission {
@@ -185,7 +186,7 @@ impl Admitted {
     ) -> ControlFlow<Response<ResponseBody<Inner>>, (Settling, Response<Inner>)> {
         let (mut head, body) = response.into_parts();
         let reservation = self.reservation.take();
-        let settled = match reservation.map(|reservation| settle(reservation, &head)) {
+        let settled = match reservation.map(|it| settle(it, &head, &pipeline.outstanding)) {
             Some(Ok(settled)) => settled,
             None => Settled::Now(None),
             Some(Err(rejection)) => {
@@ -198,10 +199,15 @@ impl Admitted {
         let response = Response::from_parts(head, body);
         match settled {
             Settled::Now(Some(settling)) => Continue((settling, response)),
-            Settled::Now(None) => Break(response.map(ResponseBody::service)),
-            Settled::AtEnd(call) => Break(response.map(|body| ResponseBody::of_call(body, call))),
+            Settled::Now(None) => Break(response.map(whole)),
+            Settled::AtEnd(end) => Break(response.map(|body| ResponseBody::service(body, end))),
         }
     }
+}
+
+/// A body at whose end there is nothing to settle.
+fn whole<B>(body: B) -> ResponseBody<B> {
+    ResponseBody::service(body, BodyEnd::default())
 }
 
 impl<S: Clone, B, K, P> Clone for RateLimitService<S, B, K, P> {

@@ -1,91 +1,121 @@
 //! Settling: charging a request the cost that its response tells.
 //!
-//! The response to a gRPC call tells it at its end: its status is in the trailers, or in the head of
+//! A request is settled when the head of its response is there; or, if its cost is told later, or if it
+//! holds permits while it is served, when the body has ended. A request that gets no response, and a body
+//! that is dropped before its end, are settled in the drop.
+//!
+//! The response to a gRPC call tells its cost at its end: its status is in the trailers, or in the head of
 //! a call that fails at once.
 
 use std::{
     fmt,
-    future::Future,
-    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
 };
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::CONTENT_TYPE, response::Parts};
-use ratelimit_algorithms::{Backend, Decision, Limiter, Permit, Policies, Policy};
+use ratelimit_algorithms::{Backend, Permits};
+use smallvec::SmallVec;
 
-use crate::{Rejection, RequestKey, response::catch_panic};
+use crate::{
+    ActualCost, Rejection,
+    limit::ResponseCost,
+    outstanding::{Outstanding, Settling},
+    response::catch_panic,
+};
 
-/// The way from the charge for a request to its cost.
-#[derive(Clone)]
-pub(crate) struct Settlement {
-    /// Finds the cost in a response; `None` leaves the charge as it is.
-    pub(crate) cost: Arc<CostOf>,
-    /// Makes a request without a response free.
-    pub(crate) refunds_unanswered: bool,
-}
-
-impl Default for Settlement {
-    fn default() -> Self {
-        Self { cost: Arc::new(|_| None), refunds_unanswered: false }
-    }
-}
-
-pub(crate) type CostOf = dyn Fn(&Parts) -> Option<u64> + Send + Sync;
-
-/// A charge that has yet to be settled: once, by a response or by its drop.
+/// A charge that has yet to be settled: once, by a response, at the end of its body, or by a drop.
 pub(crate) trait Reservation: Send + Sync {
-    /// Charges the cost that the response tells; `None` if there is nothing to do. Fails if the
-    /// function that finds the cost panics: the charge then stays.
-    fn settle(self: Box<Self>, response: &Parts) -> Result<Option<Settling>, Rejection>;
+    /// Reads the costs that a response tells. Fails if a function that finds one panics: the charge then
+    /// stays.
+    fn read(&mut self, response: &Parts) -> Result<(), Rejection>;
 
-    /// Leaves the charge as it is, whatever becomes of the response.
-    fn keep(self: Box<Self>);
+    /// Notes that the request has its response: it is not free from now on, whatever becomes of it.
+    fn answer(&mut self);
+
+    /// Returns true if the charge is settled at the end of the body.
+    fn lasts(&self) -> bool;
+
+    /// Begins to settle the charge by what has been told; `None` if it is right as it is.
+    fn settle(&mut self) -> Option<Settling>;
 }
 
-pub(crate) type Settling = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// A charge by `limiter`.
-pub(crate) struct Reserved<B: Backend, P: Policies + Clone + 'static> {
-    pub(crate) settlement: Settlement,
-    pub(crate) limiter: Limiter<B, P>,
-    pub(crate) policy: Policy,
-    pub(crate) key: RequestKey,
-    pub(crate) cost: u64,
-    pub(crate) decision: Decision,
+/// A charge of a layer's limits.
+pub(crate) struct Reserved<B: Backend + 'static> {
+    /// Until it is settled.
+    pub(crate) permits: Option<Permits<'static, B>>,
+    /// In the order of the permits.
+    pub(crate) parts: SmallVec<[ReservedPart; 1]>,
+    /// Told by the handler, if the layer settles at the end.
+    pub(crate) actual: Option<ActualCost>,
+    /// Makes the request free as long as it has no response.
+    pub(crate) refunds: bool,
+    pub(crate) outstanding: Arc<Outstanding>,
 }
 
-impl<B: Backend, P: Policies + Clone + 'static> Reserved<B, P> {
-    fn permit(&self) -> Option<Permit<'_, B>> {
-        let Self { limiter, policy, key, cost, decision, .. } = self;
-        limiter.prepare_under(policy, key, *cost).permit(*decision).ok()
+/// One limit's part of a charge.
+pub(crate) struct ReservedPart {
+    /// The index of the limit.
+    pub(crate) limit: usize,
+    /// The cost that was charged.
+    pub(crate) charged: u64,
+    /// True if the permits are held while the request is served, and then given back.
+    pub(crate) is_held: bool,
+    pub(crate) response_cost: Option<Arc<ResponseCost>>,
+    /// The cost that the response has told.
+    pub(crate) told: Option<u64>,
+}
+
+impl<B: Backend> Reserved<B> {
+    /// The cost of a limit as far as it is known; `None` if it is what was charged.
+    fn cost(&self, part: &ReservedPart) -> Option<u64> {
+        if part.is_held {
+            return Some(0);
+        }
+        let told = self.actual.as_ref().and_then(|actual| actual.of(part.limit)).or(part.told);
+        told.or_else(|| self.refunds.then_some(0)).filter(|cost| *cost != part.charged)
     }
 }
 
-impl<B: Backend + 'static, P: Policies + Clone + 'static> Reservation for Reserved<B, P> {
-    fn settle(mut self: Box<Self>, response: &Parts) -> Result<Option<Settling>, Rejection> {
-        // From here on the charge stays, whatever happens to the response.
-        self.settlement.refunds_unanswered = false;
-        let cost = catch_panic(|| (self.settlement.cost)(response))?;
-        let Some(cost) = cost.filter(|cost| *cost != self.cost) else { return Ok(None) };
-        Ok(Some(Box::pin(async move {
-            if let Some(permit) = self.permit() {
-                // The client gets its response whatever the store says; the charge then stays.
-                let _ = permit.settle(cost).await;
+impl<B: Backend> Reservation for Reserved<B> {
+    fn read(&mut self, response: &Parts) -> Result<(), Rejection> {
+        // The charge stays if one of the functions panics.
+        self.answer();
+        for part in &mut self.parts {
+            if let Some(cost) = &part.response_cost {
+                part.told = catch_panic(|| cost(response))?;
             }
-        })))
+        }
+        Ok(())
     }
 
-    fn keep(mut self: Box<Self>) {
-        self.settlement.refunds_unanswered = false;
+    fn answer(&mut self) {
+        self.refunds = false;
+    }
+
+    fn lasts(&self) -> bool {
+        self.actual.is_some() || self.parts.iter().any(|part| part.is_held)
+    }
+
+    fn settle(&mut self) -> Option<Settling> {
+        let permits = self.permits.take()?;
+        let costs: SmallVec<[_; 4]> = self.parts.iter().map(|part| self.cost(part)).collect();
+        if costs.iter().all(Option::is_none) {
+            permits.keep();
+            return None;
+        }
+        let costs = costs.into_iter().zip(&self.parts);
+        let settle = permits.settle(costs.map(|(cost, part)| cost.unwrap_or(part.charged)));
+        // The client gets its response whatever the store says; the charge then stays.
+        Some(Box::pin(async move { drop(settle.await) }))
     }
 }
 
-/// Runs when the handler panics or fails, or when the client disconnects.
-impl<B: Backend, P: Policies + Clone + 'static> Drop for Reserved<B, P> {
+/// Runs when the handler panics or fails, when the client disconnects, and when a body is dropped.
+impl<B: Backend> Drop for Reserved<B> {
     fn drop(&mut self) {
-        if self.settlement.refunds_unanswered {
-            drop(self.permit().map(Permit::refund_on_drop));
+        if let Some(settling) = self.settle() {
+            self.outstanding.finish(settling);
         }
     }
 }
@@ -94,79 +124,129 @@ impl<B: Backend, P: Policies + Clone + 'static> Drop for Reserved<B, P> {
 pub(crate) enum Settled {
     /// Settled, once the future is done if there is one.
     Now(Option<Settling>),
-    AtEnd(Box<UnsettledCall>),
+    AtEnd(BodyEnd),
 }
 
 /// Settles a request by the head of its response, unless that is a gRPC call's and leaves its status
-/// to the trailers.
+/// to the trailers, or the cost is told at the end of the body.
 pub(crate) fn settle(
-    reservation: Box<dyn Reservation>,
+    mut reservation: Box<dyn Reservation>,
     head: &Parts,
+    outstanding: &Arc<Outstanding>,
 ) -> Result<Settled, Rejection> {
     let kind = head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     let is_call = kind.is_some_and(|kind| kind.starts_with(b"application/grpc"));
-    if !is_call || head.status != StatusCode::OK {
-        return reservation.settle(head).map(Settled::Now);
+    let call = if !is_call || head.status != StatusCode::OK {
+        reservation.read(head)?;
+        None
+    } else if let Some(outcome) = call_outcome(head, &head.headers) {
+        reservation.read(&outcome)?;
+        None
+    } else {
+        Some(head.clone())
+    };
+    if call.is_none() && !reservation.lasts() {
+        return Ok(Settled::Now(reservation.settle()));
     }
-    match call_outcome(head, &head.headers) {
-        Some(outcome) => reservation.settle(&outcome).map(Settled::Now),
-        None => Ok(Settled::AtEnd(Box::new(UnsettledCall {
-            head: head.clone(),
-            reservation: Some(reservation),
-            trailers: None,
-            settling: Mutex::default(),
-        }))),
-    }
+    Ok(Settled::AtEnd(BodyEnd(Some(Box::new(Unsettled {
+        call,
+        reservation: Some(reservation),
+        trailers: None,
+        settling: Mutex::default(),
+        outstanding: Arc::clone(outstanding),
+    })))))
 }
 
-/// A gRPC call whose trailers will tell its cost.
-pub(crate) struct UnsettledCall {
-    head: Parts,
+/// The settlement of a request at the end of its response's body: part of that body, and dropped with it.
+///
+/// For adapters to frameworks that have another kind of body; see
+/// [`ResponseBody::into_parts`](crate::ResponseBody::into_parts).
+#[must_use = "a body that is sent without it is settled too early"]
+#[derive(Default)]
+pub struct BodyEnd(Option<Box<Unsettled>>);
+
+/// A charge that is settled when a body has ended.
+struct Unsettled {
     reservation: Option<Box<dyn Reservation>>,
-    /// Passed on once the call is settled.
+    /// The head of a gRPC call, whose trailers will tell its cost.
+    call: Option<Parts>,
+    /// Passed on once the charge is settled.
     trailers: Option<HeaderMap>,
     /// In a mutex, which nobody locks, since a body may have to be `Sync`.
     settling: Mutex<Option<Settling>>,
+    outstanding: Arc<Outstanding>,
 }
 
-impl UnsettledCall {
-    pub(crate) const fn has_trailers(&self) -> bool {
-        self.trailers.is_some()
+impl BodyEnd {
+    /// Settles the request, now that the body has been sent whole; ready at once if there is nothing to
+    /// settle, or the store is ready. Dropping this settles the request as well, and waits for nothing.
+    pub fn poll_settled(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.end(None);
+        self.poll_trailers(context).map(drop)
     }
 
-    /// Begins to settle the call by its trailers.
-    pub(crate) fn end(&mut self, mut trailers: HeaderMap) {
-        match (self.reservation.take(), call_outcome(&self.head, &trailers)) {
-            (Some(reservation), Some(outcome)) => match reservation.settle(&outcome) {
-                Ok(settling) => self.settling = Mutex::new(settling),
-                // As much of the response as is left to replace.
-                Err(_) => _ = trailers.insert(GRPC_STATUS, HeaderValue::from_static("13")),
-            },
-            (reservation, _) => reservation.into_iter().for_each(Reservation::keep),
+    /// Returns true if there is something to settle.
+    pub(crate) const fn is_awaited(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Returns true if the body has ended.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.0.as_ref().is_some_and(|unsettled| unsettled.reservation.is_none())
+    }
+
+    /// Begins to settle the request, by the trailers if there are any.
+    pub(crate) fn end(&mut self, trailers: Option<HeaderMap>) {
+        if let Some(unsettled) = &mut self.0 {
+            unsettled.end(trailers);
         }
-        self.trailers = Some(trailers);
     }
 
-    /// Leaves the charge as it is.
-    pub(crate) fn keep(self) {
-        self.reservation.into_iter().for_each(Reservation::keep);
-    }
-
-    /// Returns the trailers, once the call is settled.
-    pub(crate) fn poll_settled(&mut self, context: &mut Context<'_>) -> Poll<HeaderMap> {
-        let settling = self.settling.get_mut().unwrap_or_else(PoisonError::into_inner);
+    /// Returns the trailers, once the request is settled.
+    pub(crate) fn poll_trailers(&mut self, context: &mut Context<'_>) -> Poll<Option<HeaderMap>> {
+        let Some(unsettled) = &mut self.0 else { return Poll::Ready(None) };
+        let settling = unsettled.settling.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Some(future) = settling {
             ready!(future.as_mut().poll(context));
             *settling = None;
         }
-        Poll::Ready(self.trailers.take().unwrap_or_default())
+        let trailers = unsettled.trailers.take();
+        self.0 = None;
+        Poll::Ready(trailers)
+    }
+}
+
+impl Unsettled {
+    fn end(&mut self, mut trailers: Option<HeaderMap>) {
+        let Some(mut reservation) = self.reservation.take() else { return };
+        // A call that ends without a status has been answered, too.
+        reservation.answer();
+        if let (Some(call), Some(trailers)) = (&self.call, &mut trailers)
+            && let Some(outcome) = call_outcome(call, trailers)
+            && reservation.read(&outcome).is_err()
+        {
+            // As much of the response as is left to replace.
+            trailers.insert(GRPC_STATUS, HeaderValue::from_static("13"));
+        }
+        self.settling = Mutex::new(reservation.settle());
+        self.trailers = trailers;
+    }
+}
+
+/// Goes on with a settlement that has begun; one that has not is made in the drop of its reservation.
+impl Drop for Unsettled {
+    fn drop(&mut self) {
+        let settling = self.settling.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(settling) = settling.take() {
+            self.outstanding.finish(settling);
+        }
     }
 }
 
 /// Shows neither keys nor trailers.
-impl fmt::Debug for UnsettledCall {
+impl fmt::Debug for BodyEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("UnsettledCall")
+        f.debug_struct("BodyEnd").field("is_awaited", &self.is_awaited()).finish()
     }
 }
 

@@ -38,6 +38,22 @@ fn login_counts_failures_of_a_user_at_an_address_and_no_success() {
     assert_eq!((status, left), (413, Some(91)), "nine have failed at this address");
 }
 
+#[cfg(feature = "axum")]
+#[test]
+fn stream_charges_a_token_for_each_word() {
+    let stream = Example::start("stream");
+    let ask = |words: &str| {
+        let head = format!("GET /?{words} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+        stream.send(&head)
+    };
+    let answer = ask("seven%20words%20are%20more%20than%20one");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    for _ in 0..40 {
+        // A hundred are reserved each time, and 1,000 an hour would be spent after ten.
+        assert!(ask("one").starts_with("HTTP/1.1 200 OK\r\n"));
+    }
+}
+
 #[test]
 fn hyper_greets_three_times_and_says_when_to_come_back() {
     Example::start("hyper").greets_three_times();

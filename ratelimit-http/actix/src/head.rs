@@ -13,7 +13,7 @@ use actix_web::{
 };
 use http::request::Parts;
 use ratelimit_algorithms::Decision;
-use ratelimit_http::Peer;
+use ratelimit_http::{ActualCost, Peer};
 
 /// Sets the extensions that the layer sees.
 pub(crate) type SetExtensions = dyn Fn(&ServiceRequest, &mut http::Extensions);
@@ -38,12 +38,15 @@ pub(crate) fn of_request(
     Ok(head)
 }
 
-/// Leaves the layer's extensions in the request: the decision for handlers, and all of them for
-/// layers inside of this one.
+/// Leaves the layer's extensions in the request: the decision and the handle for the actual cost for
+/// handlers, and all of them for layers inside of this one.
 pub(crate) fn leave(extensions: http::Extensions, request: &ServiceRequest) {
     let mut left = request.extensions_mut();
     if let Some(decision) = extensions.get::<Decision>() {
         left.insert(*decision);
+    }
+    if let Some(cost) = extensions.get::<ActualCost>() {
+        left.insert(cost.clone());
     }
     left.insert(extensions);
 }

@@ -43,16 +43,19 @@
 //! has: the response that actix-web makes of the error is settled, and carries the headers.
 //!
 //! The [`Decision`](ratelimit_algorithms::Decision) about a request that is admitted is in the
-//! extensions of actix-web's request.
+//! extensions of actix-web's request, and so is the [`ActualCost`](ratelimit_http::ActualCost) of a
+//! layer that settles at the end of the body.
 
 mod middleware;
 
+mod body;
 mod error;
 mod head;
 mod rejection;
 mod service;
 
 pub use crate::{
+    body::SettledBody,
     middleware::{RateLimit, RateLimitMiddleware},
     rejection::RejectionBody,
 };

@@ -20,7 +20,7 @@ use tower_layer::Layer;
 use tower_service::Service as _;
 
 use crate::{
-    RejectionBody,
+    RejectionBody, SettledBody,
     head::{self, SetExtensions},
     service::{RequestHandle, TowerService},
 };
@@ -105,7 +105,7 @@ where
     P: Policies + Clone + 'static,
     Body: MessageBody + 'static,
 {
-    type Response = ServiceResponse<EitherBody<Body, RejectionBody>>;
+    type Response = ServiceResponse<EitherBody<SettledBody<Body>, RejectionBody>>;
     type Error = Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Error>>>>;
 
@@ -120,12 +120,14 @@ where
             let handle = RequestHandle::new(request);
             let response = limited.call(http::Request::from_parts(head?, handle.clone())).await?;
             let (head, body) = response.into_parts();
-            match body.into_inner() {
-                Ok(Ok(mut response)) => {
+            match body.into_parts() {
+                Ok((Ok(mut response), end)) => {
                     head::write(&head.headers, response.headers_mut())?;
-                    Ok(response.map_into_left_body())
+                    let body = |_: &mut _, body| SettledBody::new(body, end);
+                    Ok(response.map_body(body).map_into_left_body())
                 }
-                Ok(Err(error)) => Err(error.with_headers(head.headers)),
+                // Settled here: the body of the error's response is made further outside.
+                Ok((Err(error), _)) => Err(error.with_headers(head.headers)),
                 Err(body) => {
                     let response = RejectionBody::response(&head, body)?;
                     match handle.take() {

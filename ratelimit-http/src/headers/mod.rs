@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 pub use self::draft::QuotaUnit;
 pub(crate) use self::draft::number;
 use self::draft::{LimitItems, PartitionKeys, PolicyItems};
-use crate::RequestKey;
+use crate::pipeline::LimitKey;
 
 /// The headers that tell of a limit.
 ///
@@ -74,7 +74,7 @@ pub(crate) struct Headers {
     partition_keys: Option<PartitionKeys>,
 }
 
-/// The decisions about one request, in the order of its limits.
+/// The decisions about one request, in the order of its keys.
 pub(crate) struct LimitDecisions {
     pub(crate) each: SmallVec<[Decision; 1]>,
     /// The limit that bound: one that is enforced, if any is.
@@ -123,20 +123,15 @@ impl Headers {
         }
     }
 
-    /// Tells whether the fixed parts hold for these policies, one for each limit: then nobody needs
-    /// to say which policy has decided.
-    pub(crate) fn cover<'a>(&self, policies: impl IntoIterator<Item = &'a Policy>) -> bool {
-        let mut policies = self.limits.iter().zip(policies);
-        !self.tells_each() || policies.all(|(limit, policy)| limit.began_with(policy))
+    /// Tells whether the fixed parts of a limit hold for `policy`: then nobody needs to say which
+    /// policy has decided.
+    pub(crate) fn cover(&self, limit: usize, policy: &Policy) -> bool {
+        !self.tells_each() || self.limits.get(limit).is_none_or(|limit| limit.began_with(policy))
     }
 
     /// The values that tell of `decisions` about `keys`, but for limits that are only watched. A form
     /// with room for one limit tells of the one that bound.
-    pub(crate) fn prepare(
-        &self,
-        decisions: &LimitDecisions,
-        keys: &[RequestKey],
-    ) -> PreparedHeaders {
+    pub(crate) fn prepare(&self, decisions: &LimitDecisions, keys: &[LimitKey]) -> PreparedHeaders {
         if decisions.bound().is_watched() {
             return PreparedHeaders::default();
         }
@@ -148,12 +143,13 @@ impl Headers {
         self.formats.contains(&HeaderFormat::Draft10)
     }
 
-    fn items(&self, decisions: &LimitDecisions, keys: &[RequestKey]) -> Vec<LimitItems> {
-        let each = self.limits.iter().zip(&decisions.each).zip(keys).enumerate();
-        let told = each.filter(|(_, ((_, decision), _))| !decision.is_watched());
-        told.map(|(index, ((limit, decision), key))| {
+    fn items(&self, decisions: &LimitDecisions, keys: &[LimitKey]) -> Vec<LimitItems> {
+        let each = keys.iter().zip(&decisions.each).enumerate();
+        let told = each.filter(|(_, (_, decision))| !decision.is_watched());
+        told.map(|(index, (LimitKey { limit, key }, decision))| {
             let partition = self.partition_keys.as_ref().map(|names| names.name(key));
-            limit.items(decision, decisions.policies.get(index), partition.as_deref())
+            let policy = decisions.policies.get(index);
+            self.limits[*limit].items(decision, policy, partition.as_deref())
         })
         .collect()
     }

@@ -96,14 +96,14 @@ impl ClientIpBuilder {
     ///
     /// ```
     /// # use ratelimit_algorithms::{Limiter, TokenBucket};
-    /// # use ratelimit_http::{ClientIp, RateLimitLayer};
+    /// # use ratelimit_http::{ClientIp, RateLimitLayer, RequestLimit};
     /// # use ratelimit_memory::Memory;
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let store = Memory::new();
     /// let client = Limiter::new(store.clone(), "client", TokenBucket::per_second(10))?;
     /// let site = Limiter::new(store, "site", TokenBucket::per_second(100))?;
     /// let layer = RateLimitLayer::new(client, ClientIp::peer())
-    ///     .also(site, ClientIp::builder().ipv6_prefix(48).build()?, 1);
+    ///     .also(RequestLimit::new(site, ClientIp::builder().ipv6_prefix(48).build()?));
     /// # Ok(())
     /// # }
     /// ```

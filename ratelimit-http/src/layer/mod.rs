@@ -13,7 +13,9 @@ use crate::{
     diagnostics::Diagnostics,
     headers::Headers,
     key::network,
-    pipeline::{AdditionalLimit, Cost, Pipeline},
+    limit::{Cost, RequestLimit},
+    outstanding::Outstanding,
+    pipeline::{Pipeline, SettlingOptions},
     response::Responder,
 };
 
@@ -60,12 +62,14 @@ impl<B: Backend, K: AsyncKeyFn, P: Policies> RateLimitLayer<B, K, P> {
             tier: None,
             key,
             cost: Cost::Fixed(1),
-            settlement: None,
+            response_cost: None,
             more: Vec::new(),
+            settling: SettlingOptions::default(),
             skips: Vec::new(),
             headers,
             responder: Responder::Json,
             diagnostics: Arc::new(Diagnostics::new(None)),
+            outstanding: Arc::new(Outstanding::default()),
         };
         Self { pipeline: Arc::new(pipeline) }
     }
@@ -110,7 +114,7 @@ impl<B: Clone, K: Clone, P: Clone> RateLimitLayer<B, K, P> {
         self
     }
 
-    /// Checks each request with one more limiter, together with the others: either all of them
+    /// Checks each request with one more limit, together with the others: either all of them
     /// admit and are charged, or none is. They have to be on one store.
     ///
     /// The response to a denied request tells of the limit with the longest wait, that to an
@@ -118,34 +122,25 @@ impl<B: Clone, K: Clone, P: Clone> RateLimitLayer<B, K, P> {
     ///
     /// ```
     /// # use ratelimit_algorithms::{FixedWindow, Limiter, TokenBucket};
-    /// # use ratelimit_http::{ApiKey, ClientIp, RateLimitLayer};
+    /// # use ratelimit_http::{ApiKey, ClientIp, RateLimitLayer, RequestLimit};
     /// # use ratelimit_memory::Memory;
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let store = Memory::new();
     /// let burst = Limiter::new(store.clone(), "burst", TokenBucket::per_second(10))?;
     /// let daily = Limiter::new(store, "daily", FixedWindow::per_day(50_000))?;
     /// let layer = RateLimitLayer::new(burst, ClientIp::peer())
-    ///     .also(daily, ApiKey::header("x-api-key"), 1);
+    ///     .also(RequestLimit::new(daily, ApiKey::header("x-api-key")));
     /// # Ok(())
     /// # }
     /// ```
-    pub fn also<Q>(
-        mut self,
-        limiter: Limiter<B, Q>,
-        key: impl AsyncKeyFn + 'static,
-        cost: u64,
-    ) -> Self
+    pub fn also<Q>(mut self, limit: RequestLimit<B, Q>) -> Self
     where
         B: Backend + 'static,
         Q: Policies + Clone + 'static,
     {
         let pipeline = self.pipeline_mut();
-        pipeline.headers.add_limit(&limiter.policy(&[]));
-        pipeline.more.push(AdditionalLimit {
-            limiter: Arc::new(limiter),
-            key: Arc::new(key),
-            cost,
-        });
+        pipeline.headers.add_limit(&limit.policy());
+        pipeline.more.push(limit.erase());
         self
     }
 

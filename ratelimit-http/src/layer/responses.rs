@@ -93,7 +93,8 @@ impl<B: Clone, K: Clone, P: Clone> RateLimitLayer<B, K, P> {
     /// The charge before, by [`cost`](Self::cost) or [`cost_by`](Self::cost_by), is a reservation:
     /// nobody else spends these permits while the service works on the request. So it should be
     /// about the usual cost. Headers show the key with the reservation, and the response waits for
-    /// the store. Limits that were added with [`also`](Self::also) keep their own costs.
+    /// the store. A limit that was added with [`also`](Self::also) is settled by its own
+    /// [`settle_by`](crate::RequestLimit::settle_by).
     ///
     /// By a header that the service sets; or by the status, so that only failed logins are charged,
     /// over HTTP as over gRPC:
@@ -141,18 +142,64 @@ impl<B: Clone, K: Clone, P: Clone> RateLimitLayer<B, K, P> {
     where
         F: Fn(&response::Parts) -> Option<u64> + Send + Sync + 'static,
     {
-        self.pipeline_mut().settlement.get_or_insert_default().cost = Arc::new(cost);
+        self.pipeline_mut().response_cost = Some(Arc::new(cost));
         self
     }
 
     /// Refunds requests that get no response: whose handler panics or fails, or whose client
     /// disconnects, in a gRPC call also before its trailers.
     ///
-    /// This works on stores that answer at once, such as memory. On others the charge stays, since
-    /// a drop cannot await them. A client that keeps disconnecting uses the service for free, so
-    /// this is for handlers that do nothing expensive before they respond.
+    /// A client that keeps disconnecting uses the service for free, so this is for handlers that do
+    /// nothing expensive before they respond. A store that has to be awaited is told by a task of
+    /// tokio (feature `tokio`, see [`settled`](Self::settled)); elsewhere the charge stays.
     pub fn refund_unanswered(mut self) -> Self {
-        self.pipeline_mut().settlement.get_or_insert_default().refunds_unanswered = true;
+        self.pipeline_mut().settling.refunds_unanswered = true;
         self
+    }
+    /// Settles each request when the body of its response has ended, has failed or is dropped, for the
+    /// cost that its handler or its stream has told by then: for streams, whose cost is known at their
+    /// end. The handle to tell it is an [`ActualCost`](crate::ActualCost) in the request's extensions.
+    ///
+    /// The charge before is a reservation, as with [`settle_by`](Self::settle_by), and all limits are
+    /// settled as one. A limit whose cost nobody tells keeps its reservation; a cost that the head of the
+    /// response tells holds until the handler tells another.
+    ///
+    /// ```
+    /// use axum::{Extension, Router, routing::get};
+    /// use ratelimit_algorithms::{Limiter, TokenBucket};
+    /// use ratelimit_http::{ActualCost, PeerAddr, RateLimitLayer};
+    /// use ratelimit_memory::Memory;
+    ///
+    /// /// A stream would keep the handle, and tell what each chunk has cost: example `stream`.
+    /// async fn complete(Extension(cost): Extension<ActualCost>) -> &'static str {
+    ///     cost.set("tokens", 5).expect("the layer has this limit");
+    ///     "a poem in five words"
+    /// }
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let tokens = Limiter::new(Memory::new(), "tokens", TokenBucket::per_minute(100_000))?;
+    /// let layer = RateLimitLayer::new(tokens, PeerAddr).cost(1_000).settle_at_end();
+    /// let app: Router = Router::new().route("/complete", get(complete)).layer(layer);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// The end of a body that is read to its end waits for the store. A body that is dropped, as when the
+    /// client leaves, waits for nothing: if the store has to be awaited, a task of tokio (feature
+    /// `tokio`) goes on with it, see [`settled`](Self::settled); elsewhere the charge stays.
+    pub fn settle_at_end(mut self) -> Self {
+        self.pipeline_mut().settling.is_at_end = true;
+        self
+    }
+}
+
+impl<B, K, P> RateLimitLayer<B, K, P> {
+    /// Waits until all requests are settled that have ended by now, on this layer and its clones: for an
+    /// orderly shutdown, after the server has closed its connections and before its runtime ends.
+    ///
+    /// Only settlements in tasks of their own are waited for: of requests that were dropped, on a store
+    /// that has to be awaited.
+    pub async fn settled(&self) {
+        self.pipeline.outstanding.none().await;
     }
 }

@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, request, response};
 #[cfg(feature = "tokio")]
 use ratelimit_algorithms::TokioTimer;
 use ratelimit_algorithms::{Backend, Limiter, Policies, Policy, Timer};
@@ -29,7 +29,11 @@ pub use self::{
     advice::{Advice, AdvisedLimit},
     throttle::OutgoingError,
 };
-use crate::key::{KeyFn, RequestKey};
+use crate::{
+    RequestLimit,
+    key::{KeyFn, RequestKey},
+    limit::Cost,
+};
 
 /// Puts a limiter in front of a client: requests wait for a permit instead of being refused.
 ///
@@ -60,8 +64,8 @@ use crate::key::{KeyFn, RequestKey};
 /// dropped while it waits spends nothing, or its permit. The inner client is polled for readiness
 /// after the wait; until then no part of it is reserved.
 ///
-/// A layer within another one, around the same client, gives two limits, such as a second's and a
-/// day's: what the inner one refuses, the outer one gives back.
+/// Several limits, such as a second's and a day's, are waited for [as one](Self::also). A layer within
+/// another one, around the same client, works too: what the inner one refuses, the outer one gives back.
 ///
 /// # Cooldowns
 ///
@@ -98,7 +102,9 @@ impl<B: Backend, K: KeyFn, T: Timer, P: Policies + Clone + 'static> OutgoingLaye
                 limiter,
                 key,
                 timer,
-                cost: 1,
+                cost: Cost::Fixed(1),
+                response_cost: None,
+                more: Vec::new(),
                 wait_max: WAIT_MAX,
                 is_paced: false,
                 statuses,
@@ -125,7 +131,54 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 impl<B: Clone, K: Clone, T: Clone, P: Clone> OutgoingLayer<B, K, T, P> {
     /// Spends `cost` permits for each request.
     pub fn cost(mut self, cost: u64) -> Self {
-        Arc::make_mut(&mut self.throttle).cost = cost;
+        Arc::make_mut(&mut self.throttle).cost = Cost::Fixed(cost);
+        self
+    }
+
+    /// Spends the cost that `cost` finds in each request's head; requests without one (`None`) fail
+    /// with [`OutgoingError::Cost`].
+    pub fn cost_by<F>(mut self, cost: F) -> Self
+    where
+        F: Fn(&request::Parts) -> Option<u64> + Send + Sync + 'static,
+    {
+        Arc::make_mut(&mut self.throttle).cost = Cost::Of(Arc::new(cost));
+        self
+    }
+
+    /// Settles the permits of the first limit for the cost that `cost` finds in the head of the
+    /// response; with `None` the request has cost what was spent.
+    pub fn settle_by<F>(mut self, cost: F) -> Self
+    where
+        F: Fn(&response::Parts) -> Option<u64> + Send + Sync + 'static,
+    {
+        Arc::make_mut(&mut self.throttle).response_cost = Some(Arc::new(cost));
+        self
+    }
+
+    /// Makes each request wait for one more limit, as one with the others: it spends all of them or
+    /// none. They have to be on one store. Cooldowns are those of the first limit's key.
+    ///
+    /// ```
+    /// # use ratelimit_algorithms::{Limiter, TokenBucket, Timer};
+    /// # use ratelimit_http::{OutgoingLayer, RequestLimit, TargetHost, cost_header};
+    /// # use ratelimit_memory::Memory;
+    /// # fn layer(timer: impl Timer + Clone + 'static) -> Result<(), Box<dyn std::error::Error>> {
+    /// let store = Memory::new();
+    /// let calls = Limiter::new(store.clone(), "calls", TokenBucket::per_minute(60))?;
+    /// let tokens = Limiter::new(store, "tokens", TokenBucket::per_minute(100_000))?;
+    /// let tokens = RequestLimit::new(tokens, TargetHost)
+    ///     .cost(1_000)
+    ///     .settle_by(cost_header("x-tokens-used"));
+    /// let layer = OutgoingLayer::with_timer(calls, TargetHost, timer).also(tokens);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn also<Q>(mut self, limit: RequestLimit<B, Q>) -> Self
+    where
+        B: Backend + 'static,
+        Q: Policies + Clone + 'static,
+    {
+        Arc::make_mut(&mut self.throttle).more.push(limit.erase());
         self
     }
 
@@ -214,7 +267,7 @@ where
     S: Service<Request<Body>, Response = Response<Inner>> + Clone + Send + 'static,
     S::Error: Send,
     S::Future: Send,
-    B: Backend + 'static,
+    B: Backend + Clone + 'static,
     K: KeyFn + 'static,
     T: Timer + 'static,
     P: Policies + Clone + 'static,
@@ -235,20 +288,27 @@ where
         Box::pin(async move {
             let (mut parts, body) = request.into_parts();
             let journey = parts.extensions.get_or_insert_default::<Journey>().clone();
-            let key = throttle.wait(&parts).await.inspect_err(|_| journey.refuse())?;
+            let charge = throttle.charge(&parts).await.inspect_err(|_| journey.refuse())?;
+            let permits = throttle.wait(&charge).await.inspect_err(|_| journey.refuse())?;
             let request = Request::from_parts(parts, body);
             poll_fn(|context| client.poll_ready(context)).await.map_err(OutgoingError::Service)?;
             let sent = throttle.timer.now();
             match client.call(request).await {
                 Err(error) if journey.is_refused() => {
-                    throttle.refund(&key).await;
+                    throttle.refund(permits).await;
                     Err(OutgoingError::Service(error))
                 }
-                response => {
+                Err(error) => {
                     journey.arrive();
-                    let response = response.map_err(OutgoingError::Service)?;
-                    throttle.observe(&key, sent, response.status(), response.headers()).await;
-                    Ok(response)
+                    throttle.settle(&charge, permits, None).await;
+                    Err(OutgoingError::Service(error))
+                }
+                Ok(response) => {
+                    journey.arrive();
+                    let (head, body) = response.into_parts();
+                    throttle.settle(&charge, permits, Some(&head)).await;
+                    throttle.observe(&charge.key, sent, head.status, &head.headers).await;
+                    Ok(Response::from_parts(head, body))
                 }
             }
         })

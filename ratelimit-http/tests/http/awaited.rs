@@ -12,7 +12,9 @@ use std::{
 use axum::body::Body;
 use http::{Request, request::Parts};
 use ratelimit_algorithms::{FixedWindow, Limiter, Timer};
-use ratelimit_http::{ApiKey, Awaited, KeyError, KeyFn, PeerAddr, RateLimitLayer, RequestKey};
+use ratelimit_http::{
+    ApiKey, Awaited, KeyError, KeyFn, PeerAddr, RateLimitLayer, RequestKey, RequestLimit,
+};
 use tower::{Layer, ServiceExt, service_fn};
 
 use crate::support::{
@@ -109,7 +111,7 @@ async fn a_key_can_be_awaited_beside_one_that_is_there_and_on_a_store_that_is_aw
         Limiter::new(store.clone(), name, FixedWindow::per_minute(limit)).expect("is valid")
     };
     let layer = RateLimitLayer::new(per("peer", 9), PeerAddr);
-    let app = app(layer.also(per("user", 1), users!(Bell::Silent), 1));
+    let app = app(layer.also(RequestLimit::new(per("user", 1), users!(Bell::Silent))));
     let from_session = |session| {
         let mut request = from("192.0.2.1:1");
         request.headers_mut().insert("x-api-key", http::HeaderValue::from_static(session));

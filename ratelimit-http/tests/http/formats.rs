@@ -13,6 +13,7 @@ use ratelimit_algorithms::{
 };
 use ratelimit_http::{
     Advice, ApiKey, HeaderFormat, KeyFn, PeerAddr, QuotaUnit, RateLimitLayer, Rejection,
+    RequestLimit,
 };
 use ratelimit_memory::Memory;
 use serde_json::{Value, json};
@@ -255,7 +256,7 @@ async fn what_a_limit_counts_can_be_told() {
     let per = |name| Limiter::new(store.clone(), name, FixedWindow::per_minute(9));
     let layer = RateLimitLayer::new(per("bytes").expect("is valid"), PeerAddr)
         .quota_unit(QuotaUnit::ContentBytes)
-        .also(per("calls").expect("is valid"), PeerAddr, 1)
+        .also(RequestLimit::new(per("calls").expect("is valid"), PeerAddr))
         .quota_unit(QuotaUnit::Requests)
         .headers([HeaderFormat::Draft10]);
     let response = send(&app(layer), from("192.0.2.1:1")).await;
@@ -301,7 +302,7 @@ async fn each_limit_calls_a_client_by_the_key_that_it_goes_by() {
     let (store, _) = store();
     let per = |name| Limiter::new(store.clone(), name, FixedWindow::per_minute(9));
     let layer = RateLimitLayer::new(per("peer").expect("is valid"), PeerAddr)
-        .also(per("all").expect("is valid"), "everyone", 1)
+        .also(RequestLimit::new(per("all").expect("is valid"), "everyone"))
         .partition_keys("0123456789abcdef")
         .headers([HeaderFormat::Draft10]);
     let app = app(layer);

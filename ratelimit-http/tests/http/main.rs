@@ -13,14 +13,18 @@ mod headers;
 mod keys;
 mod limits;
 mod outgoing;
+mod outgoing_several;
 mod promises;
 mod readiness;
 mod rejections;
 mod rules;
 mod secrets;
 mod settling;
+mod several;
 #[cfg(feature = "axum")]
 mod socket;
+#[cfg(feature = "tokio")]
+mod streams;
 mod tiers;
 mod told;
 mod warnings;

@@ -197,7 +197,7 @@ async fn who_would_wait_for_too_long_fails_at_once() {
     timer.clock.advance(Micros::from_secs(3_600));
     assert_eq!(status(&client, "/").await, 200);
     let denied = client.oneshot(to("/")).await.expect_err("its permit is a minute away");
-    assert!(matches!(denied, OutgoingError::Wait(WaitError::Denied(_))));
+    assert!(matches!(denied, OutgoingError::Wait(WaitError::DeniedTogether(_))));
     assert_eq!(denied.retry_after(), Some(Duration::from_secs(60)));
 }
 
@@ -487,7 +487,7 @@ async fn requests_can_be_evenly_spaced() {
         Poll::Pending => None,
     });
     let full = full.expect("five seconds are fifty requests");
-    assert!(matches!(full, OutgoingError::Pace(AcquireError::Denied(_))));
+    assert!(matches!(full, OutgoingError::Pace(AcquireError::DeniedTogether(_))));
     assert!(full.retry_after().is_some_and(|wait| Duration::ZERO < wait));
 }
 

@@ -6,6 +6,7 @@ use ratelimit_algorithms::{FixedWindow, Limiter};
 use ratelimit_backend::Backend;
 use ratelimit_http::{
     ApiKey, ClientIp, ClientIpError, HeaderFormat, KeyError, KeyFn, PeerAddr, RateLimitLayer,
+    RequestLimit,
 };
 
 use crate::support::{
@@ -43,7 +44,8 @@ async fn a_cost_that_a_request_tells_is_charged_or_refused() {
 
 fn layered(store: &Store) -> RateLimitLayer<Store, PeerAddr> {
     let key = ApiKey::header("x-api-key").or("nobody");
-    RateLimitLayer::new(per(store, "burst", 3), PeerAddr).also(per(store, "daily", 10), key, 4)
+    RateLimitLayer::new(per(store, "burst", 3), PeerAddr)
+        .also(RequestLimit::new(per(store, "daily", 10), key).cost(4))
 }
 
 // FAULTS 46.
@@ -89,7 +91,7 @@ async fn a_request_without_one_of_the_keys_is_charged_to_none() {
     let (store, _) = store();
     let keyless = |_: &Parts| Err::<&str, _>(KeyError::Missing);
     let both = RateLimitLayer::new(per(&store, "burst", 1), PeerAddr);
-    let both = app(both.also(per(&store, "daily", 1), keyless, 1));
+    let both = app(both.also(RequestLimit::new(per(&store, "daily", 1), keyless)));
     assert_eq!(status(&both, from("192.0.2.1:1")).await, 400);
     let one = app(RateLimitLayer::new(per(&store, "burst", 1), PeerAddr));
     assert_eq!(status(&one, from("192.0.2.1:1")).await, 200);
@@ -99,7 +101,7 @@ async fn a_request_without_one_of_the_keys_is_charged_to_none() {
 async fn limits_on_different_stores_are_the_servers_fault() {
     let (here, there) = (store().0, store().0);
     let layer = RateLimitLayer::new(per(&here, "a", 1), PeerAddr);
-    let app = app(layer.also(per(&there, "b", 1), PeerAddr, 1));
+    let app = app(layer.also(RequestLimit::new(per(&there, "b", 1), PeerAddr)));
     assert_eq!(status(&app, from("192.0.2.1:1")).await, 500);
 }
 
@@ -149,7 +151,7 @@ async fn a_store_that_has_to_be_awaited_is_asked_once() {
     let far = Far(store().0);
     let one = app(RateLimitLayer::new(per(&far, "one", 2), PeerAddr));
     let both = RateLimitLayer::new(per(&far, "a", 3), PeerAddr);
-    let both = app(both.also(per(&far, "b", 2), "everyone", 1));
+    let both = app(both.also(RequestLimit::new(per(&far, "b", 2), "everyone")));
     for app in [one, both] {
         let left = |response| budget(&response)[1].map(str::to_owned);
         for expected in ["1", "0", "0"] {

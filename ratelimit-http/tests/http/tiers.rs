@@ -5,7 +5,7 @@ use http::{Request, request::Parts};
 use ratelimit_algorithms::{
     FixedWindow, InTier, Limiter, Live, Policies, Tier, Tiers, TokenBucket,
 };
-use ratelimit_http::{HeaderFormat, PeerAddr, RateLimitLayer};
+use ratelimit_http::{HeaderFormat, PeerAddr, RateLimitLayer, RequestLimit};
 
 use crate::support::{Store, app, budget, from, header, send, status, store};
 
@@ -69,7 +69,7 @@ async fn a_tier_among_several_limits_is_told_beside_the_others() -> Outcome {
                 if request.headers.contains_key("x-pro") { pro_tier } else { Tier::DEFAULT }
             },
         )
-        .also(everyone, "everyone", 1)
+        .also(RequestLimit::new(everyone, "everyone"))
         .headers([HeaderFormat::Draft10]);
     let app = app(layer);
     let told = |response: &axum::response::Response| {

@@ -3,7 +3,7 @@
 use axum::response::Response;
 use ratelimit_algorithms::{FixedWindow, Limiter, Micros, TokenBucket};
 use ratelimit_backend::Backend;
-use ratelimit_http::{HeaderFormat, PeerAddr, RateLimitLayer, RequestKey};
+use ratelimit_http::{HeaderFormat, PeerAddr, RateLimitLayer, RequestKey, RequestLimit};
 use ratelimit_resilience::{Fallback, Lists, LocalLimits, OnFailure, Resilient, Shadow};
 use serde_json::Value;
 
@@ -47,7 +47,10 @@ async fn tells_of_the_enforced_one<B: Backend + Clone + 'static>(store: B) {
     for swapped in [false, true] {
         let (first, second) = if swapped { (&old, &new) } else { (&new, &old) };
         let layer = RateLimitLayer::new(first.clone(), PeerAddr);
-        let layer = layer.also(second.clone(), PeerAddr, 1).headers(EVERY).problem_details();
+        let layer = layer
+            .also(RequestLimit::new(second.clone(), PeerAddr))
+            .headers(EVERY)
+            .problem_details();
         let (app, peer) = (app(layer), if swapped { "192.0.2.2:1" } else { "192.0.2.1:1" });
         for remaining in ["2", "1", "0"] {
             let response = send(&app, from(peer)).await;

@@ -10,7 +10,7 @@ use ratelimit_conformance::subprocess;
 use ratelimit_core::{Action, Batch};
 use ratelimit_http::{
     ApiKey, ClientIp, ClientIpBuilder, KeyFn, MethodName, PeerAddr, RateLimitLayer, RequestKey,
-    Warning,
+    RequestLimit, Warning,
 };
 use ratelimit_resilience::Lists;
 
@@ -183,7 +183,9 @@ async fn each_of_several_limits_is_looked_at() {
     let shared = per("shared", 9).expect("is valid");
     let outer = RateLimitLayer::new(shared.clone(), PeerAddr);
     let inner = RateLimitLayer::new(per("inner", 9).expect("is valid"), PeerAddr);
-    let inner = inner.also(shared, PeerAddr, 1).also(per("dear", 5).expect("is valid"), "all", 6);
+    let inner = inner
+        .also(RequestLimit::new(shared, PeerAddr))
+        .also(RequestLimit::new(per("dear", 5).expect("is valid"), "all").cost(6));
     let (inner, heard) = heard(inner);
     assert_eq!(status(&app(inner).layer(outer), plain()).await, 429);
     let dear = Warning::UnreachableCost { limiter: "dear".to_owned(), cost: 6, limit: 5 };

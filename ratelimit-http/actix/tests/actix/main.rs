@@ -4,5 +4,6 @@
 mod layer;
 mod request;
 mod same;
+mod streams;
 mod support;
 mod wire;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::Response;
 use ratelimit_http::{
     HeaderFormat::{Draft6, Draft10, XRateLimit},
-    PeerAddr, RateLimitLayer,
+    PeerAddr, RateLimitLayer, RequestLimit,
 };
 
 use crate::support::{
@@ -83,7 +83,7 @@ async fn several_limits_are_the_same() {
     let answers = compare(|| {
         let store = store();
         RateLimitLayer::new(limiter(store.clone(), "burst", 2), client())
-            .also(limiter(store, "all", 3), PeerAddr, 1)
+            .also(RequestLimit::new(limiter(store, "all", 3), PeerAddr))
             .headers([Draft10])
     })
     .await;
