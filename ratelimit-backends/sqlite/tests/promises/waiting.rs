@@ -105,6 +105,31 @@ fn a_thousand_callers_in_the_queue_all_keep_their_deadline() {
     assert_eq!(left(&limiter, "key"), 9);
 }
 
+/// The first one holds the writer up, so that the others are answered as one.
+// FAULTS 190, 215.
+#[test]
+fn callers_who_are_answered_as_one_time_out_one_by_one() {
+    const DEADLINE: Duration = Duration::from_secs(2);
+
+    let folder = Folder::new();
+    let store = folder.settings().with_deadline(DEADLINE).open().unwrap();
+    let calls = limiter(&store, 10);
+    let holder = Holder::new(&folder.file());
+    let begin = || {
+        let mut call: Call<'_> = Box::pin(calls.check("key"));
+        assert!(poll(&mut call).is_pending());
+        call
+    };
+    let [first, second] = [(); 2].map(|()| begin());
+    // Their deadlines lie apart by more than it takes to let the lock go.
+    thread::sleep(DEADLINE * 3 / 5);
+    let third = begin();
+    assert_fails(wait(first), ErrorKind::Timeout);
+    assert_fails(wait(second), ErrorKind::Timeout);
+    holder.let_go();
+    assert_eq!(wait(third).unwrap().remaining, 9);
+}
+
 /// Fails unless what `attempt` measures, the longest wait of a round, is the deadline and ten
 /// milliseconds at most, in the best of some rounds.
 ///
