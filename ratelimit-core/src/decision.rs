@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::{Micros, Timestamp};
+use crate::{Micros, Timestamp, time::EXACT_MAX};
 
 /// The answer to one check of one policy and key.
 ///
@@ -16,8 +16,7 @@ use crate::{Micros, Timestamp};
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(from = "Parts", into = "Parts"))]
 pub struct Decision {
-    /// The verdict on the request.
-    pub outcome: Outcome,
+    outcome: PackedOutcome,
     /// The most permits that a key as good as new has.
     pub limit: u64,
     /// Exactly how many further requests of cost 1 would be admitted at this instant.
@@ -30,17 +29,40 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// The verdict on the request.
+    #[must_use]
+    pub const fn outcome(&self) -> Outcome {
+        self.outcome.unpack()
+    }
+
     /// Returns true if the request may go on (after its `delay`, where pacing applies).
     #[must_use]
     pub const fn is_allowed(&self) -> bool {
         self.outcome.is_allow()
     }
 
+    /// Permits that the request may use: the cost of an admitted spend; the part of its cost that an
+    /// [`Action::Take`](crate::Action::Take) got; the part that a penalty has charged.
+    ///
+    /// Zero for a denial, for every check of a batch that was denied, and for actions that charge
+    /// nothing. Where something other than the store has decided (see [`source`](Self::source)), the
+    /// store may have charged fewer permits.
+    #[must_use]
+    pub const fn charged(&self) -> u64 {
+        self.outcome.charged()
+    }
+
+    /// The same decision with another outcome, and so many permits charged; none where it denies.
+    pub const fn with_outcome(self, outcome: Outcome, charged: u64) -> Self {
+        let charged = if charged < EXACT_MAX { charged } else { EXACT_MAX };
+        Self { outcome: PackedOutcome::new(outcome, charged), ..self }
+    }
+
     /// The time until this very request would be admitted, if nobody else spends; zero when it
     /// was admitted.
     #[must_use]
     pub const fn retry_after(&self) -> Micros {
-        match self.outcome {
+        match self.outcome() {
             Outcome::Allow { .. } => Micros::ZERO,
             Outcome::Deny { retry_after } => retry_after,
         }
@@ -89,6 +111,51 @@ impl Decision {
         if self.seen.kind() == kind { Some([first, second & SECOND]) } else { None }
     }
 }
+
+/// An outcome, and the permits charged, in two words. Of the first, the top bit is set where the
+/// outcome denies; the rest of it are the permits. The second is the delay, or the time to wait.
+///
+/// An enum of two lengths of time would take as much room, and leave all of its first word unused but
+/// for a bit.
+#[derive(Clone, Copy, Eq, PartialEq)]
+struct PackedOutcome(u64, Micros);
+
+impl PackedOutcome {
+    /// So many permits are at most 2^53.
+    #[inline(always)]
+    const fn new(outcome: Outcome, charged: u64) -> Self {
+        match outcome {
+            Outcome::Allow { delay } => Self(charged, delay),
+            Outcome::Deny { retry_after } => Self(DENIES, retry_after),
+        }
+    }
+
+    const fn unpack(self) -> Outcome {
+        let Self(_, length) = self;
+        if self.is_allow() {
+            Outcome::Allow { delay: length }
+        } else {
+            Outcome::Deny { retry_after: length }
+        }
+    }
+
+    const fn is_allow(self) -> bool {
+        self.0 & DENIES == 0
+    }
+
+    const fn charged(self) -> u64 {
+        self.0 & !DENIES
+    }
+}
+
+impl fmt::Debug for PackedOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}, {} charged", self.unpack(), self.charged())
+    }
+}
+
+/// No cost passes 2^53, so the top bit is free.
+const DENIES: u64 = 1 << 63;
 
 /// Two quantities that the algorithm saw. The spare bits of the second one hold the kind of the
 /// algorithm, two flags and the [`Source`].
@@ -216,8 +283,14 @@ impl Standing {
         Self { limit: 0, remaining: 0, reset_after: Micros::ZERO, seen: [0, 0] };
 
     #[inline(always)]
-    pub(crate) const fn with(self, outcome: Outcome, kind: u8, at: Timestamp) -> Decision {
+    pub(crate) const fn with(
+        self,
+        (outcome, charged): (Outcome, u64),
+        kind: u8,
+        at: Timestamp,
+    ) -> Decision {
         let Self { limit, remaining, reset_after, seen } = self;
+        let outcome = PackedOutcome::new(outcome, charged);
         Decision { outcome, limit, remaining, reset_after, at, seen: Seen::new(seen, kind) }
     }
 }
@@ -227,6 +300,8 @@ impl Standing {
 #[derive(serde::Deserialize, serde::Serialize)]
 struct Parts {
     outcome: Outcome,
+    #[serde(default)]
+    charged: u64,
     limit: u64,
     remaining: u64,
     reset_after: Micros,
@@ -244,11 +319,13 @@ struct Parts {
 impl From<Decision> for Parts {
     fn from(decision: Decision) -> Self {
         let Decision { outcome, limit, remaining, reset_after, at, seen } = decision;
+        let (outcome, charged) = (outcome.unpack(), outcome.charged());
         let (source, algorithm) = (seen.source(), seen.kind());
         let (is_watched, is_blocked) = (decision.is_watched(), decision.is_blocked());
         let seen = [seen.0, seen.1 & SECOND];
         Self {
             outcome,
+            charged,
             limit,
             remaining,
             reset_after,
@@ -265,10 +342,11 @@ impl From<Decision> for Parts {
 #[cfg(feature = "serde")]
 impl From<Parts> for Decision {
     fn from(parts: Parts) -> Self {
-        let Parts { outcome, limit, remaining, reset_after, at, source, algorithm, seen, .. } =
-            parts;
+        let Parts { outcome, charged, limit, remaining, reset_after, at, .. } = parts;
+        let Parts { source, algorithm, seen, .. } = parts;
         let standing = Standing { limit, remaining, reset_after, seen };
-        let decision = standing.with(outcome, algorithm, at).with_source(source);
+        let charged = charged.min(EXACT_MAX);
+        let decision = standing.with((outcome, charged), algorithm, at).with_source(source);
         let decision = if parts.is_watched { decision.watched() } else { decision };
         if parts.is_blocked { decision.blocked() } else { decision }
     }
@@ -284,10 +362,30 @@ mod tests {
     }
 
     #[test]
+    fn an_outcome_and_the_permits_charged_share_two_words() {
+        let longest = Micros::MAX;
+        for outcome in [
+            Outcome::Allow { delay: longest },
+            Outcome::Deny { retry_after: longest },
+            Outcome::ALLOW,
+        ] {
+            let none = Standing::NONE.with((Outcome::ALLOW, 0), 1, Timestamp::EPOCH);
+            for charged in [0, 1, EXACT_MAX, u64::MAX] {
+                let decision = none.with_outcome(outcome, charged);
+                let is_allowed = outcome.is_allow();
+                assert_eq!((decision.outcome(), decision.is_allowed()), (outcome, is_allowed));
+                let wanted = if is_allowed { charged.min(EXACT_MAX) } else { 0 };
+                assert_eq!(decision.charged(), wanted);
+                assert_eq!(decision.with_outcome(Outcome::ALLOW, 0), none);
+            }
+        }
+    }
+
+    #[test]
     fn kind_flags_and_source_take_nothing_from_the_numbers() {
         let seen = [u64::MAX, 1 << 53];
         let standing = Standing { seen, ..Standing::NONE };
-        let decision = standing.with(Outcome::ALLOW, 8, Timestamp::EPOCH);
+        let decision = standing.with((Outcome::ALLOW, 0), 8, Timestamp::EPOCH);
         let sources = [
             Source::Store,
             Source::Cache,

@@ -145,6 +145,10 @@ impl<'a> Check<'a> {
 pub enum Action {
     /// Charge all of them if every one admits, else none.
     Spend,
+    /// Charge as much of each cost as one request would be admitted with: a spend of
+    /// `min(cost, room)`, which [`Decision::charged`] tells. If the room of any check is 0, nothing is
+    /// charged, and its `retry_after` is that of a spend of one permit.
+    Take,
     /// Decide, and change nothing. A key whose numbers have changed does not go over by that: a peek
     /// tells what a request at the same instant is told, and that request makes it last.
     Peek,
@@ -167,10 +171,22 @@ pub enum Action {
 }
 
 impl Action {
+    /// Returns true if it decides about requests for permits, which it may deny.
+    #[must_use]
+    pub const fn is_request(self) -> bool {
+        matches!(self, Self::Spend | Self::Take | Self::Peek)
+    }
+
+    /// Returns true if it charges the requests that it admits.
+    #[must_use]
+    pub const fn spends(self) -> bool {
+        matches!(self, Self::Spend | Self::Take)
+    }
+
     /// Returns true if it may make a key known that the store knows nothing of.
     #[must_use]
     pub const fn makes_known(self) -> bool {
-        matches!(self, Self::Spend | Self::Penalize | Self::Block(_))
+        matches!(self, Self::Spend | Self::Take | Self::Penalize | Self::Block(_))
     }
 }
 

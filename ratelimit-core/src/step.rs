@@ -121,7 +121,7 @@ fn spend<A: Definition>(quota: &A, state: &mut A::State, cost: Cost, now: Timest
         quota.charge(state, now, cost);
         quota.record_load(state, now);
     }
-    quota.standing(found.as_ref().unwrap_or(state), now).with(outcome, A::KIND, now)
+    quota.standing(found.as_ref().unwrap_or(state), now).with((outcome, cost.get()), A::KIND, now)
 }
 
 fn several(
@@ -154,7 +154,7 @@ fn step(entries: &mut [Entry<'_>], shared: &mut Shared<'_>, turn: Turn) {
     for entry in &mut *entries {
         shared.lend(entry, turn.now, |entry| entry.charge(turn));
     }
-    if turn.action == Action::Spend {
+    if turn.action.spends() {
         for entry in entries {
             shared.lend(entry, turn.now, |entry| entry.record(turn.now).record_load(turn.now));
         }
@@ -204,6 +204,11 @@ struct Entry<'a> {
     /// Or any record under a policy that admits nothing: it stays as it is until there is a limit again.
     aside: Option<Record>,
     outcome: Outcome,
+    /// The cost of the check; of a take, the part of it that there is room for, or one permit, to be
+    /// denied, if there is none.
+    cost: Cost,
+    /// Permits charged.
+    charged: u64,
 }
 
 impl<'a> Entry<'a> {
@@ -231,7 +236,8 @@ impl<'a> Entry<'a> {
         if let Some(record) = record {
             record.bring_up(check.policy(), now);
         }
-        Self { check, is_known: record.is_some(), record, aside, outcome: Outcome::ALLOW }
+        let (is_known, outcome, cost) = (record.is_some(), Outcome::ALLOW, check.cost());
+        Self { check, is_known, record, aside, outcome, cost, charged: 0 }
     }
 
     fn record(&mut self, now: Timestamp) -> &mut Record {
@@ -241,7 +247,7 @@ impl<'a> Entry<'a> {
     fn outcome(&mut self, turn: Turn) -> Outcome {
         let Turn { action, now } = turn;
         let (cost, receipt) = (self.check.cost(), self.check.receipt());
-        if !matches!(action, Action::Spend | Action::Peek | Action::Extend) {
+        if !action.is_request() && action != Action::Extend {
             return Outcome::ALLOW;
         }
         let record = self.record(now);
@@ -252,22 +258,33 @@ impl<'a> Entry<'a> {
                 record.outcome(now, cost).denied()
             };
         }
-        match record.block {
+        let cost = match record.block {
+            _ if action != Action::Take => cost,
+            None => cost.at_most(record.room(now)).unwrap_or(Cost::ONE),
+            Some(_) => Cost::ONE,
+        };
+        let outcome = match record.block {
             None => record.outcome(now, cost),
             Some(block) => block.outcome(now, record.outcome(block.until, cost)),
-        }
+        };
+        self.cost = cost;
+        outcome
     }
 
     fn charge(&mut self, turn: Turn) {
         let Turn { action, now } = turn;
-        let (cost, receipt) = (self.check.cost(), self.check.receipt());
+        let (cost, receipt) = (self.cost, self.check.receipt());
         match action {
             Action::Peek | Action::Reset => {}
-            Action::Spend => self.record(now).charge(now, cost),
+            Action::Spend | Action::Take => {
+                self.record(now).charge(now, cost);
+                self.charged = cost.get();
+            }
             Action::Penalize => {
                 let record = self.record(now);
                 if let Some(cost) = cost.at_most(record.room(now)) {
                     record.charge(now, cost);
+                    self.charged = cost.get();
                 }
             }
             Action::Refund if !self.is_spent(now) => {}
@@ -295,7 +312,7 @@ impl<'a> Entry<'a> {
 
     fn decision(&mut self, turn: Turn) -> Decision {
         let Turn { now, .. } = turn;
-        let outcome = self.outcome;
+        let outcome = (self.outcome, self.charged);
         let record = self.record(now);
         let (standing, kind) = (record.standing(now), record.under.algorithm().kind());
         match record.block {
@@ -310,7 +327,7 @@ impl<'a> Entry<'a> {
         if self.is_known {
             return;
         }
-        let spends = matches!(turn.action, Action::Spend | Action::Penalize);
+        let spends = turn.action.spends() || turn.action == Action::Penalize;
         let becomes_known = |record: &Record| {
             record.block.is_some() || spends && !record.lifetime(turn.now).is_zero()
         };

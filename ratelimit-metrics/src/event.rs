@@ -66,6 +66,17 @@ impl<'a> Event<'a> {
         Self { policy, key, cost, action, result, verdict, call, index, latency }
     }
 
+    /// Permits that the request has got: its cost, or of a take what there was; none unless it was
+    /// admitted.
+    #[must_use]
+    pub fn charged(&self) -> u64 {
+        match (self.verdict, self.action, self.result) {
+            (Verdict::Allow, Action::Take, Ok(decision)) => decision.charged(),
+            (Verdict::Allow, ..) => self.cost,
+            _ => 0,
+        }
+    }
+
     /// Sets the duration of the call.
     #[must_use]
     pub const fn with_latency(self, latency: Duration) -> Self {
@@ -103,7 +114,7 @@ pub(crate) fn for_each<'a>(
 fn verdict(action: Action, result: Result<&Decision, &BackendError>, is_admitted: bool) -> Verdict {
     match result {
         Err(_) => Verdict::Error,
-        Ok(_) if action != Action::Spend => Verdict::Done,
+        Ok(_) if !action.spends() => Verdict::Done,
         Ok(_) if is_admitted => Verdict::Allow,
         Ok(decision) if decision.is_allowed() => Verdict::Withhold,
         Ok(_) => Verdict::Deny,

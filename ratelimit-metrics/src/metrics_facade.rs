@@ -92,7 +92,7 @@ impl Keys {
             Err(error) => count(self.errors.of(error.kind()), 1),
         }
         match event.verdict {
-            Verdict::Allow => count(&self.cost_allowed, event.cost),
+            Verdict::Allow => count(&self.cost_allowed, event.charged()),
             Verdict::Deny | Verdict::Withhold => count(&self.cost_denied, event.cost),
             Verdict::Done | Verdict::Error => {}
         }

@@ -212,7 +212,7 @@ impl CheckCounters {
             }
         }
         match event.verdict {
-            Verdict::Allow => self.cost_allowed.add(event.cost),
+            Verdict::Allow => self.cost_allowed.add(event.charged()),
             Verdict::Deny | Verdict::Withhold => self.cost_denied.add(event.cost),
             Verdict::Done | Verdict::Error => {}
         }

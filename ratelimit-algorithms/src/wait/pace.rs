@@ -110,7 +110,7 @@ async fn pace<'a, B: Backend, N: Acquired>(
 }
 
 const fn delay(decision: &Decision) -> Micros {
-    match decision.outcome {
+    match decision.outcome() {
         Outcome::Allow { delay } => delay,
         Outcome::Deny { .. } => Micros::ZERO,
     }

@@ -41,6 +41,30 @@ pub async fn a_denied_batch_charges_nothing(store: StoreUnderTest) {
     }
 }
 
+pub async fn a_batch_takes_a_part_of_each_or_nothing(store: StoreUnderTest) {
+    let policies = policies::one_of_each(10);
+    let of_cost = |cost| {
+        let checks = on_two_keys(&policies).into_iter();
+        checks.map(|one| check(one.policy(), one.key().as_bytes(), cost)).collect::<Vec<_>>()
+    };
+    let (ones, checks) = (of_cost(1), of_cost(4));
+    store.must_spend(checks[0].policy(), checks[0].key().as_bytes(), 7).await;
+    let before = store.apply(&ones, Action::Peek).await.expect("the store decides");
+    let taken = store.apply(&checks, Action::Take).await.expect("the store decides");
+    assert_eq!(taken[0].charged(), 3);
+    for (index, check) in checks.iter().enumerate() {
+        let wanted = before[index].remaining.min(4);
+        assert_eq!(taken[index].charged(), wanted, "{}: {:?}", check.policy(), taken[index]);
+    }
+
+    let before = store.apply(&ones, Action::Peek).await.expect("the store decides");
+    let denied = store.apply(&checks, Action::Take).await.expect("the store decides");
+    assert!(!denied[0].is_allowed() && denied.iter().all(|one| one.charged() == 0), "{denied:?}");
+    assert_eq!(denied, before, "each is told as it stands");
+    let after = store.apply(&ones, Action::Peek).await.expect("the store decides");
+    assert_eq!(after, before, "nothing was charged");
+}
+
 pub async fn one_key_under_several_policies_is_several_states(store: StoreUnderTest) {
     let twins = ["one", "two"].map(|name| {
         let algorithm = policies::token_buckets(10)[0].algorithm().clone();

@@ -16,7 +16,7 @@ pub async fn a_peek_changes_nothing(store: StoreUnderTest) {
             assert_eq!(store.peek(&policy, "key").await, first, "{policy}");
         }
         let spent = store.spend(&policy, "key", 1).await;
-        assert_eq!(spent.outcome, first.outcome, "{policy}: a peek tells what a check would");
+        assert_eq!(spent.outcome(), first.outcome(), "{policy}: a peek tells what a check would");
     }
 }
 
@@ -69,6 +69,24 @@ pub async fn a_charge_takes_what_fits_without_asking(store: StoreUnderTest) {
         assert!(charged.is_allowed(), "{policy}: what does not fit is forgiven: {charged:?}");
         assert_eq!(charged.remaining, 0, "{policy}");
         assert!(!store.spend(&policy, "key", 1).await.is_allowed(), "{policy}");
+    }
+}
+
+pub async fn a_take_gets_what_there_is_and_then_nothing(store: StoreUnderTest) {
+    for policy in policies::one_of_each(10) {
+        let first = store.apply_one(&policy, "key", 2, Action::Take).await;
+        assert_eq!((first.is_allowed(), first.charged()), (true, 2), "{policy}: {first:?}");
+        let last = store.apply_one(&policy, "key", policy.limit(), Action::Take).await;
+        assert!(last.is_allowed() && 0 < last.charged(), "{policy}: {last:?}");
+        let denial = store.apply_one(&policy, "key", policy.limit(), Action::Take).await;
+        assert_eq!((denial.is_allowed(), denial.charged()), (false, 0), "{policy}: {denial:?}");
+        assert_eq!(denial, store.spend(&policy, "key", 1).await, "{policy}: as a spend of one");
+
+        store.set(store.now() + denial.retry_after() - Micros::new(1));
+        assert!(!store.apply_one(&policy, "key", 2, Action::Take).await.is_allowed(), "{policy}");
+        store.advance(Micros::new(1));
+        let due = store.apply_one(&policy, "key", 2, Action::Take).await;
+        assert!(due.is_allowed() && 0 < due.charged(), "{policy}: {due:?}");
     }
 }
 

@@ -124,6 +124,33 @@ pub async fn batches_in_opposite_orders_neither_wait_nor_overspend(store: StoreU
     }
 }
 
+/// As many as one spender alone is admitted. Of two kinds it may be another number, up to the limit: of
+/// an adaptive hybrid, whose load every take raises; of a queue, which has room for more than one permit
+/// beside the last that does not wait too long.
+pub async fn takes_at_once_get_no_more_than_there_is(store: StoreUnderTest) {
+    for policy in policies::one_of_each(limit(&store)) {
+        let (wanted, _) = store.exhaust(&policy, "alone").await;
+        let taken = together(&store, |task, store| {
+            let (policy, most) = (policy.clone(), 1 + task % 7);
+            async move {
+                let mut taken = 0;
+                for _ in 0..store.effort.checks_per_task {
+                    let take = store.apply_one(&policy, "key", most, Action::Take).await;
+                    assert!(take.charged() <= most, "{take:?}");
+                    taken += take.charged();
+                }
+                taken
+            }
+        });
+        let taken: u64 = taken.await.into_iter().sum();
+        if policy.algorithm().measures_load() || policy.name() == "leaky-bucket.queue" {
+            assert!(0 < taken && taken <= policy.limit(), "{policy}: {taken}");
+        } else {
+            assert_eq!(taken, wanted, "{policy}");
+        }
+    }
+}
+
 pub async fn refunds_at_once_lose_nothing(store: StoreUnderTest) {
     let policy = policies::fixed_windows(TASKS / 2).swap_remove(0);
     let work = together(&store, |_, store| {

@@ -116,6 +116,7 @@ promises! { $
         a_reset_makes_a_key_as_good_as_new
         a_refund_gives_back_no_more_than_was_charged
         a_charge_takes_what_fits_without_asking
+        a_take_gets_what_there_is_and_then_nothing
         a_block_denies_until_it_is_over
         a_late_refund_of_a_charge_gives_back_nothing_of_others
         retry_after_is_neither_early_nor_late
@@ -132,6 +133,7 @@ promises! { $
     batches:
         a_batch_is_charged_as_one
         a_denied_batch_charges_nothing
+        a_batch_takes_a_part_of_each_or_nothing
         one_key_under_several_policies_is_several_states
         a_dropped_reply_leaves_one_whole_charge_or_none
         an_empty_batch_has_no_decisions;
@@ -162,6 +164,7 @@ promises! { $
         tasks_at_once_hold_no_more_than_the_limit
         tasks_at_once_feed_a_shared_sensor_exactly
         batches_in_opposite_orders_neither_wait_nor_overspend
+        takes_at_once_get_no_more_than_there_is
         refunds_at_once_lose_nothing
         refunds_of_charges_and_penalties_amid_checks_are_counted_exactly
         a_block_amid_checks_denies_all_that_follow

@@ -197,7 +197,8 @@ impl Trace {
 
     fn random_action(&mut self) -> Action {
         match self.random.u8(..100) {
-            0..70 => Action::Spend,
+            0..60 => Action::Spend,
+            60..70 => Action::Take,
             70..80 => Action::Peek,
             80..93 => Action::Refund,
             93..96 => Action::Penalize,
@@ -241,9 +242,13 @@ impl Trace {
         let found = self.store.apply(checks, action).await;
         self.last = wanted.as_ref().ok().and_then(|decisions| decisions.last().copied());
         if self.random.u8(..4) == 0 {
+            let cost = |last: &Decision, check: &Check<'_>| match action {
+                Action::Take => last.charged().max(1),
+                _ => check.cost().get(),
+            };
             let charge = self.last.as_ref().zip(checks.last());
             self.receipt =
-                charge.map(|(last, check)| Receipt::of(last, check.policy(), check.cost().get()));
+                charge.map(|(last, check)| Receipt::of(last, check.policy(), cost(last, check)));
         }
 
         let kind = |error: BackendError| (error.kind(), error.effect());

@@ -1,7 +1,7 @@
 //! Checks that share a command.
 //!
-//! A check that comes alone is sent at once. One that comes while two commands of the same policy
-//! and cost are in flight waits until one of them has completed, but for a millisecond at most, and
+//! A check that comes alone is sent at once. One that comes while two commands of the same policy,
+//! action and cost are in flight waits until one of them has completed, but for a millisecond at most, and
 //! goes with all that have come meanwhile, in their order. The script decides each of them by
 //! itself, as if it had come alone. So a busy server spends its time on decisions, not on commands.
 //!
@@ -44,6 +44,8 @@ pub(crate) struct Coalescer {
 #[derive(Debug, Eq, Hash, PartialEq)]
 pub(crate) struct BatchKey {
     pub(crate) script: &'static Script,
+    /// The scripts' word for a spend or a take.
+    pub(crate) word: &'static str,
     pub(crate) header: Bytes,
     pub(crate) terms: Bytes,
 }
@@ -103,7 +105,7 @@ impl Coalescer {
         }
     }
 
-    /// Spends on one key, together with others that share all but the key.
+    /// Spends on one key, or takes, together with others that share all but the key.
     ///
     /// All but the wait is done before the future, which would take room for it.
     pub(crate) fn spend(
@@ -129,9 +131,9 @@ impl Coalescer {
     }
 
     async fn send(&self, batch: &BatchKey, keys: &[String], deadline: Instant) -> Outcome {
-        let BatchKey { script, header, terms } = batch;
-        let spend = Bytes::from_static(b"spend");
-        let arguments = vec![self.clock.argument()?, spend, header.clone(), terms.clone()];
+        let BatchKey { script, word, header, terms } = batch;
+        let word = Bytes::from_static(word.as_bytes());
+        let arguments = vec![self.clock.argument()?, word, header.clone(), terms.clone()];
         self.servers
             .run(Command { code: Code::Script(script), keys, arguments, charges: true }, deadline)
             .await

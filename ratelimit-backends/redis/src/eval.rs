@@ -57,9 +57,9 @@ async fn run_at(
         return Ok(Evaluated::NotOwn);
     };
     let reply = match (action, &mut words[..]) {
-        (Action::Spend, [header, terms]) => {
+        (Action::Spend | Action::Take, [header, terms]) => {
             let [header, terms] = [header, terms].map(mem::take);
-            request.spend(BatchKey { script, header, terms }).await?
+            request.spend(BatchKey { script, word, header, terms }).await?
         }
         _ => {
             let arguments = [request.time()?, Bytes::from_static(word.as_bytes())];
@@ -142,6 +142,7 @@ fn word(batch: Batch<'_>, action: Action) -> Option<&'static str> {
     }
     match action {
         Action::Spend => Some("spend"),
+        Action::Take => Some("take"),
         Action::Peek => Some("peek"),
         Action::Refund if !has_receipt => Some("refund"),
         _ => None,

@@ -47,7 +47,7 @@ impl Request {
         }
     }
 
-    /// Spends on the first state, in one command with others that share all but the key.
+    /// Spends on the first state, or takes, in one command with others that share all but the key.
     pub(crate) fn spend(&self, batch: BatchKey) -> impl Future<Output = Outcome> {
         let alone = self.keys.first_chunk().expect("a batch that is sent has a check");
         self.coalescer.spend(batch, alone, self.deadline)

@@ -203,12 +203,12 @@ impl Health {
     /// The health that the result of `action` shows.
     ///
     /// A refusal is an answer: a caller that is refused at once need not be protected from waiting.
-    /// Other actions than spends and peeks may time out because one key is contended, so their
+    /// Other actions than spends, takes and peeks may time out because one key is contended, so their
     /// timeouts say nothing about the store.
     pub(crate) fn of(action: Action, result: &Result<Decisions, BackendError>) -> Self {
         let Err(error) = result else { return Self::Good };
         match error.kind() {
-            ErrorKind::Timeout if !matches!(action, Action::Spend | Action::Peek) => Self::Unknown,
+            ErrorKind::Timeout if !action.is_request() => Self::Unknown,
             ErrorKind::Unavailable | ErrorKind::Timeout => Self::Bad,
             ErrorKind::ReadOnly
             | ErrorKind::Auth

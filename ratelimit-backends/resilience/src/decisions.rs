@@ -13,34 +13,51 @@ pub(crate) const ALLOW: Outcome = Outcome::Allow { delay: Micros::ZERO };
 pub(crate) fn unseen(
     check: &Check<'_>,
     at: Timestamp,
-    outcome: Outcome,
+    (outcome, charged): (Outcome, u64),
     source: Source,
 ) -> Result<Decision, BackendError> {
     let batch = Batch::one(check);
     let mut records: Vec<_> = batch.slots().map(|_| None).collect();
     let decisions = apply(batch, Action::Peek, &mut records, at)?;
-    let mut decision = decisions.first().copied().ok_or(BROKEN)?;
-    decision.outcome = outcome;
-    decision = decision.with_source(source);
-    Ok(decision)
+    let decision = decisions.first().copied().ok_or(BROKEN)?;
+    Ok(decision.with_outcome(outcome, charged).with_source(source))
 }
 
-/// Changes each decision.
-pub(crate) fn map(decisions: &Decisions, change: impl Fn(&mut Decision)) -> Decisions {
-    let changed = |mut decision| {
-        change(&mut decision);
+/// Permits that a request of this check has, where it is let through.
+pub(crate) const fn let_through(check: &Check<'_>, action: Action) -> u64 {
+    if action.spends() { check.cost().get() } else { 0 }
+}
+
+/// Changes each decision, knowing its check.
+pub(crate) fn map<'a>(
+    batch: Batch<'a>,
+    decisions: &Decisions,
+    change: impl Fn(&mut Decision, &Check<'a>),
+) -> Decisions {
+    let changed = |(mut decision, check): (Decision, &Check<'a>)| {
+        change(&mut decision, check);
         decision
     };
-    match **decisions {
-        [decision] => changed(decision).into(),
-        _ => decisions.iter().copied().map(changed).collect(),
+    match (&**decisions, batch.checks()) {
+        (&[decision], [check]) => changed((decision, check)).into(),
+        (all, checks) => all.iter().copied().zip(checks).map(changed).collect(),
     }
 }
 
-/// Completes `known` decisions with the store's, in order.
+/// Completes `known` decisions with the store's, in order. Nothing is charged if one of them denies.
 pub(crate) fn fill(known: Vec<Option<Decision>>, rest: &[Decision]) -> Decisions {
     let mut rest = rest.iter().copied();
-    known.into_iter().filter_map(|decision| decision.or_else(|| rest.next())).collect()
+    let all: Vec<_> =
+        known.into_iter().filter_map(|decision| decision.or_else(|| rest.next())).collect();
+    all_or_nothing(all)
+}
+
+/// The decisions of a batch: if one of them denies, nothing is charged.
+pub(crate) fn all_or_nothing(decisions: Vec<Decision>) -> Decisions {
+    let is_admitted = decisions.iter().all(Decision::is_allowed);
+    let uncharged = |decision: Decision| decision.with_outcome(decision.outcome(), 0);
+    let decision = |decision| if is_admitted { decision } else { uncharged(decision) };
+    decisions.into_iter().map(decision).collect()
 }
 
 /// Makes a batch of some checks of another batch.

@@ -24,10 +24,10 @@ use crate::digest::{Digest, Digests};
 ///
 /// A repeated denial has [`Source::Cache`]; its `retry_after`, `reset_after` and `at` are those of
 /// now, the rest is the store's. It is repeated for the same key, cost and policy: a smaller cost may
-/// fit, a larger one waits longer, and changed numbers are other numbers. Only denials of spends are
-/// kept: a peek changes nothing, so a spend after it may have longer to wait. Batches of several
-/// checks always go to the store, and so do checks of permits in flight, since somebody may give one
-/// back at any time.
+/// fit, a larger one waits longer, and changed numbers are other numbers. (A take is denied as a spend
+/// of one permit is.) Only denials of spends and takes are kept: a peek changes nothing, so a spend
+/// after it may have longer to wait. Batches of several checks always go to the store, and so do checks
+/// of permits in flight, since somebody may give one back at any time.
 ///
 /// It is exact, unless somebody else refunds, resets, or ends a block by a reset: that is noticed when
 /// the wait is over. A refund, reset, penalty or block that goes through this cache ends the denial.
@@ -86,16 +86,16 @@ impl<B, C: Clock> DenyCache<B, C> {
         let checks = batch.checks();
         match (action, checks) {
             // Somebody may give a permit back at any time.
-            (Action::Spend | Action::Peek, [check])
-                if check.policy().algorithm().holds_permits() =>
+            (action, [check])
+                if action.is_request() && check.policy().algorithm().holds_permits() =>
             {
                 Plan::Forward
             }
-            (Action::Spend | Action::Peek, [check]) => match self.clock.now() {
+            (action, [check]) if action.is_request() => match self.clock.now() {
                 Ok(now) => self.denials.look_up(check, action, now),
                 Err(_) => Plan::Forward,
             },
-            (Action::Spend | Action::Peek, _) => Plan::Forward,
+            (action, _) if action.is_request() => Plan::Forward,
             _ => Plan::Forget(Forget { denials: &self.denials, checks }),
         }
     }
@@ -137,6 +137,7 @@ enum Plan<'a> {
 struct Learn<'a> {
     denials: &'a Denials,
     check: &'a Check<'a>,
+    cost: Cost,
     digest: Digest,
     version: u64,
     asked: Timestamp,
@@ -161,7 +162,7 @@ impl Plan<'_> {
 
 impl Learn<'_> {
     fn learn(self, result: &Result<Decisions, BackendError>) {
-        let Self { denials, check, digest, version, asked } = self;
+        let Self { denials, check, cost, digest, version, asked } = self;
         let Ok([denial]) = result.as_deref() else { return };
         if denial.is_allowed() || denial.source() != Source::Store {
             return;
@@ -169,7 +170,7 @@ impl Learn<'_> {
         let mut slot = denials.slot(digest);
         // The denial may have been about what was reset meanwhile.
         if slot.version == version {
-            let (policy, cost) = (check.policy().clone(), check.cost());
+            let policy = check.policy().clone();
             slot.entry = Some(Entry { digest, policy, cost, asked, denial: *denial });
         }
     }
@@ -216,7 +217,11 @@ impl Denials {
     fn look_up<'a>(&'a self, check: &'a Check<'a>, action: Action, now: Timestamp) -> Plan<'a> {
         let digest = self.digest(check);
         let slot = self.slot(digest);
-        let entry = slot.entry.as_ref().filter(|entry| entry.is_about(digest, check));
+        let cost = if action == Action::Take { Cost::ONE } else { check.cost() };
+        let is_about = |entry: &&Entry| {
+            (entry.digest, entry.cost) == (digest, cost) && entry.policy == *check.policy()
+        };
+        let entry = slot.entry.as_ref().filter(is_about);
         match entry.and_then(|entry| entry.at(now)) {
             Some(denial) => {
                 // Relaxed: the count stands for itself.
@@ -226,7 +231,7 @@ impl Denials {
             None if action == Action::Peek => Plan::Forward,
             None => {
                 let version = slot.version;
-                Plan::Learn(Learn { denials: self, check, digest, version, asked: now })
+                Plan::Learn(Learn { denials: self, check, cost, digest, version, asked: now })
             }
         }
     }
@@ -244,10 +249,6 @@ impl Denials {
 }
 
 impl Entry {
-    fn is_about(&self, digest: Digest, check: &Check<'_>) -> bool {
-        self.digest == digest && self.cost == check.cost() && self.policy == *check.policy()
-    }
-
     /// The denial at `now`, if it still holds; none if time has stepped back.
     fn at(&self, now: Timestamp) -> Option<Decision> {
         let passed = now - self.asked;
@@ -256,7 +257,7 @@ impl Entry {
             return None;
         }
         let mut denial = self.denial;
-        denial.outcome = Outcome::Deny { retry_after };
+        denial = denial.with_outcome(Outcome::Deny { retry_after }, 0);
         denial.reset_after = denial.reset_after - passed;
         denial.at = denial.at + passed;
         denial = denial.with_source(Source::Cache);

@@ -13,7 +13,7 @@ use ratelimit_core::{
 };
 
 use crate::{
-    decisions::{ALLOW, unseen},
+    decisions::{ALLOW, all_or_nothing, let_through, unseen},
     local_limits::LocalLimits,
 };
 
@@ -23,7 +23,7 @@ use crate::{
 /// `Full`, `Capacity`, `Protocol` and `Closed`. Unreadable state (`Corrupt`, `Incompatible`) and a
 /// clock out of range do not pass by waiting, so these errors are passed on.
 ///
-/// Only [`Action::Spend`] and [`Action::Peek`] are decided here. The caller of any other action (a
+/// Only spends, takes and peeks are decided here. The caller of any other action (a
 /// refund, a reset, a block) has to know that it failed. The store never learns what was decided here:
 /// afterwards it goes on from where it was. So refund a charge only if the decision's [`Source`] is the
 /// store.
@@ -64,7 +64,7 @@ pub enum OnFailure {
     Local(LocalLimits),
 }
 
-/// The number of spends and peeks at which the store failed, by their outcome.
+/// The number of spends, takes and peeks at which the store failed, by their outcome.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Failures {
@@ -98,7 +98,7 @@ impl<B, C> Fallback<B, C> {
         Self { inner, on_failure, clock, counters: Arc::default() }
     }
 
-    /// The number of spends and peeks at which the store has failed so far.
+    /// The number of spends, takes and peeks at which the store has failed so far.
     #[must_use]
     pub fn failures(&self) -> Failures {
         // Relaxed here and below: each count stands for itself.
@@ -119,7 +119,7 @@ impl<B, C: Clock> Fallback<B, C> {
         action: Action,
     ) -> Result<Decisions, BackendError> {
         match result {
-            Err(error) if is_failure(&error) && matches!(action, Action::Spend | Action::Peek) => {
+            Err(error) if is_failure(&error) && action.is_request() => {
                 let (result, count) = self.fall_back(error, batch, action);
                 count.fetch_add(1, Ordering::Relaxed);
                 result
@@ -137,23 +137,23 @@ impl<B, C: Clock> Fallback<B, C> {
         let Counters { denied, allowed, local } = &*self.counters;
         let (decisions, count) = match &self.on_failure {
             OnFailure::Deny => (None, denied),
-            OnFailure::Allow => (self.allow(batch).ok(), allowed),
+            OnFailure::Allow => (self.allow(batch, action).ok(), allowed),
             OnFailure::Local(limits) => (limits.decide(batch, action), local),
         };
         decisions.map_or((Err(error), denied), |decisions| (Ok(decisions), count))
     }
 
-    fn allow(&self, batch: Batch<'_>) -> Result<Decisions, BackendError> {
+    fn allow(&self, batch: Batch<'_>, action: Action) -> Result<Decisions, BackendError> {
         let now = self.clock.now()?;
         // A limit of nothing admits nothing, whether the store can be asked or not.
         let outcome = |check: &Check<'_>| match check.policy().limit() {
-            0 => Outcome::Deny { retry_after: Micros::MAX },
-            _ => ALLOW,
+            0 => (Outcome::Deny { retry_after: Micros::MAX }, 0),
+            _ => (ALLOW, let_through(check, action)),
         };
         let open = |check| unseen(check, now, outcome(check), Source::Open);
         match batch.checks() {
             [check] => Ok(open(check)?.into()),
-            checks => checks.iter().map(open).collect(),
+            checks => Ok(all_or_nothing(checks.iter().map(open).collect::<Result<_, _>>()?)),
         }
     }
 }

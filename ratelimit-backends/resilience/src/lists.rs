@@ -13,7 +13,7 @@ use ratelimit_core::{
 };
 
 use crate::{
-    decisions::{ALLOW, fill, part, unseen},
+    decisions::{ALLOW, fill, let_through, part, unseen},
     digest::{Digest, Digests},
 };
 
@@ -28,7 +28,7 @@ use crate::{
 /// layer warns of lists that have nothing else.
 ///
 /// Decisions have [`Source::List`] and the numbers of a key never seen; a denial has nothing left,
-/// and the longest `retry_after`. The store is not called to spend or to peek, nor to penalize or
+/// and the longest `retry_after`. The store is not called to spend, take or peek, nor to penalize or
 /// refund an allowed key. Resets and blocks always reach the store.
 ///
 /// In a batch the other checks stay all or nothing: they are charged as one, or only peeked at if a
@@ -192,8 +192,8 @@ impl<B, C: Clock> Lists<B, C> {
         let Some(listings) = self.table.look_up(batch, action) else { return Ok(Plan::Forward) };
         let now = self.clock.now()?;
         let listed = batch.checks().iter().zip(&listings);
-        let known =
-            listed.map(|(check, listing)| listing.map(|it| it.decision(check, now)).transpose());
+        let known = listed
+            .map(|(check, listing)| listing.map(|it| it.decision(check, action, now)).transpose());
         let known = known.collect::<Result<Vec<_>, _>>()?;
         let unlisted = batch.checks().iter().zip(&known).filter(|(_, known)| known.is_none());
         let rest: Vec<_> = unlisted.map(|(check, _)| *check).collect();
@@ -208,18 +208,23 @@ impl<B, C: Clock> Lists<B, C> {
 impl Listing {
     const fn applies_to(self, action: Action) -> bool {
         match action {
-            Action::Spend | Action::Peek => true,
+            action if action.is_request() => true,
             Action::Penalize | Action::Refund => matches!(self, Self::Allow),
             _ => false,
         }
     }
 
-    fn decision(self, check: &Check<'_>, now: Timestamp) -> Result<Decision, BackendError> {
+    fn decision(
+        self,
+        check: &Check<'_>,
+        action: Action,
+        now: Timestamp,
+    ) -> Result<Decision, BackendError> {
         match self {
-            Self::Allow => unseen(check, now, ALLOW, Source::List),
+            Self::Allow => unseen(check, now, (ALLOW, let_through(check, action)), Source::List),
             Self::Deny => {
                 let deny = Outcome::Deny { retry_after: WINDOW_MAX };
-                let mut decision = unseen(check, now, deny, Source::List)?;
+                let mut decision = unseen(check, now, (deny, 0), Source::List)?;
                 decision.remaining = 0;
                 decision.reset_after = WINDOW_MAX;
                 Ok(decision)

@@ -122,10 +122,14 @@ impl LocalLimits {
 
     /// Decides here; `None` if a cost is beyond the local limit, or the store has no room.
     pub(crate) fn decide(&self, batch: Batch<'_>, action: Action) -> Option<Decisions> {
-        let local: Option<Vec<_>> = batch.checks().iter().map(|check| self.check(check)).collect();
-        let local = local?;
-        let checks: Vec<_> = local.iter().map(|local| local.check).collect();
-        let decisions = self.store.apply_now(part(&checks).ok()?, action).ok()?;
+        let local = batch.checks().iter().map(|check| self.check(check, action));
+        let local = local.collect::<Option<Vec<_>>>()?;
+        let decisions = if action == Action::Take && local.iter().any(|local| 1 < local.unit) {
+            self.take_units(&local)?
+        } else {
+            let checks: Vec<_> = local.iter().map(|local| local.check).collect();
+            self.apply(&checks, action)?
+        };
         let mut decisions = decisions.iter().zip(&local).map(|(one, local)| local.decision(*one));
         match local.len() {
             1 => decisions.next().map(Decisions::from),
@@ -133,16 +137,40 @@ impl LocalLimits {
         }
     }
 
+    fn apply(&self, checks: &[Check<'_>], action: Action) -> Option<Decisions> {
+        self.store.apply_now(part(checks).ok()?, action).ok()
+    }
+
+    /// Takes whole permits of the requests. A take of the store would leave parts of one: so a spend of
+    /// what a peek has seen; and where another caller was faster, of one permit each.
+    fn take_units(&self, local: &[LocalCheck<'_>]) -> Option<Decisions> {
+        let ones: Option<Vec<_>> = local.iter().map(LocalCheck::one).collect();
+        let ones = ones?;
+        let seen = self.apply(&ones, Action::Peek)?;
+        if !seen.iter().all(Decision::is_allowed) {
+            return Some(seen);
+        }
+        let parts = local.iter().zip(&*seen).map(|(local, seen)| local.part(seen.remaining));
+        let parts: Option<Vec<_>> = parts.collect();
+        let taken = self.apply(&parts?, Action::Spend)?;
+        if taken.iter().all(Decision::is_allowed) {
+            return Some(taken);
+        }
+        self.apply(&ones, Action::Spend)
+    }
+
     /// The check of the local store. A share is not another policy, but a higher cost: so it is exact
-    /// for every algorithm.
-    fn check<'a>(&'a self, check: &Check<'a>) -> Option<LocalCheck<'a>> {
+    /// for every algorithm. A take may ask for more than there ever is.
+    fn check<'a>(&'a self, check: &Check<'a>, action: Action) -> Option<LocalCheck<'a>> {
         let (policy, cost) = (check.policy(), check.cost().get());
         let (policy, unit) = match self.stand_in(policy) {
             Some(policy) => (policy, 1),
             None if policy.is_bounded() => (policy, self.processes.get().min(policy.limit())),
             None => (policy, 1),
         };
-        let check = Check::new(policy, check.key(), cost.checked_mul(unit)?).ok()?;
+        let cost = cost.checked_mul(unit)?;
+        let most = if action == Action::Take { policy.limit().max(1) } else { cost };
+        let check = Check::new(policy, check.key(), cost.min(most)).ok()?;
         Some(LocalCheck { check, unit })
     }
 
@@ -159,12 +187,24 @@ impl LocalLimits {
     }
 }
 
-impl LocalCheck<'_> {
+impl<'a> LocalCheck<'a> {
+    /// The check of one of the request's permits.
+    fn one(&self) -> Option<Check<'a>> {
+        Check::new(self.check.policy(), self.check.key(), self.unit).ok()
+    }
+
+    /// The check of as many of the request's permits as there are among `remaining`, at least one.
+    fn part(&self, remaining: u64) -> Option<Check<'a>> {
+        let whole = self.check.cost().get().min(remaining) / self.unit * self.unit;
+        Check::new(self.check.policy(), self.check.key(), whole.max(self.unit)).ok()
+    }
+
     /// The decision in the request's permits.
     const fn decision(&self, mut decision: Decision) -> Decision {
         decision.limit /= self.unit;
         decision.remaining /= self.unit;
-        decision.with_source(Source::Local)
+        let charged = decision.charged() / self.unit;
+        decision.with_outcome(decision.outcome(), charged).with_source(Source::Local)
     }
 }
 

@@ -10,11 +10,12 @@ use ratelimit_core::{
     Action, Batch, Check, ConfigError, Decision, Key, Policy, Source, store::Decisions,
 };
 
-use crate::decisions::{ALLOW, fill, map, part};
+use crate::decisions::{self, ALLOW, fill, map, part};
 
 /// Lets requests through that the inner store denies. Clones are the same shadow.
 ///
-/// Such a decision has [`Source::Shadow`] and the store's numbers, and nothing was charged.
+/// Such a decision has [`Source::Shadow`] and the store's numbers, and nothing was charged. A take that
+/// finds too little gets all it asked for as well; what there was is charged.
 /// [`let_through`](Self::let_through) counts these requests. All decisions of a limit that is only
 /// watched [say so](Decision::is_watched): `ratelimit-http` tells no client of it. (A cost that the
 /// limit could never admit is an error all the same, since no store is asked about it.)
@@ -94,7 +95,7 @@ impl<B> Shadow<B> {
         !is_watched || percentile(name, key) < u64::from(percent)
     }
 
-    /// The number of requests that were let through though the store denied them.
+    /// The number of requests that were let through though the store denied them, or had too little.
     #[must_use]
     pub fn let_through(&self) -> u64 {
         self.rollout.let_through.load(Ordering::Relaxed)
@@ -105,7 +106,7 @@ impl<B> Shadow<B> {
     fn plan<'a>(&self, batch: Batch<'a>, action: Action) -> Plan<'a> {
         let checks = batch.checks();
         let is_enforced = |check: &Check<'_>| self.enforces(check.policy().name(), check.key());
-        if !matches!(action, Action::Spend | Action::Peek) || checks.iter().all(is_enforced) {
+        if !action.is_request() || checks.iter().all(is_enforced) {
             return Plan::Enforce;
         }
         if !checks.iter().any(is_enforced) {
@@ -118,20 +119,34 @@ impl<B> Shadow<B> {
     fn watch(
         &self,
         result: Result<Decisions, BackendError>,
+        batch: Batch<'_>,
         action: Action,
     ) -> Result<Decisions, BackendError> {
         let decisions = result?;
-        if decisions.iter().all(Decision::is_allowed) {
-            return Ok(map(&decisions, mark));
+        let is_admitted = decisions.iter().all(Decision::is_allowed);
+        let is_short =
+            |(decision, check): (&Decision, &Check<'_>)| is_short(decision, check, action);
+        if !is_admitted || decisions.iter().zip(batch.checks()).any(is_short) {
+            self.record(action);
         }
-        self.record(action);
-        Ok(map(&decisions, let_through))
+        Ok(map(batch, &decisions, |decision, check| match is_admitted {
+            true => mark(decision, check, action),
+            false => let_through(decision, check, action),
+        }))
     }
 
     fn record(&self, action: Action) {
-        if action == Action::Spend {
+        if action.spends() {
             self.rollout.let_through.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// The decisions of a batch whose denials, if there are any, are enforced.
+    fn mark(&self, mix: &Mix<'_>, all: &Decisions, action: Action) -> Decisions {
+        if mix.is_short(all, action) {
+            self.record(action);
+        }
+        mix.mark(all, action)
     }
 
     /// The decisions of the whole batch, once the enforced checks were decided again.
@@ -139,11 +154,12 @@ impl<B> Shadow<B> {
         if rest.iter().all(Decision::is_allowed) {
             self.record(action);
         }
-        let watched = |(mut decision, &is_enforced): (Decision, &bool)| {
-            let_through(&mut decision);
+        let watched = |((mut decision, check), &is_enforced): ((Decision, &Check<'_>), &bool)| {
+            let_through(&mut decision, check, action);
             (!is_enforced).then_some(decision)
         };
-        fill(all.iter().copied().zip(&mix.enforced).map(watched).collect(), rest)
+        let all = all.iter().copied().zip(mix.checks).zip(&mix.enforced);
+        fill(all.map(watched).collect(), rest)
     }
 }
 
@@ -174,14 +190,23 @@ impl<'a> Mix<'a> {
     }
 
     /// The decisions of the whole batch, if there is no second call.
-    fn mark(&self, all: &Decisions) -> Decisions {
-        let marked = |(mut decision, &is_enforced): (Decision, &bool)| {
+    fn mark(&self, all: &Decisions, action: Action) -> Decisions {
+        let marked = |((mut decision, check), &is_enforced): ((Decision, &Check<'_>), &bool)| {
             if !is_enforced {
-                mark(&mut decision);
+                mark(&mut decision, check, action);
             }
-            decision
+            Some(decision)
         };
-        all.iter().copied().zip(&self.enforced).map(marked).collect()
+        let all = all.iter().copied().zip(self.checks).zip(&self.enforced);
+        fill(all.map(marked).collect(), &[])
+    }
+
+    /// Returns true if a take got less than it asked for from a limit that is only watched.
+    fn is_short(&self, all: &Decisions, action: Action) -> bool {
+        let mut all = all.iter().zip(self.checks).zip(&self.enforced);
+        all.any(|((decision, check), is_enforced)| {
+            !is_enforced && is_short(decision, check, action)
+        })
     }
 
     fn enforced(&self) -> Vec<Check<'a>> {
@@ -195,13 +220,14 @@ impl<B: Backend> Backend for Shadow<B> {
         match self.plan(batch, action) {
             Plan::Enforce => self.inner.apply(batch, action),
             Plan::Watch => {
-                self.inner.apply(batch, action).then(move |result| self.watch(result, action))
+                let reply = self.inner.apply(batch, action);
+                reply.then(move |result| self.watch(result, batch, action))
             }
             // Nothing is done before the reply is polled, even where the store is ready.
             Plan::Mix(mix) => Reply::waiting(async move {
                 let all = self.inner.apply(batch, action).await?;
                 if !mix.needs_second_call(&all) {
-                    return Ok(mix.mark(&all));
+                    return Ok(self.mark(&mix, &all, action));
                 }
                 let enforced = mix.enforced();
                 let rest = self.inner.apply(part(&enforced)?, action).await?;
@@ -218,11 +244,11 @@ impl<B: SyncBackend> SyncBackend for Shadow<B> {
         let result = self.inner.apply_now(batch, action);
         match self.plan(batch, action) {
             Plan::Enforce => result,
-            Plan::Watch => self.watch(result, action),
+            Plan::Watch => self.watch(result, batch, action),
             Plan::Mix(mix) => {
                 let all = result?;
                 if !mix.needs_second_call(&all) {
-                    return Ok(mix.mark(&all));
+                    return Ok(self.mark(&mix, &all, action));
                 }
                 let rest = self.inner.apply_now(part(&mix.enforced())?, action)?;
                 Ok(self.join(&mix, &all, &rest, action))
@@ -231,22 +257,26 @@ impl<B: SyncBackend> SyncBackend for Shadow<B> {
     }
 }
 
-/// Marks a decision of a limit that is only watched, and lets its denial through.
-const fn mark(decision: &mut Decision) {
-    if decision.is_allowed() {
+/// Returns true if a take got something, but less than it asked for.
+fn is_short(decision: &Decision, check: &Check<'_>, action: Action) -> bool {
+    action == Action::Take && (1..check.cost().get()).contains(&decision.charged())
+}
+
+/// Marks a decision of a limit that is only watched, and lets its denial through, or all of a take.
+fn mark(decision: &mut Decision, check: &Check<'_>, action: Action) {
+    if decision.is_allowed() && !is_short(decision, check, action) {
         *decision = decision.watched();
     } else {
-        let_through(decision);
+        let_through(decision, check, action);
     }
 }
 
-/// Turns a decision of a denied batch, of which nothing was charged, into one that lets the request
-/// through.
-const fn let_through(decision: &mut Decision) {
-    if !decision.is_allowed() {
-        decision.outcome = ALLOW;
-    }
-    *decision = decision.with_source(Source::Shadow).watched();
+/// Turns a decision of a batch that was denied, or of a take that got less than it asked for, into one
+/// that lets the whole request through.
+const fn let_through(decision: &mut Decision, check: &Check<'_>, action: Action) {
+    let outcome = if decision.is_allowed() { decision.outcome() } else { ALLOW };
+    let charged = decisions::let_through(check, action);
+    *decision = decision.with_outcome(outcome, charged).with_source(Source::Shadow).watched();
 }
 
 /// The percentile of a key, from 0 to 99, in this version and all later ones: FNV-1a, mixed well.

@@ -21,6 +21,8 @@ pub struct CompactState([u64; 3]);
 #[must_use = "a step changes nothing until it is charged"]
 pub struct CompactStep {
     outcome: Outcome,
+    /// Permits charged.
+    permits: u64,
     /// The state as the instant of the step finds it.
     found: [u64; 3],
     /// The same with the cost charged, if it fits.
@@ -77,7 +79,7 @@ impl CompactStep {
     /// The same step of a batch that is denied: it charges nothing.
     #[inline(always)]
     pub const fn uncharged(self) -> Self {
-        Self { charged: self.found, ..self }
+        Self { charged: self.found, permits: 0, ..self }
     }
 
     /// The decision, once the step has been charged (or not, if it is
@@ -106,7 +108,8 @@ fn step<A: Definition>(
     if outcome.is_allow() {
         quota.charge(&mut found, now, cost);
     }
-    Some((rewound, CompactStep { outcome, found: before, charged: found.compact()? }))
+    let (permits, charged) = (cost.get(), found.compact()?);
+    Some((rewound, CompactStep { outcome, permits, found: before, charged }))
 }
 
 #[inline(always)]
@@ -115,7 +118,7 @@ fn decision<A: Definition>(quota: &A, step: &CompactStep, now: Timestamp) -> Dec
         Some(state) => quota.standing(&state, now),
         None => Standing::NONE,
     };
-    standing.with(step.outcome, A::KIND, now)
+    standing.with((step.outcome, step.permits), A::KIND, now)
 }
 
 fn lifetime<A: Definition>(quota: &A, words: [u64; 3], now: Timestamp) -> Option<Micros> {

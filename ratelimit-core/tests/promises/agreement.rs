@@ -45,6 +45,12 @@ pub(crate) fn agrees_with_the_model(
             Action::Peek => (subject.peek(now, cost), reference.peek(now, cost)),
             Action::Refund => (subject.refund(now, cost), reference.refund(now, cost)),
             Action::Reset => (subject.reset(now), reference.reset(now)),
+            Action::Take => {
+                let (answer, taken) = reference.take(now, cost);
+                let decision = subject.act(Action::Take, now, cost);
+                prop_assert_eq!(decision.charged(), taken, "step {}: {:?} at {}", index, step, now);
+                (decision, answer)
+            }
             _ => (subject.spend(now, cost), reference.spend(now, cost)),
         };
         let answer = Answer::from(decision);

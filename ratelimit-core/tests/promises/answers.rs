@@ -16,7 +16,7 @@ const NOW: u64 = 1_700_000_000_000_000;
 fn only_what_makes_a_key_known_leaves_a_record_of_one_that_was_not() {
     let a_second = Micros::new(1_000_000);
     for rule in one_of_each() {
-        for action in [Action::Spend, Action::Penalize, Action::Block(a_second)] {
+        for action in [Action::Spend, Action::Take, Action::Penalize, Action::Block(a_second)] {
             let mut subject = Subject::new(&rule);
             let _ = subject.act(action, NOW, 1);
             assert!(action.makes_known() && subject.record.is_some(), "{action:?} {rule:?}");

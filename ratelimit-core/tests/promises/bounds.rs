@@ -62,7 +62,7 @@ proptest! {
         let mut free = 0;
         let mut outputs = Vec::new();
         play(&mut Subject::new(&rule), &rule, &history, |now, cost, decision| {
-            if let Outcome::Allow { delay } = decision.outcome {
+            if let Outcome::Allow { delay } = decision.outcome() {
                 outputs.push((now + delay.as_micros(), free));
                 assert!(delay.as_micros() <= longest);
                 // Instants are whole microseconds: the exact ones lie less than one before.

@@ -62,7 +62,7 @@ proptest! {
             prop_assert_eq!(decision.limit, limit);
             prop_assert!(decision.remaining <= limit);
             if action == Action::Spend {
-                prop_assert_eq!(before.outcome, decision.outcome);
+                prop_assert_eq!(before.outcome(), decision.outcome());
                 let fits = cost <= before.remaining;
                 prop_assert!(!fits || decision.is_allowed());
                 prop_assert!(decision.is_allowed() || 0 < retry_after(&decision) || now == END);

@@ -161,7 +161,7 @@ proptest! {
                     } else {
                         Outcome::Deny { retry_after: Micros::new(wait) }
                     };
-                    prop_assert_eq!(decision.outcome, wanted);
+                    prop_assert_eq!(decision.outcome(), wanted);
                     if is_held {
                         // A holder may keep the old receipt, too.
                         let receipt =
@@ -290,7 +290,7 @@ fn an_extension_without_a_receipt_and_of_an_unknown_key_is_denied_and_leaves_not
     assert!(unknown.record.is_none());
     let before = subject.record.clone();
     let denied = subject.act(ratelimit_core::Action::Extend, START + 1, 1);
-    assert_eq!(denied.outcome, Outcome::Deny { retry_after: Micros::ZERO });
+    assert_eq!(denied.outcome(), Outcome::Deny { retry_after: Micros::ZERO });
     assert_eq!(subject.record, before);
 }
 

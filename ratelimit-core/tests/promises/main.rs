@@ -28,5 +28,6 @@ mod forgetting;
 mod in_flight;
 mod segments;
 mod settling;
+mod take;
 mod tightness;
 mod to_and_fro;

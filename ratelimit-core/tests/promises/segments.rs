@@ -148,9 +148,10 @@ proptest! {
 
 /// All of a decision but when to retry.
 fn standing(decision: &Decision) -> Decision {
-    let mut standing = *decision;
-    if let Outcome::Deny { retry_after } = &mut standing.outcome {
-        *retry_after = Micros::ZERO;
+    match decision.outcome() {
+        Outcome::Allow { .. } => *decision,
+        Outcome::Deny { .. } => {
+            decision.with_outcome(Outcome::Deny { retry_after: Micros::ZERO }, 0)
+        }
     }
-    standing
 }

@@ -221,7 +221,7 @@ proptest! {
             }
             let decision = subject.spend(now, cost);
             course.saw(decision);
-            let Outcome::Allow { delay } = decision.outcome else { continue };
+            let Outcome::Allow { delay } = decision.outcome() else { continue };
             if let Some((share, later)) = plan {
                 let receipt = subject.receipt(&decision, cost);
                 let back = 1 + share_of(cost - 1, share);
@@ -282,7 +282,7 @@ fn a_place_in_the_middle_of_a_queue_is_not_given_again() {
     };
     let (mut subject, now) = (Subject::new(&rule), 1_700_000_000_000_000);
     let charges = [(); 3].map(|()| subject.spend(now, 1));
-    let delay = |decision: &Decision| match decision.outcome {
+    let delay = |decision: &Decision| match decision.outcome() {
         Outcome::Allow { delay } => delay.as_secs_ceil(),
         Outcome::Deny { .. } => panic!("there is room"),
     };

@@ -55,7 +55,7 @@ pub(crate) fn history() -> impl Strategy<Value = (u64, Vec<Step>)> {
 
 /// A start, and spending steps that go forward only.
 pub(crate) fn spending() -> impl Strategy<Value = (u64, Vec<Step>)> {
-    steps(forward(), Just(Action::Spend))
+    steps(forward(), prop_oneof![5 => Just(Action::Spend), 1 => Just(Action::Take)])
 }
 
 fn steps(
@@ -86,7 +86,8 @@ fn back() -> impl Strategy<Value = Wait> {
 
 fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
-        14 => Just(Action::Spend),
+        12 => Just(Action::Spend),
+        2 => Just(Action::Take),
         2 => Just(Action::Peek),
         3 => Just(Action::Refund),
         1 => Just(Action::Reset),
@@ -132,7 +133,8 @@ impl Course {
     }
 }
 
-/// Plays a history; `watch` sees every spending's time, cost and decision.
+/// Plays a history; `watch` sees every spending's time, cost and decision. The cost of a take that is
+/// admitted is what it has got.
 pub(crate) fn play(
     subject: &mut Subject,
     rule: &Rule,
@@ -146,7 +148,8 @@ pub(crate) fn play(
             Action::Peek => course.saw(subject.peek(now, cost)),
             action => {
                 let decision = subject.act(action, now, cost);
-                if action == Action::Spend {
+                if action.spends() {
+                    let cost = if decision.is_allowed() { decision.charged() } else { cost };
                     watch(now, cost, &decision);
                 }
                 course.saw(decision);

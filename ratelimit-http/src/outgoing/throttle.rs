@@ -263,7 +263,7 @@ impl<B: Backend, K, T: Timer, P: Policies> Throttle<B, K, T, P> {
 }
 
 const fn delay(decision: &Decision) -> Micros {
-    match decision.outcome {
+    match decision.outcome() {
         Outcome::Allow { delay } => delay,
         Outcome::Deny { .. } => Micros::ZERO,
     }

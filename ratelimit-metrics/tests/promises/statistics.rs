@@ -76,6 +76,20 @@ fn fallbacks_and_capacity_are_told_apart() {
 }
 
 #[test]
+fn a_take_costs_what_it_got() -> Result<(), Box<dyn std::error::Error>> {
+    let (theirs, statistics) = shared(Statistics::new());
+    let limiter = three(Observed::new(memory(), theirs), "api");
+    for got in [2, 1, 0] {
+        assert_eq!(limiter.take("user", 2).now()?.charged(), got);
+    }
+    let snapshot = statistics.snapshot();
+    assert_eq!((snapshot.calls.allowed, snapshot.calls.denied, snapshot.calls.done), (2, 1, 0));
+    let [api] = &*snapshot.limiters else { panic!("one limiter") };
+    assert_eq!((api.cost_allowed, api.cost_denied), (3, 2));
+    Ok(())
+}
+
+#[test]
 fn a_call_about_several_limits_is_one_call_and_a_check_of_each() {
     let (theirs, statistics) = shared(Statistics::new());
     let store = Observed::new(memory(), theirs);

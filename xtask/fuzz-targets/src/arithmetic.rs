@@ -82,6 +82,7 @@ impl Numbers<'_> {
             0 => Action::Peek,
             1 => Action::Refund,
             2 => Action::Reset,
+            3 => Action::Take,
             _ => Action::Spend,
         };
         let wait = match self.below(8) {

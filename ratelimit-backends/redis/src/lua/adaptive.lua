@@ -85,6 +85,10 @@ local function adaptive(key, header, terms)
     return show(log, header, rest(), last), true, refund or pulled
   end
 
+  if takes then
+    local tokens = min(units + floor((now - at) / tick) * burst, burst * ticks)
+    cost = part(cost, min(floor(tokens / ticks), burst - log.used))
+  end
   local fits = log.used + cost <= burst and holds(burst) <= now
   local found = show(log, header, rest(), not fits and last_to_leave())
   return found, fits, function()

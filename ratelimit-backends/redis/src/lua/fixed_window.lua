@@ -24,6 +24,7 @@ local function fixed_window(key, header, terms)
     if used == 0 or length <= now - start then start, used, length = begin, 0, window end
   end
 
+  if takes and limit < EXACT_MAX then cost = part(cost, limit - used) end
   local fits = refunds or used + cost <= limit or limit == EXACT_MAX
   local after = pulled
   if refunds and 0 < used then

@@ -20,6 +20,9 @@ local function leaky_bucket(key, header, terms)
     if capacity <= lost then returned = 0 end
   end
 
+  if takes then
+    cost = part(cost, units <= queue_max and floor((capacity - units) / permit) or 0)
+  end
   local charge = cost * permit
   local fits = refunds or units <= capacity - charge and units <= queue_max
   local after = pulled

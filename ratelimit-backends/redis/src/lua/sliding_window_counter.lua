@@ -26,6 +26,7 @@ local function sliding_window_counter(key, header, terms)
   -- weight, carried
   local weight = ticks - floor((now - start) / tick)
   local carried = ceil(previous * weight / ticks)
+  if takes then cost = part(cost, limit - current - carried) end
   local fits = refunds or current + cost + carried <= limit
   local after = pulled
   if refunds and 0 < previous + current then

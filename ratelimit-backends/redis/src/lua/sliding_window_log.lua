@@ -15,8 +15,9 @@ local function sliding_window_log(key, header, terms)
     return show(log, header, '', last), true, refund or pulled
   end
 
-  local excess = limit < log.used + cost
   local is_full = entries_max <= log.size - log.gone and log.at ~= now
+  if takes then cost = part(cost, is_full and 0 or limit - log.used) end
+  local excess = limit < log.used + cost
   local found = show(log, header, '', excess and leaves(log, limit - cost))
   return found, not excess and not is_full, function()
     push(log, cost)

@@ -28,6 +28,7 @@ local function token_bucket(key, header, terms)
     pulled = pack('>I7I7I7', units, at, returned)
   end
 
+  if takes then cost = part(cost, floor(units / permit)) end
   local charge = cost * permit
   local fits = refunds or charge <= units
   local after = pulled

@@ -38,9 +38,12 @@ fn scripts_decide_and_write_as_the_core_does() {
             };
             let checks = checks(&mut random, &policies);
             let batch = Batch::new(&checks).expect("names differ");
-            let actions =
-                [Action::Spend, Action::Spend, Action::Spend, Action::Peek, Action::Refund];
-            let action = actions[random.usize(..actions.len())];
+            let action = match random.u8(..12) {
+                0..6 => Action::Spend,
+                6..8 => Action::Take,
+                8..10 => Action::Peek,
+                _ => Action::Refund,
+            };
 
             let told = core.apply(batch, action, at(now));
             let found = server.step(batch, action, now);
@@ -72,7 +75,8 @@ fn scripts_leave_states_under_earlier_numbers_where_they_are() {
             set = if random.u8(..30) == 0 { 1 - set } else { set };
             let checks = checks(&mut random, &sets[set]);
             let batch = Batch::new(&checks).expect("names differ");
-            let action = [Action::Spend, Action::Spend, Action::Refund][random.usize(..3)];
+            let actions = [Action::Spend, Action::Spend, Action::Take, Action::Refund];
+            let action = actions[random.usize(..actions.len())];
             let context = format!("seed {seed}, step {step}: {action:?} {checks:?}");
 
             let told = core.apply(batch, action, at(now));

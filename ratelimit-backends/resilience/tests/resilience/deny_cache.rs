@@ -67,7 +67,8 @@ fn a_denial_is_told_again_until_it_no_longer_holds_and_to_the_microsecond() {
                 rig.clock.set(denial.at + Micros::new(passed));
                 let again = rig.ask(&policy, "key", cost, Action::Spend);
                 let mut wanted = denial;
-                wanted.outcome = Outcome::Deny { retry_after: wait - Micros::new(passed) };
+                let retry_after = wait - Micros::new(passed);
+                wanted = wanted.with_outcome(Outcome::Deny { retry_after }, 0);
                 wanted.reset_after = denial.reset_after - Micros::new(passed);
                 wanted.at = denial.at + Micros::new(passed);
                 // A cache that has answered remembers what it was told first.
@@ -83,6 +84,22 @@ fn a_denial_is_told_again_until_it_no_longer_holds_and_to_the_microsecond() {
 }
 
 #[test]
+fn a_take_is_denied_as_a_spend_of_one_permit_is_and_the_other_way_round() {
+    let rig = Rig::new();
+    let policy = hourly("api", 3);
+    let taken = rig.ask(&policy, "key", 3, Action::Take);
+    assert_eq!((taken.charged(), taken.source()), (3, Source::Store));
+    for (first, second) in [(Action::Take, Action::Spend), (Action::Spend, Action::Take)] {
+        let cost = |action| if action == Action::Take { 2 } else { 1 };
+        let denied = rig.ask(&policy, "key", cost(first), first);
+        let again = rig.ask(&policy, "key", cost(second), second);
+        assert_eq!(again, denied.with_source(Source::Cache));
+        rig.clock.advance(denied.retry_after());
+        assert_eq!(rig.ask(&policy, "key", 3, Action::Take).charged(), 3, "it is over");
+    }
+}
+
+#[test]
 fn with_the_cache_the_same_is_admitted_as_without() {
     for policy in one_of_each(10) {
         let rig = Rig::new();
@@ -92,7 +109,8 @@ fn with_the_cache_the_same_is_admitted_as_without() {
             let key = if random.bool() { "a" } else { "b" };
             let cost = if random.u8(..3) == 0 { random.u64(1..=policy.limit()) } else { 1 };
             let action = match random.u8(..100) {
-                0..80 => Action::Spend,
+                0..70 => Action::Spend,
+                70..80 => Action::Take,
                 80..92 => Action::Peek,
                 92..95 => Action::Refund,
                 95..97 => Action::Penalize,

@@ -67,15 +67,15 @@ fn who_is_let_through_is_told_so_with_the_numbers_of_a_key_never_seen() {
     assert!(spend(&fallback, &policy, "key").is_ok());
 
     store.otherwise(DOWN);
-    for action in [Action::Spend, Action::Peek] {
+    for action in [Action::Spend, Action::Take, Action::Peek] {
         let decision =
             ask(&fallback, check(&policy, "key", 10), action).expect("it is let through");
         assert_eq!(decision.source(), Source::Open);
-        let mut as_the_store_says = decision;
-        as_the_store_says = as_the_store_says.with_source(Source::Store);
-        assert_eq!(as_the_store_says, unseen);
+        assert_eq!(decision.charged(), if action.spends() { 10 } else { 0 });
+        let uncharged = decision.with_outcome(decision.outcome(), 0);
+        assert_eq!(uncharged.with_source(Source::Store), unseen);
     }
-    assert_eq!((fallback.failures().allowed, store.left(&policy, "key")), (2, 9));
+    assert_eq!((fallback.failures().allowed, store.left(&policy, "key")), (3, 9));
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn who_would_be_denied_though_never_seen_is_let_through_all_the_same() {
     let (fallback, store) = fallback(OnFailure::Allow);
     store.otherwise(DOWN);
     let decision = spend(&fallback, &policy, "key").expect("it is let through");
-    assert_eq!(decision.outcome, Outcome::Allow { delay: Micros::ZERO });
+    assert_eq!(decision.outcome(), Outcome::Allow { delay: Micros::ZERO });
     assert_eq!((decision.limit, decision.remaining), (10, 0));
 }
 
@@ -107,6 +107,36 @@ fn a_local_limit_decides_by_its_own_numbers_and_forgets_nothing_in_between() {
     assert_eq!((denied.source(), denied.limit, denied.remaining), (Source::Local, 5, 0));
     assert_eq!(admitted(Cue::Answer, 9), 4, "nothing was told to the store");
     assert_eq!(fallback.failures().local, 13);
+}
+
+/// Three processes: a permit of a request is three of the local limit, and ten are three and a part.
+#[test]
+fn a_take_of_a_local_share_gets_whole_permits_and_then_nothing() {
+    let three = NonZeroU64::MIN.saturating_add(2);
+    let limits = || LocalLimits::new(memory(&clock(), 100)).with_processes(three);
+    let [policy, other] = [hourly("api", 10), hourly("other", 100)];
+    let (fallback, store) = fallback(OnFailure::Local(limits()));
+    store.otherwise(DOWN);
+    let take = |key, most| ask(&fallback, check(&policy, key, most), Action::Take);
+    let taken = [2, 10, 10].map(|most| take("key", most).expect("it is decided"));
+    assert_eq!(taken.map(|one| one.charged()), [2, 1, 0]);
+    assert_eq!(taken.map(|one| one.source()), [Source::Local; 3]);
+    let denied = taken[2];
+    let spent = spend(&fallback, &policy, "key").expect("it is decided");
+    assert_eq!(denied, spent, "as a spend of one permit");
+
+    let checks = [check(&policy, "org", 5), check(&other, "org", 5)];
+    let pairs = [(); 2].map(|()| self::fallback(OnFailure::Local(limits())));
+    pairs.iter().for_each(|(_, store)| store.otherwise(DOWN));
+    let [(one, _), (another, _)] = &pairs;
+    let together = || {
+        let taken = ask_all([one, another], &checks, Action::Take).expect("it is decided");
+        [0, 1].map(|index| taken[index].charged())
+    };
+    assert_eq!(together(), [3, 5]);
+    assert_eq!(together(), [0, 0], "nothing is left of the first");
+    let left = ask(one, check(&other, "org", 1), Action::Peek).expect("it is decided");
+    assert_eq!(left.remaining, (100 - 3 * 5) / 3, "five were taken, and none of the denied");
 }
 
 #[test]

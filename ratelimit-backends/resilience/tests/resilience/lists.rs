@@ -27,11 +27,12 @@ fn who_is_allowed_goes_on_without_end_and_the_store_is_not_asked() {
     let unseen = ask(&store, check(&policy, "key", 1), Action::Peek).expect("memory answers");
     lists.everywhere().allow("key");
     let asked = store.asked();
-    for action in [Action::Spend, Action::Peek, Action::Penalize, Action::Refund] {
+    for action in [Action::Spend, Action::Take, Action::Peek, Action::Penalize, Action::Refund] {
         for _ in 0..20 {
             let mut found = ask(&lists, check(&policy, "key", 10), action).expect("it is decided");
             assert_eq!(found.source(), Source::List);
-            found = found.with_source(Source::Store);
+            assert_eq!(found.charged(), if action.spends() { 10 } else { 0 });
+            found = found.with_outcome(found.outcome(), 0).with_source(Source::Store);
             assert_eq!(found, unseen, "the numbers are those of a key never seen");
         }
     }
@@ -43,13 +44,31 @@ fn who_is_denied_has_the_longest_wait_and_the_store_is_not_asked() {
     let (lists, store) = lists();
     let policy = hourly("api", 10);
     lists.everywhere().deny("key");
-    for action in [Action::Spend, Action::Peek] {
+    for action in [Action::Spend, Action::Take, Action::Peek] {
         let found = ask(&lists, check(&policy, "key", 1), action).expect("it is decided");
-        assert_eq!(found.outcome, Outcome::Deny { retry_after: WINDOW_MAX });
+        assert_eq!(found.outcome(), Outcome::Deny { retry_after: WINDOW_MAX });
         assert_eq!((found.limit, found.remaining, found.reset_after), (10, 0, WINDOW_MAX));
         assert_eq!(found.source(), Source::List);
     }
     assert_eq!(store.asked(), 0);
+}
+
+#[test]
+fn of_a_batch_that_is_denied_nobody_has_taken_anything() {
+    let pairs = [lists(), lists()];
+    let [api, day] = [hourly("api", 10), hourly("day", 3)];
+    for (lists, store) in &pairs {
+        lists.under("api").allow("key");
+        assert!(spend(store, &day, "key").is_ok());
+    }
+    let [(one, store), (other, _)] = &pairs;
+    let checks = [check(&api, "key", 10), check(&day, "key", 2)];
+    let take = || {
+        let all = ask_all([one, other], &checks, Action::Take).expect("it is decided");
+        [all[0].charged(), all[1].charged()]
+    };
+    assert_eq!((take(), store.left(&day, "key")), ([10, 2], 0));
+    assert_eq!((take(), store.left(&day, "key")), ([0, 0], 0));
 }
 
 #[test]

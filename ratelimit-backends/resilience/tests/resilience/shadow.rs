@@ -39,12 +39,41 @@ fn who_is_denied_goes_on_with_the_numbers_of_the_denial() {
     assert!(!denied.is_allowed());
     for _ in 0..3 {
         let found = spend(&shadow, &policy, "key").expect("it is decided");
-        let mut wanted = denied;
-        wanted.outcome = Outcome::Allow { delay: Micros::ZERO };
-        wanted = wanted.with_source(Source::Shadow).watched();
+        let allowed = denied.with_outcome(Outcome::Allow { delay: Micros::ZERO }, 1);
+        let wanted = allowed.with_source(Source::Shadow).watched();
         assert_eq!(found, wanted);
     }
     assert_eq!(shadow.let_through(), 3);
+}
+
+#[test]
+fn a_take_gets_all_it_asks_for_and_what_there_was_is_charged() {
+    let policy = hourly("api", 5);
+    let (shadow, store) = shadow(0);
+    let take = |most| ask(&shadow, check(&policy, "key", most), Action::Take);
+    let taken = [3, 4, 4].map(|most| take(most).expect("it is decided"));
+    assert_eq!(taken.map(|one| one.charged()), [3, 4, 4]);
+    let sources = [Source::Store, Source::Shadow, Source::Shadow];
+    assert_eq!(taken.map(|one| one.source()), sources);
+    assert!(taken.iter().all(|one| one.is_allowed() && one.is_watched()));
+    assert_eq!((store.left(&policy, "key"), shadow.let_through()), (0, 2));
+}
+
+#[test]
+fn of_limits_taken_from_together_only_the_enforced_ones_hold() {
+    let [new, old] = [hourly("new", 5), hourly("old", 9)];
+    let shadows = [(); 2].map(|()| Shadow::new(Faulty::new(&clock())).with_names(["new"]));
+    let [one, other] = [&shadows[0], &shadows[1]];
+    let take = |most| {
+        let checks = [check(&new, "key", most), check(&old, "key", most)];
+        let decisions = ask_all([one, other], &checks, Action::Take).expect("it is decided");
+        [0, 1].map(|index| decisions[index].charged())
+    };
+    assert_eq!(take(3), [3, 3]);
+    assert_eq!(take(5), [5, 5], "the new one has two left, and is watched");
+    assert_eq!(take(4), [4, 1], "the new one has none left");
+    assert_eq!(take(1), [0, 0], "the old one has none left");
+    assert_eq!(one.let_through(), 2);
 }
 
 #[test]

@@ -90,8 +90,8 @@ pub(crate) struct Answer {
 
 impl From<Decision> for Answer {
     fn from(decision: Decision) -> Self {
-        let Decision { outcome, limit, remaining, reset_after, .. } = decision;
-        Self { outcome, limit, remaining, reset_after }
+        let Decision { limit, remaining, reset_after, .. } = decision;
+        Self { outcome: decision.outcome(), limit, remaining, reset_after }
     }
 }
 
@@ -108,6 +108,13 @@ impl Reference {
             self.charge(now, cost);
         }
         self.answer(now, outcome)
+    }
+
+    /// Spends as much of `cost` as there is room for; returns how much with the answer.
+    pub(crate) fn take(&mut self, now: u64, cost: u64) -> (Answer, u64) {
+        let key = self.open(now);
+        let room = most(cost, |permits| key.admits(now, permits));
+        (self.spend(now, room.max(1)), room)
     }
 
     pub(crate) fn peek(&self, now: u64, cost: u64) -> Answer {
