@@ -80,6 +80,32 @@ impl<B: Backend, P: Policies> Limiter<B, P> {
         self.request(key.as_ref(), Action::Peek)
     }
 
+    /// Spends as many permits of `key` as there are, up to `most`;
+    /// [`Decision::charged`](crate::Decision::charged) tells how many. `most` may be more than the limit.
+    ///
+    /// ```
+    /// use ratelimit_algorithms::{Limiter, TokenBucket};
+    /// use ratelimit_memory::Memory;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let limiter = Limiter::new(Memory::new(), "rows", TokenBucket::per_hour(100))?;
+    /// assert_eq!(limiter.take("import", 70).now()?.charged(), 70);
+    /// assert_eq!(limiter.take("import", 70).now()?.charged(), 30);
+    /// assert!(!limiter.take("import", 70).now()?.is_allowed());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// The request is denied where not one permit is left, with the `retry_after` of a
+    /// [`check`](Self::check) of one. It fails when no decision was made, and if `most` is zero.
+    pub fn take<'a>(
+        &'a self,
+        key: &'a (impl AsRef<[u8]> + ?Sized),
+        most: u64,
+    ) -> Request<'a, B, P, Decision> {
+        self.request(key.as_ref(), Action::Take).cost(most)
+    }
+
     /// Makes `key` as good as new.
     ///
     /// The request fails when the store did not do it, or may not have done it.

@@ -82,6 +82,28 @@ impl<'a, B: Backend> Limits<'a, B> {
         LimitsRequest::new(&self.checks, Action::Peek)
     }
 
+    /// Spends of each limit as many permits as there are, up to its cost, if every limit has at least
+    /// one left; [`Decision::charged`](crate::Decision::charged) of each tells how many. A cost may be
+    /// more than its limit; the costs of a limit that is named twice may not be so together.
+    ///
+    /// ```
+    /// use ratelimit_algorithms::{Limiter, Limits, TokenBucket};
+    /// use ratelimit_memory::Memory;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let store = Memory::new();
+    /// let rows = Limiter::new(store.clone(), "rows", TokenBucket::per_hour(100))?;
+    /// let bytes = Limiter::new(store, "bytes", TokenBucket::per_hour(4_096))?;
+    ///
+    /// let taken = Limits::new(&rows, "import", 500).and(&bytes, "import", 4_000).take().now()?;
+    /// assert_eq!([taken.each()[0].charged(), taken.each()[1].charged()], [100, 4_000]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn take(&self) -> LimitsRequest<'_, B> {
+        LimitsRequest::new(&self.checks, Action::Take)
+    }
+
     /// Denies every request of each key under its limit until `length` has passed, at most
     /// [`WINDOW_MAX`](crate::WINDOW_MAX): with one key throughout, a client in all of its limits.
     ///

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use crate::{
     Error, LimitsDecision, Policies,
     policies::SharedPolicies,
-    request::{Subject, check},
+    request::{Subject, check_for},
     wait::WaitQueues,
 };
 
@@ -37,8 +37,8 @@ impl<'a, B, P: Policies + Clone + 'static> Subject<'a, B, P> {
 }
 
 impl<B> PreparedCheck<'_, B> {
-    fn as_check(&self) -> Result<Check<'_>, Error> {
-        check(&self.policy, self.key, self.cost)
+    fn as_check(&self, action: Action) -> Result<Check<'_>, Error> {
+        check_for(action, &self.policy, self.key, self.cost)
     }
 
     /// Takes the policy that the key has now.
@@ -88,7 +88,7 @@ pub(crate) fn apply_if_ready<B: Backend>(
     apply: impl FnOnce(&B, Batch<'_>, Action) -> Option<Result<Decisions, BackendError>>,
 ) -> Option<Result<Decisions, Error>> {
     let mut merged = Merged::default();
-    if let Err(error) = merged.fill_from(checks) {
+    if let Err(error) = merged.fill_from(checks, action) {
         return Some(Err(error));
     }
     match apply(checks[0].backend, merged.batch(), action)? {
@@ -103,7 +103,7 @@ pub(crate) async fn apply_awaited<B: Backend>(
     action: Action,
 ) -> Result<Decisions, Error> {
     let mut merged = Merged::default();
-    merged.fill_from(checks)?;
+    merged.fill_from(checks, action)?;
     let decisions = checks[0].backend.apply(merged.batch(), action).await?;
     merged.spread(decisions)
 }
@@ -140,12 +140,16 @@ const FEW: usize = 16;
 impl<'a> Merged<'a> {
     /// Takes checks, which have to be on one store.
     #[inline(always)]
-    fn fill_from<B: Backend>(&mut self, checks: &'a [PreparedCheck<'_, B>]) -> Result<(), Error> {
+    fn fill_from<B: Backend>(
+        &mut self,
+        checks: &'a [PreparedCheck<'_, B>],
+        action: Action,
+    ) -> Result<(), Error> {
         let names = checks[0].backend.names();
         if !checks.iter().all(|check| check.backend.names().is(names)) {
             return Err(Error::DifferentStores);
         }
-        self.fill(checks.iter().map(PreparedCheck::as_check))
+        self.fill(checks.iter().map(|check| check.as_check(action)))
     }
 
     #[inline(always)]

@@ -11,7 +11,7 @@ use std::{
 };
 
 use ratelimit_backend::{Backend, BackendError, ErrorKind, SyncBackend};
-use ratelimit_core::{Action, Batch, Check, Decision, Key, Policy, store::Decisions};
+use ratelimit_core::{Action, Batch, Check, CostError, Decision, Key, Policy, store::Decisions};
 
 use crate::{Error, Policies, decision::Status, progress::Progress, wait::WaitQueues};
 
@@ -182,11 +182,11 @@ impl<'a, B, P: Policies> Subject<'a, B, P> {
     }
 
     #[inline(always)]
-    fn check<'c>(self, policy: &'c Policy) -> Result<Check<'c>, Error>
+    fn check<'c>(self, policy: &'c Policy, action: Action) -> Result<Check<'c>, Error>
     where
         'a: 'c,
     {
-        check(policy, self.key, self.cost)
+        check_for(action, policy, self.key, self.cost)
     }
 }
 
@@ -202,7 +202,7 @@ impl<'a, B: Backend, P: Policies> Subject<'a, B, P> {
 
     async fn awaited(self, action: Action) -> Result<Decision, Error> {
         let policy = self.policies.policy(self.key);
-        let check = self.check(&policy)?;
+        let check = self.check(&policy, action)?;
         the_one(self.backend.apply(Batch::one(&check), action).await?)
     }
 }
@@ -248,6 +248,22 @@ pub(crate) fn check<'a>(policy: &'a Policy, key: &'a [u8], cost: u64) -> Result<
     Ok(Check::new(policy, Key::new(key)?, cost)?)
 }
 
+/// The same for an action: a take may ask for more than its policy can ever admit.
+#[inline(always)]
+pub(crate) fn check_for<'a>(
+    action: Action,
+    policy: &'a Policy,
+    key: &'a [u8],
+    cost: u64,
+) -> Result<Check<'a>, Error> {
+    match check(policy, key, cost) {
+        Err(Error::Cost(CostError::ExceedsLimit { max, .. })) if action == Action::Take => {
+            check(policy, key, max)
+        }
+        check => check,
+    }
+}
+
 /// A call, so that a request costs no more than its check does. The case of its own for spending
 /// keeps that check in registers.
 #[inline(never)]
@@ -258,7 +274,7 @@ fn decide_now<B: SyncBackend>(
     cost: u64,
     action: Action,
 ) -> Result<Decision, Error> {
-    let check = check(policy, key, cost)?;
+    let check = check_for(action, policy, key, cost)?;
     match action {
         Action::Spend => the_one(backend.apply_now(Batch::one(&{ check }), Action::Spend)?),
         _ => the_one(backend.apply_now(Batch::one(&{ check }), action)?),
@@ -274,7 +290,7 @@ fn decide_if_ready<B: Backend>(
     cost: u64,
     action: Action,
 ) -> Option<Result<Decision, Error>> {
-    let check = match check(policy, key, cost) {
+    let check = match check_for(action, policy, key, cost) {
         Ok(check) => check,
         Err(error) => return Some(Err(error)),
     };

@@ -55,6 +55,25 @@ fn a_store_that_answers_at_once_needs_no_runtime() -> Outcome {
 }
 
 #[tokio::test]
+async fn a_take_is_told_what_it_got_however_it_is_asked() -> Outcome {
+    let store = Memory::with_clock(ManualClock::default(), NonZeroUsize::MIN);
+    let near = Limiter::new(store, "daily", FixedWindow::per_day(10))?;
+    assert_eq!(near.take("key", 4).now()?.charged(), 4);
+    assert_eq!(near.take("key", 4).await?.charged(), 4);
+    let last = near.take("key", 400).if_ready().ok_or("memory answers at once")??;
+    assert_eq!((last.is_allowed(), last.charged(), last.remaining), (true, 2, 0));
+    let denied = near.take("key", 400).now()?;
+    assert_eq!((denied.is_allowed(), denied.charged()), (false, 0));
+    assert_eq!(denied, near.check("key").now()?, "as a check of one permit");
+    assert!(matches!(near.take("key", 0).now(), Err(Error::Cost(CostError::Zero))));
+
+    let far = Limiter::new(Far(Memory::new()), "daily", FixedWindow::per_day(10))?;
+    assert_eq!(far.take("key", 400).await?.charged(), 10, "more than the limit is the limit");
+    assert!(!far.take("key", 400).await?.is_allowed());
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_store_that_has_to_be_awaited_is_not_asked() -> Outcome {
     let limiter = Limiter::new(Far(Memory::new()), "daily", FixedWindow::per_day(3))?;
     assert!(limiter.check("key").cost(3).if_ready().is_none());

@@ -1,8 +1,9 @@
 //! Several limits asked as one, where they are about the same state.
 
-use std::time::Duration;
+use std::{num::NonZeroUsize, time::Duration};
 
-use ratelimit_algorithms::{CostError, Error, FixedWindow, Limiter, Limits};
+use ratelimit_algorithms::{CostError, Decision, Error, FixedWindow, Limiter, Limits};
+use ratelimit_backend::ManualClock;
 use ratelimit_memory::Memory;
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
@@ -27,6 +28,26 @@ fn a_sum_that_can_never_be_admitted_is_an_error() -> Outcome {
     let error = Limits::new(&limiter, "key", 6).and(&limiter, "key", 6).check().now();
     assert!(matches!(error, Err(Error::Cost(CostError::ExceedsLimit { cost: 12, max: 10 }))));
     assert_eq!(limiter.peek("key").now()?.remaining, 10);
+    Ok(())
+}
+
+#[test]
+fn a_take_gets_of_each_limit_what_there_is_or_nothing_at_all() -> Outcome {
+    let store = Memory::with_clock(ManualClock::default(), NonZeroUsize::MIN.saturating_add(9));
+    let few = Limiter::new(store.clone(), "few", FixedWindow::per_day(3))?;
+    let many = Limiter::new(store, "many", FixedWindow::per_day(10))?;
+    let both = Limits::new(&few, "key", 50).and(&many, "key", 4);
+    let charged = |answer: &ratelimit_algorithms::LimitsDecision| {
+        answer.each().iter().map(Decision::charged).collect::<Vec<_>>()
+    };
+    let taken = both.take().now()?;
+    assert!(taken.is_allowed());
+    assert_eq!(charged(&taken), [3, 4]);
+    let denied = both.take().now()?;
+    assert!(!denied.is_allowed());
+    assert_eq!((charged(&denied), denied.bound_name()), (vec![0, 0], "few"));
+    assert_eq!(denied.retry_after(), few.check("key").now()?.retry_after());
+    assert_eq!(many.peek("key").now()?.remaining, 6, "nothing was charged");
     Ok(())
 }
 
