@@ -138,7 +138,8 @@ proptest! {
         let second = wait(&again);
         if 0 < second {
             let odd = odd.first().expect("all others keep their promise");
-            prop_assert!(!odd.starts_low() || 2 * odd.span() <= first + 1, "{again:?}");
+            // It has rested since it was last charged, or since it was first asked for.
+            prop_assert!(!odd.starts_low() || 2 * odd.span() <= then - start + 1, "{again:?}");
             prop_assert!(second <= odd.span(), "{again:?}");
             let third = group.ask(Action::Spend, then + second, share);
             prop_assert!(third.iter().all(Decision::is_allowed), "{third:?}");
