@@ -120,9 +120,12 @@ fn callers_who_are_answered_as_one_time_out_one_by_one() {
         assert!(poll(&mut call).is_pending());
         call
     };
-    let [first, second] = [(); 2].map(|()| begin());
-    // Their deadlines lie apart by more than it takes to let the lock go.
-    thread::sleep(DEADLINE * 3 / 5);
+    let first = begin();
+    // The writer has taken it by the time that the second one comes; and the deadlines of the others lie
+    // apart by more than it takes to let the lock go.
+    thread::sleep(DEADLINE * 3 / 10);
+    let second = begin();
+    thread::sleep(DEADLINE * 3 / 10);
     let third = begin();
     assert_fails(wait(first), ErrorKind::Timeout);
     assert_fails(wait(second), ErrorKind::Timeout);
