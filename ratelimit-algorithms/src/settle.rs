@@ -13,7 +13,7 @@ use std::{
 };
 
 use ratelimit_backend::{Backend, SyncBackend};
-use ratelimit_core::{Action, Check, Decision, Policy, Receipt, Source, store::Decisions};
+use ratelimit_core::{Action, Check, Decision, Policy, Receipt, store::Decisions};
 use smallvec::{SmallVec, smallvec};
 
 use crate::{
@@ -291,7 +291,7 @@ fn correction(
     charged: u64,
     actual: u64,
 ) -> Option<(u64, Action)> {
-    if decision.source() != Source::Store {
+    if !decision.source().is_charged() {
         return None;
     }
     match actual.cmp(&charged) {

@@ -174,7 +174,8 @@ impl Seen {
             2 => Source::List,
             3 => Source::Shadow,
             4 => Source::Local,
-            _ => Source::Open,
+            5 => Source::Open,
+            _ => Source::Lease,
         }
     }
 
@@ -228,6 +229,16 @@ pub enum Source {
     Local,
     /// The store failed, and the request is let through without a limit.
     Open,
+    /// A lease: the store has charged the permits ahead, and was not asked again.
+    Lease,
+}
+
+impl Source {
+    /// Returns true if the store has charged what the request may use, so that a refund gives it back.
+    #[must_use]
+    pub const fn is_charged(self) -> bool {
+        matches!(self, Self::Store | Self::Lease)
+    }
 }
 
 /// The verdict on a request.
@@ -393,6 +404,7 @@ mod tests {
             Source::Shadow,
             Source::Local,
             Source::Open,
+            Source::Lease,
         ];
         for source in sources.into_iter().chain(sources) {
             let from = decision.with_source(source).with_source(source);

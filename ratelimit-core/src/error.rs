@@ -88,6 +88,11 @@ pub enum ConfigError {
     },
     /// A load sensor that would be shared where it was not, or no longer where it was.
     ScopeChange,
+    /// A limit whose every request has to be seen, or put in order, on a store that leases permits.
+    NotLeasable {
+        /// The algorithm.
+        algorithm: &'static str,
+    },
     /// A tier that nobody has added.
     UnknownTier,
     /// Two tiers of one name.
@@ -123,6 +128,12 @@ impl fmt::Display for ConfigError {
                 write!(f, "a {to} cannot carry over what a {from} has stored, only reset it")
             }
             Self::ScopeChange => f.write_str("the scope of a load sensor cannot change"),
+            Self::NotLeasable { algorithm } => {
+                write!(
+                    f,
+                    "no permits can be leased of this limit ({algorithm}): it has to see every request"
+                )
+            }
             Self::UnknownTier => f.write_str("there is no tier of that name"),
             Self::DuplicateTier => f.write_str("there is a tier of that name already"),
         }

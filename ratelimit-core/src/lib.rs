@@ -40,6 +40,7 @@ mod carry_over;
 mod cost;
 mod decision;
 mod error;
+mod lease;
 mod number;
 mod policy;
 mod request;
@@ -60,6 +61,7 @@ pub use crate::{
     cost::{Cost, Receipt},
     decision::{Decision, Outcome, Source},
     error::{ConfigError, CostError, KeyTooLong, StateError},
+    lease::LeaseTerms,
     number::{LIMIT_MAX, UNLIMITED, WINDOW_MAX, WINDOW_MIN, fraction::Fraction},
     policy::Policy,
     request::{Action, Batch, Check, Key},

@@ -116,6 +116,8 @@ counts! {
         local = Local,
         /// The store failed, and the request was let through.
         open = Open,
+        /// A lease had permits, which the store had charged ahead.
+        lease = Lease,
     }
 }
 

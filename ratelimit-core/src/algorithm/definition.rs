@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::num::NonZeroU64;
 
 use crate::{
-    CarryOver, Cost, Decision, Fraction, Micros, Outcome, Receipt, Timestamp,
+    CarryOver, ConfigError, Cost, Decision, Fraction, Micros, Outcome, Receipt, Timestamp,
     decision::Standing,
     number::encoding::Reader,
     state::{key_state::KeyState, sensor::SubWindow},
@@ -31,6 +31,15 @@ impl Size {
         let rate = Fraction { numerator: limit.get(), denominator: window };
         Self { limit: limit.get(), window: Some(Micros::new(window.get())), rate }
     }
+}
+
+/// The effect of leases on the bound of an algorithm.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Leasing {
+    /// The most permits above the bound, whatever the number of holders.
+    pub(crate) excess_max: u64,
+    /// A permit lapses with the window that it was charged in.
+    pub(crate) ends_with_window: bool,
 }
 
 /// One algorithm, with its numbers.
@@ -86,6 +95,17 @@ pub(crate) trait Definition: Eq + Sized {
     /// Returns true if all keys of a policy feed one load sensor.
     fn shares_sensor(&self) -> bool {
         false
+    }
+
+    /// The effect of leases of `length`; `None` if every request has to be seen, or put in
+    /// order, so that no permit can be charged before it is needed.
+    fn leasing(&self, _length: Micros) -> Option<Leasing> {
+        None
+    }
+
+    /// The same limit with numbers under which leases of `length` exceed it by nothing.
+    fn for_leases(&self, _length: Micros) -> Result<Self, ConfigError> {
+        Err(ConfigError::NotLeasable { algorithm: Self::NAME })
     }
 
     /// The state of a key never seen.

@@ -14,7 +14,7 @@ use core::{num::NonZeroU64, time::Duration};
 use crate::{
     Calendar, CarryOver, ConfigError, Cost, Fraction, Micros, Outcome, Receipt, Timestamp,
     UNLIMITED,
-    algorithm::definition::{Definition, Size},
+    algorithm::definition::{Definition, Leasing, Size},
     calendar::Window,
     decision::Standing,
     number::{self, division::scale_ceil, encoding::Reader},
@@ -216,6 +216,15 @@ impl Definition for Quota {
         let window = Window { start, length: Micros::new(length) };
         let is_of_calendar = self.is_of_calendar();
         (used <= EXACT_MAX).then_some(State { window, used, is_of_calendar })
+    }
+
+    /// A permit is used in the window that it was charged in, or not at all.
+    fn leasing(&self, _: Micros) -> Option<Leasing> {
+        Some(Leasing { excess_max: 0, ends_with_window: true })
+    }
+
+    fn for_leases(&self, _: Micros) -> Result<Self, ConfigError> {
+        Ok(self.clone())
     }
 
     fn fresh(&self, now: Timestamp) -> State {

@@ -11,7 +11,7 @@ use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
     CarryOver, ConfigError, Cost, Decision, Fraction, Micros, Outcome, Receipt, Timestamp,
-    algorithm::definition::{Definition, Size},
+    algorithm::definition::{Definition, Leasing, Size},
     decision::Standing,
     number::{self, division::scale_ceil, encoding::Reader, rate::Rate},
     state::level::Bucket,
@@ -138,6 +138,23 @@ impl Definition for Quota {
 
     fn read_state(&self, input: &mut Reader<'_>) -> Option<Bucket> {
         Bucket::read(input, self.brim)
+    }
+
+    /// What leaks in the time of a lease may be used on top. A queue puts its requests in order.
+    fn leasing(&self, length: Micros) -> Option<Leasing> {
+        let excess_max = self.rate.permits_ceil(self.rate.units_in(length));
+        let is_meter = self.longest_delay.is_none();
+        is_meter.then_some(Leasing { excess_max, ends_with_window: false })
+    }
+
+    /// So many permits fewer.
+    fn for_leases(&self, length: Micros) -> Result<Self, ConfigError> {
+        if self.longest_delay.is_some() {
+            return Err(ConfigError::NotLeasable { algorithm: Self::NAME });
+        }
+        let capacity =
+            self.capacity.get().saturating_sub(self.rate.permits_ceil(self.rate.units_in(length)));
+        Self::new(capacity, self.leak.get(), self.period)
     }
 
     fn fresh(&self, now: Timestamp) -> Bucket {

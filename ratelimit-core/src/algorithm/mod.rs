@@ -12,8 +12,9 @@ pub(crate) mod definition;
 
 use alloc::{boxed::Box, vec::Vec};
 
-use self::definition::Definition;
+use self::definition::{Definition, Leasing};
 use crate::{
+    ConfigError, Micros,
     number::encoding::Reader,
     state::{
         key_state::KeyState,
@@ -183,6 +184,37 @@ impl Algorithm {
     #[must_use]
     pub fn limit(&self) -> u64 {
         with_quota!(self, quota => quota.size().limit)
+    }
+
+    /// The same limit with numbers under which [leases](crate::LeaseTerms) of `length` exceed it by nothing.
+    ///
+    /// A bucket loses what comes back in `length`, rounded up; a sliding window becomes longer by
+    /// `length`; a fixed window stays as it is.
+    ///
+    /// ```
+    /// # use core::time::Duration;
+    /// use ratelimit_core::{Algorithm, Micros, token_bucket::Quota};
+    ///
+    /// # fn main() -> Result<(), ratelimit_core::ConfigError> {
+    /// let quota = Quota::new(10_000, 10_000, Duration::from_secs(60))?;
+    /// let exact = Algorithm::from(quota).for_leases(Micros::from_millis(600))?;
+    /// assert_eq!(exact.limit(), 9_900);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::NotLeasable`] if permits cannot be charged before they are needed;
+    /// [`ConfigError::ZeroLimit`] if nothing is left of a bucket; [`ConfigError::WindowTooLong`] if the window
+    /// passes [`WINDOW_MAX`](crate::WINDOW_MAX).
+    pub fn for_leases(&self, length: Micros) -> Result<Self, ConfigError> {
+        with_quota!(self, quota => quota.for_leases(length).map(Into::into))
+    }
+
+    /// The effect of leases of `length`; `None` if permits cannot be leased.
+    pub(crate) fn leasing(&self, length: Micros) -> Option<Leasing> {
+        with_quota!(self, quota => quota.leasing(length))
     }
 
     /// Returns true if a load sensor counts the requests that are admitted.

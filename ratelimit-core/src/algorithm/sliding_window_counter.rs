@@ -16,9 +16,14 @@ use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
     CarryOver, ConfigError, Cost, Fraction, Micros, Outcome, Receipt, Timestamp,
-    algorithm::definition::{Definition, Size},
+    algorithm::definition::{Definition, Leasing, Size},
     decision::Standing,
-    number::{self, PRODUCT_MAX, division::Share, encoding::Reader, tick::Tick},
+    number::{
+        self, PRODUCT_MAX,
+        division::{Share, scale_ceil},
+        encoding::Reader,
+        tick::Tick,
+    },
     state::key_state::KeyState,
 };
 
@@ -146,6 +151,17 @@ impl Definition for Quota {
         let (start, [previous, current]) = (input.timestamp()?, input.numbers()?);
         let is_fit = previous.max(current) <= self.count_max() && start.floor(self.window) == start;
         is_fit.then_some(State { start, previous, current })
+    }
+
+    /// What the estimate lets through in the time of a lease may be used on top.
+    fn leasing(&self, length: Micros) -> Option<Leasing> {
+        let excess_max = scale_ceil(self.limit.get(), length.as_micros(), self.window);
+        Some(Leasing { excess_max, ends_with_window: false })
+    }
+
+    /// A permit counts for as long again as it may be held.
+    fn for_leases(&self, length: Micros) -> Result<Self, ConfigError> {
+        Self::new(self.limit.get(), (self.length() + length).into())
     }
 
     fn fresh(&self, now: Timestamp) -> State {

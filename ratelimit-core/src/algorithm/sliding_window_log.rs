@@ -9,7 +9,7 @@ use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
     CarryOver, ConfigError, Cost, Micros, Outcome, Receipt, Timestamp,
-    algorithm::definition::{Definition, Size},
+    algorithm::definition::{Definition, Leasing, Size},
     decision::Standing,
     number::{self, encoding::Reader},
     state::{entries::Log, key_state::KeyState},
@@ -106,6 +106,16 @@ impl Definition for Quota {
 
     fn read_state(&self, input: &mut Reader<'_>) -> Option<Log> {
         Log::read(input)
+    }
+
+    /// Permits that were charged just before a window, and are used in it, come on top.
+    fn leasing(&self, _: Micros) -> Option<Leasing> {
+        Some(Leasing { excess_max: self.limit.get(), ends_with_window: false })
+    }
+
+    /// A permit counts for as long again as it may be held.
+    fn for_leases(&self, length: Micros) -> Result<Self, ConfigError> {
+        Self::capped(self.limit.get(), (self.length() + length).into(), self.entries_max)
     }
 
     fn fresh(&self, _: Timestamp) -> Log {

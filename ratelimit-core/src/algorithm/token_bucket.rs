@@ -9,7 +9,7 @@ use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
     CarryOver, ConfigError, Cost, Decision, Fraction, Micros, Outcome, Receipt, Timestamp,
-    algorithm::definition::{Definition, Size},
+    algorithm::definition::{Definition, Leasing, Size},
     decision::Standing,
     number::{self, division::scale_floor, encoding::Reader, rate::Rate},
     state::level::Bucket,
@@ -135,6 +135,20 @@ impl Definition for Quota {
 
     fn read_state(&self, input: &mut Reader<'_>) -> Option<Bucket> {
         Bucket::read(input, self.full)
+    }
+
+    /// What comes back in the time of a lease may be used on top.
+    fn leasing(&self, length: Micros) -> Option<Leasing> {
+        let excess_max = self.rate.permits_ceil(self.rate.units_in(length));
+        Some(Leasing { excess_max, ends_with_window: false })
+    }
+
+    /// So many tokens fewer.
+    fn for_leases(&self, length: Micros) -> Result<Self, ConfigError> {
+        let capacity =
+            self.capacity.get().saturating_sub(self.rate.permits_ceil(self.rate.units_in(length)));
+        let quota = Self::new(capacity, self.refill.get(), self.period)?;
+        quota.with_initial(self.initial.min(capacity))
     }
 
     fn fresh(&self, now: Timestamp) -> Bucket {
