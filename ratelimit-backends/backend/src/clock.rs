@@ -42,6 +42,17 @@ impl<C: Clock + ?Sized> Clock for &C {
     }
 }
 
+impl<C: Clock + ?Sized> Clock for Arc<C> {
+    #[inline]
+    fn now(&self) -> Result<Timestamp, BackendError> {
+        (**self).now()
+    }
+
+    fn retention(&self) -> Micros {
+        (**self).retention()
+    }
+}
+
 /// Time that never steps back: [`Instant`], set to the wall clock once, when it is made.
 ///
 /// Its times mean nothing in another process. On Linux and macOS it stands still while the machine
