@@ -49,12 +49,13 @@ pub(crate) fn tsan(packages: &[String]) -> Result<(), String> {
 
 /// Packages in which threads share something. Those with C in them (SQLite) or servers beside them
 /// can be named, and are slow.
-const SHARED: [&str; 5] = [
+const SHARED: [&str; 6] = [
     "ratelimit-backend",
     "ratelimit-memory",
     "ratelimit-algorithms",
     "ratelimit-metrics",
     "ratelimit-resilience",
+    "ratelimit-lease",
 ];
 
 /// Builds a limiter for WebAssembly, and has node run it under a clock of its own.
