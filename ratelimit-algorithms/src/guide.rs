@@ -15,6 +15,9 @@ pub mod calendars {}
 #[doc = include_str!("guide/choosing_a_store.md")]
 pub mod choosing_a_store {}
 
+#[doc = include_str!("guide/leases.md")]
+pub mod leases {}
+
 #[doc = include_str!("guide/operating.md")]
 pub mod operating {}
 
