@@ -23,6 +23,7 @@ pub(crate) enum Unit {
     Bytes,
     Allocations,
     Instructions,
+    Calls,
 }
 
 /// The mark that a row should reach.
@@ -50,6 +51,7 @@ impl Unit {
             Self::Bytes => "bytes",
             Self::Allocations => "allocations",
             Self::Instructions => "instructions",
+            Self::Calls => "calls",
         }
     }
 }

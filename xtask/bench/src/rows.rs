@@ -6,6 +6,7 @@ mod composite;
 mod dashmap;
 mod growth;
 mod http;
+mod leased;
 mod lookup;
 mod memory;
 mod peers;
@@ -31,6 +32,7 @@ pub(crate) fn all(bench: &mut Bench<'_>) -> Result<()> {
     algorithms::rows(bench)?;
     composite::rows(bench)?;
     awaited::rows(bench)?;
+    leased::rows(bench)?;
     peers::rows(bench)?;
     sqlite::rows(bench)?;
     redis::rows(bench)?;

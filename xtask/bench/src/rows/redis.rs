@@ -4,6 +4,7 @@
 mod composite;
 mod concurrent;
 mod handwritten;
+mod leased;
 mod redis_cell;
 mod server_time;
 
@@ -22,7 +23,8 @@ pub(crate) fn rows(bench: &mut Bench<'_>) -> Result<()> {
     concurrent::rows(bench, &site)?;
     redis_cell::rows(bench, &site)?;
     server_time::rows(bench, &site)?;
-    composite::rows(bench, &site)
+    composite::rows(bench, &site)?;
+    leased::rows(bench, &site)
 }
 
 /// The runtime and the server of the rows.
