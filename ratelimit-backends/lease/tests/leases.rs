@@ -13,7 +13,6 @@ use ratelimit_core::{
 };
 use ratelimit_lease::{LeaseLength, Leased};
 use ratelimit_memory::Memory;
-use ratelimit_resilience::{Lists, Resilient, Shadow};
 
 type Store = Memory<ManualClock>;
 type Holder = Leased<Store, ManualClock>;
@@ -241,6 +240,27 @@ fn what_cannot_be_leased_is_refused_when_a_limiter_is_built() {
     assert_eq!(refused(FixedWindow::per_minute(10).try_into()), Ok(()));
 }
 
+/// Exact numbers are numbers of a policy, so the store knows them.
+// FAULTS 236.
+#[test]
+fn holders_that_disagree_are_refused_in_a_process_and_admit_no_more_than_each_alone_across_processes()
+ {
+    let (store, clock) = store();
+    let plain = Algorithm::try_from(TokenBucket::per_minute(10_000)).unwrap();
+    let exact = plain.for_leases(Micros::from_millis(600)).unwrap();
+    let holder = holder(&store, &clock);
+    let _limiter = Limiter::new(holder.clone(), "api", plain.clone()).unwrap();
+    let refused = Limiter::new(holder.clone(), "api", exact.clone());
+    assert_eq!(refused.map(|_| ()), Err(ConfigError::DuplicateName));
+    // Policies of their own, as another process has them.
+    let policies = [plain, exact].map(|algorithm| Policy::new("api", algorithm).unwrap());
+    let admitted = (0..30_000).filter(|turn| {
+        let policy = &policies[turn / 100 % 2];
+        spend(&holder, policy).is_allowed()
+    });
+    assert!(admitted.count() <= 10_000 + 9_900);
+}
+
 #[test]
 fn a_limit_of_everything_is_counted_by_the_store() {
     let (store, clock) = store();
@@ -307,30 +327,6 @@ fn permits_of_a_key_that_has_cooled_go_back_beside_a_take_for_another_key() {
         assert!(spend(&holder, &hot).is_allowed());
     }
     assert_eq!((holder.stats().given_back, remaining(&store, &cool)), (held, 10_000));
-}
-
-/// Lists, shadow mode and metrics see leased decisions as any; a fallback's own are not leased.
-#[test]
-fn leases_work_below_and_above_other_wrappers() {
-    let (store, clock) = store();
-    let above = Lists::with_clock(Shadow::new(holder(&store, &clock)), clock.clone());
-    let policy = bucket();
-    let mut sources = (0..100).map(|_| spend(&above, &policy).source());
-    assert!(sources.any(|source| source == Source::Lease));
-    let below = Resilient::with_clock(store, clock.clone());
-    let length = LeaseLength::share(0.01).unwrap();
-    let below = Leased::with_clock(below, length, clock, KEYS_MAX);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    runtime.block_on(async {
-        let limiter = Limiter::with_policies(below, policy).unwrap();
-        for _ in 0..100 {
-            tokio::task::yield_now().await;
-            if limiter.check("key").await.unwrap().source() == Source::Lease {
-                return;
-            }
-        }
-        panic!("no lease");
-    });
 }
 
 // FAULTS 56.

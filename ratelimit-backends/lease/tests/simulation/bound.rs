@@ -72,6 +72,16 @@ impl Limit {
         }
     }
 
+    /// The permits in a window.
+    pub(crate) const fn permits(&self) -> u64 {
+        match *self {
+            Self::Bucket { limit, .. }
+            | Self::Fixed { limit, .. }
+            | Self::Log { limit, .. }
+            | Self::Counter { limit, .. } => limit,
+        }
+    }
+
     /// The most permits by which `uses`, in order of time, exceed the bound of the limit in any interval. Below
     /// zero if they never reach it.
     pub(crate) fn excess(&self, uses: &[Use]) -> i128 {

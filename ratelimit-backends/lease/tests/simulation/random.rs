@@ -17,6 +17,8 @@ struct Scene {
     holders: usize,
     /// Its numbers are those under which leases exceed nothing.
     is_exact: bool,
+    /// Another limit beside it, which some requests are checked against as well.
+    other: (Limit, Policy),
 }
 
 /// What came of traces.
@@ -77,7 +79,10 @@ fn scene(rng: &mut Rng) -> Scene {
         let policy = Policy::new("limit", exact.unwrap_or(plain)).expect("a name");
         let terms = LeaseTerms::new(&policy, length).expect("what is simulated can be leased");
         if 3 < terms.held_max() {
-            return Scene { limit, policy, length, holders: rng.usize(1..=8), is_exact };
+            let other = Limit::Fixed { limit: 2 * limit.permits(), window: limit.window() };
+            let other = (other, Policy::new("other", other.algorithm(false)).expect("a name"));
+            let holders = rng.usize(1..=8);
+            return Scene { limit, policy, length, holders, is_exact, other };
         }
     }
 }
@@ -103,7 +108,8 @@ fn trace(seed: u64) -> Summary {
 /// Lets something happen. Returns the permits whose charges the store forgot by that.
 async fn happen(world: &mut World, scene: &Scene, rng: &mut Rng) -> u64 {
     let holder = rng.usize(0..scene.holders);
-    let policies = slice::from_ref(&scene.policy);
+    let both = [scene.policy.clone(), scene.other.1.clone()];
+    let policies = &both[..if rng.u8(0..4) == 0 { 2 } else { 1 }];
     match rng.u8(0..100) {
         0..20 => world.advance(some_time(scene, rng)),
         20..45 => {
@@ -138,7 +144,7 @@ async fn happen(world: &mut World, scene: &Scene, rng: &mut Rng) -> u64 {
         94..96 if 0 < world.messages() => world.lose_message(rng.usize(0..world.messages())).await,
         96..98 if !world.admissions().is_empty() => {
             let admission = rng.usize(0..world.admissions().len());
-            world.refund(policies, admission).await;
+            world.refund(&both, admission).await;
         }
         98 => world.remember(),
         99 if rng.bool() => return world.fail_over(),
@@ -214,6 +220,13 @@ fn conclude(world: &World, scene: &Scene, lost: u64, seed: u64) -> Summary {
     let holders = scene.holders as u64;
     let bound = if scene.is_exact { 0 } else { i128::from(terms.excess_max(holders)) };
     assert!(excess <= bound, "seed {seed}: {excess} above the limit, {bound} allowed: {scene:?}");
+    let mut uses = world.uses(1);
+    uses.sort_by_key(|one| one.at);
+    let excess_of_other = scene.other.0.excess(&uses) - i128::from(lost);
+    assert!(
+        excess_of_other <= 0,
+        "seed {seed}: {excess_of_other} above the other limit: {scene:?}"
+    );
     let permits = |source| {
         let admissions = world.admissions();
         admissions.iter().filter(|one| one.source == source).map(|one| one.permits).sum()
