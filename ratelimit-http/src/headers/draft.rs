@@ -25,6 +25,8 @@ pub enum QuotaUnit {
     ContentBytes,
     /// Requests in flight.
     ConcurrentRequests,
+    /// Tokens of a language model; draft 10 has not registered this one.
+    Tokens,
 }
 
 /// The fixed parts of one limit's items, for the policy that it began with and for those that it
@@ -171,6 +173,7 @@ impl QuotaUnit {
             Self::Requests => "requests",
             Self::ContentBytes => "content-bytes",
             Self::ConcurrentRequests => "concurrent-requests",
+            Self::Tokens => "tokens",
         }
     }
 }

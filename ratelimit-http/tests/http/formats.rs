@@ -258,11 +258,15 @@ async fn what_a_limit_counts_can_be_told() {
         .quota_unit(QuotaUnit::ContentBytes)
         .also(RequestLimit::new(per("calls").expect("is valid"), PeerAddr))
         .quota_unit(QuotaUnit::Requests)
+        .also(RequestLimit::new(per("open").expect("is valid"), PeerAddr))
+        .quota_unit(QuotaUnit::ConcurrentRequests)
+        .also(RequestLimit::new(per("words").expect("is valid"), PeerAddr))
+        .quota_unit(QuotaUnit::Tokens)
         .headers([HeaderFormat::Draft10]);
     let response = send(&app(layer), from("192.0.2.1:1")).await;
     let units = Advice::read(response.headers(), SystemTime::UNIX_EPOCH).limits;
-    let units: Vec<_> = units.into_iter().map(|limit| limit.unit).collect();
-    assert_eq!(units, [Some("content-bytes".to_owned()), Some("requests".to_owned())]);
+    let units: Vec<_> = units.into_iter().filter_map(|limit| limit.unit).collect();
+    assert_eq!(units, ["content-bytes", "requests", "concurrent-requests", "tokens"]);
 }
 
 /// The name of a client in each limit, where it is told so.
