@@ -54,6 +54,30 @@ fn stream_charges_a_token_for_each_word() {
     }
 }
 
+#[cfg(feature = "axum")]
+#[test]
+fn gateway_streams_an_answer_and_tells_of_all_limits() {
+    let gateway = Example::start("gateway");
+    let send = |line: &str, body: &str| {
+        let head = format!("{line} HTTP/1.0\r\nauthorization: Bearer key-of-ann");
+        gateway.send(&format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()))
+    };
+    let ask = || send("POST /v1/completions", r#"{"prompt": "two words", "max_tokens": 90000}"#);
+    let answer = ask();
+    assert!(answer.starts_with("HTTP/1.0 200 OK\r\n"), "{answer}");
+    let events = "data: {\"token\":\"two\"}\n\ndata: {\"token\":\"words\"}\n\n\
+                  data: {\"usage\":{\"total_tokens\":4}}\n\ndata: [DONE]\n\n";
+    assert!(answer.ends_with(events), "{answer}");
+    for limit in ["requests", "tokens", "in-flight", "budget"] {
+        assert!(answer.contains(&format!("\r\nratelimit: \"{limit}\";r=")), "{answer}");
+    }
+    // Another such estimate fits, since the first one was settled for four tokens.
+    assert!(ask().starts_with("HTTP/1.0 200 OK\r\n"));
+    assert!(send("PUT /v1/plan", "pro").starts_with("HTTP/1.0 204 "));
+    let answer = ask();
+    assert!(answer.contains("\"tokens\";q=1000000;w=60;qu=\"tokens\""), "{answer}");
+}
+
 #[test]
 fn hyper_greets_three_times_and_says_when_to_come_back() {
     Example::start("hyper").greets_three_times();
