@@ -12,6 +12,9 @@ pub mod choosing_a_limit {}
 #[doc = include_str!("guide/calendars.md")]
 pub mod calendars {}
 
+#[doc = include_str!("guide/language_models.md")]
+pub mod language_models {}
+
 #[doc = include_str!("guide/choosing_a_store.md")]
 pub mod choosing_a_store {}
 
