@@ -31,8 +31,6 @@ pub(crate) struct Entry {
     /// The time that a call of the store takes, smoothed.
     round_trip: Micros,
     take: Option<Take>,
-    /// The number of the last take.
-    takes: u64,
     /// No take before: the last one has failed.
     paused_until: Timestamp,
     last_spend: Timestamp,
@@ -101,7 +99,6 @@ impl Entry {
             size_max: u64::MAX,
             round_trip: Micros::ZERO,
             take: None,
-            takes: 0,
             paused_until: Timestamp::EPOCH,
             last_spend: now,
         }
@@ -162,16 +159,20 @@ impl Entry {
         }
     }
 
-    /// Begins a take, if it is time for one and the key is hot; it is to be sent from `now` on.
-    pub(crate) fn begin_take(&mut self, now: Timestamp, tally: &mut Tally) -> Option<Take> {
+    /// Begins a take, if it is time for one and the key is hot; it is to be sent from `now` on. No two takes
+    /// have the same `number`.
+    pub(crate) fn begin_take(
+        &mut self,
+        number: u64,
+        now: Timestamp,
+        tally: &mut Tally,
+    ) -> Option<Take> {
         self.drop_lots(tally, |lot| !lot.is_usable(now));
         if self.mark < self.held(now) {
             return None;
         }
         let permits = self.take_size(now)?;
-        self.takes = self.takes.wrapping_add(1);
-        let (number, length) = (self.takes, self.terms.length());
-        let take = Take { number, permits, asked: now, length };
+        let take = Take { number, permits, asked: now, length: self.terms.length() };
         self.take = Some(take);
         Some(take)
     }

@@ -48,6 +48,7 @@ struct Holder {
     entry: Entry,
     /// Bursts of requests that may come.
     bursts: usize,
+    takes: u64,
     /// On the way to the store.
     message: Option<Take>,
     /// On the way back.
@@ -191,14 +192,15 @@ impl Model {
 impl Holder {
     fn new(policy: &Policy, terms: LeaseTerms, now: Timestamp) -> Self {
         let entry = Entry::new(policy.clone(), terms, now);
-        Self { entry, bursts: 0, message: None, reply: None }
+        Self { entry, bursts: 0, takes: 0, message: None, reply: None }
     }
 
     /// Uses what is held, and begins a take. Returns the permits used.
     fn burst(&mut self, now: Timestamp) -> u64 {
         self.bursts -= 1;
         let used = (0..).take_while(|_| self.entry.draw(1, now).is_some()).count();
-        if let Some(take) = self.entry.begin_take(now, &mut Tally::default()) {
+        self.takes += 1;
+        if let Some(take) = self.entry.begin_take(self.takes, now, &mut Tally::default()) {
             self.message = Some(take);
             self.reply = None;
         }

@@ -125,7 +125,11 @@ impl Leases {
         now: Timestamp,
     ) {
         for (check, decision) in checks.iter().zip(&**decisions) {
-            self.table.update(check, |entry, _| entry.learn(decision, asked, now));
+            self.table.update(check, |entry, _| {
+                if entry.is_under(check) {
+                    entry.learn(decision, asked, now);
+                }
+            });
         }
     }
 

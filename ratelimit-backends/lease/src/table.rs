@@ -29,6 +29,8 @@ pub(crate) struct Table {
     pub(crate) counters: Counters,
     length: LeaseLength,
     held_max: AtomicU64,
+    /// The number of takes so far.
+    takes: AtomicU64,
 }
 
 /// Some keys, and their hashes apart: most of them need not be looked at.
@@ -65,8 +67,9 @@ impl Table {
     pub(crate) fn new(keys_max: NonZeroUsize, length: LeaseLength) -> Self {
         let sets = keys_max.get().div_ceil(WAYS).next_power_of_two();
         let sets = (0..sets).map(|_| Mutex::default()).collect();
-        let (hasher, counters, held_max) = (Default::default(), Counters::default(), u64::MAX);
-        Self { hasher, sets, counters, length, held_max: AtomicU64::new(held_max) }
+        let [held_max, takes] = [u64::MAX, 0].map(AtomicU64::new);
+        let (hasher, counters) = (Default::default(), Counters::default());
+        Self { hasher, sets, counters, length, held_max, takes }
     }
 
     pub(crate) const fn length(&self) -> LeaseLength {
@@ -122,9 +125,11 @@ impl Table {
     /// Begins a take for the key of a check, if it is time for one.
     pub(crate) fn begin_take(&self, check: &Check<'_>, now: Timestamp) -> Option<Take> {
         let mut take = None;
+        // Relaxed: a number need only be another one.
+        let number = self.takes.fetch_add(1, Ordering::Relaxed);
         self.update(check, |entry, tally| {
             if entry.is_under(check) {
-                take = entry.begin_take(now, tally);
+                take = entry.begin_take(number, now, tally);
             }
         });
         take
@@ -152,14 +157,11 @@ impl Table {
                 if keys_max <= collected.len() {
                     return collected;
                 }
-                let policy = entry.policy().clone();
-                let unused = take_out(entry).map(|Unused { permits, receipt }| OwnedCheck {
-                    policy: policy.clone(),
-                    key: key.clone(),
-                    cost: permits,
-                    receipt: Some(receipt),
-                });
-                collected.extend(unused);
+                for Unused { permits, receipt } in take_out(entry) {
+                    let (policy, key) = (entry.policy().clone(), key.clone());
+                    let receipt = Some(receipt);
+                    collected.push(OwnedCheck { policy, key, cost: permits, receipt });
+                }
             }
         }
         collected

@@ -154,6 +154,30 @@ fn permits_of_a_fixed_window_lapse_with_it() {
     assert_eq!(excess_max(&policy, u64::MAX), 0);
 }
 
+// FAULTS 236.
+#[test]
+fn what_was_taken_under_old_numbers_is_not_used_under_new_ones() {
+    let policies = [MINUTE, Limit::Bucket { burst: 20_000, limit: 10_000, window: 60_000_000 }];
+    let policies = policies.map(|limit| policy(&limit));
+    World::run(1, LENGTH, async |world| {
+        for policy in policies.each_ref().map(slice::from_ref) {
+            for _ in 0..8 {
+                world.request(0, policy, 1).await;
+                world.lose_message(world.messages() - 1).await;
+            }
+            world.request(0, policy, 1).await;
+            world.serve(world.messages() - 1);
+            world.deliver(0).await;
+        }
+        // Both takes are on their way, and the reply to the old one comes first.
+        assert_eq!(world.senders(), [(0, Action::Take), (0, Action::Take)]);
+        world.serve(0);
+        world.deliver(0).await;
+        assert_eq!(world.drain(0, &policies[1]).await, 0);
+        assert_eq!(world.stats(0).lapsed, 5);
+    });
+}
+
 /// Holders that take all there is, for a limit of so many a second and leases of a tenth.
 fn greedily(limit: Limit, work: impl Fn(&mut World, &Policy, u64)) -> i128 {
     let (policy, mut found) = (policy(&limit), 0);
