@@ -294,9 +294,11 @@ fn correction(
     if !decision.source().is_charged() {
         return None;
     }
+    // A hold keeps the numbers that it was made under.
+    let is_refundable = before == now || now.algorithm().holds_permits();
     match actual.cmp(&charged) {
         Ordering::Equal => None,
-        Ordering::Less => (before == now).then_some((charged - actual, Action::Refund)),
+        Ordering::Less => is_refundable.then_some((charged - actual, Action::Refund)),
         Ordering::Greater => Some(((actual - charged).min(now.limit()), Action::Penalize)),
     }
 }

@@ -8,8 +8,8 @@ use std::{
 
 use proptest::prelude::*;
 use ratelimit_algorithms::{
-    Adaptive, Algorithm, CarryOver, ConfigError, Decision, FixedWindow, Limiter, Live, Micros,
-    Scope, SlidingWindowLog, TokenBucket,
+    Adaptive, Algorithm, CarryOver, ConfigError, Decision, FixedWindow, InFlight, Limiter, Live,
+    Micros, Scope, SlidingWindowLog, TokenBucket,
 };
 use ratelimit_memory::Memory;
 
@@ -181,4 +181,20 @@ fn is_refilled(decision: &Decision, interval: u64) -> bool {
     let missing = decision.limit - decision.remaining;
     let most = missing * interval;
     (most.saturating_sub(interval)..=most).contains(&decision.reset_after.as_micros())
+}
+
+#[test]
+fn a_permit_in_flight_is_given_back_whatever_became_of_its_limit() -> Outcome {
+    let (store, _) = store();
+    let limit = Live::new("at-once", InFlight::limit(4))?;
+    let limiter = Limiter::with_policies(store, limit.clone())?;
+    for (permits, then) in [(4, 5), (5, 2), (2, 2)] {
+        limit.update(InFlight::limit(permits))?;
+        let permit = limiter.acquire("key").now()?;
+        limit.update(InFlight::limit(then).held_at_most(Duration::from_secs(7)))?;
+        assert_eq!(limiter.peek("key").now()?.remaining, then - 1);
+        permit.refund().now()?;
+        assert_eq!(limiter.peek("key").now()?.remaining, then);
+    }
+    Ok(())
 }
