@@ -4,7 +4,7 @@ use std::mem;
 
 use ratelimit_backend::BackendError;
 use ratelimit_core::{
-    Action, Batch, Decision, Timestamp,
+    Action, Batch, Check, Decision, Timestamp,
     store::{Decisions, Record, Slot, apply, words_beside_log},
 };
 
@@ -133,24 +133,23 @@ pub(crate) fn is_scripted(batch: Batch<'_>, action: Action) -> bool {
     word(batch, action).is_some()
 }
 
-/// The scripts' word for an action. They know nothing of receipts.
+/// The scripts' word for an action. Of receipts they know those of permits in flight.
 fn word(batch: Batch<'_>, action: Action) -> Option<&'static str> {
-    let has_receipt = batch.checks().iter().any(|check| check.receipt().is_some());
-    // No script knows of permits in flight.
-    if batch.checks().iter().any(|check| check.policy().algorithm().holds_permits()) {
-        return None;
-    }
+    let holds = |check: &Check<'_>| check.policy().algorithm().holds_permits();
+    let is_known = |check: &Check<'_>| check.receipt().is_none() || holds(check);
     match action {
         Action::Spend => Some("spend"),
         Action::Take => Some("take"),
         Action::Peek => Some("peek"),
-        Action::Refund if !has_receipt => Some("refund"),
+        Action::Refund if batch.checks().iter().all(is_known) => Some("refund"),
+        Action::Extend if batch.checks().iter().all(holds) => Some("extend"),
         _ => None,
     }
 }
 
 /// The numbers that follow a policy's terms: for a key, the cost; for one whose policy measures the
-/// load, the index of its shared sensor among all slots, counted from one, or zero.
+/// load, the index of its shared sensor among all slots, counted from one, or zero; for one whose permits
+/// are held, the number of the hold that the receipt is of, or zero.
 fn request_terms<'a>(
     batch: Batch<'a>,
     index: usize,
@@ -164,7 +163,8 @@ fn request_terms<'a>(
         let sensor = slots.position(|slot| slot.key.is_none() && slot.policy.name() == name);
         sensor.map_or(0, |index| index as u64 + 1)
     });
-    cost.into_iter().chain(sensor)
+    let hold = check.filter(|check| check.policy().algorithm().holds_permits()).map(Check::hold);
+    cost.into_iter().chain(sensor).chain(hold)
 }
 
 /// The first byte of a reply.

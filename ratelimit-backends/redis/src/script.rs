@@ -56,7 +56,7 @@ pub(crate) fn step(slots: &[(u8, Terms)]) -> &'static Script {
     static ONE: [OnceLock<Script>; SETS] = [const { OnceLock::new() }; SETS];
     static SEVERAL: [OnceLock<Script>; SETS] = [const { OnceLock::new() }; SETS];
 
-    let set = slots.iter().fold(0, |set, (kind, _)| set | bit((*kind).into()));
+    let set = slots.iter().fold(0, |set, (kind, _)| set | bit(*kind));
     let is_one = slots.len() == 1;
     let scripts = if is_one { &ONE } else { &SEVERAL };
     scripts[set].get_or_init(|| put_together(set, slots, is_one))
@@ -67,14 +67,14 @@ pub(crate) type Terms = Vec<(&'static str, u64)>;
 
 /// Joins the files of a set of kinds, a table of their steps, and the main program.
 fn put_together(set: usize, slots: &[(u8, Terms)], is_one: bool) -> Script {
-    let has = |kind: &usize| set & bit(*kind) != 0;
-    let terms = |kinds: &[usize]| {
+    let has = |kind: u8| set & bit(kind) != 0;
+    let terms = |kinds: &[u8]| {
         let mut slots = slots.iter();
-        slots.find_map(|(kind, terms)| kinds.contains(&(*kind).into()).then_some(terms))
+        slots.find_map(|(kind, terms)| kinds.contains(kind).then_some(terms))
     };
     let files = FILES.iter().filter_map(|(kinds, text)| Some(with_terms(text, terms(kinds)?)));
     let files: String = files.collect();
-    let steps = (1..).zip(STEPS).filter(|(kind, _)| has(kind));
+    let steps = STEPS.into_iter().filter(|(kind, _)| has(*kind));
     let (steps, main) = if is_one {
         let step: String = steps.map(|(_, step)| step).collect();
         (format!("local step = {step}\n"), lua!("one"))
@@ -105,26 +105,28 @@ fn with_terms(text: &str, terms: &[(&str, u64)]) -> String {
     text.lines().map(line).collect()
 }
 
-/// Kinds begin at one, as the core numbers them.
-const fn bit(kind: usize) -> usize {
-    1 << (kind - 1)
+/// The place of a kind in the list; none where there is no script for it.
+fn bit(kind: u8) -> usize {
+    let place = STEPS.iter().position(|(known, _)| *known == kind);
+    place.map_or(0, |place| 1 << place)
 }
 
-/// The functions that step, by kind.
-const STEPS: [&str; 7] = [
-    "fixed_window",
-    "sliding_window_log",
-    "sliding_window_counter",
-    "token_bucket",
-    "leaky_bucket",
-    "adaptive",
-    "shared_sensor",
+/// The functions that step, by kind, as the core numbers them.
+const STEPS: [(u8, &str); 8] = [
+    (1, "fixed_window"),
+    (2, "sliding_window_log"),
+    (3, "sliding_window_counter"),
+    (4, "token_bucket"),
+    (5, "leaky_bucket"),
+    (6, "adaptive"),
+    (7, "shared_sensor"),
+    (10, "in_flight"),
 ];
 
 const SETS: usize = 1 << STEPS.len();
 
 /// The files, and the kinds that need them.
-const FILES: [(&[usize], &str); 8] = [
+const FILES: [(&[u8], &str); 9] = [
     (&[2, 6], lua!("log")),
     (&[6, 7], lua!("sensor")),
     (&[1], lua!("fixed_window")),
@@ -133,6 +135,7 @@ const FILES: [(&[usize], &str); 8] = [
     (&[4], lua!("token_bucket")),
     (&[5], lua!("leaky_bucket")),
     (&[6], lua!("adaptive")),
+    (&[10], lua!("in_flight")),
 ];
 
 /// Reads the time and all values, whatever they are.

@@ -20,7 +20,7 @@ use alloc::{boxed::Box, vec::Vec};
 
 use super::encode::{self, BLOCKED, VERSION};
 use crate::{
-    StateError, Timestamp,
+    Check, StateError, Timestamp,
     algorithm::{self, State, definition::Definition, with_quota},
     number::encoding::Reader,
     request::Slot,
@@ -48,6 +48,17 @@ impl Slot<'_> {
         let mut terms = with_quota!(self.policy.algorithm(), quota => quota.terms(now));
         terms.iter_mut().for_each(|(_, term)| *term = EXACT_MAX.min(*term));
         terms
+    }
+}
+
+impl Check<'_> {
+    /// The number of the hold that the receipt is of, where permits are held; zero, which no hold has,
+    /// if there is no receipt, or one of another policy.
+    #[must_use]
+    pub fn hold(&self) -> u64 {
+        let policy = self.policy();
+        let receipt = self.receipt().filter(|it| it.scope == policy.receipt_scope());
+        receipt.filter(|_| policy.algorithm().holds_permits()).map_or(0, |receipt| receipt.count)
     }
 }
 

@@ -1,7 +1,7 @@
 -- The part that every step shares: the time, the action, and how a state lies under its key.
 --
 --   ARGV[1]  the time in microseconds, for tests; '' for the server's
---   ARGV[2]  'spend', 'take', 'peek' or 'refund'
+--   ARGV[2]  'spend', 'take', 'peek', 'refund' or 'extend'
 --   ARGV[2i + 1], ARGV[2i + 2]  of KEYS[i]: the header of its state, and the terms of its step
 --
 -- A state is its header, then its words, seven bytes each. Nothing is ever printed or parsed as a
@@ -26,7 +26,7 @@ else
 end
 
 local takes, refunds = ARGV[2] == 'take', ARGV[2] == 'refund'
-local spends = takes or ARGV[2] == 'spend'
+local spends, extends = takes or ARGV[2] == 'spend', ARGV[2] == 'extend'
 
 -- Mirrors `Entry::outcome` in ratelimit-core/src/step.rs: a take spends as much of the cost as there is
 -- room for, or is denied as one permit would be.

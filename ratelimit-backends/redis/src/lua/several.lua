@@ -12,7 +12,7 @@ for i = #KEYS, 1, -1 do
   reply[i + 1], all_fit = found or '', all_fit and fits
 end
 
-if not damaged and (spends or refunds) then
+if not damaged and ARGV[2] ~= 'peek' then
   local states = all_fit and after or pulled
   for i, key in ipairs(KEYS) do store(key, ARGV[2 * i + 1], states[i], ttls[i]) end
 end

@@ -4,13 +4,14 @@ use std::{
     cell::RefCell,
     collections::{HashMap, VecDeque},
     rc::Rc,
+    time::Duration,
 };
 
 use fastrand::Rng;
 use mlua::{Lua, LuaString, MultiValue, Table, Value, Variadic};
 use ratelimit_conformance::one_of_each;
 use ratelimit_core::{
-    Action, Batch, Check, Key, Policy, Timestamp,
+    Action, Batch, Check, Key, Policy, Receipt, Timestamp, in_flight,
     store::{Decisions, Record, Slot, apply},
 };
 
@@ -26,7 +27,7 @@ use crate::{
 // FAULTS 166.
 #[test]
 fn scripts_decide_and_write_as_the_core_does() {
-    let policies = scripted(8);
+    let policies = one_of_each(8);
     for seed in 0..20 {
         let mut random = Rng::with_seed(seed);
         let (server, mut core) = (Server::new(), Core::default());
@@ -61,7 +62,7 @@ fn scripts_decide_and_write_as_the_core_does() {
 /// so for the changes themselves, and not while the numbers stay.
 #[test]
 fn scripts_leave_states_under_earlier_numbers_where_they_are() {
-    let sets = [8, 5].map(scripted);
+    let sets = [8, 5].map(one_of_each);
     let (mut scripted, mut kept, mut steps) = (0, 0, 0);
     for seed in 0..20 {
         let mut random = Rng::with_seed(seed);
@@ -96,10 +97,73 @@ fn scripts_leave_states_under_earlier_numbers_where_they_are() {
     assert!(steps / 2 < scripted && steps / 4 < kept, "{scripted}, {kept} of {steps}");
 }
 
-/// A policy of each kind that scripts know.
-fn scripted(limit: u64) -> Vec<Policy> {
-    let policies = one_of_each(limit).into_iter();
-    policies.filter(|policy| !policy.algorithm().holds_permits()).collect()
+/// Of any holders, also those that come twice or late. Holds of two lengths lie beside each other where a
+/// limit has changed.
+// FAULTS 166.
+#[test]
+fn scripts_hold_permits_and_give_them_back_as_the_core_does() {
+    let (mut scripted, mut denied) = (0, 0);
+    for seed in 0..40 {
+        let mut random = Rng::with_seed(seed);
+        let (server, mut core) = (Server::new(), Core::default());
+        let of = |name: &str, seconds: u64| {
+            let quota = in_flight::Quota::new(8, Duration::from_secs(seconds)).expect("in range");
+            Policy::new(name, quota).expect("the name is good")
+        };
+        let sets = [[of("calls", 60), of("jobs", 60)], [of("calls", 7), of("jobs", 7)]];
+        let (mut now, mut set, mut receipts) = (START, 0, Vec::new());
+        for step in 0..300 {
+            now = match random.u8(..20) {
+                0 => now - (1 << random.u32(..26)),
+                1..8 => now,
+                _ => now + (1 << random.u32(..25)),
+            };
+            set = if random.u8(..40) == 0 { 1 - set } else { set };
+            let actions = [
+                Action::Spend,
+                Action::Spend,
+                Action::Spend,
+                Action::Take,
+                Action::Peek,
+                Action::Refund,
+                Action::Refund,
+                Action::Extend,
+            ];
+            let action = actions[random.usize(..actions.len())];
+            let count = random.usize(1..=2);
+            let check = |policy| {
+                let key = Key::new(["a", "b"][random.usize(..2)]).expect("it is short");
+                let check = Check::new(policy, key, random.u64(1..=3)).expect("within the limit");
+                let receipt = random.choice(&receipts).copied();
+                check.with_receipt(receipt.filter(|_| action != Action::Spend && random.bool()))
+            };
+            let checks: Vec<_> = sets[set].iter().take(count).map(check).collect();
+            let batch = Batch::new(&checks).expect("names differ");
+            let context = format!("seed {seed}, step {step}: {action:?} {checks:?}");
+
+            let told = core.apply(batch, action, at(now));
+            match server.step(batch, action, now) {
+                Some(found) => {
+                    assert_eq!(found, told, "{context}");
+                    scripted += 1;
+                }
+                None => batch.slots().map(key).for_each(|key| server.put(&key, core.0.get(&key))),
+            }
+            core.compare(&server, batch, &context);
+            denied += u32::from(!told.iter().all(|decision| decision.is_allowed()));
+            if action == Action::Spend {
+                let spent = checks.iter().zip(told.iter());
+                receipts
+                    .extend(spent.map(|(check, told)| {
+                        Receipt::of(told, check.policy(), check.cost().get())
+                    }));
+            }
+            if 16 < receipts.len() {
+                receipts.swap_remove(random.usize(..receipts.len()));
+            }
+        }
+    }
+    assert!(10_000 < scripted && 1_000 < denied, "{scripted}, {denied} denied");
 }
 
 /// One to three checks, of different policies.

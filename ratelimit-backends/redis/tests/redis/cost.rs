@@ -5,10 +5,10 @@ use std::time::Duration;
 use ratelimit_algorithms::Limiter;
 use ratelimit_backend::ManualClock;
 use ratelimit_core::{
-    Action, Algorithm, ConfigError, Micros, Policy, Receipt, adaptive, fixed_window, leaky_bucket,
-    sliding_window_counter, sliding_window_log, token_bucket,
+    Action, Algorithm, ConfigError, Micros, Policy, Receipt, adaptive, fixed_window, in_flight,
+    leaky_bucket, sliding_window_counter, sliding_window_log, token_bucket,
 };
-use ratelimit_redis::{LOG_ENTRIES_MAX, Redis};
+use ratelimit_redis::{HELD_MAX, LOG_ENTRIES_MAX, Redis};
 use ratelimit_servers::{Server, field};
 use tokio::task::JoinSet;
 
@@ -31,6 +31,7 @@ async fn what_an_allowed_and_a_denied_decision_cost() {
         pair("adaptive", |limit| {
             adaptive::Quota::new(&adaptive::Parameters::new(limit.div_ceil(2), HOUR))
         }),
+        pair("in-flight", |limit| in_flight::Quota::new(limit.min(HELD_MAX), HOUR)),
     ] {
         let allowed = cost(&server, &redis, &allows, 20_000).await;
         let denied = cost(&server, &redis, &denies, 20_000).await;
@@ -119,6 +120,10 @@ async fn a_log_that_is_longer_than_what_a_server_changes_at_once_is_refused() {
     assert_eq!(build("e", hybrid(LOG_ENTRIES_MAX).map(Into::into)), refused("limit"));
     let bucket = token_bucket::Quota::new(1_000_000, 1_000_000, HOUR);
     assert_eq!(build("f", bucket.map(Into::into)), Ok(()), "it has no log");
+    let held = |limit| in_flight::Quota::new(limit, HOUR).map(Into::into);
+    assert_eq!(build("g", held(HELD_MAX)), Ok(()));
+    let too_large = ConfigError::LimitTooLarge { field: "limit", max: HELD_MAX };
+    assert_eq!(build("h", held(HELD_MAX + 1)), Err(too_large));
 }
 
 fn pair<Q: Into<Algorithm>>(

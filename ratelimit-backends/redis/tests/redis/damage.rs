@@ -51,7 +51,7 @@ fn sent_bytes(server: &Server) -> u64 {
 async fn a_key_without_a_time_to_live_gets_one_at_the_next_check() {
     let Some(server) = Server::start(&[]) else { return };
     let redis = connect(&server).await;
-    for policy in one_of_each(3).into_iter().filter(|policy| !policy.algorithm().holds_permits()) {
+    for policy in one_of_each(3) {
         server.cli(&["FLUSHALL"]);
         let checks = [check(&policy, b"key", 1)];
         while ask(&redis, &checks, Action::Spend).await.expect("it decides")[0].is_allowed() {}

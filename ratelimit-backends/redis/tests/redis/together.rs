@@ -22,8 +22,7 @@ async fn checks_that_share_a_command_are_decided_as_the_core_does_one_by_one() {
     let Some(server) = Server::start(&[]) else { return };
     let (redis, clock) = connect_with_clock(&server).await;
     let (mut random, mut core) = (Rng::with_seed(166), ReferenceStore::default());
-    let mut policies = one_of_each(50);
-    policies.retain(|policy| !policy.algorithm().holds_permits());
+    let policies = one_of_each(50);
     load_scripts(&redis, &policies).await;
     server.cli(&["FLUSHALL"]);
     server.cli(&["CONFIG", "RESETSTAT"]);
