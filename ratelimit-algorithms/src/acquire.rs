@@ -105,7 +105,7 @@ async fn awaited<B: Backend>(checks: Checks<'_, B>) -> Answer<'_, B> {
 }
 
 /// The permits that `decisions` about `checks` have charged, if all of them admit.
-pub(crate) fn acquired<'a, B, N: Acquired>(
+pub(crate) fn acquired<'a, B: Backend, N: Acquired>(
     checks: Checks<'a, B>,
     decisions: Decisions,
     apply: ApplyIfReady<B>,

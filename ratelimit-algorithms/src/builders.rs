@@ -310,7 +310,8 @@ impl TryFrom<Adaptive> for Algorithm {
 
 /// Permits that are held until they are given back; see [`in_flight`].
 ///
-/// A permit that is dropped is given back: see [`Permit`](crate::Permit).
+/// [Acquire](crate::Limiter::acquire) them: a [`Permit`](crate::Permit) gives them back when it is
+/// dropped. What a bare [check](crate::Limiter::check) has spent is held until it lapses.
 #[must_use]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct InFlight {

@@ -32,15 +32,6 @@ pub enum Denial {
     Together(LimitsDecision),
 }
 
-impl Denial {
-    pub(crate) fn retry_after(&self) -> Micros {
-        match self {
-            Self::One(decision) => decision.retry_after(),
-            Self::Together(decision) => decision.retry_after(),
-        }
-    }
-}
-
 impl From<Denial> for AcquireError {
     fn from(denial: Denial) -> Self {
         match denial {

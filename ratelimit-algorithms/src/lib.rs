@@ -1,4 +1,4 @@
-//! Rate limiters over any store, and the six algorithms to build them of.
+//! Rate limiters over any store, and the seven algorithms to build them of.
 //!
 //! A [`Limiter`] is a store, a name, and an algorithm. Each of its methods makes a request, which is
 //! awaited on any store, or answered on the calling thread with `now()`, on stores that can
@@ -117,7 +117,7 @@ pub use crate::{
     policies::{Policies, Visit},
     request::Request,
     run::Run,
-    settle::Settle,
+    settle::{Extend, Settle},
     tiers::{InTier, Tier, TierByKey, Tiers},
     unbounded::{Nothing, Unlimited},
     wait::{Pace, Timer, TokioTimer, Wait, Waiters},

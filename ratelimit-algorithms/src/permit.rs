@@ -2,6 +2,7 @@
 
 use std::{fmt, iter::repeat_n};
 
+use ratelimit_backend::Backend;
 use ratelimit_core::{Decision, store::Decisions};
 use smallvec::smallvec;
 
@@ -9,7 +10,7 @@ use crate::{
     decision::LimitsDecision,
     error::Denial,
     prepared::{ApplyIfReady, Checks, PreparedCheck, together},
-    settle::{Charge, Settle},
+    settle::{Charge, Extend, Settle},
 };
 
 /// Permits that a key has spent, as a value to hold while the work is done.
@@ -21,6 +22,10 @@ use crate::{
 /// nothing, so a late refund never makes room that was not there. Nothing is given back if the
 /// key's policy has changed meanwhile, since what is left was worked out at the old rate. If
 /// something other than the store has decided ([`Source`](crate::Source)), there is nothing to settle.
+///
+/// Permits in flight are held until they are dropped, kept, settled or refunded: then all of them are
+/// given back. (A store that has to be awaited, and has no task for what is dropped, leaves them to lapse:
+/// await [`refund`](Self::refund) there.) [`extend`](Self::extend) lets them be held for longer.
 ///
 /// A permit borrows its limiter and its key. [`into_owned`](Self::into_owned) makes one that owns what
 /// it needs, for a struct, a spawned task, a response's body.
@@ -61,20 +66,29 @@ impl<'a, B> Permit<'a, B> {
     /// Gives the permits back when this is dropped before it is settled: for work that counts only
     /// if it ends well. Call [`keep`](Self::keep) when it has.
     ///
-    /// Permits that were awaited are given back only on stores that answer at once; on others they
-    /// stay spent, since nothing can be awaited in a drop.
+    /// Nothing can be awaited in a drop: permits of a store that has to be awaited stay spent, unless it
+    /// has a task for them, see [`Backend::apply_unawaited`]. Redis has, within a runtime.
     pub fn refund_on_drop(mut self) -> Self {
-        self.0.refunds_on_drop = true;
+        self.0.refund_on_drop();
         self
     }
 
-    /// Leaves the permits spent.
+    /// Leaves the permits spent. Permits in flight are given back, as by any drop.
     pub fn keep(mut self) {
-        self.0.refunds_on_drop = false;
+        self.0.keep();
+    }
+
+    /// Lets permits in flight be held for as long as if they were acquired now. Gives false if they are
+    /// no longer held, since they have lapsed or the key was reset: then nothing has changed.
+    ///
+    /// Permits that are not held, since they are of a rate, or since something other than the store has
+    /// decided, need no extension: there it gives true.
+    pub const fn extend(&self) -> Extend<'_, 'a, B> {
+        Extend::new(&self.0)
     }
 
     /// Makes the work have cost `actual`: gives the rest back, or charges what is missing, as far
-    /// as the key has it left.
+    /// as the key has it left. Permits in flight are given back whole.
     pub fn settle(self, actual: u64) -> Settle<'a, B> {
         Settle::new(self.0, smallvec![actual])
     }
@@ -139,21 +153,28 @@ impl<'a, B> Permits<'a, B> {
     /// Gives the permits back when these are dropped before they are settled: for work that counts
     /// only if it ends well. Call [`keep`](Self::keep) when it has.
     ///
-    /// Permits that were awaited are given back only on stores that answer at once; on others they
-    /// stay spent, since nothing can be awaited in a drop.
+    /// Nothing can be awaited in a drop: permits of a store that has to be awaited stay spent, unless it
+    /// has a task for them, see [`Backend::apply_unawaited`]. Redis has, within a runtime.
     pub fn refund_on_drop(mut self) -> Self {
-        self.charge.refunds_on_drop = true;
+        self.charge.refund_on_drop();
         self
     }
 
-    /// Leaves the permits spent.
+    /// Leaves the permits spent, but for those in flight, which are given back.
     pub fn keep(mut self) {
-        self.charge.refunds_on_drop = false;
+        self.charge.keep();
+    }
+
+    /// Lets those in flight be held for as long as if they were acquired now, as
+    /// [`Permit::extend`] does: all of them, or none if one is no longer held.
+    pub const fn extend(&self) -> Extend<'_, 'a, B> {
+        Extend::new(&self.charge)
     }
 
     /// Makes the work have cost `actual`, a cost for each limit in the order in which they were
     /// named: charges what is missing, as far as the keys have it left, and gives the rest back.
-    /// Limits for which there is no cost keep what they were charged.
+    /// Limits for which there is no cost keep what they were charged. Permits in flight are given back
+    /// whole.
     pub fn settle(self, actual: impl IntoIterator<Item = u64>) -> Settle<'a, B> {
         Settle::new(self.charge, actual.into_iter().collect())
     }
@@ -183,7 +204,7 @@ pub struct Several(());
 pub(crate) use self::sealed::Acquired;
 
 mod sealed {
-    use super::{ApplyIfReady, Checks, Decisions, Denial, PreparedCheck};
+    use super::{ApplyIfReady, Backend, Checks, Decisions, Denial, PreparedCheck};
 
     /// The permits that are charged by the decisions about checks. (Their lifetime is no part of the
     /// trait, so that a task that awaits them is `Send` whatever the lifetime.)
@@ -191,7 +212,7 @@ mod sealed {
     pub trait Acquired: 'static {
         type Permits<'a, B: 'a>;
 
-        fn granted<'a, B>(
+        fn granted<'a, B: Backend>(
             checks: Checks<'a, B>,
             decisions: Decisions,
             apply: ApplyIfReady<B>,
@@ -205,7 +226,7 @@ mod sealed {
 impl Acquired for One {
     type Permits<'a, B: 'a> = Permit<'a, B>;
 
-    fn granted<'a, B>(
+    fn granted<'a, B: Backend>(
         checks: Checks<'a, B>,
         decisions: Decisions,
         apply: ApplyIfReady<B>,
@@ -221,7 +242,7 @@ impl Acquired for One {
 impl Acquired for Several {
     type Permits<'a, B: 'a> = Permits<'a, B>;
 
-    fn granted<'a, B>(
+    fn granted<'a, B: Backend>(
         checks: Checks<'a, B>,
         decisions: Decisions,
         apply: ApplyIfReady<B>,

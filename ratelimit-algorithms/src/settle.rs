@@ -5,15 +5,14 @@ use std::{
     cmp::Ordering,
     fmt,
     future::Future,
-    iter::repeat_n,
     mem::take,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
-use ratelimit_backend::{Backend, SyncBackend};
-use ratelimit_core::{Action, Check, Decision, Policy, Receipt, store::Decisions};
+use ratelimit_backend::{Backend, BackendError, ErrorKind, SyncBackend};
+use ratelimit_core::{Action, Batch, Check, Decision, Policy, Receipt, store::Decisions};
 use smallvec::{SmallVec, smallvec};
 
 use crate::{
@@ -52,7 +51,7 @@ impl<B: Backend> Settle<'_, B> {
         B: SyncBackend,
     {
         let Some(mut charge) = self.charge.take() else { return Ok(()) };
-        charge.refunds_on_drop = false;
+        charge.keep();
         let settlement = charge.settlement(self.actual.iter().copied())?;
         for action in SETTLING {
             if let checks @ [_, ..] = &*settlement.checks(action)? {
@@ -60,6 +59,8 @@ impl<B: Backend> Settle<'_, B> {
             }
         }
         settlement.wake();
+        drop(settlement);
+        charge.forget();
         Ok(())
     }
 }
@@ -82,7 +83,7 @@ async fn settle<B: Backend>(
     actual: SmallVec<[u64; 1]>,
 ) -> Result<(), Error> {
     let Some(mut charge) = charge else { return Ok(()) };
-    charge.refunds_on_drop = false;
+    charge.keep();
     let settlement = charge.settlement(actual.iter().copied())?;
     for action in SETTLING {
         if let checks @ [_, ..] = &*settlement.checks(action)? {
@@ -90,7 +91,72 @@ async fn settle<B: Backend>(
         }
     }
     settlement.wake();
+    drop(settlement);
+    charge.forget();
     Ok(())
+}
+
+/// The extension of a [`Permit`](crate::Permit) in flight, or of [`Permits`](crate::Permits): awaited, or
+/// made with [`now`](Self::now).
+#[must_use = "nothing is extended unless this is awaited, or made with `now`"]
+pub struct Extend<'p, 'a, B> {
+    charge: &'p Charge<'a, B>,
+    progress: Progress<'p, Result<bool, Error>>,
+}
+
+impl<'p, 'a, B> Extend<'p, 'a, B> {
+    pub(crate) const fn new(charge: &'p Charge<'a, B>) -> Self {
+        Self { charge, progress: Progress::New }
+    }
+}
+
+impl<B: Backend> Extend<'_, '_, B> {
+    /// Extends on the calling thread. On a store that has to be awaited this does not compile.
+    ///
+    /// # Errors
+    ///
+    /// As awaiting the extension.
+    pub fn now(self) -> Result<bool, Error>
+    where
+        B: SyncBackend,
+    {
+        let extension = self.charge.extension()?;
+        match &*extension.checks(Action::Extend)? {
+            [] => Ok(true),
+            checks => are_held(&self.charge.backend().apply_now(batch(checks), Action::Extend)?),
+        }
+    }
+}
+
+/// Fails when the store did not do it, or may not have done it.
+impl<B: Backend> Future for Extend<'_, '_, B> {
+    type Output = Result<bool, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { charge, ref mut progress } = *self;
+        progress.poll(context, || extend(charge))
+    }
+}
+
+async fn extend<B: Backend>(charge: &Charge<'_, B>) -> Result<bool, Error> {
+    let extension = charge.extension()?;
+    match &*extension.checks(Action::Extend)? {
+        [] => Ok(true),
+        checks => are_held(&charge.backend().apply(batch(checks), Action::Extend).await?),
+    }
+}
+
+fn are_held(decisions: &[Decision]) -> Result<bool, Error> {
+    match decisions {
+        [] => Err(BackendError::unknown(ErrorKind::Protocol).into()),
+        decisions => Ok(decisions.iter().all(Decision::is_allowed)),
+    }
+}
+
+impl<B> fmt::Debug for Extend<'_, '_, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Extend").finish_non_exhaustive()
+    }
 }
 
 /// Charges come first: if the refund fails, too little was given back, and not too much.
@@ -105,9 +171,22 @@ impl<B> fmt::Debug for Settle<'_, B> {
 /// A charge of one limit or of several that is not settled yet.
 pub(crate) struct Charge<'a, B> {
     parts: SmallVec<[Part<'a, B>; 1]>,
-    pub(crate) refunds_on_drop: bool,
+    on_drop: OnDrop,
     /// Refunds it when it is dropped, in the way in which it was acquired.
     apply: ApplyIfReady<B>,
+    /// The same on a store that has to be awaited.
+    apply_unawaited: fn(&B, Batch<'_>, Action) -> bool,
+}
+
+/// The parts of a charge that a drop gives back.
+#[derive(Clone, Copy, Default, Eq, PartialEq)]
+enum OnDrop {
+    /// None: it is settled.
+    #[default]
+    Nothing,
+    /// What is held, since nobody is there to hold it.
+    Held,
+    All,
 }
 
 /// One limit's part of a charge.
@@ -164,10 +243,32 @@ impl<'a, B> Part<'a, B> {
         }
     }
 
+    /// Returns true if the store holds permits until they are given back.
+    fn is_held(&self) -> bool {
+        self.policy.algorithm().holds_permits() && self.decision.source().is_charged()
+    }
+
     const fn backend(&self) -> &B {
         match &self.limiter {
             LimiterRef::Borrowed { backend, .. } => backend,
             LimiterRef::Owned { backend, .. } => backend,
+        }
+    }
+
+    fn about_hold(&self, charged: u64, action: Action) -> Correction<'_> {
+        let receipt = Receipt::of(&self.decision, &self.policy, charged);
+        let (policy, queues, key) = (self.policy_that_holds(charged), self.queues(), &*self.key);
+        Correction { policy, queues, key, cost: charged, receipt, action }
+    }
+
+    /// The policy to give `charged` permits back under that are held: the one that the key has by now,
+    /// if that is of their algorithm, and not of a lower limit.
+    fn policy_that_holds(&self, charged: u64) -> Cow<'_, Policy> {
+        let now = self.policy_now();
+        if now.algorithm().holds_permits() && charged <= now.limit() {
+            now
+        } else {
+            Cow::Borrowed(&*self.policy)
         }
     }
 
@@ -181,23 +282,37 @@ impl<'a, B> Part<'a, B> {
 
 impl<'a, B> Charge<'a, B> {
     /// The charge that `decisions` about `checks` have made.
-    pub(crate) fn new(
-        checks: Checks<'a, B>,
-        decisions: &Decisions,
-        apply: ApplyIfReady<B>,
-    ) -> Self {
+    pub(crate) fn new(checks: Checks<'a, B>, decisions: &Decisions, apply: ApplyIfReady<B>) -> Self
+    where
+        B: Backend,
+    {
         let parts = checks.into_iter().zip(decisions.iter());
         let parts = parts.map(|(check, decision)| Part::new(check, *decision)).collect();
-        Self { parts, refunds_on_drop: false, apply }
+        Self { parts, on_drop: OnDrop::Held, apply, apply_unawaited: B::apply_unawaited }
+    }
+
+    /// Gives all of it back when it is dropped.
+    pub(crate) const fn refund_on_drop(&mut self) {
+        self.on_drop = OnDrop::All;
+    }
+
+    /// Leaves it spent when it is dropped, but for what is held.
+    pub(crate) const fn keep(&mut self) {
+        self.on_drop = OnDrop::Held;
+    }
+
+    /// Leaves all of it as it is.
+    fn forget(mut self) {
+        self.on_drop = OnDrop::Nothing;
     }
 
     pub(crate) fn into_owned(mut self) -> Charge<'static, B>
     where
         B: Clone,
     {
-        let refunds_on_drop = take(&mut self.refunds_on_drop);
+        let on_drop = take(&mut self.on_drop);
         let parts = take(&mut self.parts).into_iter().map(Part::into_owned).collect();
-        Charge { parts, refunds_on_drop, apply: self.apply }
+        Charge { parts, on_drop, apply: self.apply, apply_unawaited: self.apply_unawaited }
     }
 
     /// The decision of the first limit.
@@ -224,8 +339,11 @@ impl<'a, B> Charge<'a, B> {
             |position| (0..self.parts.len()).find(|&index| merged.position(index) == position);
         let part = |(position, (check, actual)): (usize, (&Check<'_>, u64))| {
             let part = &self.parts[first_about(position)?];
-            let policy = part.policy_now();
             let charged = check.cost().get();
+            if part.is_held() {
+                return Some(part.about_hold(charged, Action::Refund));
+            }
+            let policy = part.policy_now();
             let policies = (check.policy(), &*policy);
             let (cost, action) = correction(&part.decision, policies, charged, actual)?;
             let (queues, key) = (part.queues(), &*part.key);
@@ -234,17 +352,37 @@ impl<'a, B> Charge<'a, B> {
         };
         Ok(Settlement(merged.checks.iter().zip(costs).enumerate().filter_map(part).collect()))
     }
+
+    /// What is held, to be extended.
+    fn extension(&self) -> Result<Settlement<'_>, Error> {
+        let mut merged = Merged::default();
+        merged.fill(self.parts.iter().map(Part::check))?;
+        let part = |(position, check): (usize, &Check<'_>)| {
+            let index = (0..self.parts.len()).find(|&index| merged.position(index) == position)?;
+            let part = Some(&self.parts[index]).filter(|part| part.is_held())?;
+            Some(part.about_hold(check.cost().get(), Action::Extend))
+        };
+        Ok(Settlement(merged.checks.iter().enumerate().filter_map(part).collect()))
+    }
 }
 
 impl<B> Drop for Charge<'_, B> {
     fn drop(&mut self) {
-        if self.refunds_on_drop
-            && let Ok(settlement) = self.settlement(repeat_n(0, self.parts.len()))
+        let gives_back = match self.on_drop {
+            OnDrop::Nothing => false,
+            OnDrop::Held => self.parts.iter().any(Part::is_held),
+            OnDrop::All => true,
+        };
+        let is_kept = |part: &Part<'_, B>| if self.on_drop == OnDrop::All { 0 } else { part.cost };
+        if gives_back
+            && let Ok(settlement) = self.settlement(self.parts.iter().map(is_kept))
             && let Ok(checks) = settlement.checks(Action::Refund)
             && !checks.is_empty()
         {
             // Nobody is there to see an error, and nothing can be awaited.
-            drop((self.apply)(self.backend(), batch(&checks), Action::Refund));
+            if (self.apply)(self.backend(), batch(&checks), Action::Refund).is_none() {
+                (self.apply_unawaited)(self.backend(), batch(&checks), Action::Refund);
+            }
             settlement.wake();
         }
     }

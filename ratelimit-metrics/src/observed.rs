@@ -153,6 +153,11 @@ impl<B: Backend, R: Recorder> Backend for Observed<B, R> {
         Some(result)
     }
 
+    /// Nobody learns of its result, and so no event tells of it.
+    fn apply_unawaited(&self, batch: Batch<'_>, action: Action) -> bool {
+        self.inner.backend.apply_unawaited(batch, action)
+    }
+
     fn names(&self) -> &Names {
         self.inner.backend.names()
     }

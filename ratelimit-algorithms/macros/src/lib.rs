@@ -26,7 +26,8 @@ use quote::quote;
 /// otherwise, so give a `key` where the store outlives the program.
 ///
 /// An `async` function awaits the limiter, on any store. A plain function needs a store that answers
-/// on the calling thread. Nothing is given back when the body fails.
+/// on the calling thread. Nothing is given back when the body fails. Permits in flight are given back before
+/// the body runs: [acquire](https://docs.rs/ratelimit-algorithms) those in it.
 #[proc_macro_attribute]
 pub fn rate_limit(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let function = proc_macro2::TokenStream::from(item.clone());

@@ -131,7 +131,8 @@ async fn until_ready<'a, B: Backend, N: Acquired>(
     if deadline.is_some() && !ticket.is_first() {
         // Those before can only make it later.
         let decisions = apply(&checks, Action::Peek, ready).await?;
-        come_back(timer, deadline, N::denied(&checks, decisions))?;
+        let delay = Delay::of(&checks, &decisions);
+        come_back(timer, deadline, delay, N::denied(&checks, decisions))?;
     }
     before(deadline, timer, ticket.turn()).await.ok_or(WaitError::TimedOut)?;
     loop {
@@ -141,23 +142,60 @@ async fn until_ready<'a, B: Backend, N: Acquired>(
         if decisions.iter().all(Decision::is_allowed) {
             return Ok(N::granted(checks, decisions, ready));
         }
-        let then = come_back(timer, deadline, N::denied(&checks, decisions))?;
+        let delay = Delay::of(&checks, &decisions);
+        let then = come_back(timer, deadline, delay, N::denied(&checks, decisions))?;
         before(Some(then), timer, ticket.change_after(changes)).await;
     }
 }
+
+/// The time until denied checks may be admitted.
+#[derive(Clone, Copy, Default)]
+struct Delay {
+    /// No sooner, if nobody gives anything back.
+    least: Micros,
+    /// The time after which to look: not much later where a permit that is held may be given back at
+    /// any time, perhaps in another process.
+    look: Micros,
+}
+
+impl Delay {
+    fn of<B>(checks: &[PreparedCheck<'_, B>], decisions: &[Decision]) -> Self {
+        let denied = checks.iter().zip(decisions).filter(|(_, decision)| !decision.is_allowed());
+        denied.fold(Self::default(), |delay, (check, decision)| {
+            let retry_after = decision.retry_after();
+            let is_held = check.policy.algorithm().holds_permits() && !decision.is_blocked();
+            let [least, look] = match is_held {
+                true => [Micros::ZERO, retry_after.min(LOOK_AGAIN)],
+                false => [retry_after; 2],
+            };
+            Self { least: delay.least.max(least), look: delay.look.max(look) }
+        })
+    }
+}
+
+/// The pause between two looks at permits that others hold.
+const LOOK_AGAIN: Micros = Micros::from_millis(100);
 
 /// The instant to check again, unless that is too late.
 fn come_back(
     timer: &impl Timer,
     deadline: Option<Instant>,
+    Delay { least, look }: Delay,
     denial: Denial,
 ) -> Result<Instant, WaitError> {
-    let retry_after = denial.retry_after();
-    let then = timer.now().checked_add(retry_after.into());
-    let is_in_time = |then: &Instant| {
-        retry_after < Micros::MAX && deadline.is_none_or(|deadline| *then <= deadline)
-    };
-    then.filter(is_in_time).ok_or_else(|| denial.into())
+    let now = timer.now();
+    let [least_at, look_at] = [least, look].map(|delay| now.checked_add(delay.into()));
+    let is_in_time = |then: Instant| deadline.is_none_or(|deadline| then <= deadline);
+    // Who has waited until the deadline does not look again.
+    let is_late = deadline.is_some_and(|deadline| deadline <= now) && !look.is_zero();
+    match (least_at, look_at) {
+        (Some(least_at), Some(look_at))
+            if least < Micros::MAX && is_in_time(least_at) && !is_late =>
+        {
+            Ok(deadline.map_or(look_at, |deadline| look_at.min(deadline)))
+        }
+        _ => Err(denial.into()),
+    }
 }
 
 /// Shows no key.

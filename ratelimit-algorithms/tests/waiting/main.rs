@@ -2,6 +2,7 @@
 #![cfg(feature = "tokio")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod in_flight;
 mod one;
 mod several;
 

@@ -29,6 +29,15 @@ pub trait Backend: Send + Sync {
         self.apply(batch, action).into_ready()
     }
 
+    /// Applies `action` to `batch` where nobody can wait for the answer, as in a drop. Returns false, and
+    /// has done nothing, if the store has to be awaited.
+    ///
+    /// By default it does what needs no waiting. A store with tasks of its own may return true, and leave
+    /// the rest to one: soon, once, and unless its runtime ends before.
+    fn apply_unawaited(&self, batch: Batch<'_>, action: Action) -> bool {
+        self.apply_if_ready(batch, action).is_some()
+    }
+
     /// The names that policies have taken in this store. Clones of a store share them.
     fn names(&self) -> &Names;
 
@@ -92,6 +101,10 @@ macro_rules! pointers {
                 action: Action,
             ) -> Option<Result<Decisions, BackendError>> {
                 (**self).apply_if_ready(batch, action)
+            }
+
+            fn apply_unawaited(&self, batch: Batch<'_>, action: Action) -> bool {
+                (**self).apply_unawaited(batch, action)
             }
 
             fn names(&self) -> &Names {

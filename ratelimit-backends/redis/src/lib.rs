@@ -38,6 +38,7 @@ mod encoding;
 mod eval;
 mod found;
 mod keys;
+mod owned;
 mod script;
 
 mod cluster;

@@ -11,12 +11,13 @@ use ratelimit_core::{
     Action, Batch, Check, ConfigError, Key, Policy, Timestamp,
     store::{Decisions, words_beside_log},
 };
-use tokio::time::Instant;
+use tokio::{runtime::Handle, sync::oneshot, time::Instant};
 
 use crate::{
     compare_and_swap,
     eval::{self, Evaluated},
     keys::Keyspace,
+    owned::OwnedBatch,
     request::Request,
     runtimes::Runtimes,
 };
@@ -94,6 +95,36 @@ impl Redis {
         }
     }
 
+    /// The same by a task, so that permits are given back that are held when the caller has gone.
+    async fn decide_to_the_end(
+        &self,
+        batch: Batch<'_>,
+        action: Action,
+    ) -> Result<Decisions, BackendError> {
+        let Some(decided) = self.spawn(OwnedBatch::from(batch), action) else {
+            return self.decide(batch, action).await;
+        };
+        let ended = || BackendError::unknown(ErrorKind::Closed);
+        let mut untaken = decided.await.map_err(|_| ended())?;
+        untaken.decided.take().unwrap_or_else(|| Err(ended()))
+    }
+
+    /// Applies an action in a task of the runtime that this is called in; `None` outside of one.
+    fn spawn(&self, batch: OwnedBatch, action: Action) -> Option<oneshot::Receiver<Untaken>> {
+        let runtime = Handle::try_current().ok()?;
+        let (sender, receiver) = oneshot::channel();
+        let store = self.clone();
+        runtime.spawn(async move {
+            let Some(checks) = batch.checks() else { return };
+            let Some(borrowed) = Batch::new(&checks) else { return };
+            let decided = Some(store.decide(borrowed, action).await);
+            drop(checks);
+            // Where nobody takes it, the drop is what counts.
+            drop(sender.send(Untaken { store, batch, action, decided }));
+        });
+        Some(receiver)
+    }
+
     fn deadline(&self) -> Instant {
         Instant::now() + self.server.runtimes.connector().timeout
     }
@@ -122,6 +153,7 @@ impl Backend for Redis {
     fn apply<'a>(&'a self, batch: Batch<'a>, action: Action) -> Reply<'a> {
         match self.apply_if_ready(batch, action) {
             Some(refused) => Reply::ready(refused),
+            None if holds(batch, action) => Reply::waiting(self.decide_to_the_end(batch, action)),
             None => Reply::waiting(self.decide(batch, action)),
         }
     }
@@ -133,6 +165,12 @@ impl Backend for Redis {
         action: Action,
     ) -> Option<Result<Decisions, BackendError>> {
         refuse(batch, action, &*self.server.clock)
+    }
+
+    /// A task of the runtime that this is called in does it.
+    fn apply_unawaited(&self, batch: Batch<'_>, action: Action) -> bool {
+        self.apply_if_ready(batch, action).is_some()
+            || self.spawn(OwnedBatch::from(batch), action).is_some()
     }
 
     fn names(&self) -> &Names {
@@ -156,6 +194,32 @@ impl Backend for Redis {
     fn recoveries(&self) -> u64 {
         self.server.runtimes.connector().recoveries.count()
     }
+}
+
+/// A decision that its caller has yet to take. Permits of one that is dropped unseen are given back, for
+/// nobody holds them.
+struct Untaken {
+    store: Redis,
+    batch: OwnedBatch,
+    action: Action,
+    decided: Option<Result<Decisions, BackendError>>,
+}
+
+impl Drop for Untaken {
+    fn drop(&mut self) {
+        if let Some(Ok(decisions)) = self.decided.take()
+            && matches!(self.action, Action::Spend | Action::Take)
+            && let Some(batch) = self.batch.held(&decisions)
+        {
+            let _ = self.store.spawn(batch, Action::Refund);
+        }
+    }
+}
+
+/// Returns true if the action may make holds.
+fn holds(batch: Batch<'_>, action: Action) -> bool {
+    let holds = |check: &Check<'_>| check.policy().algorithm().holds_permits();
+    matches!(action, Action::Spend | Action::Take) && batch.checks().iter().any(holds)
 }
 
 /// The most entries that a log of this policy holds, and the field that says so; `None` if it has no

@@ -33,6 +33,11 @@ macro_rules! delegate {
         }
     };
     (except lists) => {
+        /// Nobody learns of its result, and so neither does this.
+        fn apply_unawaited(&self, batch: Batch<'_>, action: Action) -> bool {
+            self.inner.apply_unawaited(batch, action)
+        }
+
         fn names(&self) -> &Names {
             self.inner.names()
         }

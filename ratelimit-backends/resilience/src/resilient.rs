@@ -101,6 +101,10 @@ impl<B: Backend, C: Clock> Backend for Resilient<B, C> {
         self.0.apply(batch, action)
     }
 
+    fn apply_unawaited(&self, batch: Batch<'_>, action: Action) -> bool {
+        self.0.apply_unawaited(batch, action)
+    }
+
     fn names(&self) -> &Names {
         self.0.names()
     }

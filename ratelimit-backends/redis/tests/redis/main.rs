@@ -10,6 +10,7 @@ mod cost;
 mod damage;
 mod dropped;
 mod hostile;
+mod in_flight;
 mod many;
 mod migration;
 mod network;
