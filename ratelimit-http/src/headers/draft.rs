@@ -23,7 +23,7 @@ pub enum QuotaUnit {
     Requests,
     /// Bytes sent and received.
     ContentBytes,
-    /// Requests in flight.
+    /// Requests in flight, the unit of a limit of permits in flight that names none.
     ConcurrentRequests,
     /// Tokens of a language model; draft 10 has not registered this one.
     Tokens,
@@ -115,6 +115,8 @@ const OTHERS_MAX: usize = 64;
 impl PolicyItem {
     fn new(policy: &Policy, unit: Option<QuotaUnit>) -> Self {
         let name = format!("\"{}\"", policy.name());
+        let holds = policy.algorithm().holds_permits();
+        let unit = unit.or_else(|| holds.then_some(QuotaUnit::ConcurrentRequests));
         let value = quota(&name, policy.limit(), policy.window(), unit);
         Self { name: name.into(), value, policy: policy.clone(), unit }
     }

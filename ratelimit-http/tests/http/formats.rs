@@ -7,7 +7,7 @@ use std::{
 
 use axum::{Router, http::HeaderMap, response::Response, routing::get};
 use ratelimit_algorithms::{
-    Adaptive, Algorithm, CalendarWindow, ConfigError, FixedWindow, LeakyBucket, Limiter,
+    Adaptive, Algorithm, CalendarWindow, ConfigError, FixedWindow, InFlight, LeakyBucket, Limiter,
     ManualClock, Micros, Nothing, Period, SlidingWindowCounter, SlidingWindowLog, Timestamp,
     TokenBucket, Unlimited,
 };
@@ -267,6 +267,15 @@ async fn what_a_limit_counts_can_be_told() {
     let units = Advice::read(response.headers(), SystemTime::UNIX_EPOCH).limits;
     let units: Vec<_> = units.into_iter().filter_map(|limit| limit.unit).collect();
     assert_eq!(units, ["content-bytes", "requests", "concurrent-requests", "tokens"]);
+}
+
+#[tokio::test]
+async fn permits_in_flight_are_told_in_their_unit_and_without_a_window() {
+    let calls = Limiter::new(store().0, "calls", InFlight::limit(4)).expect("is valid");
+    let layer = RateLimitLayer::new(calls, PeerAddr).headers([HeaderFormat::Draft10]);
+    let response = send(&app(layer), from("192.0.2.1:1")).await;
+    let policy = response.headers()["ratelimit-policy"].to_str();
+    assert_eq!(policy.expect("it is text"), "\"calls\";q=4;qu=\"concurrent-requests\"");
 }
 
 /// The name of a client in each limit, where it is told so.

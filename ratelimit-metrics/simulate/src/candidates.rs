@@ -57,6 +57,12 @@ pub enum CandidateError {
         /// The cause.
         source: ConfigError,
     },
+    /// The limit is of permits in flight.
+    #[error("{name} is of permits in flight: a log does not say when each request ended")]
+    HeldPermits {
+        /// The name.
+        name: String,
+    },
     /// Two limits have one name.
     #[error("there are two limits called {name}")]
     Twice {
@@ -132,6 +138,9 @@ impl Candidate {
             .map_err(|source| CandidateError::Limit { name: own(name), source })?;
         let policy = Policy::new(name, rule)
             .map_err(|source| CandidateError::Name { name: own(name), source })?;
+        if policy.algorithm().holds_permits() {
+            return Err(CandidateError::HeldPermits { name: own(name) });
+        }
         Ok(Self { notation, policy })
     }
 }
@@ -182,6 +191,7 @@ mod tests {
                 "api: a token bucket has no capacity",
             ),
             ("Api = '1/1s'", "Api: "),
+            ("api = '4 in flight'", "api is of permits in flight"),
             ("api = ", "TOML parse error"),
         ] {
             let error = text.parse::<Candidates>().unwrap_err().to_string();
