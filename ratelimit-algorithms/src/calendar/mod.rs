@@ -100,6 +100,12 @@ impl CalendarWindow {
         Self { zone: name.into(), ..self }
     }
 
+    /// The same windows with a limit of so many permits.
+    #[cfg(feature = "serde")]
+    pub(crate) fn with_limit(self, limit: u64) -> Self {
+        Self { limit: Some(limit), ..self }
+    }
+
     /// The calendar of the windows.
     ///
     /// # Errors

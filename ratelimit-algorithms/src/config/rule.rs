@@ -36,7 +36,7 @@ use crate::{
 /// |---|---|
 /// | `token_bucket` (the default) | `burst`, `refill_rate`, `initial` |
 /// | `leaky_bucket` | `capacity`, `leak_rate`, `queue` |
-/// | `fixed_window` | `align` (`epoch`, `first`) |
+/// | `fixed_window` | `align` (`epoch`, `first`); its `window` may be one of a calendar, as in `"month from 15 Europe/Berlin"`, and then has no `align` |
 /// | `sliding_window_log` | `entries_max` |
 /// | `sliding_window_counter` | |
 /// | `in_flight` | `held_at_most`, and no `window` |
@@ -130,6 +130,10 @@ impl<'de> Deserialize<'de> for Rule {
                 if let Some(field) = table.missing() {
                     return Err(M::Error::missing_field(field));
                 }
+                #[cfg(feature = "calendar")]
+                if table.is_calendar() && !matches!(table.algorithm, Kind::FixedWindow) {
+                    return Err(M::Error::custom("only a fixed window goes by a calendar"));
+                }
                 let algorithm = table.algorithm().map_err(M::Error::custom)?;
                 match table.left_over() {
                     None => Ok(Rule(algorithm)),
@@ -152,7 +156,7 @@ struct Table {
     #[serde(default)]
     algorithm: Kind,
     limit: u64,
-    window: Option<Length>,
+    window: Option<Window>,
     held_at_most: Option<Length>,
     burst: Option<u64>,
     refill_rate: Option<f64>,
@@ -190,11 +194,21 @@ impl Table {
         if has_window { None } else { Some("window") }
     }
 
+    #[cfg(feature = "calendar")]
+    const fn is_calendar(&self) -> bool {
+        matches!(self.window, Some(Window::Calendar(_)))
+    }
+
     /// Takes the fields of the algorithm, and leaves the others.
     fn algorithm(&mut self) -> Result<Algorithm, ConfigError> {
         let is_windowed = !matches!(self.algorithm, Kind::InFlight);
-        let window = self.window.take_if(|_| is_windowed).map_or(Duration::ZERO, Into::into);
         let limit = self.limit;
+        let window = match self.window.take_if(|_| is_windowed) {
+            None => Duration::ZERO,
+            Some(Window::Length(Length(length))) => length,
+            #[cfg(feature = "calendar")]
+            Some(Window::Calendar(window)) => return window.with_limit(limit).try_into(),
+        };
         match self.algorithm {
             Kind::FixedWindow => FixedWindow::per(limit, window)
                 .set(FixedWindow::align, self.align.take())
@@ -262,6 +276,39 @@ trait Set: Sized {
 }
 
 impl<A> Set for A {}
+
+/// The time that a limit is for.
+enum Window {
+    Length(Length),
+    #[cfg(feature = "calendar")]
+    Calendar(CalendarWindow),
+}
+
+impl<'de> Deserialize<'de> for Window {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        impl Visitor<'_> for Text {
+            type Value = Window;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a length with its unit, as in \"60s\", or a window of a calendar")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Window, E> {
+                #[cfg(feature = "calendar")]
+                if let unlimited = format!("{}/{text}", notation::UNLIMITED)
+                    && notation::is_calendar(&unlimited)
+                {
+                    return unlimited.parse().map(Window::Calendar).map_err(E::custom);
+                }
+                notation::length(text).map(Length).map(Window::Length).map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_str(Text)
+    }
+}
 
 /// A length of time with its units.
 struct Length(Duration);

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use ratelimit_algorithms::{
-    Adaptive, Algorithm, Align, ConfigError, FixedWindow, LeakyBucket, Nothing, Rule, Scope,
-    SlidingWindowCounter, SlidingWindowLog, TokenBucket, Unlimited,
+    Adaptive, Algorithm, Align, CalendarWindow, ConfigError, FixedWindow, LeakyBucket, Nothing,
+    Period, Rule, Scope, SlidingWindowCounter, SlidingWindowLog, TokenBucket, Unlimited,
 };
 
 use crate::Outcome;
@@ -61,6 +61,27 @@ fn each_algorithm_can_be_written_with_all_it_may_have() {
             .penalty(0.25)
             .scope(scope);
         reads(&format!("{json}{name:?}}}"), adaptive);
+    }
+}
+
+#[test]
+fn a_fixed_window_of_a_table_may_be_one_of_a_calendar() {
+    let month = CalendarWindow::per(1_000, Period::Month { from: 15 });
+    reads(
+        r#"{"algorithm": "fixed_window", "limit": 1000, "window": "month from 15 Europe/Berlin"}"#,
+        month.in_zone("Europe/Berlin"),
+    );
+    for (json, wanted) in [
+        (r#"{"limit": 1, "window": "month"}"#, "only a fixed window"),
+        (r#"{"algorithm": "fixed_window", "limit": 0, "window": "month"}"#, "limit"),
+        (r#"{"algorithm": "fixed_window", "limit": 1, "window": "months"}"#, "calendar"),
+        (
+            r#"{"algorithm": "fixed_window", "limit": 1, "window": "day", "align": "first"}"#,
+            "has no align",
+        ),
+    ] {
+        let error = serde_json::from_str::<Rule>(json).expect_err(json).to_string();
+        assert!(error.contains(wanted), "{json}: {error}");
     }
 }
 
