@@ -1,12 +1,12 @@
-//! The six algorithms, on one store: what each makes of twelve requests at once.
+//! The seven algorithms, on one store: what each makes of twelve requests at once.
 //!
 //! `cargo run -p ratelimit-algorithms --example algorithms`
 
 use std::time::Duration;
 
 use ratelimit_algorithms::{
-    Adaptive, Algorithm, FixedWindow, LeakyBucket, Limiter, SlidingWindowCounter, SlidingWindowLog,
-    TokenBucket,
+    Adaptive, Algorithm, FixedWindow, InFlight, LeakyBucket, Limiter, SlidingWindowCounter,
+    SlidingWindowLog, TokenBucket,
 };
 use ratelimit_memory::Memory;
 
@@ -15,15 +15,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let store = Memory::new();
     let window = Duration::from_secs(10);
 
-    let six: [Algorithm; 6] = [
+    let seven: [Algorithm; 7] = [
         FixedWindow::per(5, window).try_into()?,
         SlidingWindowLog::per(5, window).try_into()?,
         SlidingWindowCounter::per(5, window).try_into()?,
         TokenBucket::per(5, window).burst(8).try_into()?,
         LeakyBucket::per(5, window).queue(Duration::from_secs(4)).try_into()?,
         Adaptive::per(5, window).try_into()?,
+        InFlight::limit(5).held_at_most(window).try_into()?,
     ];
-    for algorithm in six {
+    for algorithm in seven {
         let name = algorithm.name().replace(' ', "-");
         let limiter = Limiter::new(store.clone(), &name, algorithm)?;
         let mut admitted = 0;
