@@ -25,6 +25,7 @@ mod encoding;
 mod exchange;
 mod extremes;
 mod forgetting;
+mod holds;
 mod in_flight;
 mod segments;
 mod settling;
