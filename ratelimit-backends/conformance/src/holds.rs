@@ -11,6 +11,7 @@ use ratelimit_core::{
 use crate::{StoreUnderTest, generators::pick, policies, store_under_test::check};
 
 /// A hold, as the model keeps it.
+#[derive(Clone, Copy)]
 struct Hold {
     key: &'static str,
     at: Timestamp,
@@ -47,102 +48,151 @@ impl Model {
 pub async fn permits_are_held_as_the_model_says_and_never_more_than_the_limit(
     store: StoreUnderTest,
 ) {
-    let mut random = Rng::with_seed(store.effort.seed);
-    let (policy, other) = (in_flight("calls", LIMIT, LENGTH), in_flight("other", LIMIT, LENGTH));
-    let (mut model, mut strays, mut earliest) = (Model::default(), Vec::new(), store.now());
-    for step in 0..store.effort.trace_steps {
-        let then = match random.u8(..16) {
-            0..8 => store.now(),
-            8..14 => store.now() + Micros::new(random.u64(..=LENGTH.as_micros() / 4)),
-            14 => store.now() + Micros::new(random.u64(..=2 * LENGTH.as_micros())),
-            _ => store.now() - Micros::new(random.u64(..=LENGTH.as_micros())),
+    let mut holders = Holders::new(store);
+    for step in 0..holders.store.effort.trace_steps {
+        holders.move_clock();
+        holders.act(step).await;
+        holders.compare(step).await;
+    }
+}
+
+/// Those who hold permits of two keys of a store, beside the model.
+struct Holders {
+    store: StoreUnderTest,
+    random: Rng,
+    policy: Policy,
+    other: Policy,
+    model: Model,
+    /// What was given back once.
+    strays: Vec<(&'static str, u64, Receipt)>,
+    /// A store may have forgotten what was over by then.
+    earliest: Timestamp,
+}
+
+impl Holders {
+    fn new(store: StoreUnderTest) -> Self {
+        let [policy, other] = ["calls", "other"].map(|name| in_flight(name, LIMIT, LENGTH));
+        let (random, earliest) = (Rng::with_seed(store.effort.seed), store.now());
+        let (model, strays) = (Model::default(), Vec::new());
+        Self { store, random, policy, other, model, strays, earliest }
+    }
+
+    fn move_clock(&mut self) {
+        let (now, longest) = (self.store.now(), LENGTH.as_micros());
+        let then = match self.random.u8(..16) {
+            0..8 => now,
+            8..14 => now + Micros::new(self.random.u64(..=longest / 4)),
+            14 => now + Micros::new(self.random.u64(..=2 * longest)),
+            _ => now - Micros::new(self.random.u64(..=longest)),
         };
-        // A store may have forgotten what was over.
-        store.set(then.max(earliest));
-        let (now, key) = (store.now(), pick(&mut random, &["a", "b"]));
-        let ends = model.0.iter().map(Hold::end).filter(|&end| end <= now);
-        earliest = ends.fold(earliest, Timestamp::max);
-        let mine = (!model.0.is_empty()).then(|| random.usize(..model.0.len()));
-        match (random.u8(..20), mine) {
-            (0..8, _) => {
-                model.rewind(key, now);
-                let cost = random.u64(1..=2);
-                let spent = store.spend(&policy, key, cost).await;
-                let fits = model.held(key, now) + cost <= LIMIT;
-                assert_eq!(spent.is_allowed(), fits, "step {step}: {spent:?}");
-                if fits {
-                    let receipt = Receipt::of(&spent, &policy, cost);
-                    model.0.push(Hold { key, at: now, cost, receipt });
-                }
-            }
-            (8..14, Some(index)) => {
-                let Hold { key, cost, receipt, .. } = model.0[index];
-                model.rewind(key, now);
-                let _ = give_back(&store, &policy, key, cost, receipt).await;
-                if random.u8(..3) == 0 {
-                    strays.push((key, cost, receipt));
-                }
-                model.0.swap_remove(index);
-            }
-            (14..16, Some(index)) => {
-                let Hold { key, at, cost, receipt } = model.0[index];
-                model.rewind(key, now);
-                let extended = extend(&store, &policy, key, cost, receipt).await;
-                let is_held = now < at.min(now) + LENGTH;
-                assert_eq!(extended.is_allowed(), is_held, "step {step}: {extended:?}");
-                if is_held {
-                    model.0[index].at = now;
-                    model.0[index].receipt = receipt.extended(&extended);
-                }
-            }
-            (16, _) if !strays.is_empty() => {
-                let (key, cost, receipt) = strays[random.usize(..strays.len())];
-                model.rewind(key, now);
-                let again = give_back(&store, &policy, key, cost, receipt).await;
-                assert_eq!(again.remaining, LIMIT - model.held(key, now), "step {step}: again");
-            }
+        let now = then.max(self.earliest);
+        self.store.set(now);
+        let ends = self.model.0.iter().map(Hold::end).filter(|&end| end <= now);
+        self.earliest = ends.fold(self.earliest, Timestamp::max);
+    }
+
+    async fn act(&mut self, step: u64) {
+        let (now, key) = (self.store.now(), pick(&mut self.random, &KEYS));
+        let held = &self.model.0;
+        let mine = (!held.is_empty()).then(|| self.random.usize(..held.len()));
+        match (self.random.u8(..20), mine) {
+            (0..8, _) => self.acquire(step, key).await,
+            (8..14, Some(index)) => self.give_back(index).await,
+            (14..16, Some(index)) => self.extend(step, index).await,
+            (16, _) if !self.strays.is_empty() => self.give_back_again(step).await,
             (17, _) => {
-                let spent = store.spend(&other, key, 1).await;
-                model.rewind(key, now);
-                let foreign = Receipt::of(&spent, &other, 1);
-                let _ = give_back(&store, &policy, key, 1, foreign).await;
+                let spent = self.store.spend(&self.other, key, 1).await;
+                self.model.rewind(key, now);
+                let foreign = Receipt::of(&spent, &self.other, 1);
+                let _ = give_back(&self.store, &self.policy, key, 1, foreign).await;
             }
             (18, _) => {
                 // Without a receipt it is nobody's.
-                model.rewind(key, now);
-                let _ = store.refund(&policy, key, 1).await;
+                self.model.rewind(key, now);
+                let _ = self.store.refund(&self.policy, key, 1).await;
             }
-            _ => {
-                // Both keys or neither.
-                ["a", "b"].iter().for_each(|key| model.rewind(key, now));
-                let checks = [check(&policy, b"a", 1), check(&policy, b"b", 2)];
-                let spent = store.apply(&checks, Action::Spend).await.expect("the store decides");
-                if spent.iter().all(Decision::is_allowed) {
-                    for (key, (check, spent)) in
-                        ["a", "b"].into_iter().zip(checks.iter().zip(&spent))
-                    {
-                        let cost = check.cost().get();
-                        let receipt = Receipt::of(spent, &policy, cost);
-                        model.0.push(Hold { key, at: now, cost, receipt });
-                    }
-                }
+            _ => self.acquire_both().await,
+        }
+    }
+
+    async fn acquire(&mut self, step: u64, key: &'static str) {
+        let now = self.store.now();
+        self.model.rewind(key, now);
+        let cost = self.random.u64(1..=2);
+        let spent = self.store.spend(&self.policy, key, cost).await;
+        let fits = self.model.held(key, now) + cost <= LIMIT;
+        assert_eq!(spent.is_allowed(), fits, "step {step}: {spent:?}");
+        if fits {
+            self.hold(key, cost, &spent);
+        }
+    }
+
+    /// Both keys or neither.
+    async fn acquire_both(&mut self) {
+        let now = self.store.now();
+        KEYS.iter().for_each(|key| self.model.rewind(key, now));
+        let policy = self.policy.clone();
+        let checks = [(KEYS[0], 1), (KEYS[1], 2)];
+        let batch = checks.map(|(key, cost)| check(&policy, key.as_bytes(), cost));
+        let spent = self.store.apply(&batch, Action::Spend).await.expect("the store decides");
+        if spent.iter().all(Decision::is_allowed) {
+            for ((key, cost), spent) in checks.into_iter().zip(&spent) {
+                self.hold(key, cost, spent);
             }
         }
-        for key in ["a", "b"] {
-            let held = model.held(key, now);
+    }
+
+    fn hold(&mut self, key: &'static str, cost: u64, spent: &Decision) {
+        let receipt = Receipt::of(spent, &self.policy, cost);
+        self.model.0.push(Hold { key, at: self.store.now(), cost, receipt });
+    }
+
+    async fn give_back(&mut self, index: usize) {
+        let Hold { key, cost, receipt, .. } = self.model.0.swap_remove(index);
+        self.model.rewind(key, self.store.now());
+        let _ = give_back(&self.store, &self.policy, key, cost, receipt).await;
+        if self.random.u8(..3) == 0 {
+            self.strays.push((key, cost, receipt));
+        }
+    }
+
+    async fn give_back_again(&mut self, step: u64) {
+        let (key, cost, receipt) = self.strays[self.random.usize(..self.strays.len())];
+        let now = self.store.now();
+        self.model.rewind(key, now);
+        let again = give_back(&self.store, &self.policy, key, cost, receipt).await;
+        assert_eq!(again.remaining, LIMIT - self.model.held(key, now), "step {step}: again");
+    }
+
+    async fn extend(&mut self, step: u64, index: usize) {
+        let now = self.store.now();
+        let Hold { key, at, cost, receipt } = self.model.0[index];
+        self.model.rewind(key, now);
+        let extended = extend(&self.store, &self.policy, key, cost, receipt).await;
+        let is_held = now < at.min(now) + LENGTH;
+        assert_eq!(extended.is_allowed(), is_held, "step {step}: {extended:?}");
+        if is_held {
+            let receipt = receipt.extended(&extended);
+            self.model.0[index] = Hold { key, at: now, cost, receipt };
+        }
+    }
+
+    async fn compare(&mut self, step: u64) {
+        let now = self.store.now();
+        for key in KEYS {
+            let held = self.model.held(key, now);
             assert!(held <= LIMIT, "step {step}: {held} of {LIMIT}");
-            assert_eq!(
-                store.peek(&policy, key).await.remaining,
-                LIMIT - held,
-                "step {step}, {key}"
-            );
+            let found = self.store.peek(&self.policy, key).await.remaining;
+            assert_eq!(found, LIMIT - held, "step {step}, {key}");
+            if held == 0 {
+                self.earliest = now;
+            }
         }
-        if ["a", "b"].iter().any(|key| model.held(key, now) == 0) {
-            earliest = now;
-        }
-        model.0.retain(|hold| now < hold.end());
+        self.model.0.retain(|hold| now < hold.end());
     }
 }
+
+const KEYS: [&str; 2] = ["a", "b"];
 
 pub async fn a_permit_is_given_back_once_by_its_receipt(store: StoreUnderTest) {
     let policy = in_flight("calls", 3, LENGTH);
