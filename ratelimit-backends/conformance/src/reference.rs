@@ -51,7 +51,8 @@ impl ReferenceStore {
     }
 
     /// The earliest time that a clock may step back to, from `now`, before a store with this retention
-    /// misses what it was allowed to forget. To be called before each step back.
+    /// misses what it was allowed to forget. To be called before each action, which may renew what was
+    /// forgotten by then.
     #[must_use]
     pub fn earliest(&mut self, now: Timestamp, retention: Micros) -> Timestamp {
         let expiries = self.records.values().map(|stored| stored.expires);
@@ -63,6 +64,8 @@ impl ReferenceStore {
     fn put(&mut self, name: SlotName, record: Option<Record>, now: Timestamp) {
         match record {
             None => drop(self.records.remove(&name)),
+            // What has not changed is not written again, and expires when it would have.
+            Some(record) if self.records.get(&name).is_some_and(|old| old.record == record) => {}
             Some(record) => {
                 let expires = now + record.lifetime(now);
                 self.records.insert(name, Stored { record, expires });

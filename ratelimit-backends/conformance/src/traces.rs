@@ -238,6 +238,7 @@ impl Trace {
     async fn compare(&mut self, step: u64, checks: &[Check<'_>], action: Action) {
         let now = self.store.now();
         let batch = Batch::new(checks).expect("no promise names a state twice");
+        let _ = self.reference.earliest(now, RETENTION);
         let wanted = self.reference.apply(batch, action, now);
         let found = self.store.apply(checks, action).await;
         self.last = wanted.as_ref().ok().and_then(|decisions| decisions.last().copied());
