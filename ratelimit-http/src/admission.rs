@@ -18,8 +18,8 @@ use crate::{
     diagnostics::Charged,
     headers::{LimitDecisions, PreparedHeaders},
     key::{find, find_now},
-    limit::AnyLimiter,
-    pipeline::{LimitKey, Pipeline},
+    limit::{AnyLimiter, LimitKey},
+    pipeline::Pipeline,
     response::catch_panic,
     settle::{Reservation, Reserved, ReservedPart},
 };

@@ -61,6 +61,13 @@ pub(crate) enum Cost {
     Of(Arc<RequestCost>),
 }
 
+/// The key of a request under one of a layer's limits.
+pub(crate) struct LimitKey {
+    /// The index of the limit.
+    pub(crate) limit: usize,
+    pub(crate) key: RequestKey,
+}
+
 /// Finds a request's tier: the limiter in it.
 pub(crate) type ChooseTier<B, P> =
     dyn Fn(&Limiter<B, P>, &request::Parts) -> Limiter<B, P> + Send + Sync;

@@ -10,7 +10,7 @@ use crate::{
     actual_cost::LimitNames,
     diagnostics::{Charged, Diagnostics, InspectedLimit},
     headers::Headers,
-    limit::{AnyLimit, ChooseTier, Cost, ResponseCost},
+    limit::{AnyLimit, ChooseTier, Cost, LimitKey, ResponseCost},
     outstanding::Outstanding,
     response::Responder,
 };
@@ -44,13 +44,6 @@ pub(crate) struct SettlingOptions {
     pub(crate) is_at_end: bool,
     /// Makes a request without a response free.
     pub(crate) refunds_unanswered: bool,
-}
-
-/// The key of a request under one of a layer's limits.
-pub(crate) struct LimitKey {
-    /// The index of the limit.
-    pub(crate) limit: usize,
-    pub(crate) key: RequestKey,
 }
 
 pub(crate) type Skip = dyn Fn(&Parts) -> bool + Send + Sync;

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 pub use self::draft::QuotaUnit;
 pub(crate) use self::draft::number;
 use self::draft::{LimitItems, PartitionKeys, PolicyItems};
-use crate::pipeline::LimitKey;
+use crate::limit::LimitKey;
 
 /// The headers that tell of a limit.
 ///
