@@ -11,8 +11,8 @@ use crate::{
 
 const START: u64 = 1_700_000_000_000_000;
 
-/// What is asked, of which hold.
-#[derive(Clone, Debug)]
+/// A request, and the hold that it is about.
+#[derive(Clone, Copy, Debug)]
 enum Ask {
     Acquire(u64),
     /// Gives back a part of a hold, in parts per million above one permit: whether or not it was given
