@@ -184,7 +184,7 @@ enum OnDrop {
     /// None: it is settled.
     #[default]
     Nothing,
-    /// What is held, since nobody is there to hold it.
+    /// The holds, since nobody is there to keep them.
     Held,
     All,
 }
@@ -353,7 +353,7 @@ impl<'a, B> Charge<'a, B> {
         Ok(Settlement(merged.checks.iter().zip(costs).enumerate().filter_map(part).collect()))
     }
 
-    /// What is held, to be extended.
+    /// The holds, to be extended.
     fn extension(&self) -> Result<Settlement<'_>, Error> {
         let mut merged = Merged::default();
         merged.fill(self.parts.iter().map(Part::check))?;

@@ -25,7 +25,7 @@ impl Hold {
     }
 }
 
-/// What is held by the contract alone: every hold counts for itself, until it is given back whole or
+/// The permits held, by the contract alone: every hold counts for itself, until it is given back whole or
 /// for so long.
 #[derive(Default)]
 struct Model(Vec<Hold>);
@@ -63,7 +63,7 @@ struct Holders {
     policy: Policy,
     other: Policy,
     model: Model,
-    /// What was given back once.
+    /// The holds that were given back once.
     strays: Vec<(&'static str, u64, Receipt)>,
     /// A store may have forgotten what was over by then.
     earliest: Timestamp,

@@ -77,7 +77,7 @@ pub(crate) struct Unused {
     pub(crate) receipt: Receipt,
 }
 
-/// How the permits of takes have ended, for the counters.
+/// The ends of the permits of takes, for the counters.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Tally {
     /// Permits that takes have brought.

@@ -34,7 +34,7 @@ struct Model {
     now: Timestamp,
     record: [Option<Record>; 1],
     holders: [Holder; HOLDERS],
-    /// What was admitted in the interval that has most, less what came back in it: in microseconds, at
+    /// The permits admitted in the interval that has most, less what came back in it: in microseconds, at
     /// [`TICK`] for a permit.
     used: u64,
     ticks: usize,

@@ -7,7 +7,7 @@
 //!
 //! # At most ε over
 //!
-//! Where the burst of a limit is one period's worth, leases whose length is a share ε of the period
+//! If the burst of a limit is one period's worth, leases whose length is a share ε of the period
 //! ([`LeaseLength::share`]) let all hosts together admit *at most ε over* the limit, in any interval of time: whatever
 //! their number, the number of keys, the traffic, the partitions and the crashes. Of 10 000 a minute, 1 % is
 //! 100 permits, and leases of 600 ms.

@@ -1,4 +1,4 @@
-//! Whether a store keeps every promise behind leases of no length, and behind leases that are closed.
+//! A store keeps every promise behind leases of no length, and behind leases that are closed.
 
 use std::{num::NonZeroUsize, time::Duration};
 

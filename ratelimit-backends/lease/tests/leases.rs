@@ -1,4 +1,4 @@
-//! What an application sees of leases, on one store in memory that several holders share.
+//! Leases as an application sees them, on one store in memory that several holders share.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::{num::NonZeroUsize, time::Duration};

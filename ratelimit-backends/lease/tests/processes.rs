@@ -100,7 +100,7 @@ fn policy() -> Policy {
     Policy::new("leased", Algorithm::try_from(bucket).unwrap()).unwrap()
 }
 
-/// What the processes have told.
+/// The reports of the processes.
 #[derive(Default)]
 struct Report {
     requests: AtomicU64,
@@ -166,7 +166,7 @@ impl Report {
 
 const LINE: &str = "counted ";
 
-/// What a task has counted and not yet told.
+/// The counts of a task that it has not yet reported.
 #[derive(Default)]
 struct Told {
     requests: u64,

@@ -30,7 +30,7 @@ impl OwnedBatch {
         self.0.iter().map(OwnedCheck::check).collect()
     }
 
-    /// What `decisions` hold of it, to be given back; `None` if that is nothing.
+    /// The permits that `decisions` hold of it, to be given back; `None` if there are none.
     pub(crate) fn held(&self, decisions: &[Decision]) -> Option<Self> {
         if !decisions.iter().all(Decision::is_allowed) {
             return None;

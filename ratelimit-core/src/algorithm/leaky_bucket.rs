@@ -140,7 +140,7 @@ impl Definition for Quota {
         Bucket::read(input, self.brim)
     }
 
-    /// What leaks in the time of a lease may be used on top. A queue puts its requests in order.
+    /// As much as leaks in the time of a lease may be used on top. A queue puts its requests in order.
     fn leasing(&self, length: Micros) -> Option<Leasing> {
         let excess_max = self.rate.permits_ceil(self.rate.units_in(length));
         let is_meter = self.longest_delay.is_none();

@@ -153,7 +153,7 @@ impl Definition for Quota {
         is_fit.then_some(State { start, previous, current })
     }
 
-    /// What the estimate lets through in the time of a lease may be used on top.
+    /// As much as the estimate lets through in the time of a lease may be used on top.
     fn leasing(&self, length: Micros) -> Option<Leasing> {
         let excess_max = scale_ceil(self.limit.get(), length.as_micros(), self.window);
         Some(Leasing { excess_max, ends_with_window: false })

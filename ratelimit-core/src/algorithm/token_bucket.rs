@@ -137,7 +137,7 @@ impl Definition for Quota {
         Bucket::read(input, self.full)
     }
 
-    /// What comes back in the time of a lease may be used on top.
+    /// As much as comes back in the time of a lease may be used on top.
     fn leasing(&self, length: Micros) -> Option<Leasing> {
         let excess_max = self.rate.permits_ceil(self.rate.units_in(length));
         Some(Leasing { excess_max, ends_with_window: false })

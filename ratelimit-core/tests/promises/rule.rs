@@ -180,7 +180,7 @@ impl Rule {
         matches!(self, Self::Adaptive(Adaptive { scope: Scope::Shared, .. }))
     }
 
-    /// Whether permits come back by their receipts only.
+    /// Returns true if permits come back by their receipts only.
     pub(crate) const fn is_in_flight(&self) -> bool {
         matches!(self, Self::InFlight { .. })
     }

@@ -38,7 +38,7 @@ pub(crate) enum Stream {
 
 pub(crate) struct OpenStream {
     connection: TcpStream,
-    /// What has come so far, and is whole events at the end.
+    /// The bytes that have come so far: whole events, at the end.
     text: String,
     /// The number of tokens after which to leave, if the model says that.
     leave_after: Option<usize>,

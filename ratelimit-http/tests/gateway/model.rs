@@ -82,7 +82,7 @@ impl Shared {
     }
 }
 
-/// What becomes of a stream.
+/// The end of a stream.
 #[derive(Clone, Copy)]
 enum Course {
     /// So many tokens, and then word of this usage.

@@ -1,4 +1,4 @@
-//! What was admitted, compared with the bound of the limit, exactly.
+//! Admissions, compared with the bound of the limit, exactly.
 
 use std::time::Duration;
 

@@ -8,7 +8,7 @@ use ratelimit_servers::effort;
 
 use crate::{bound::Limit, world::World};
 
-/// What a trace is about.
+/// The settings of a trace.
 #[derive(Clone, Debug)]
 struct Scene {
     limit: Limit,
@@ -21,7 +21,7 @@ struct Scene {
     other: (Limit, Policy),
 }
 
-/// What came of traces.
+/// The results of traces.
 #[derive(Clone, Copy, Debug, Default)]
 struct Summary {
     /// Permits that were used from leases.
