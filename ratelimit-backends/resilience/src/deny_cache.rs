@@ -133,7 +133,7 @@ enum Plan<'a> {
     Forward,
 }
 
-/// A slot that takes a denial, unless the slot was cleared since.
+/// A slot that takes a denial, unless a key of it was forgotten since.
 struct Learn<'a> {
     denials: &'a Denials,
     check: &'a Check<'a>,
@@ -179,9 +179,10 @@ impl Learn<'_> {
 impl Drop for Forget<'_> {
     fn drop(&mut self) {
         for check in self.checks {
-            let mut slot = self.denials.slot(self.denials.digest(check));
+            let digest = self.denials.digest(check);
+            let mut slot = self.denials.slot(digest);
             slot.version = slot.version.wrapping_add(1);
-            slot.entry = None;
+            slot.entry.take_if(|entry| entry.digest == digest);
         }
     }
 }
@@ -195,7 +196,7 @@ struct Denials {
 
 #[derive(Default)]
 struct Slot {
-    /// The number of times that the slot was cleared.
+    /// The number of times that a key of the slot was forgotten.
     version: u64,
     entry: Option<Entry>,
 }

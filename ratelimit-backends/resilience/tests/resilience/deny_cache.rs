@@ -31,9 +31,9 @@ impl Rig {
         Self { cache, store, clock }
     }
 
-    /// A rig whose cache knows that `key` is denied.
+    /// A rig whose cache knows that `key` is denied, in the one slot that all keys share.
     fn denied(policy: &Policy, key: &str) -> Self {
-        let rig = Self::new();
+        let rig = Self::bounded(1);
         while rig.ask(policy, key, 1, Action::Spend).is_allowed() {}
         assert!(rig.knows(policy, key, 1));
         rig
