@@ -89,6 +89,10 @@ impl Record {
 
     /// Pulls times later than `now` back to it, before the record is read under `policy`.
     pub(crate) fn rewind(&mut self, policy: &Policy, now: Timestamp) {
+        if !self.under.is(policy) && self.under.algorithm() == policy.algorithm() {
+            // Equal numbers are as good, and their calendar may have more boundaries.
+            self.under = policy.clone();
+        }
         let is_own = self.under.is(policy);
         with_quota!(self.under.algorithm(), quota => match quota.state_mut(&mut self.state) {
             Some(state) if is_own => quota.rewind(state, now),

@@ -92,6 +92,20 @@ fn numbers_that_are_the_same_change_nothing_whatever_is_to_be_carried_over() {
     }
 }
 
+/// A step back used to leave the later window's length where the object, not the numbers, was another.
+#[test]
+fn a_step_back_under_the_same_numbers_begins_the_window_that_is_now() {
+    const DAY: u64 = 86_400 * SECOND;
+    let rule = Rule::Calendar { limit: 10, lengths: [30 * DAY, 31 * DAY, 28 * DAY, 31 * DAY] };
+    let mut subject = Subject::new(&rule);
+    let second_month = 30 * DAY;
+    assert!(subject.spend(second_month, 10).is_allowed());
+    for policy in [subject.policy.clone(), rule.policy()] {
+        let denied = subject.under(policy).spend(second_month - 5 * SECOND, 1);
+        assert_eq!(denied.retry_after().as_secs_ceil(), 5);
+    }
+}
+
 #[test]
 fn proportional_keeps_the_share_that_is_spent_rounded_against_the_caller() {
     for (change, expected) in [
