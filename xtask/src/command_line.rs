@@ -31,7 +31,11 @@ pub(crate) struct Flag {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Value {
     None,
-    Number { max: u32 },
+    Number {
+        max: u32,
+    },
+    /// From 0 % to 100 %, with its sign.
+    Percent,
     OneOf(&'static [&'static str]),
     Text(&'static str),
 }
@@ -161,6 +165,7 @@ impl Flag {
         match self.value {
             Value::None => self.name.to_owned(),
             Value::Number { .. } => format!("{} N", self.name),
+            Value::Percent => format!("{} N%", self.name),
             Value::OneOf(values) => format!("{} {}", self.name, values.join("|")),
             Value::Text(name) => format!("{} {name}", self.name),
         }
@@ -170,6 +175,7 @@ impl Flag {
         match self.value {
             Value::None | Value::Text(_) => true,
             Value::Number { max } => value.parse::<u32>().is_ok_and(|number| number <= max),
+            Value::Percent => share(value).is_some(),
             Value::OneOf(values) => values.contains(&value),
         }
     }
@@ -177,6 +183,7 @@ impl Flag {
     fn expectation(&self) -> String {
         match self.value {
             Value::Number { max } => format!("{} takes a number up to {max}", self.name),
+            Value::Percent => format!("{} takes a share from 0% to 100%", self.name),
             Value::OneOf(values) => format!("{} takes one of {}", self.name, values.join(", ")),
             Value::None | Value::Text(_) => format!("{} takes a value", self.name),
         }
@@ -196,9 +203,21 @@ impl Arguments {
         self.options.get(option).map(String::as_str)
     }
 
+    /// Returns the share that was given for an option, from 0 to 1.
+    #[must_use]
+    pub fn share(&self, option: &str) -> Option<f64> {
+        self.value(option).and_then(share)
+    }
+
     /// Returns the arguments that are no options.
     #[must_use]
     pub fn operands(&self) -> &[String] {
         &self.operands
     }
+}
+
+/// A share that is written as `1%`.
+fn share(text: &str) -> Option<f64> {
+    let percent: f64 = text.strip_suffix('%')?.trim_end().parse().ok()?;
+    (0.0..=100.0).contains(&percent).then_some(percent / 100.0)
 }

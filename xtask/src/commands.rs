@@ -17,12 +17,23 @@ pub const DEMO: Command = Command {
             value: Value::OneOf(&["memory", "sqlite", "redis"]),
             about: "where limits are kept; in memory without it",
         },
+        Flag {
+            name: "--lease",
+            value: Value::Percent,
+            about: "shows leases of one limit in redis, which several processes share",
+        },
+        Flag {
+            name: "--svg",
+            value: Value::Text("FILE"),
+            about: "draws a minute of these leases, simulated, and serves nothing",
+        },
     ],
     operands: Operands::None,
     notes: "  sqlite  keeps its limits in the file RATELIMIT_SQLITE_FILE,
           by default ratelimit-demo.sqlite in the system's folder for temporary files
   redis   shares its limits through the server at RATELIMIT_REDIS_URL,
-          by default redis://127.0.0.1:6379",
+          by default redis://127.0.0.1:6379;
+          with --lease by default a server that it starts, and ends",
 };
 
 /// `cargo xtask replay`.

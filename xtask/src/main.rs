@@ -34,7 +34,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let arguments = command.parse_or_exit(rest);
-    if let Err(message) = check_operands(name, arguments.operands()) {
+    if let Err(message) = check_arguments(name, &arguments) {
         eprintln!("{message}");
         return ExitCode::from(2);
     }
@@ -50,9 +50,17 @@ fn main() -> ExitCode {
     }
 }
 
-/// Looks for the targets and packages that are named, before anything is built or installed.
-fn check_operands(command: &str, operands: &[String]) -> Result<(), String> {
+/// Looks for the targets and packages that are named, and for the store of leases, before anything is built or
+/// installed.
+fn check_arguments(command: &str, arguments: &Arguments) -> Result<(), String> {
+    let operands = arguments.operands();
     let known = match command {
+        "demo" if arguments.has("--lease") && arguments.value("--backend") != Some("redis") => {
+            return Err("--lease shares a limit of processes: it needs --backend redis".to_owned());
+        }
+        "demo" if arguments.has("--svg") && !arguments.has("--lease") => {
+            return Err("--svg draws leases: it needs --lease".to_owned());
+        }
         "fuzz" => cargo_tools::fuzz_targets()?,
         "mutants" => cargo_tools::mutated_packages(),
         "tsan" => workspace::packages()?,

@@ -58,11 +58,22 @@ fn every_command_refuses_what_it_does_not_take_and_does_nothing_else() {
         &["demo", "--port", "65536"],
         &["demo", "--port"],
         &["demo", "--backend", "bogus"],
+        &["demo", "--backend", "redis", "--lease", "1"],
+        &["demo", "--backend", "redis", "--lease", "101%"],
+        &["demo", "--backend", "redis", "--lease", "NaN%"],
         &["fuzz", "--seconds", "x"],
         &["replay"],
         &["replay", "one", "two"],
     ] {
         prints(&xtask(arguments), 2, false);
+    }
+    for arguments in [&["--lease", "1%"][..], &["--lease", "1%", "--backend", "sqlite"]] {
+        let output = xtask(&[&["demo"], arguments].concat());
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.code() == Some(2) && message.contains("--backend redis"),
+            "{message}"
+        );
     }
     for command in ["fuzz", "mutants", "tsan"] {
         let output = xtask(&[command, "bogus"]);

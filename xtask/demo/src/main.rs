@@ -1,10 +1,14 @@
-//! `cargo xtask demo`: a web service that each of the six algorithms limits.
+//! `cargo xtask demo`: a web service that each of the six algorithms limits, or leases of one limit at work.
 
 mod options;
+mod serve;
+
 mod page;
 mod routes;
-mod serve;
 mod statistics;
+
+#[cfg(feature = "redis")]
+mod leases;
 
 use std::net::Ipv4Addr;
 
@@ -15,8 +19,22 @@ use crate::options::Options;
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let options = Options::parse(&std::env::args().skip(1).collect::<Vec<_>>())?;
-    let app = routes::app(options.open().await?)?;
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    #[cfg(feature = "redis")]
+    if arguments == [leases::HOLDER] {
+        return leases::hold().await;
+    }
+    let options = Options::parse(&arguments)?;
+    let app = match (options.lease, &options.svg) {
+        (None, None) => routes::app(options.open().await?)?,
+        #[cfg(feature = "redis")]
+        (Some(share), None) => routes::of_leases(leases::routes(share)?),
+        #[cfg(feature = "redis")]
+        (Some(share), Some(file)) => {
+            return std::fs::write(file, leases::picture(share)?).with_context(|| file.clone());
+        }
+        _ => anyhow::bail!("leases are shown in redis, by a demo that is built with this feature"),
+    };
     let address = (Ipv4Addr::LOCALHOST, options.port);
     let listener = TcpListener::bind(address)
         .await

@@ -10,6 +10,10 @@ use ratelimit_memory::Memory;
 pub(crate) struct Options {
     pub(crate) port: u16,
     backend: String,
+    /// The length of leases, as a share of a limit's window, if they are to be shown.
+    pub(crate) lease: Option<f64>,
+    /// The file to draw them in, instead.
+    pub(crate) svg: Option<String>,
 }
 
 impl Options {
@@ -17,7 +21,9 @@ impl Options {
         let arguments = xtask::DEMO.parse_or_exit(arguments);
         let port = arguments.value("--port").unwrap_or("8080").parse();
         let backend = arguments.value("--backend").unwrap_or("memory").to_owned();
-        Ok(Self { port: port.context("a port has 16 bits")?, backend })
+        let lease = arguments.share("--lease");
+        let svg = arguments.value("--svg").map(str::to_owned);
+        Ok(Self { port: port.context("a port has 16 bits")?, backend, lease, svg })
     }
 
     pub(crate) async fn open(&self) -> Result<Arc<dyn Backend>> {

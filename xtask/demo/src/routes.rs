@@ -65,6 +65,12 @@ pub(crate) fn app(store: Arc<dyn Backend>) -> Result<Router> {
     Ok(app.layer(map_response(fresh)))
 }
 
+/// The page about leases, beside the routes that it uses.
+#[cfg(feature = "redis")]
+pub(crate) fn of_leases(routes: Router) -> Router {
+    page::of_leases().merge(routes).layer(map_response(fresh))
+}
+
 /// Keeps caches from storing responses, and browsers from guessing their type.
 async fn fresh(mut response: Response) -> Response {
     let headers = response.headers_mut();

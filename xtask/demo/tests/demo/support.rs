@@ -21,12 +21,19 @@ impl Demo {
 
     /// With a store, and what the environment says of it.
     pub(crate) fn start_on(backend: &str, environment: &[(&str, &OsStr)]) -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_ratelimit-demo"))
-            .args(["--port", "0", "--backend", backend])
-            .envs(environment.iter().copied())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        Self::run(program().args(["--backend", backend]).envs(environment.iter().copied()))
+    }
+
+    /// With leases of 1 % of a limit in this server; in one that it starts, without a URL.
+    pub(crate) fn start_leases(url: Option<&str>) -> Self {
+        let mut program = program();
+        program.args(["--backend", "redis", "--lease", "1%"]).env_remove(REDIS_URL);
+        program.envs(url.map(|url| (REDIS_URL, url)));
+        Self::run(&mut program)
+    }
+
+    fn run(program: &mut Command) -> Self {
+        let mut process = program.stdout(Stdio::piped()).spawn().unwrap();
         let mut output = BufReader::new(process.stdout.take().unwrap());
         let mut line = String::new();
         output.read_line(&mut line).unwrap();
@@ -36,10 +43,23 @@ impl Demo {
 
     /// The answer to a request of this client: status line, headers and body.
     pub(crate) fn get(&self, path: &str, client: &str) -> String {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        let request = format!(
+        self.send(&format!(
             "GET {path} HTTP/1.1\r\nHost: demo\r\nX-API-Key: {client}\r\nConnection: close\r\n\r\n"
-        );
+        ))
+    }
+
+    /// The answer to a number that is posted as `content_type`.
+    pub(crate) fn post(&self, path: &str, content_type: &str, number: usize) -> String {
+        let body = number.to_string();
+        self.send(&format!(
+            "POST {path} HTTP/1.1\r\nHost: demo\r\nContent-Type: {content_type}\r\n\
+             Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        ))
+    }
+
+    fn send(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
         stream.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
@@ -60,6 +80,14 @@ impl Demo {
         }
     }
 }
+
+fn program() -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_ratelimit-demo"));
+    program.args(["--port", "0"]);
+    program
+}
+
+const REDIS_URL: &str = "RATELIMIT_REDIS_URL";
 
 impl Drop for Demo {
     fn drop(&mut self) {
