@@ -19,6 +19,7 @@ pub mod language_models {}
 pub mod choosing_a_store {}
 
 #[doc = include_str!("guide/leases.md")]
+#[doc = include_str!("guide/leases.svg")]
 pub mod leases {}
 
 #[doc = include_str!("guide/operating.md")]
