@@ -1,68 +1,64 @@
-//! Leases: permits that a store charges ahead, for a holder who uses them without asking again.
+//! The terms of leases: permits that a store charges ahead, for a holder who uses them without asking again.
 //!
-//! A holder takes some permits of a key in one call, and admits requests from them for the *length* L of
-//! the lease. The store keeps no list of holders: a lease is a charge that was made early. Let
-//!
-//! - f(T) be the bound of the limit: no interval of length T has more charges than that;
-//! - C(s, t] be the permits that the store charged in the interval, less those that were given back;
-//! - U(s, t] be the permits that all holders used in it, which is what they admitted;
-//! - H(s) be the permits that all holders held, unused, at s.
-//!
-//! **Theorem.** U(s, t] ≤ C(s − L, t], and U(s, t] ≤ H(s) + C(s, t].
-//!
-//! *Proof.* A holder reads its clock before it asks, so the charge comes later, and it uses no permit once
-//! L has passed on its clock since. So a permit that is used at `a` was charged in (a − L, a]. Each permit
-//! is used once at most, and one that is given back is put away first, so it was not used at all. Hence
-//! the permits used in (s, t] are among those charged in (s − L, t] and not given back, which is the first
-//! claim. Those of them that were charged in (s, t] are C(s, t] at most; the others were charged by s and
-//! used after s, so they were held at s: that is the second claim. ∎
-//!
-//! A refund by [receipt](crate::Receipt) leaves the store as if the charge had been smaller from the start,
-//! so that C(s, t] ≤ f(t − s) also where permits are given back. The clock of a holder may be slow by one
-//! part in a thousand, since it stops at L · (1 − 10⁻³). With N holders of at most n permits each:
-//!
-//! | limit | U(s, t] exceeds f(t − s) by at most | exceeds nothing with |
-//! |---|---|---|
-//! | token bucket, leaky bucket as a meter, rate r | min(N · n, ⌈r · L⌉) | capacity − ⌈r · L⌉ |
-//! | fixed window | 0 | the same numbers |
-//! | sliding window log | min(N · n, limit) | window + L |
-//! | sliding window counter, r = limit / window | min(N · n, ⌈r · L⌉), where f(window) = 2 · limit − 1 | window + L |
-//! | adaptive, leaky bucket as a queue, permits in flight | cannot be leased | |
-//!
-//! N · n is H(s). *Buckets:* f(T) = B + ⌊r · T⌋, so C(s − L, t] ≤ B + ⌊r · (T + L)⌋ ≤ f(T) + ⌈r · L⌉; with a
-//! capacity of B − ⌈r · L⌉ that is f(T). *Fixed windows:* a permit lapses with the window that it was
-//! charged in, so those used in a window were charged in it. *Logs:* (s − L, s] is no longer than a window W,
-//! so it has no more charges than the limit. *Counters:* an interval of length W + L meets three windows at
-//! most, with x, y and z charges. The third one's last charge came b ≤ L after its start, and the second
-//! one's estimate was y < limit when x > 0, so z ≤ limit − y · (W − b) / W, and x + y + z ≤ 2 · limit +
-//! (limit − 1) · L / W < 2 · limit + r · L. *Exact numbers of both:* under a window of W + L an interval of
-//! length W + L has no more charges than f allows one of length W.
-//!
-//! The bound holds whatever the number of holders, the traffic, the partitions and the crashes. A holder
-//! that loses permits (it crashes, or the reply to a take is lost) admits fewer, never more. Two things are
-//! outside of it. A holder that stops between the look at its clock and the use of a permit, for longer than
-//! what is left of the lease, uses what it was about to use: at most n permits, once. So does a machine
-//! whose monotonic clock stands still while the machine is suspended.
+//! [`LeaseTerms`] says by how much all holders together may exceed a limit, and proves it.
 
 use crate::{ConfigError, Decision, Micros, Policy, WINDOW_MAX};
 
 /// The terms of leases under one policy: their length, how much a holder may hold, and by how much all holders
 /// together may exceed the limit.
 ///
-/// With N holders, in any interval, the permits used exceed the bound of the limit by at most
-/// [`excess_max(N)`](Self::excess_max):
+/// A holder takes some permits of a key in one call, and admits requests from them for the
+/// [length](Self::length) L of the lease. The store keeps no list of holders: a lease is a charge that was made
+/// early. Let
 ///
-/// | limit | excess |
-/// |---|---|
-/// | token bucket, leaky bucket as a meter, rate r | min(N · n, ⌈r · L⌉) |
-/// | fixed window | 0 |
-/// | sliding window log | min(N · n, limit) |
-/// | sliding window counter | min(N · n, ⌈r · L⌉), above 2 · limit − 1 in a window |
-/// | adaptive, leaky bucket as a queue, permits in flight | refused |
+/// - f(T) be the bound of the limit: no interval of length T has more charges than that;
+/// - C(s, t] be the permits that the store charged in the interval, less those that were given back;
+/// - U(s, t] be the permits that all holders used in it, which is what they admitted;
+/// - H(s) be the permits that all holders held, unused, at s.
 ///
-/// L is the [length](Self::length), n is [`held_max`](Self::held_max). Under the numbers of
-/// [`Algorithm::for_leases`](crate::Algorithm::for_leases) the permits used stay within the bound of the
-/// limit itself. The theorem and its proof are in the source of this type, `lease.rs`.
+/// # The theorem
+///
+/// **U(s, t] ≤ C(s − L, t], and U(s, t] ≤ H(s) + C(s, t].**
+///
+/// *Proof.* A holder reads its clock before it asks, so the charge comes later, and it uses no permit once
+/// L has passed on its clock since. So a permit that is used at a was charged in (a − L, a]. Each permit
+/// is used once at most, and one that is given back is put away first, so it was not used at all. Hence
+/// the permits used in (s, t] are among those charged in (s − L, t] and not given back, which is the first
+/// claim. Those of them that were charged in (s, t] are C(s, t] at most; the others were charged by s and
+/// used after s, so they were held at s: that is the second claim. ∎
+///
+/// A refund by [receipt](crate::Receipt) leaves the store as if the charge had been smaller from the start,
+/// so that C(s, t] ≤ f(t − s) also where permits are given back. The clock of a holder may be slow by one
+/// part in a thousand, since it stops at L · (1 − 10⁻³).
+///
+/// # The bounds
+///
+/// With N holders of at most n permits each ([`held_max`](Self::held_max)), U(s, t] exceeds f(t − s) by at most
+/// [`excess_max(N)`](Self::excess_max), and by nothing under the numbers of
+/// [`Algorithm::for_leases`](crate::Algorithm::for_leases):
+///
+/// | limit | exceeded by at most | by nothing with |
+/// |---|---|---|
+/// | token bucket, leaky bucket as a meter, rate r | min(N · n, ⌈r · L⌉) | capacity − ⌈r · L⌉ |
+/// | fixed window | 0 | the same numbers |
+/// | sliding window log | min(N · n, limit) | window + L |
+/// | sliding window counter, r = limit / window | min(N · n, ⌈r · L⌉), where f(window) = 2 · limit − 1 | window + L |
+/// | adaptive, leaky bucket as a queue, permits in flight | refused | |
+///
+/// N · n is H(s). *Buckets:* f(T) = B + ⌊r · T⌋, so C(s − L, t] ≤ B + ⌊r · (T + L)⌋ ≤ f(T) + ⌈r · L⌉; with a
+/// capacity of B − ⌈r · L⌉ that is f(T). *Fixed windows:* a permit lapses with the window that it was
+/// charged in, so those used in a window were charged in it. *Logs:* (s − L, s] is no longer than a window W,
+/// so it has no more charges than the limit. *Counters:* an interval of length W + L meets three windows at
+/// most, with x, y and z charges. The third one's last charge came b ≤ L after its start, and the second
+/// one's estimate was y < limit when x > 0, so z ≤ limit − y · (W − b) / W, and x + y + z ≤ 2 · limit +
+/// (limit − 1) · L / W < 2 · limit + r · L. *Exact numbers of both:* under a window of W + L an interval of
+/// length W + L has no more charges than f allows one of length W.
+///
+/// The bound holds whatever the number of holders, the traffic, the partitions and the crashes. A holder
+/// that loses permits (it crashes, or the reply to a take is lost) admits fewer, never more. Two things are
+/// outside of it. A holder that stops between the look at its clock and the use of a permit, for longer than
+/// what is left of the lease, uses what it was about to use: at most n permits, once. So does a machine
+/// whose monotonic clock stands still while the machine is suspended.
 ///
 /// ```
 /// # use core::time::Duration;

@@ -22,7 +22,7 @@
 //! | sliding window counter, r = limit / window | min(N · n, ⌈r · L⌉), above its own 2 · limit − 1 | 0 |
 //! | adaptive, leaky bucket as a queue, permits in flight | refused by [`Backend::accepts`]: every request has to be seen, or ordered | |
 //!
-//! [`LeaseTerms`] computes these numbers for a policy, and its source proves them. A test reaches each of them.
+//! [`LeaseTerms`] computes these numbers for a policy, and has the theorem and its proof. A test reaches each of them.
 //!
 //! | event | admitted above that | admitted less |
 //! |---|---|---|
