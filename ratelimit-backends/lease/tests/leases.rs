@@ -4,7 +4,8 @@
 use std::{num::NonZeroUsize, time::Duration};
 
 use ratelimit_algorithms::{
-    Adaptive, ConfigError, FixedWindow, LeakyBucket, Limiter, Live, Source, Tiers, TokenBucket,
+    Adaptive, ConfigError, FixedWindow, InFlight, LeakyBucket, Limiter, Live, Source, Tiers,
+    TokenBucket,
 };
 use ratelimit_backend::{Backend, ManualClock, SyncBackend};
 use ratelimit_core::{
@@ -235,6 +236,8 @@ fn what_cannot_be_leased_is_refused_when_a_limiter_is_built() {
     assert_eq!(refused(Adaptive::per_minute(10).try_into()), not_leasable("adaptive hybrid"));
     let queue = LeakyBucket::per_minute(10).queue(Duration::from_secs(1));
     assert_eq!(refused(queue.try_into()), not_leasable("leaky bucket"));
+    let in_flight = InFlight::limit(4).held_at_most(Duration::from_secs(60));
+    assert_eq!(refused(in_flight.try_into()), not_leasable("in flight"));
     assert_eq!(refused(LeakyBucket::per_minute(10).try_into()), Ok(()));
     assert_eq!(refused(Ok(fixed_window::Quota::nothing().into())), Ok(()));
     assert_eq!(refused(FixedWindow::per_minute(10).try_into()), Ok(()));
