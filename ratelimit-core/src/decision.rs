@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::{Micros, Timestamp, time::EXACT_MAX};
+use crate::{Micros, Timestamp};
 
 /// The answer to one check of one policy and key.
 ///
@@ -54,7 +54,7 @@ impl Decision {
 
     /// The same decision with another outcome, and so many permits charged; none where it denies.
     pub const fn with_outcome(self, outcome: Outcome, charged: u64) -> Self {
-        let charged = if charged < EXACT_MAX { charged } else { EXACT_MAX };
+        let charged = if charged < CHARGED_MAX { charged } else { CHARGED_MAX };
         Self { outcome: PackedOutcome::new(outcome, charged), ..self }
     }
 
@@ -112,39 +112,65 @@ impl Decision {
     }
 }
 
-/// An outcome, and the permits charged, in two words. Of the first, the top bit is set where the
-/// outcome denies; the rest of it are the permits. The second is the delay, or the time to wait.
+/// An outcome, and the permits charged, in two words.
 ///
-/// An enum of two lengths of time would take as much room, and leave all of its first word unused but
-/// for a bit.
-#[derive(Clone, Copy, Eq, PartialEq)]
-struct PackedOutcome(u64, Micros);
+/// The verdict is an enum, not a bit of a number, for the values that it has not: they tell whether a
+/// result is a decision at all, so that nothing that a decision is passed in takes a word more.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct PackedOutcome {
+    verdict: Verdict,
+    /// The lower 32 bits of the permits charged; of a denial they mean nothing.
+    charged_low: u32,
+    /// The delay, or the time to wait; and above it the upper bits of the permits charged.
+    length: u64,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u32)]
+enum Verdict {
+    Allow,
+    Deny,
+}
 
 impl PackedOutcome {
-    /// So many permits are at most 2^53.
+    /// So many permits are at most [`CHARGED_MAX`].
     #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "the rest is kept beside the length")]
     const fn new(outcome: Outcome, charged: u64) -> Self {
-        match outcome {
-            Outcome::Allow { delay } => Self(charged, delay),
-            Outcome::Deny { retry_after } => Self(DENIES, retry_after),
-        }
+        let (verdict, length) = match outcome {
+            Outcome::Allow { delay } => (Verdict::Allow, delay),
+            Outcome::Deny { retry_after } => (Verdict::Deny, retry_after),
+        };
+        let length = length.as_micros() | (charged >> u32::BITS) << LENGTH_BITS;
+        Self { verdict, charged_low: charged as u32, length }
     }
 
     const fn unpack(self) -> Outcome {
-        let Self(_, length) = self;
-        if self.is_allow() {
-            Outcome::Allow { delay: length }
-        } else {
-            Outcome::Deny { retry_after: length }
+        let length = Micros::new(self.length & ((1 << LENGTH_BITS) - 1));
+        match self.verdict {
+            Verdict::Allow => Outcome::Allow { delay: length },
+            Verdict::Deny => Outcome::Deny { retry_after: length },
         }
     }
 
     const fn is_allow(self) -> bool {
-        self.0 & DENIES == 0
+        matches!(self.verdict, Verdict::Allow)
     }
 
     const fn charged(self) -> u64 {
-        self.0 & !DENIES
+        match self.verdict {
+            Verdict::Allow => self.length >> LENGTH_BITS << u32::BITS | self.charged_low as u64,
+            Verdict::Deny => 0,
+        }
+    }
+}
+
+impl Eq for PackedOutcome {}
+
+impl PartialEq for PackedOutcome {
+    fn eq(&self, other: &Self) -> bool {
+        self.unpack() == other.unpack() && self.charged() == other.charged()
     }
 }
 
@@ -154,8 +180,11 @@ impl fmt::Debug for PackedOutcome {
     }
 }
 
-/// No cost passes 2^53, so the top bit is free.
-const DENIES: u64 = 1 << 63;
+/// The bits of a length of time; what is above them is free.
+const LENGTH_BITS: u32 = 53;
+
+/// More than a limit and a debt together.
+const CHARGED_MAX: u64 = (1 << (u32::BITS + u64::BITS - LENGTH_BITS)) - 1;
 
 /// Two quantities that the algorithm saw. The spare bits of the second one hold the kind of the
 /// algorithm, two flags and the [`Source`].
@@ -356,7 +385,7 @@ impl From<Parts> for Decision {
         let Parts { outcome, charged, limit, remaining, reset_after, at, .. } = parts;
         let Parts { source, algorithm, seen, .. } = parts;
         let standing = Standing { limit, remaining, reset_after, seen };
-        let charged = charged.min(EXACT_MAX);
+        let charged = charged.min(CHARGED_MAX);
         let decision = standing.with((outcome, charged), algorithm, at).with_source(source);
         let decision = if parts.is_watched { decision.watched() } else { decision };
         if parts.is_blocked { decision.blocked() } else { decision }
@@ -381,11 +410,11 @@ mod tests {
             Outcome::ALLOW,
         ] {
             let none = Standing::NONE.with((Outcome::ALLOW, 0), 1, Timestamp::EPOCH);
-            for charged in [0, 1, EXACT_MAX, u64::MAX] {
+            for charged in [0, 1, 1 << 40, CHARGED_MAX, u64::MAX] {
                 let decision = none.with_outcome(outcome, charged);
                 let is_allowed = outcome.is_allow();
                 assert_eq!((decision.outcome(), decision.is_allowed()), (outcome, is_allowed));
-                let wanted = if is_allowed { charged.min(EXACT_MAX) } else { 0 };
+                let wanted = if is_allowed { charged.min(CHARGED_MAX) } else { 0 };
                 assert_eq!(decision.charged(), wanted);
                 assert_eq!(decision.with_outcome(Outcome::ALLOW, 0), none);
             }
