@@ -105,6 +105,19 @@ impl Decision {
         self
     }
 
+    /// Returns true if the key owes permits: a penalty has charged more than there was room for. It is
+    /// denied until they are paid back.
+    #[must_use]
+    pub const fn is_in_debt(&self) -> bool {
+        self.seen.has(IN_DEBT)
+    }
+
+    /// The same decision about a key that owes permits.
+    pub(crate) const fn in_debt(mut self) -> Self {
+        self.seen.1 |= IN_DEBT;
+        self
+    }
+
     /// The two quantities that an algorithm has seen, if it is of that kind.
     pub(crate) const fn seen_by(&self, kind: u8) -> Option<[u64; 2]> {
         let Seen(first, second) = self.seen;
@@ -187,7 +200,7 @@ const LENGTH_BITS: u32 = 53;
 const CHARGED_MAX: u64 = (1 << (u32::BITS + u64::BITS - LENGTH_BITS)) - 1;
 
 /// Two quantities that the algorithm saw. The spare bits of the second one hold the kind of the
-/// algorithm, two flags and the [`Source`].
+/// algorithm, three flags and the [`Source`].
 #[derive(Clone, Copy, Eq, PartialEq)]
 struct Seen(u64, u64);
 
@@ -233,9 +246,10 @@ const KIND: u64 = (1 << 4) - 1;
 
 const WATCHED: u64 = 1 << 58;
 const BLOCKED: u64 = 1 << 59;
+const IN_DEBT: u64 = 1 << 60;
 
 /// The bits of a source.
-const SOURCE_AT: u32 = 60;
+const SOURCE_AT: u32 = 61;
 const SOURCE: u64 = (1 << (u64::BITS - SOURCE_AT)) - 1;
 
 /// The origin of an outcome. The core only ever says [`Store`](Self::Store); the others are for
@@ -351,6 +365,8 @@ struct Parts {
     is_watched: bool,
     #[serde(default)]
     is_blocked: bool,
+    #[serde(default)]
+    is_in_debt: bool,
     algorithm: u8,
     seen: [u64; 2],
 }
@@ -362,6 +378,7 @@ impl From<Decision> for Parts {
         let (outcome, charged) = (outcome.unpack(), outcome.charged());
         let (source, algorithm) = (seen.source(), seen.kind());
         let (is_watched, is_blocked) = (decision.is_watched(), decision.is_blocked());
+        let is_in_debt = decision.is_in_debt();
         let seen = [seen.0, seen.1 & SECOND];
         Self {
             outcome,
@@ -373,6 +390,7 @@ impl From<Decision> for Parts {
             source,
             is_watched,
             is_blocked,
+            is_in_debt,
             algorithm,
             seen,
         }
@@ -388,6 +406,7 @@ impl From<Parts> for Decision {
         let charged = charged.min(CHARGED_MAX);
         let decision = standing.with((outcome, charged), algorithm, at).with_source(source);
         let decision = if parts.is_watched { decision.watched() } else { decision };
+        let decision = if parts.is_in_debt { decision.in_debt() } else { decision };
         if parts.is_blocked { decision.blocked() } else { decision }
     }
 }
@@ -410,7 +429,7 @@ mod tests {
             Outcome::ALLOW,
         ] {
             let none = Standing::NONE.with((Outcome::ALLOW, 0), 1, Timestamp::EPOCH);
-            for charged in [0, 1, 1 << 40, CHARGED_MAX, u64::MAX] {
+            for charged in [0, 1, 1 << 41, CHARGED_MAX, u64::MAX] {
                 let decision = none.with_outcome(outcome, charged);
                 let is_allowed = outcome.is_allow();
                 assert_eq!((decision.outcome(), decision.is_allowed()), (outcome, is_allowed));
@@ -442,9 +461,9 @@ mod tests {
                 (source, Some(seen), None)
             );
             assert_eq!(from.with_source(Source::Store), decision);
-            assert!(!from.is_watched() && !from.is_blocked());
-            let flagged = from.watched().blocked();
-            assert!(flagged.is_watched() && flagged.is_blocked());
+            assert!(!from.is_watched() && !from.is_blocked() && !from.is_in_debt());
+            let flagged = from.watched().blocked().in_debt();
+            assert!(flagged.is_watched() && flagged.is_blocked() && flagged.is_in_debt());
             assert_eq!((flagged.source(), flagged.seen_by(8)), (source, Some(seen)));
         }
     }

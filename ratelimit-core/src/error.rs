@@ -72,6 +72,16 @@ pub enum ConfigError {
     UnknownTimeZone,
     /// A name that is not 1 to 64 characters of `a-z`, `0-9`, `_`, `.`, `-`.
     BadName,
+    /// A debt under an algorithm whose keys cannot owe permits, or by windows of a calendar.
+    NoDebt {
+        /// The algorithm.
+        algorithm: &'static str,
+    },
+    /// A number that belongs to a policy, where an algorithm is built.
+    OfPolicy {
+        /// The field that is wrong.
+        field: &'static str,
+    },
     /// Two policies with one name and other settings in one store.
     DuplicateName,
     /// State that the store cannot change together with the rest, as it would have to.
@@ -117,6 +127,10 @@ impl fmt::Display for ConfigError {
             }
             Self::NotAscending { field } => write!(f, "{field} are not in ascending order"),
             Self::UnknownTimeZone => f.write_str("there is no time zone of that name"),
+            Self::NoDebt { algorithm } => write!(f, "keys of this {algorithm} cannot owe permits"),
+            Self::OfPolicy { field } => {
+                write!(f, "{field} belongs to a policy, and not to its algorithm")
+            }
             Self::BadName => f.write_str("name is not 1 to 64 characters of a-z, 0-9, _, . and -"),
             Self::DuplicateName => {
                 f.write_str("name is taken by a policy with other settings in this store")

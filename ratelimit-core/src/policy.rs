@@ -22,6 +22,7 @@ struct Inner {
     name: Box<str>,
     algorithm: Algorithm,
     carry_over: CarryOver,
+    debt_max: u64,
     /// [`Algorithm::limit`], which every check asks for.
     limit: u64,
     cost_max: u64,
@@ -47,7 +48,17 @@ impl Policy {
         let (limit, cost_max) = (algorithm.limit(), cost_max(&algorithm));
         let (name_hash, numbers_hash) = (hash(name.bytes()), hash_numbers(&algorithm));
         let (name, carry_over) = (name.into(), CarryOver::AsIs);
-        let inner = Inner { name, algorithm, carry_over, limit, cost_max, name_hash, numbers_hash };
+        let debt_max = 0;
+        let inner = Inner {
+            name,
+            algorithm,
+            carry_over,
+            debt_max,
+            limit,
+            cost_max,
+            name_hash,
+            numbers_hash,
+        };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -55,6 +66,37 @@ impl Policy {
     #[must_use]
     pub fn with_carry_over(self, carry_over: CarryOver) -> Self {
         Self(Arc::new(Inner { carry_over, ..(*self.0).clone() }))
+    }
+
+    /// The same policy, under which a penalty may charge more than a key has left: up to `debt_max`
+    /// permits, which the key then owes. By default nothing is owed, and what does not fit is forgiven.
+    ///
+    /// A key that owes permits is denied until they are paid back, at the rate at which they would have
+    /// been admitted; a denial tells when, to the microsecond. Then it stands as if each of them had been
+    /// spent as soon as it fitted. What is given back meanwhile pays back first. So over any time the
+    /// permits that are used, and not given back, are no more than those that the limit admits, and
+    /// `debt_max`.
+    ///
+    /// Where numbers change, a debt is carried over as permits, or as the same share of the limit
+    /// ([`CarryOver::Proportional`]), and ends where the new numbers know no debt; another `debt_max`
+    /// changes no debt that there is.
+    ///
+    /// While a key of a sliding window log owes permits, a check takes time in proportion to the entries.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::NoDebt`] of an adaptive hybrid, of permits in flight, and of windows of a calendar.
+    /// [`ConfigError::LimitTooLarge`] if `debt_max` is more than [`LIMIT_MAX`], or than can be paid back in
+    /// [`WINDOW_MAX`](crate::WINDOW_MAX). A limit of nothing or of everything takes any, and never owes.
+    pub fn with_debt_max(self, debt_max: u64) -> Result<Self, ConfigError> {
+        let max = if self.is_bounded() { self.algorithm().debt_max() } else { LIMIT_MAX };
+        if 0 < debt_max && max == 0 {
+            return Err(ConfigError::NoDebt { algorithm: self.algorithm().name() });
+        }
+        if max < debt_max {
+            return Err(ConfigError::LimitTooLarge { field: "debt_max", max });
+        }
+        Ok(Self(Arc::new(Inner { debt_max, ..(*self.0).clone() })))
     }
 
     /// The name.
@@ -96,6 +138,12 @@ impl Policy {
     #[must_use]
     pub fn carry_over(&self) -> CarryOver {
         self.0.carry_over
+    }
+
+    /// The most permits that a key may owe.
+    #[must_use]
+    pub fn debt_max(&self) -> u64 {
+        self.0.debt_max
     }
 
     /// The most permits that a key as good as new has: zero where nothing is admitted, [`UNLIMITED`]
@@ -150,12 +198,13 @@ impl Policy {
 
     /// The time from a decision of this policy until the key has one permit more, if the algorithm
     /// tells, else until it is as good as new; never later than a denied request is told to retry,
-    /// and never before a block is over.
+    /// and never before a block is over, or a debt paid back.
     #[must_use]
     pub fn until_more(&self, decision: &Decision) -> Micros {
         let until_more = with_quota!(self.algorithm(), quota => seen_by(quota, self, decision)
             .map_or(decision.reset_after, |seen| quota.until_more(seen, decision)));
-        let until_more = if decision.is_blocked() { Micros::MAX } else { until_more };
+        let is_known = !decision.is_blocked() && !decision.is_in_debt();
+        let until_more = if is_known { until_more } else { Micros::MAX };
         let until_more = until_more.min(decision.reset_after);
         if decision.is_allowed() { until_more } else { until_more.min(decision.retry_after()) }
     }

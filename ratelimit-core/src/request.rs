@@ -47,7 +47,17 @@ pub struct Check<'a> {
     policy: &'a Policy,
     key: Key<'a>,
     cost: Cost,
-    receipt: Option<Receipt>,
+    about: About,
+}
+
+/// The charge that a check is about, besides its cost.
+#[derive(Clone, Copy, Debug)]
+enum About {
+    Cost,
+    /// An earlier charge.
+    Receipt(Receipt),
+    /// Permits of a penalty beyond the largest cost.
+    Excess(u64),
 }
 
 impl Receipt {
@@ -83,14 +93,39 @@ impl<'a> Check<'a> {
     ///
     /// If `policy` can never admit `cost`, see [`Policy::cost`].
     pub fn new(policy: &'a Policy, key: Key<'a>, cost: u64) -> Result<Self, CostError> {
-        Ok(Self { policy, key, cost: policy.cost(cost)?, receipt: None })
+        Ok(Self { policy, key, cost: policy.cost(cost)?, about: About::Cost })
+    }
+
+    /// A check for a penalty of `cost` permits, which may be more than a request could ever spend: by as
+    /// much as [`Policy::debt_max`] lets a key owe. Only [`Action::Penalize`] looks at the rest.
+    ///
+    /// # Errors
+    ///
+    /// If `cost` is zero, or more than that.
+    pub fn penalty(policy: &'a Policy, key: Key<'a>, cost: u64) -> Result<Self, CostError> {
+        match policy.cost(cost) {
+            Err(CostError::ExceedsLimit { max, .. }) => {
+                let excess = cost.saturating_sub(max);
+                if policy.debt_max() < excess {
+                    let max = max.saturating_add(policy.debt_max());
+                    return Err(CostError::ExceedsLimit { cost, max });
+                }
+                Ok(Self { about: About::Excess(excess), ..Self::new(policy, key, max)? })
+            }
+            cost => Ok(Self { policy, key, cost: cost?, about: About::Cost }),
+        }
     }
 
     /// The same check, about one earlier charge if there is a receipt; only [`Action::Refund`] and
     /// [`Action::Extend`] look at it.
     #[must_use]
     pub const fn with_receipt(self, receipt: Option<Receipt>) -> Self {
-        Self { receipt, ..self }
+        let about = match (receipt, self.about) {
+            (Some(receipt), _) => About::Receipt(receipt),
+            (None, About::Receipt(_)) => About::Cost,
+            (None, about) => about,
+        };
+        Self { about, ..self }
     }
 
     /// The policy.
@@ -114,7 +149,19 @@ impl<'a> Check<'a> {
     /// The charge that a refund or an extension is about, if it is about one charge.
     #[must_use]
     pub const fn receipt(&self) -> Option<Receipt> {
-        self.receipt
+        match self.about {
+            About::Receipt(receipt) => Some(receipt),
+            _ => None,
+        }
+    }
+
+    /// The permits that a penalty charges: the cost, or more of a [`penalty`](Self::penalty).
+    #[must_use]
+    pub const fn penalty_cost(&self) -> u64 {
+        match self.about {
+            About::Excess(excess) => self.cost.get().saturating_add(excess),
+            _ => self.cost.get(),
+        }
     }
 
     /// The place of the key's state.
@@ -162,7 +209,8 @@ pub enum Action {
     Extend,
     /// Forget the keys' states: they are as good as new.
     Reset,
-    /// Charge without deciding: as much of each cost as one request would be admitted with.
+    /// Charge without deciding: as much of each cost as one request would be admitted with; and of the
+    /// rest, as much as the key may owe, see [`Policy::with_debt_max`].
     Penalize,
     /// Deny every request until so much time has passed, at most
     /// [`WINDOW_MAX`](crate::WINDOW_MAX); a block that

@@ -101,8 +101,7 @@ impl Record {
             let mut state = quota.fresh(now);
             let decision = spend(quota, &mut state, check.cost(), now);
             let is_kept = !quota.lifetime(&state, now).is_zero();
-            let record =
-                || Self { under: policy.clone(), state: quota.wrap(state), block: None, earlier: None };
+            let record = || Self::plain(policy, quota.wrap(state));
             (!quota.shares_sensor()).then(|| (decision, is_kept.then(record)))
         })
     }
@@ -281,11 +280,8 @@ impl<'a> Entry<'a> {
                 self.charged = cost.get();
             }
             Action::Penalize => {
-                let record = self.record(now);
-                if let Some(cost) = cost.at_most(record.room(now)) {
-                    record.charge(now, cost);
-                    self.charged = cost.get();
-                }
+                let (cost, debt_max) = (self.check.penalty_cost(), self.check.policy().debt_max());
+                self.charged = self.record(now).penalize(now, cost, debt_max);
             }
             Action::Refund if !self.is_spent(now) => {}
             Action::Refund => match receipt {
@@ -315,10 +311,12 @@ impl<'a> Entry<'a> {
         let outcome = (self.outcome, self.charged);
         let record = self.record(now);
         let (standing, kind) = (record.standing(now), record.under.algorithm().kind());
-        match record.block {
+        let is_in_debt = 0 < record.owed;
+        let decision = match record.block {
             None => standing.with(outcome, kind, now),
             Some(block) => block.standing(now, standing).with(outcome, kind, now).blocked(),
-        }
+        };
+        if is_in_debt { decision.in_debt() } else { decision }
     }
 
     /// Leaves the record to store. A key becomes known when it spends, begins to fill, or is

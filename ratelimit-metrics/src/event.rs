@@ -61,7 +61,7 @@ impl<'a> Event<'a> {
     ) -> Self {
         let is_admitted = result.is_ok_and(Decision::is_allowed);
         let verdict = verdict(action, result, is_admitted);
-        let (policy, key, cost) = (check.policy(), check.key(), check.cost().get());
+        let (policy, key, cost) = (check.policy(), check.key(), check.penalty_cost());
         let (call, index, latency) = (verdict, 0, None);
         Self { policy, key, cost, action, result, verdict, call, index, latency }
     }

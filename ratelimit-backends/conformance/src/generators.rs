@@ -38,7 +38,10 @@ pub(crate) fn policies(
 ) -> Vec<Policy> {
     let policy = |(index, generate): (usize, &Generator)| {
         let policy = Policy::new(&format!("policy-{index}"), generate(random));
-        policy.expect("the name is good").with_carry_over(pick(random, rules))
+        let policy = policy.expect("the name is good").with_carry_over(pick(random, rules));
+        let debt_max = if random.bool() { 0 } else { limit(random) };
+        // Some may not owe as much, and others nothing.
+        policy.clone().with_debt_max(debt_max).unwrap_or(policy)
     };
     generators.iter().enumerate().map(policy).collect()
 }

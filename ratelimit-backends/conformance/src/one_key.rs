@@ -5,7 +5,7 @@ use ratelimit_core::{Action, Micros, Policy, Receipt};
 
 use crate::{
     StoreUnderTest, policies,
-    store_under_test::{RETENTION, check},
+    store_under_test::{RETENTION, check, penalty},
 };
 
 pub async fn a_peek_changes_nothing(store: StoreUnderTest) {
@@ -88,6 +88,55 @@ pub async fn a_take_gets_what_there_is_and_then_nothing(store: StoreUnderTest) {
         let due = store.apply_one(&policy, "key", 2, Action::Take).await;
         assert!(due.is_allowed() && 0 < due.charged(), "{policy}: {due:?}");
     }
+}
+
+/// Half a limit to two limits and a half beyond what there is.
+pub async fn a_debt_is_paid_back_to_the_microsecond(store: StoreUnderTest) {
+    for policy in owing(25) {
+        for owed in [5, 10, 25] {
+            let key = owed.to_string();
+            let fresh = store.apply_one(&policy, &key, 10, Action::Take).await.charged();
+            let charge = [penalty(&policy, key.as_bytes(), owed)];
+            let charged =
+                store.apply(&charge, Action::Penalize).await.expect("the store decides")[0];
+            assert!(charged.is_allowed() && charged.is_in_debt(), "{policy}: {charged:?}");
+            assert_eq!((charged.charged(), charged.remaining), (owed, 0), "{policy}, {fresh}");
+
+            let denial = store.spend(&policy, &key, 1).await;
+            assert!(!denial.is_allowed() && denial.is_in_debt(), "{policy}: {denial:?}");
+            assert_eq!(store.apply_one(&policy, &key, 9, Action::Take).await, denial, "{policy}");
+            let then = store.now() + denial.retry_after();
+            store.set(then - Micros::new(1));
+            let early = store.spend(&policy, &key, 1).await;
+            assert_eq!(early.retry_after(), Micros::new(1), "{policy} owes {owed}: {early:?}");
+            store.set(then);
+            let due = store.spend(&policy, &key, 1).await;
+            assert!(due.is_allowed() && !due.is_in_debt(), "{policy} owes {owed}: {due:?}");
+        }
+    }
+}
+
+pub async fn what_is_given_back_pays_a_debt_first(store: StoreUnderTest) {
+    for policy in owing(25) {
+        let charge = store.apply_one(&policy, "key", 2, Action::Take).await;
+        let _ = store.apply_one(&policy, "key", 10, Action::Take).await;
+        let over = [penalty(&policy, b"key", 6)];
+        let _ = store.apply(&over, Action::Penalize).await.expect("the store decides");
+        let before = store.spend(&policy, "key", 1).await;
+        let receipt = Some(Receipt::of(&charge, &policy, 2));
+        let refund = [check(&policy, b"key", 2).with_receipt(receipt)];
+        let given = store.apply(&refund, Action::Refund).await.expect("the store decides")[0];
+        assert!(given.is_in_debt() && given.remaining == 0, "{policy}: four are owed: {given:?}");
+        let after = store.spend(&policy, "key", 1).await;
+        assert!(!after.is_allowed(), "{policy}: {after:?}");
+        assert!(after.retry_after() <= before.retry_after(), "{policy}: {before:?}, {after:?}");
+    }
+}
+
+/// Policies of ten permits whose keys may owe as many permits.
+fn owing(debt_max: u64) -> Vec<Policy> {
+    let policies = policies::keys_apart(10).into_iter();
+    policies.filter_map(|policy| policy.with_debt_max(debt_max).ok()).collect()
 }
 
 pub async fn a_block_denies_until_it_is_over(store: StoreUnderTest) {

@@ -128,6 +128,12 @@ pub(crate) fn check<'a>(policy: &'a Policy, key: &'a [u8], cost: u64) -> Check<'
     Check::new(policy, key, cost).expect("costs in tests are within the limit")
 }
 
+/// A check for a penalty, which may be more than a request could spend.
+pub(crate) fn penalty<'a>(policy: &'a Policy, key: &'a [u8], cost: u64) -> Check<'a> {
+    let key = Key::new(key).expect("keys in tests are short enough");
+    Check::penalty(policy, key, cost).expect("costs in tests may be owed")
+}
+
 /// Returns true if the store had too much to do, and did nothing.
 fn is_overloaded(error: &BackendError) -> bool {
     error.kind() == ErrorKind::Overloaded && error.effect() == Effect::NotApplied

@@ -117,6 +117,8 @@ promises! { $
         a_refund_gives_back_no_more_than_was_charged
         a_charge_takes_what_fits_without_asking
         a_take_gets_what_there_is_and_then_nothing
+        a_debt_is_paid_back_to_the_microsecond
+        what_is_given_back_pays_a_debt_first
         a_block_denies_until_it_is_over
         a_late_refund_of_a_charge_gives_back_nothing_of_others
         retry_after_is_neither_early_nor_late

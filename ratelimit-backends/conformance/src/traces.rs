@@ -15,7 +15,7 @@ use crate::{
     generators::{self, Generator, of_any_size, pick},
     policies,
     reference::ReferenceStore,
-    store_under_test::{RETENTION, check},
+    store_under_test::{RETENTION, check, penalty},
 };
 
 // FAULTS 2, 38, 166.
@@ -191,6 +191,10 @@ impl Trace {
             6..9 => self.random.u64(1..=largest.div_ceil(3)),
             _ => self.random.u64(1..=largest),
         };
+        if self.random.u8(..8) == 0 {
+            let cost = self.random.u64(cost..=cost + policy.debt_max());
+            return penalty(policy, key, cost);
+        }
         let receipt = self.receipt.filter(|_| self.random.bool());
         check(policy, key, cost).with_receipt(receipt)
     }

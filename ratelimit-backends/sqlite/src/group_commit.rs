@@ -249,13 +249,13 @@ impl OwnedCheck {
         Self {
             policy: check.policy().clone(),
             key: check.key().as_bytes().into(),
-            cost: check.cost().get(),
+            cost: check.penalty_cost(),
             receipt: check.receipt(),
         }
     }
 
     fn borrow(&self) -> Option<Check<'_>> {
-        let check = Check::new(&self.policy, Key::new(&self.key).ok()?, self.cost).ok()?;
+        let check = Check::penalty(&self.policy, Key::new(&self.key).ok()?, self.cost).ok()?;
         Some(check.with_receipt(self.receipt))
     }
 }

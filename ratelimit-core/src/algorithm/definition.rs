@@ -185,6 +185,19 @@ pub(crate) trait Definition: Eq + Sized {
         self.standing(state, now).remaining
     }
 
+    /// The most permits that a key may owe: as many as are paid back within
+    /// [`WINDOW_MAX`](crate::WINDOW_MAX); zero if no key may owe any.
+    fn debt_max(&self) -> u64 {
+        0
+    }
+
+    /// Pays back `owed` permits in a state that has no room for a single one: each is charged as soon as
+    /// it fits, from the instant on at which the state was left. Returns the state that the last of them
+    /// leaves, and the instant of that; a larger debt is never paid back sooner.
+    fn repay(&self, _: &Self::State, _owed: Cost) -> Option<(Timestamp, Self::State)> {
+        None
+    }
+
     /// The standing of the key.
     fn standing(&self, state: &Self::State, now: Timestamp) -> Standing;
 

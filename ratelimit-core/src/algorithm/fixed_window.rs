@@ -12,8 +12,8 @@ use alloc::{vec, vec::Vec};
 use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
-    Calendar, CarryOver, ConfigError, Cost, Fraction, Micros, Outcome, Receipt, Timestamp,
-    UNLIMITED,
+    Calendar, CarryOver, ConfigError, Cost, Fraction, LIMIT_MAX, Micros, Outcome, Receipt,
+    Timestamp, UNLIMITED, WINDOW_MAX,
     algorithm::definition::{Definition, Leasing, Size},
     calendar::Window,
     decision::Standing,
@@ -273,6 +273,27 @@ impl Definition for Quota {
         if self.at(*state, now).window.start <= receipt.at {
             self.refund(state, now, cost);
         }
+    }
+
+    /// Nothing by a calendar: who reads a state without it does not know when its later windows begin.
+    fn debt_max(&self) -> u64 {
+        match &self.windows {
+            Windows::Even(length, _) if self.is_bounded() => {
+                let windows = WINDOW_MAX.as_micros() / *length;
+                windows.saturating_mul(self.limit).min(LIMIT_MAX)
+            }
+            _ => 0,
+        }
+    }
+
+    /// Each window pays back a limit at its start, the last one the rest.
+    fn repay(&self, state: &State, owed: Cost) -> Option<(Timestamp, State)> {
+        let Windows::Even(length, _) = &self.windows else { return None };
+        let (limit, before) = (NonZeroU64::new(self.limit)?, owed.get().saturating_sub(1));
+        let (windows, used) = (before / limit, (before % limit).saturating_add(1));
+        let length = length.get().saturating_mul(windows.saturating_add(1));
+        let window = Window { start: state.window.start + Micros::new(length), ..state.window };
+        Some((window.start, State { window, used, ..*state }))
     }
 
     #[inline(always)]

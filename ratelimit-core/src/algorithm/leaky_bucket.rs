@@ -10,7 +10,8 @@ use alloc::{vec, vec::Vec};
 use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
-    CarryOver, ConfigError, Cost, Decision, Fraction, Micros, Outcome, Receipt, Timestamp,
+    CarryOver, ConfigError, Cost, Decision, Fraction, LIMIT_MAX, Micros, Outcome, Receipt,
+    Timestamp, WINDOW_MAX,
     algorithm::definition::{Definition, Leasing, Size},
     decision::Standing,
     number::{self, division::scale_ceil, encoding::Reader, rate::Rate},
@@ -67,8 +68,8 @@ impl Quota {
     /// If `longest_delay` is beyond [`WINDOW_MAX`](crate::WINDOW_MAX). Zero is fine: it admits
     /// only into an empty bucket.
     pub fn queue(self, longest_delay: Duration) -> Result<Self, ConfigError> {
-        if Duration::from(number::WINDOW_MAX) < longest_delay {
-            let max = number::WINDOW_MAX;
+        if Duration::from(WINDOW_MAX) < longest_delay {
+            let max = WINDOW_MAX;
             return Err(ConfigError::WindowTooLong { field: "longest_delay", max });
         }
         if !longest_delay.subsec_nanos().is_multiple_of(1_000) {
@@ -214,6 +215,21 @@ impl Definition for Quota {
             return 0;
         }
         self.rate.permits_floor(self.brim.saturating_sub(level.units))
+    }
+
+    fn debt_max(&self) -> u64 {
+        self.rate.permits_floor(self.rate.units_in(WINDOW_MAX)).min(LIMIT_MAX)
+    }
+
+    /// The bucket overflows by as many units as it takes; in a queue, the place behind what is owed must
+    /// not be too late.
+    fn repay(&self, state: &Bucket, owed: Cost) -> Option<(Timestamp, Bucket)> {
+        let units = state.units.saturating_add(self.rate.units(owed.get()));
+        let late = state.units.saturating_sub(self.queue_max());
+        let length = self.rate.time_for(units.saturating_sub(self.brim).max(late));
+        let back = self.rate.units_in(length);
+        let (at, units) = (state.at + length, units.saturating_sub(back));
+        Some((at, state.counted(units, at, self.brim <= back)))
     }
 
     #[inline(always)]

@@ -235,6 +235,11 @@ impl Algorithm {
         with_quota!(self, quota => quota.shares_sensor())
     }
 
+    /// The most permits that a key may owe; zero if none.
+    pub(crate) fn debt_max(&self) -> u64 {
+        with_quota!(self, quota => quota.debt_max())
+    }
+
     /// The number that marks the states of keys in a store.
     pub(crate) fn kind(&self) -> u8 {
         const fn kind<A: Definition>(_: &A) -> u8 {

@@ -15,7 +15,8 @@ use alloc::{vec, vec::Vec};
 use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
-    CarryOver, ConfigError, Cost, Fraction, Micros, Outcome, Receipt, Timestamp,
+    CarryOver, ConfigError, Cost, Fraction, LIMIT_MAX, Micros, Outcome, Receipt, Timestamp,
+    WINDOW_MAX,
     algorithm::definition::{Definition, Leasing, Size},
     decision::Standing,
     number::{
@@ -223,6 +224,28 @@ impl Definition for Quota {
             _ => return,
         };
         *count = count.saturating_sub(cost.get());
+    }
+
+    fn debt_max(&self) -> u64 {
+        let windows = WINDOW_MAX.as_micros() / self.window;
+        windows.saturating_mul(self.limit.get()).min(LIMIT_MAX)
+    }
+
+    /// Each window pays back up to a limit as the one before weighs less and less.
+    fn repay(&self, state: &State, owed: Cost) -> Option<(Timestamp, State)> {
+        let limit = self.limit.get();
+        let room = limit.saturating_sub(state.current);
+        let Some(before) = owed.get().checked_sub(room.saturating_add(1)) else {
+            let current = state.current.saturating_add(owed.get());
+            let at = self.fades(state.previous, limit.saturating_sub(current), state.start);
+            return Some((at, State { current, ..*state }));
+        };
+        let (windows, current) = (before / self.limit, (before % self.limit).saturating_add(1));
+        let previous = if windows == 0 { state.current.max(limit) } else { limit };
+        let length = self.window.get().saturating_mul(windows.saturating_add(1));
+        let start = state.start + Micros::new(length);
+        let at = self.fades(previous, limit.saturating_sub(current), start);
+        Some((at, State { start, previous, current }))
     }
 
     #[inline(always)]

@@ -8,7 +8,7 @@ use alloc::{vec, vec::Vec};
 use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
-    CarryOver, ConfigError, Cost, Micros, Outcome, Receipt, Timestamp,
+    CarryOver, ConfigError, Cost, LIMIT_MAX, Micros, Outcome, Receipt, Timestamp, WINDOW_MAX,
     algorithm::definition::{Definition, Leasing, Size},
     decision::Standing,
     number::{self, encoding::Reader},
@@ -145,6 +145,28 @@ impl Definition for Quota {
 
     fn settle(&self, log: &mut Log, now: Timestamp, cost: Cost, receipt: Receipt) {
         log.take_at(receipt.at, self.length(), now, cost);
+    }
+
+    fn debt_max(&self) -> u64 {
+        let windows = WINDOW_MAX.as_micros() / self.window;
+        windows.saturating_mul(self.limit.get()).min(LIMIT_MAX)
+    }
+
+    /// Up to a limit is charged as soon as as much has left the window. Of more, each limit is charged
+    /// when the one before has left, the first when the newest entry has.
+    fn repay(&self, log: &Log, owed: Cost) -> Option<(Timestamp, Log)> {
+        let (newest, before) = (log.newest()?, owed.get().saturating_sub(1));
+        let (limits, last) = (before / self.limit, (before % self.limit).saturating_add(1));
+        let (mut after, at) = if limits == 0 {
+            let keep = self.limit.get().saturating_sub(last);
+            let room = log.falls_to(keep, self.length(), newest);
+            (log.clone(), room.max(log.first_leaves(self.length(), newest)))
+        } else {
+            let windows = self.window.get().saturating_mul(limits.saturating_add(1));
+            (Log::default(), newest + Micros::new(windows))
+        };
+        after.push(self.length(), at, Cost::new(last)?);
+        Some((at, after))
     }
 
     fn standing(&self, log: &Log, now: Timestamp) -> Standing {

@@ -8,7 +8,8 @@ use alloc::{vec, vec::Vec};
 use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
-    CarryOver, ConfigError, Cost, Decision, Fraction, Micros, Outcome, Receipt, Timestamp,
+    CarryOver, ConfigError, Cost, Decision, Fraction, LIMIT_MAX, Micros, Outcome, Receipt,
+    Timestamp, WINDOW_MAX,
     algorithm::definition::{Definition, Leasing, Size},
     decision::Standing,
     number::{self, division::scale_floor, encoding::Reader, rate::Rate},
@@ -209,6 +210,20 @@ impl Definition for Quota {
             let units = level.units.saturating_add(given).min(self.full);
             *state = level.given(self.rate.permits_ceil(given), units);
         }
+    }
+
+    fn debt_max(&self) -> u64 {
+        self.rate.permits_floor(self.rate.units_in(WINDOW_MAX)).min(LIMIT_MAX)
+    }
+
+    /// The bucket is as many units below empty as it takes; what the last microsecond brings too much is
+    /// left in it.
+    fn repay(&self, state: &Bucket, owed: Cost) -> Option<(Timestamp, Bucket)> {
+        let missing = self.rate.units(owed.get()).saturating_sub(state.units);
+        let length = self.rate.time_for(missing);
+        let back = self.rate.units_in(length);
+        let (at, units) = (state.at + length, back.saturating_sub(missing).min(self.full));
+        Some((at, state.counted(units, at, self.full <= back)))
     }
 
     #[inline(always)]

@@ -130,8 +130,8 @@ impl Record {
     ///
     /// # Errors
     ///
-    /// The record itself, if its state takes more than three words, there is a block, or states under earlier
-    /// numbers are kept.
+    /// The record itself, if its state takes more than three words, there is a debt or a block, or states
+    /// under earlier numbers are kept.
     pub fn into_compact(self) -> Result<(Policy, CompactState), Self> {
         fn words<A: Listed>(quota: &A, state: &State) -> Option<[u64; 3]> {
             quota.state(state)?.compact()
@@ -151,6 +151,6 @@ impl Record {
             Some(quota.wrap(A::State::expand(words)?))
         }
         let state = with_quota!(policy.algorithm(), quota => wrap(quota, state.0))?;
-        Some(Self { under: policy, state, block: None, earlier: None })
+        Some(Self { under: policy, state, owed: 0, block: None, earlier: None })
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod block;
 pub(crate) mod compact;
+pub(crate) mod debt;
 pub(crate) mod earlier;
 pub(crate) mod entries;
 pub(crate) mod key_state;

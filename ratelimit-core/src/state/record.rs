@@ -1,5 +1,5 @@
 //! A record, which a store keeps for one key: a state, the policy it was written under, and perhaps
-//! a block, and states under earlier numbers.
+//! a debt, a block, and states under earlier numbers.
 
 use alloc::boxed::Box;
 use core::mem;
@@ -36,6 +36,8 @@ macro_rules! with_state_mut {
 pub struct Record {
     pub(crate) under: Policy,
     pub(crate) state: State,
+    /// Permits that were charged beyond what the state has room for.
+    pub(crate) owed: u64,
     pub(crate) block: Option<Block>,
     pub(crate) earlier: Option<Box<Earlier>>,
 }
@@ -43,14 +45,17 @@ pub struct Record {
 impl Record {
     /// The record of a key never seen.
     pub(crate) fn fresh(policy: &Policy, now: Timestamp) -> Self {
-        let state = with_quota!(policy.algorithm(), quota => quota.wrap(quota.fresh(now)));
-        Self { under: policy.clone(), state, block: None, earlier: None }
+        Self::plain(policy, with_quota!(policy.algorithm(), quota => quota.wrap(quota.fresh(now))))
     }
 
     /// The record of a shared sensor.
     pub(crate) fn of_sensor(policy: &Policy, sensor: Sensor) -> Self {
-        let state = State::Sensor(Box::new(sensor));
-        Self { under: policy.clone(), state, block: None, earlier: None }
+        Self::plain(policy, State::Sensor(Box::new(sensor)))
+    }
+
+    /// A record with nothing beside the state.
+    pub(crate) fn plain(policy: &Policy, state: State) -> Self {
+        Self { under: policy.clone(), state, owed: 0, block: None, earlier: None }
     }
 
     /// The policy that it was written under; its name is part of the record's place in a store.
@@ -77,14 +82,18 @@ impl Record {
     fn lifetime_of_state(&self, now: Timestamp) -> Micros {
         with_quota!(self.under.algorithm(), quota => match &self.state {
             State::Sensor(sensor) => quota.sub_window().map(|length| sensor.lifetime(length, now)),
-            state => quota.state(state).map(|state| quota.lifetime(state, now)),
+            state => match self.repaid() {
+                Some(repaid) => Some(repaid.lifetime(now)),
+                None => quota.state(state).map(|state| quota.lifetime(state, now)),
+            },
         })
         .unwrap_or(Micros::ZERO)
     }
 
-    /// Returns true if there is nothing beside the state: no block, no states under earlier numbers.
+    /// Returns true if there is nothing beside the state: no debt, no block, no states under earlier
+    /// numbers.
     pub(crate) const fn is_plain(&self) -> bool {
-        self.block.is_none() && self.earlier.is_none()
+        self.owed == 0 && self.block.is_none() && self.earlier.is_none()
     }
 
     /// Pulls times later than `now` back to it, before the record is read under `policy`.
@@ -107,27 +116,37 @@ impl Record {
         }
     }
 
-    /// Reads the record, which is rewound, under `policy` at `now`: a block that is over goes, a
-    /// state written under other numbers is carried over, one that has expired begins anew.
+    /// Reads the record, which is rewound, under `policy` at `now`: a debt or a block that is over goes,
+    /// a state written under other numbers is carried over, one that has expired begins anew.
     pub(crate) fn bring_up(&mut self, policy: &Policy, now: Timestamp) {
-        if let Some(block) = self.block {
-            // A block is no rest: the key is known until it is over.
+        self.end_debt(now);
+        if let Some(block) = self.block.filter(|_| self.owed == 0) {
+            // A block is no rest, nor is a debt: the key is known until it is over.
             with_state_mut!(self, quota, state => quota.touch(state, block.until.min(now)));
         }
         self.block.take_if(|block| block.is_over(now));
         self.earlier.take_if(|earlier| earlier.is_over(now));
         with_quota!(policy.algorithm(), quota => {
             if !self.under.is(policy) || quota.state(&self.state).is_none() {
-                carry_over(quota, policy.carry_over(), self, now);
-                self.under = policy.clone();
+                let rule = policy.carry_over();
+                self.carry_debt(now, rule == CarryOver::Proportional, |record| {
+                    let goes_on = carry_over(quota, rule, record, now);
+                    record.under = policy.clone();
+                    goes_on
+                });
             }
-            if let Some(state) = quota.state_mut(&mut self.state) {
+            if let Some(state) = quota.state_mut(&mut self.state)
+                && self.owed == 0
+            {
                 quota.renew(state, now);
             }
         });
     }
 
     pub(crate) fn outcome(&self, now: Timestamp, cost: Cost) -> Outcome {
+        if let Some(repaid) = self.repaid() {
+            return repaid.outcome(now, cost);
+        }
         with_state!(self, quota, state => {
             quota.look(state, now, |found| quota.outcome(found, now, cost))
         })
@@ -148,13 +167,17 @@ impl Record {
     }
 
     pub(crate) fn refund(&mut self, now: Timestamp, cost: Cost) {
-        with_state_mut!(self, quota, state => quota.refund(state, now, cost));
+        self.give_back(now, |record| {
+            with_state_mut!(record, quota, state => quota.refund(state, now, cost));
+        });
     }
 
     /// Gives back what is left of a charge, if its receipt is good.
     pub(crate) fn settle(&mut self, now: Timestamp, cost: Cost, receipt: Receipt) {
         if self.is_good(receipt, now) {
-            with_state_mut!(self, quota, state => quota.settle(state, now, cost, receipt));
+            self.give_back(now, |record| {
+                with_state_mut!(record, quota, state => quota.settle(state, now, cost, receipt));
+            });
         }
     }
 
@@ -185,6 +208,9 @@ impl Record {
 
     /// The largest cost that one request would be admitted with, blocks aside.
     pub(crate) fn room(&self, now: Timestamp) -> u64 {
+        if 0 < self.owed {
+            return 0;
+        }
         with_state!(self, quota, state => {
             quota.look(state, now, |found| quota.room(found, now))
         })
@@ -193,6 +219,9 @@ impl Record {
 
     /// The standing of the key, its block aside.
     pub(crate) fn standing(&self, now: Timestamp) -> Standing {
+        if let Some(repaid) = self.repaid() {
+            return repaid.standing(now);
+        }
         with_state!(self, quota, state => {
             quota.look(state, now, |found| quota.standing(found, now))
         })
@@ -222,8 +251,9 @@ impl Record {
     }
 }
 
-/// Makes a state written under other numbers one of `to`; one of another algorithm begins anew.
-fn carry_over<A: Listed>(to: &A, rule: CarryOver, record: &mut Record, now: Timestamp) {
+/// Makes a state written under other numbers one of `to`; one of another algorithm begins anew. Returns
+/// true if the state goes on.
+fn carry_over<A: Listed>(to: &A, rule: CarryOver, record: &mut Record, now: Timestamp) -> bool {
     let Record { under, state, earlier, .. } = record;
     match A::of(under.algorithm()).zip(to.state_mut(state)) {
         Some((from, _)) if from == to => {}
@@ -242,6 +272,10 @@ fn carry_over<A: Listed>(to: &A, rule: CarryOver, record: &mut Record, now: Time
                 *earlier = Earlier::after_change(earlier.take(), left, (to, state), now);
             }
         }
-        _ => (record.state, record.earlier) = (to.wrap(to.fresh(now)), None),
+        _ => {
+            (record.state, record.earlier) = (to.wrap(to.fresh(now)), None);
+            return false;
+        }
     }
+    true
 }

@@ -7,7 +7,7 @@ use alloc::boxed::Box;
 
 use super::{
     LogSegment,
-    encode::{BLOCKED, CHANGED, VERSION},
+    encode::{BLOCKED, CHANGED, OWING, VERSION},
 };
 use crate::{
     Algorithm, Policy, StateError,
@@ -70,16 +70,19 @@ fn read(input: &mut Reader<'_>, policy: &Policy) -> Option<Record> {
         }
         Some(has)
     };
-    let (is_changed, is_blocked) = (has(CHANGED)?, has(BLOCKED)?);
+    let (is_changed, is_blocked, is_owing) = (has(CHANGED)?, has(BLOCKED)?, has(OWING)?);
     let algorithm = Algorithm::read(kind, input)?;
     let state = if algorithm.kind() == kind {
         State::read(&algorithm, input)?
     } else {
-        State::Sensor(Box::new(Sensor::read(input).filter(|_| !is_changed && !is_blocked)?))
+        let is_plain = !is_changed && !is_blocked && !is_owing;
+        State::Sensor(Box::new(Sensor::read(input).filter(|_| is_plain)?))
     };
     let block = if is_blocked { Some(Block::read(input)?) } else { None };
+    let is_debt = |owed: &u64| (1..=algorithm.debt_max()).contains(owed);
+    let owed = if is_owing { input.number().filter(is_debt)? } else { 0 };
     let earlier = if is_changed { Some(Box::new(Earlier::read(kind, input)?)) } else { None };
     let is_same = algorithm == *policy.algorithm();
     let under = if is_same { policy.clone() } else { policy.with_algorithm(algorithm) };
-    Some(Record { under, state, block, earlier })
+    Some(Record { under, state, owed, block, earlier })
 }

@@ -18,6 +18,9 @@ pub const VERSION: u8 = 1;
 /// byte.
 pub(crate) const BLOCKED: u8 = 8;
 
+/// The kind of a key's state that owes permits; the kind of the state follows.
+pub(crate) const OWING: u8 = 11;
+
 /// The kind of a record with states under earlier numbers behind the rest; what it would be without
 /// them follows.
 pub(crate) const CHANGED: u8 = 9;
@@ -45,7 +48,8 @@ impl Record {
             State::Sensor(_) => algorithm.sensor_kind(),
             _ => Some(algorithm.kind()),
         };
-        let kinds = self.block.map(|_| BLOCKED).into_iter().chain(kind);
+        let is_owing = (0 < self.owed).then_some(OWING);
+        let kinds = self.block.map(|_| BLOCKED).into_iter().chain(is_owing).chain(kind);
         header(kinds, algorithm)
     }
 }

@@ -18,7 +18,7 @@
 
 use alloc::{boxed::Box, vec::Vec};
 
-use super::encode::{self, BLOCKED, VERSION};
+use super::encode::{self, BLOCKED, OWING, VERSION};
 use crate::{
     Check, StateError, Timestamp,
     algorithm::{self, State, definition::Definition, with_quota},
@@ -66,13 +66,17 @@ impl Check<'_> {
 /// no log. The words of the log come first.
 #[must_use]
 pub fn words_beside_log(header: &[u8]) -> Option<usize> {
-    match *header {
-        [VERSION, BLOCKED, kind, ..] => {
-            Some(algorithm::words_beside_log(kind)?.saturating_add(Block::WORDS))
-        }
-        [VERSION, kind, ..] => algorithm::words_beside_log(kind),
-        _ => None,
-    }
+    let [VERSION, kinds @ ..] = header else { return None };
+    let (block, kinds) = match kinds {
+        [BLOCKED, kinds @ ..] => (Block::WORDS, kinds),
+        _ => (0, kinds),
+    };
+    let (debt, kinds) = match kinds {
+        [OWING, kinds @ ..] => (1, kinds),
+        _ => (0, kinds),
+    };
+    let beside = algorithm::words_beside_log(*kinds.first()?)?;
+    Some(beside.saturating_add(block).saturating_add(debt))
 }
 
 impl Record {
@@ -88,6 +92,7 @@ impl Record {
     /// | permits in flight | the last hold's number; the newest instant; permits held; holds; of each, as they lapse: instant, length, number, cost |
     /// | its sensor | sub-window of the first count; 64 counts, newest first |
     /// | a key that is blocked | those of the above; since when, until when |
+    /// | a key that owes permits | those of the above; how many |
     #[must_use]
     pub fn words(&self) -> Vec<u64> {
         let mut all = match &self.state {
@@ -95,6 +100,7 @@ impl Record {
             state => state.words(self.under.algorithm()),
         };
         all.extend(self.block.into_iter().flat_map(Block::words));
+        all.extend((0 < self.owed).then_some(self.owed));
         all
     }
 

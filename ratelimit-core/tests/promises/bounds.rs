@@ -78,7 +78,7 @@ proptest! {
 
 /// The part of `admitted` in the stretch that starts at `start` and ends with the last of them,
 /// and the most that it may hold.
-fn bound(rule: &Rule, admitted: &[Admitted], start: u64) -> (u128, u128) {
+pub(crate) fn bound(rule: &Rule, admitted: &[Admitted], start: u64) -> (u128, u128) {
     let end = admitted.last().map_or(start, |&(at, _)| at);
     let begin = start.max((end + 1).saturating_sub(rule.span()));
     match *rule {

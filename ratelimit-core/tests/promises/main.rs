@@ -19,6 +19,7 @@ mod changes;
 mod clock;
 mod compact;
 mod configuration;
+mod debt;
 mod denial;
 mod drift;
 mod encoding;

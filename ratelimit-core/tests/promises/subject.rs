@@ -64,6 +64,18 @@ impl Subject {
         decision.expect("the record is of the policy's algorithm")
     }
 
+    /// Charges `cost` permits without deciding, also more than a request could spend.
+    pub(crate) fn penalize(&mut self, now: u64, cost: u64) -> Decision {
+        let key = Key::new("key").expect("a short key");
+        let check = Check::penalty(&self.policy, key, cost).expect("a cost that may be owed");
+        let batch = Batch::one(&check);
+        let mut records = [self.record.take(), self.sensor.take()];
+        let slots = batch.slots().count();
+        let decisions = apply(batch, Action::Penalize, &mut records[..slots], at(now));
+        [self.record, self.sensor] = records;
+        decisions.expect("the record is of the policy's algorithm")[0]
+    }
+
     pub(crate) fn block(&mut self, now: u64, length: u64) -> Decision {
         self.act(Action::Block(Micros::new(length)), now, 1)
     }

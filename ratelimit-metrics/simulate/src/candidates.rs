@@ -136,8 +136,8 @@ impl Candidate {
         let own = |name: &str| name.to_owned();
         let rule = Rule::deserialize(&notation)
             .map_err(|source| CandidateError::Limit { name: own(name), source })?;
-        let policy = Policy::new(name, rule)
-            .map_err(|source| CandidateError::Name { name: own(name), source })?;
+        let policy =
+            rule.policy(name).map_err(|source| CandidateError::Name { name: own(name), source })?;
         if policy.algorithm().holds_permits() {
             return Err(CandidateError::HeldPermits { name: own(name) });
         }

@@ -9,18 +9,18 @@ use ratelimit_core::{Action, Algorithm, Batch, Check, Key, Policy, Timestamp, st
 pub fn configuration(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Some(Ok(algorithm)) = TokenBucket::from_str(text).ok().map(Algorithm::try_from) {
-        honour(algorithm);
+        honour(&Policy::new("policy", algorithm).expect("the name is good"));
     }
     let json = serde_json::from_str::<BTreeMap<String, Rule>>(text).unwrap_or_default();
     let toml = toml::from_str::<BTreeMap<String, Rule>>(text).unwrap_or_default();
-    json.into_values().chain(toml.into_values()).for_each(|rule| honour(rule.into()));
+    let rules = json.into_values().chain(toml.into_values());
+    rules.for_each(|rule| honour(&rule.policy("policy").expect("the name is good")));
 }
 
 /// Whatever the numbers, all of a new key's permits can be spent at once, or at its own pace.
-fn honour(algorithm: Algorithm) {
-    let policy = Policy::new("policy", algorithm).expect("the name is good");
+fn honour(policy: &Policy) {
     for (cost, now) in [(1, 0), (policy.limit(), Timestamp::MAX.as_micros())] {
-        let check = Check::new(&policy, Key::new("key").expect("it is short"), cost)
+        let check = Check::new(policy, Key::new("key").expect("it is short"), cost)
             .expect("it is within the limit");
         let batch = Batch::one(&check);
         let mut records: Vec<_> = batch.slots().map(|_| None).collect();
