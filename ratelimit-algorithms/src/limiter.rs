@@ -121,10 +121,11 @@ impl<B: Backend, P: Policies> Limiter<B, P> {
         self.request(key.as_ref(), Action::Refund)
     }
 
-    /// Charges `key` without deciding: the cost, or what is left if that is less.
+    /// Charges `key` without deciding: the cost, or what is left if that is less; and of the rest, what the
+    /// key may owe ([`Policy::with_debt_max`]).
     ///
     /// The request fails when the store did not do it, or may not have done it; if the cost is zero
-    /// or beyond the limit.
+    /// or beyond the limit and what may be owed beside it.
     pub fn penalize<'a>(
         &'a self,
         key: &'a (impl AsRef<[u8]> + ?Sized),

@@ -74,6 +74,16 @@ impl Live {
         Self::from_policy(self.current().with_carry_over(carry_over))
     }
 
+    /// The limit as it is now, whose keys may owe `debt_max` permits, see [`Policy::with_debt_max`]; also
+    /// when its numbers have changed. It is a limit of its own: earlier clones do not change with it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Policy::with_debt_max`].
+    pub fn with_debt_max(self, debt_max: u64) -> Result<Self, ConfigError> {
+        Ok(Self::from_policy(self.current().with_debt_max(debt_max)?))
+    }
+
     /// Gives the limit other numbers, or another algorithm if keys start anew
     /// ([`CarryOver::Reset`]). The next check sees them.
     ///
@@ -84,12 +94,21 @@ impl Live {
     ///
     /// If the numbers cannot be honoured; if the algorithm is another one, which could not read the
     /// stored states; if the scope of an adaptive hybrid's load sensor is another one, since stores
-    /// accepted the old one when the limiters were built. Then the limit stays as it is.
+    /// accepted the old one when the limiters were built; if keys may not owe as much under these numbers.
+    /// Then the limit stays as it is.
     pub fn update<A>(&self, algorithm: A) -> Result<(), ConfigError>
     where
         A: TryInto<Algorithm, Error: Into<ConfigError>>,
     {
-        self.0.current.store(Arc::new(self.0.lineage.successor(algorithm)?));
+        self.update_with_debt(algorithm, self.current().debt_max())
+    }
+
+    /// The same, with another debt that keys may have.
+    pub(crate) fn update_with_debt<A>(&self, algorithm: A, debt_max: u64) -> Result<(), ConfigError>
+    where
+        A: TryInto<Algorithm, Error: Into<ConfigError>>,
+    {
+        self.0.current.store(Arc::new(self.0.lineage.successor(algorithm, debt_max)?));
         self.0.listeners.wake();
         Ok(())
     }
@@ -153,12 +172,13 @@ impl Lineage {
     }
 
     /// The policy of `algorithm`, if it may follow all that there were.
-    pub(crate) fn successor<A>(&self, algorithm: A) -> Result<Policy, ConfigError>
+    pub(crate) fn successor<A>(&self, algorithm: A, debt_max: u64) -> Result<Policy, ConfigError>
     where
         A: TryInto<Algorithm, Error: Into<ConfigError>>,
     {
         let carry_over = self.first.carry_over();
-        let policy = Policy::new(self.name(), algorithm)?.with_carry_over(carry_over);
+        let policy = Policy::new(self.name(), algorithm)?.with_debt_max(debt_max)?;
+        let policy = policy.with_carry_over(carry_over);
         if !policy.is_bounded() {
             return Ok(policy);
         }

@@ -88,7 +88,8 @@ impl<'a, B> Permit<'a, B> {
     }
 
     /// Makes the work have cost `actual`: gives the rest back, or charges what is missing, as far
-    /// as the key has it left. Permits in flight are given back whole.
+    /// as the key has it left, or may owe it ([`Policy::with_debt_max`](crate::Policy::with_debt_max)).
+    /// Permits in flight are given back whole.
     pub fn settle(self, actual: u64) -> Settle<'a, B> {
         Settle::new(self.0, smallvec![actual])
     }
@@ -172,9 +173,9 @@ impl<'a, B> Permits<'a, B> {
     }
 
     /// Makes the work have cost `actual`, a cost for each limit in the order in which they were
-    /// named: charges what is missing, as far as the keys have it left, and gives the rest back.
-    /// Limits for which there is no cost keep what they were charged. Permits in flight are given back
-    /// whole.
+    /// named: charges what is missing, as far as the keys have it left or may owe it, and gives the rest
+    /// back. Limits for which there is no cost keep what they were charged. Permits in flight are given
+    /// back whole.
     pub fn settle(self, actual: impl IntoIterator<Item = u64>) -> Settle<'a, B> {
         Settle::new(self.charge, actual.into_iter().collect())
     }

@@ -248,7 +248,17 @@ pub(crate) fn check<'a>(policy: &'a Policy, key: &'a [u8], cost: u64) -> Result<
     Ok(Check::new(policy, Key::new(key)?, cost)?)
 }
 
-/// The same for an action: a take may ask for more than its policy can ever admit.
+/// A check for a penalty.
+pub(crate) fn penalty<'a>(
+    policy: &'a Policy,
+    key: &'a [u8],
+    cost: u64,
+) -> Result<Check<'a>, Error> {
+    Ok(Check::penalty(policy, Key::new(key)?, cost)?)
+}
+
+/// The same for an action: a take may ask for more than its policy can ever admit, and a penalty for as
+/// much more as a key may owe.
 #[inline(always)]
 pub(crate) fn check_for<'a>(
     action: Action,
@@ -259,6 +269,9 @@ pub(crate) fn check_for<'a>(
     match check(policy, key, cost) {
         Err(Error::Cost(CostError::ExceedsLimit { max, .. })) if action == Action::Take => {
             check(policy, key, max)
+        }
+        Err(Error::Cost(CostError::ExceedsLimit { .. })) if action == Action::Penalize => {
+            penalty(policy, key, cost)
         }
         check => check,
     }

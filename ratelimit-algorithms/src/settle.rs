@@ -20,7 +20,7 @@ use crate::{
     policies::SharedPolicies,
     prepared::{ApplyIfReady, Checks, Merged, PreparedCheck, batch},
     progress::Progress,
-    request::check,
+    request::{check, penalty},
     wait::WaitQueues,
 };
 
@@ -415,8 +415,13 @@ impl Settlement<'_> {
 
 impl Correction<'_> {
     fn check(&self) -> Result<Check<'_>, Error> {
-        let check = check(&self.policy, self.key, self.cost)?;
-        Ok(check.with_receipt(Some(self.receipt)))
+        match self.action {
+            Action::Penalize => penalty(&self.policy, self.key, self.cost),
+            _ => {
+                let check = check(&self.policy, self.key, self.cost)?;
+                Ok(check.with_receipt(Some(self.receipt)))
+            }
+        }
     }
 }
 
@@ -433,10 +438,14 @@ fn correction(
         return None;
     }
     // A hold keeps the numbers that it was made under.
-    let is_refundable = before == now || now.algorithm().holds_permits();
+    let is_same = before.algorithm() == now.algorithm();
+    let is_refundable = is_same || now.algorithm().holds_permits();
     match actual.cmp(&charged) {
         Ordering::Equal => None,
         Ordering::Less => is_refundable.then_some((charged - actual, Action::Refund)),
-        Ordering::Greater => Some(((actual - charged).min(now.limit()), Action::Penalize)),
+        Ordering::Greater => {
+            let most = now.limit().saturating_add(now.debt_max());
+            Some(((actual - charged).min(most), Action::Penalize))
+        }
     }
 }

@@ -106,6 +106,19 @@ impl Tiers {
         Self::from_parts(policies.collect(), names.clone())
     }
 
+    /// The same tiers, whose keys may owe `debt_max` permits, see [`Policy::with_debt_max`]; also those of
+    /// tiers that are added. They are tiers of their own: earlier clones do not change with them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Policy::with_debt_max`], of any tier.
+    pub fn with_debt_max(self, debt_max: u64) -> Result<Self, ConfigError> {
+        let names = self.names();
+        let policies = self.0.policies.load();
+        let policies = policies.iter().cloned().map(|policy| policy.with_debt_max(debt_max));
+        Ok(Self::from_parts(policies.collect::<Result<_, _>>()?, names.clone()))
+    }
+
     /// Adds a tier called `tier`, which runs `algorithm`.
     ///
     /// # Errors
@@ -115,7 +128,7 @@ impl Tiers {
     where
         A: TryInto<Algorithm, Error: Into<ConfigError>>,
     {
-        let policy = self.0.lineage.successor(algorithm)?;
+        let policy = self.0.lineage.successor(algorithm, self.debt_max())?;
         let mut names = self.names();
         let Entry::Vacant(name) = names.entry(tier.into()) else {
             return Err(ConfigError::DuplicateTier);
@@ -138,7 +151,7 @@ impl Tiers {
     where
         A: TryInto<Algorithm, Error: Into<ConfigError>>,
     {
-        let policy = self.0.lineage.successor(algorithm)?;
+        let policy = self.0.lineage.successor(algorithm, self.debt_max())?;
         let _names = self.names();
         let mut policies = Vec::clone(&self.0.policies.load());
         *policies.get_mut(tier.0).ok_or(ConfigError::UnknownTier)? = policy;
@@ -168,6 +181,11 @@ impl Tiers {
     /// [`Limiter::in_tier`](crate::Limiter::in_tier).
     pub fn in_tier(&self, tier: Tier) -> InTier {
         InTier { tiers: self.clone(), tier }
+    }
+
+    /// The same for all tiers.
+    fn debt_max(&self) -> u64 {
+        self.0.policies.load()[Tier::DEFAULT.0].debt_max()
     }
 
     fn policy(&self, Tier(index): Tier) -> Cow<'static, Policy> {

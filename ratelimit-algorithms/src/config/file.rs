@@ -162,7 +162,8 @@ impl LimitsFile {
 
     fn update(&self, name: &str, live: &Live, found: Option<Policy>) -> Result<(), FileError> {
         let policy = found.ok_or_else(|| self.missing(name))?;
-        live.update(policy.algorithm().clone()).map_err(|source| FileError::Change {
+        let update = live.update_with_debt(policy.algorithm().clone(), policy.debt_max());
+        update.map_err(|source| FileError::Change {
             path: self.0.path.clone(),
             name: name.to_owned(),
             source,

@@ -114,6 +114,6 @@ impl<'de> DeserializeSeed<'de> for Named<'_> {
             return Err(D::Error::custom("there is a limit of that name already"));
         }
         let rule = Rule::deserialize(deserializer)?;
-        Policy::new(self.name, rule).map_err(D::Error::custom)
+        rule.policy(self.name).map_err(D::Error::custom)
     }
 }

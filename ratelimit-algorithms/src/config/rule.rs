@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
-use ratelimit_core::{Algorithm, adaptive::Scope, fixed_window::Align};
+use ratelimit_core::{Algorithm, Policy, adaptive::Scope, fixed_window::Align};
 use serde::{
     Deserialize, Deserializer,
     de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
@@ -42,6 +42,9 @@ use crate::{
 /// | `in_flight` | `held_at_most`, and no `window` |
 /// | `adaptive` | `burst_multiplier`, `adaptive_window`, `high_load_threshold`, `low_load_threshold`, `penalty`, `scope` (`per_key`, `shared`) |
 ///
+/// With `debt_max`, keys may owe so many permits, see [`Policy::with_debt_max`], which says of which
+/// limits. Make such a rule a [`policy`](Self::policy), or take it from a [`LimitsFile`](crate::LimitsFile).
+///
 /// Lengths always have units: `60s`, `1m30s`, `250ms`. Other fields, and numbers that cannot be
 /// honoured, are refused.
 ///
@@ -71,11 +74,31 @@ use crate::{
 /// # }
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Rule(Algorithm);
+pub struct Rule {
+    algorithm: Algorithm,
+    debt_max: u64,
+}
 
-impl From<Rule> for Algorithm {
-    fn from(rule: Rule) -> Self {
-        rule.0
+impl Rule {
+    /// The policy of these numbers, called `name`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::BadName`] for a bad name; if keys may not owe as many permits as the rule says.
+    pub fn policy(self, name: &str) -> Result<Policy, ConfigError> {
+        Policy::new(name, self.algorithm)?.with_debt_max(self.debt_max)
+    }
+}
+
+/// Refuses a rule with a `debt_max`, which is a policy's: see [`Rule::policy`].
+impl TryFrom<Rule> for Algorithm {
+    type Error = ConfigError;
+
+    fn try_from(rule: Rule) -> Result<Self, ConfigError> {
+        match rule.debt_max {
+            0 => Ok(rule.algorithm),
+            _ => Err(ConfigError::OfPolicy { field: "debt_max" }),
+        }
     }
 }
 
@@ -94,7 +117,7 @@ impl FromStr for Rule {
             (_, Some(window)) => Unlimited::per(notation::length(window)?).try_into(),
             _ => text.parse::<TokenBucket>()?.try_into(),
         };
-        Ok(Self(algorithm?))
+        Ok(Self { algorithm: algorithm?, debt_max: 0 })
     }
 }
 
@@ -136,7 +159,11 @@ impl<'de> Deserialize<'de> for Rule {
                 }
                 let algorithm = table.algorithm().map_err(M::Error::custom)?;
                 match table.left_over() {
-                    None => Ok(Rule(algorithm)),
+                    None => {
+                        let rule = Rule { algorithm, debt_max: table.debt_max };
+                        rule.clone().policy("rule").map_err(M::Error::custom)?;
+                        Ok(rule)
+                    }
                     Some(field) => {
                         let algorithm = algorithm.name();
                         Err(M::Error::custom(format_args!("a {algorithm} has no {field}")))
@@ -158,6 +185,8 @@ struct Table {
     limit: u64,
     window: Option<Window>,
     held_at_most: Option<Length>,
+    #[serde(default)]
+    debt_max: u64,
     burst: Option<u64>,
     refill_rate: Option<f64>,
     initial: Option<u64>,

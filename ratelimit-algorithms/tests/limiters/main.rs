@@ -3,6 +3,7 @@
 
 mod at_once;
 mod blocking;
+mod debt;
 mod in_flight;
 mod limits;
 mod permit;

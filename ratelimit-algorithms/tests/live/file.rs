@@ -323,3 +323,23 @@ fn a_file_switches_limits_off_and_lifts_them() -> Outcome {
     assert!(open.reload().is_err());
     Ok(())
 }
+
+#[test]
+fn a_debt_in_a_file_changes_with_it() -> Outcome {
+    let table =
+        |debt_max| format!("tokens = {{ limit = 10, window = '60s', debt_max = {debt_max} }}");
+    let file = File::new("limits.toml", &table(30));
+    let limits = file.open()?;
+    let limiter = Limiter::with_policies(store().0, limits.live("tokens")?)?;
+    assert_eq!(limiter.policy("key").debt_max(), 30);
+    let _ = limiter.penalize("key").cost(40).now()?;
+    let denied = limiter.check("key").now()?;
+    assert!(denied.is_in_debt());
+    for debt_max in [0, 5] {
+        file.write(&table(debt_max));
+        limits.reload()?;
+        assert_eq!(limiter.policy("key").debt_max(), debt_max);
+        assert_eq!(limiter.check("key").now()?, denied, "a debt that there is stays");
+    }
+    Ok(())
+}

@@ -17,7 +17,7 @@ where
     A: TryInto<Algorithm, Error = ConfigError>,
 {
     let rule: Rule = serde_json::from_str(json).unwrap();
-    assert_eq!(Ok(Algorithm::from(rule)), paved.try_into());
+    assert_eq!(Algorithm::try_from(rule), paved.try_into());
 }
 
 #[test]
@@ -137,9 +137,9 @@ fn nothing_and_everything_are_limits_in_words() -> Outcome {
         ("unlimited", Unlimited::per_day().try_into()?),
         ("unlimited/1h", hour.try_into()?),
     ] {
-        assert_eq!(Algorithm::from(text.parse::<Rule>()?), algorithm, "{text}");
+        assert_eq!(Algorithm::try_from(text.parse::<Rule>()?)?, algorithm, "{text}");
         let rule: Rule = serde_json::from_str(&format!("{text:?}"))?;
-        assert_eq!(Algorithm::from(rule), algorithm, "{text}");
+        assert_eq!(Algorithm::try_from(rule)?, algorithm, "{text}");
     }
     for text in
         ["0/1h", "00", "", "unlimited/", "unlimited/0s", "Unlimited", "unlimited 1h", "nothing"]
@@ -160,13 +160,38 @@ fn windows_of_a_calendar_are_limits_in_words() -> Outcome {
         ("unlimited/month from 15", CalendarWindow::unlimited_per(month)),
     ] {
         let berlin = format!("{text} Europe/Berlin").parse::<Rule>()?;
-        let other = Algorithm::from(text.parse::<Rule>()?);
-        assert_eq!(Algorithm::from(berlin), window.clone().in_zone("Europe/Berlin").try_into()?);
+        let other = Algorithm::try_from(text.parse::<Rule>()?)?;
+        assert_eq!(
+            Algorithm::try_from(berlin)?,
+            window.clone().in_zone("Europe/Berlin").try_into()?
+        );
         assert_eq!(other, window.try_into()?);
     }
     let refused = "1000/months".parse::<Rule>();
     assert_eq!(refused, Err(RuleError::Notation(NotationError::Calendar)));
     let refused = "1000/month Europe/Nowhere".parse::<Rule>();
     assert_eq!(refused, Err(RuleError::Config(ConfigError::UnknownTimeZone)));
+    Ok(())
+}
+
+#[test]
+fn a_rule_with_a_debt_makes_a_policy_and_no_bare_algorithm() -> Outcome {
+    let rule = |algorithm: &str, debt_max: &str| {
+        serde_json::from_str::<Rule>(&format!(
+            r#"{{"algorithm": "{algorithm}", "limit": 10, "window": "60s", "debt_max": {debt_max}}}"#
+        ))
+    };
+    let owing = rule("token_bucket", "50")?;
+    assert_eq!(owing.clone().policy("api")?.debt_max(), 50);
+    let refused = Algorithm::try_from(owing);
+    assert_eq!(refused, Err(ConfigError::OfPolicy { field: "debt_max" }));
+    assert!(Algorithm::try_from(rule("token_bucket", "0")?).is_ok());
+    for (algorithm, debt_max, error) in [
+        ("adaptive", "1", "keys of this adaptive hybrid cannot owe permits"),
+        ("fixed_window", "1000000000001", "debt_max exceeds"),
+    ] {
+        let found = rule(algorithm, debt_max).expect_err(algorithm).to_string();
+        assert!(found.contains(error), "{found}");
+    }
     Ok(())
 }
