@@ -79,6 +79,11 @@ impl Calendar {
         Self(Arc::new(Inner { id, runs: Vec::new(), windows: 0 }))
     }
 
+    /// Returns true if there are no boundaries.
+    pub(crate) fn is_unknown(&self) -> bool {
+        self.0.runs.is_empty()
+    }
+
     /// The number that stands for the name in a store.
     pub(crate) fn id(&self) -> u64 {
         self.0.id
@@ -96,6 +101,30 @@ impl Calendar {
         let since = (now - *start).as_micros();
         let start = now - Micros::new(since % *length);
         Window { start, length: Micros::new(length.get()) }
+    }
+
+    /// The window `count` windows after the one around `now`; `None` if there are no boundaries.
+    pub(crate) fn window_after(&self, now: Timestamp, mut count: u64) -> Option<Window> {
+        let runs = &*self.0.runs;
+        let mut window = self.window(now);
+        for run in runs.get(runs.partition_point(|run| run.start <= now)..)? {
+            let time = (run.start - window.start).as_micros();
+            let windows = time.checked_div(window.length.as_micros()).unwrap_or(1);
+            if count < windows {
+                break;
+            }
+            count = count.saturating_sub(windows);
+            window = Window { start: run.start, length: Micros::new(run.length.get()) };
+        }
+        let time = window.length.as_micros().saturating_mul(count);
+        let start = (window.start + Micros::new(time)).min(Timestamp::MAX);
+        (!runs.is_empty()).then_some(Window { start, ..window })
+    }
+
+    /// The length of the longest window between two boundaries; `None` if there is none.
+    pub(crate) fn longest(&self) -> Option<NonZeroU64> {
+        let (_, runs) = self.0.runs.split_last()?;
+        runs.iter().map(|run| run.length).max()
     }
 
     /// Windows per microsecond, on average; one window in all of time, if there are no boundaries.
@@ -135,6 +164,25 @@ mod tests {
 
     fn calendar(boundaries: &[u64]) -> Calendar {
         Calendar::new("test", boundaries.iter().copied().map(at)).unwrap()
+    }
+
+    #[test]
+    fn windows_are_counted_from_any_instant() {
+        let calendar = calendar(&[10, 20, 30, 35, 45]);
+        let starts = [0, 10, 20, 30, 35, 45];
+        for now in 0..60 {
+            let index = starts.partition_point(|start| *start <= now) - 1;
+            for count in 0..6 {
+                let window = calendar.window_after(at(now), count as u64).unwrap();
+                let wanted = starts.get(index + count).copied();
+                let wanted = wanted.map_or(Timestamp::MAX, at);
+                assert_eq!(window.start, wanted, "{count} after {now}");
+                assert!(wanted == Timestamp::MAX || window == calendar.window(wanted));
+            }
+        }
+        assert_eq!(calendar.longest().map(NonZeroU64::get), Some(10));
+        let unknown = Calendar::unknown(1);
+        assert_eq!((unknown.window_after(at(5), 1), unknown.longest()), (None, None));
     }
 
     #[test]

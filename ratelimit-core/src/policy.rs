@@ -78,14 +78,16 @@ impl Policy {
     /// `debt_max`.
     ///
     /// Where numbers change, a debt is carried over as permits, or as the same share of the limit
-    /// ([`CarryOver::Proportional`]), and ends where the new numbers know no debt; another `debt_max`
-    /// changes no debt that there is.
+    /// ([`CarryOver::Proportional`]). It ends where the new numbers know no debt; so does a debt of windows
+    /// of a [`Calendar`](crate::Calendar) under numbers of no such calendar, since a store keeps none of its
+    /// boundaries. Another `debt_max` changes no debt that there is.
     ///
     /// While a key of a sliding window log owes permits, a check takes time in proportion to the entries.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::NoDebt`] of an adaptive hybrid, of permits in flight, and of windows of a calendar.
+    /// [`ConfigError::NoDebt`] of an adaptive hybrid, of permits in flight, and of a calendar with a single
+    /// boundary.
     /// [`ConfigError::LimitTooLarge`] if `debt_max` is more than [`LIMIT_MAX`], or than can be paid back in
     /// [`WINDOW_MAX`](crate::WINDOW_MAX). A limit of nothing or of everything takes any, and never owes.
     pub fn with_debt_max(self, debt_max: u64) -> Result<Self, ConfigError> {

@@ -168,7 +168,7 @@ fn verify(slot: Slot<'_>, record: Option<&Record>, now: Timestamp) -> Result<(),
     if found == want
         || slot.policy.carry_over() == CarryOver::Reset
         || !(slot.policy.is_bounded() && record.under.is_bounded())
-        || record.lifetime(now).is_zero()
+        || record.lifetime_under(slot.policy, now).is_zero()
     {
         return Ok(());
     }

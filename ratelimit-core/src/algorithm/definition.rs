@@ -43,7 +43,7 @@ pub(crate) struct Leasing {
 }
 
 /// One algorithm, with its numbers.
-pub(crate) trait Definition: Eq + Sized {
+pub(crate) trait Definition: Clone + Eq + Sized {
     /// The state of a key.
     type State: Clone + KeyState;
 
@@ -196,6 +196,12 @@ pub(crate) trait Definition: Eq + Sized {
     /// leaves, and the instant of that; a larger debt is never paid back sooner.
     fn repay(&self, _: &Self::State, _owed: Cost) -> Option<(Timestamp, Self::State)> {
         None
+    }
+
+    /// These numbers, as they tell how a debt is paid back that is read under the numbers `to`, of the same
+    /// algorithm if there are any. `None` if they do not tell: then nothing is owed any more.
+    fn for_debt(&self, _to: Option<&Self>) -> Option<Self> {
+        Some(self.clone())
     }
 
     /// The standing of the key.

@@ -275,25 +275,42 @@ impl Definition for Quota {
         }
     }
 
-    /// Nothing by a calendar: who reads a state without it does not know when its later windows begin.
+    /// Of a calendar that was read from a store, which lacks its boundaries, as many as of any.
     fn debt_max(&self) -> u64 {
-        match &self.windows {
-            Windows::Even(length, _) if self.is_bounded() => {
-                let windows = WINDOW_MAX.as_micros() / *length;
-                windows.saturating_mul(self.limit).min(LIMIT_MAX)
-            }
-            _ => 0,
-        }
+        let length = match &self.windows {
+            _ if !self.is_bounded() => None,
+            Windows::Even(length, _) => Some(*length),
+            Windows::Calendar(calendar) if calendar.is_unknown() => return LIMIT_MAX,
+            Windows::Calendar(calendar) => calendar.longest(),
+        };
+        let windows = length.map_or(0, |length| WINDOW_MAX.as_micros() / length);
+        windows.saturating_mul(self.limit).min(LIMIT_MAX)
     }
 
     /// Each window pays back a limit at its start, the last one the rest.
     fn repay(&self, state: &State, owed: Cost) -> Option<(Timestamp, State)> {
-        let Windows::Even(length, _) = &self.windows else { return None };
         let (limit, before) = (NonZeroU64::new(self.limit)?, owed.get().saturating_sub(1));
         let (windows, used) = (before / limit, (before % limit).saturating_add(1));
-        let length = length.get().saturating_mul(windows.saturating_add(1));
-        let window = Window { start: state.window.start + Micros::new(length), ..state.window };
+        let (start, windows) = (state.window.start, windows.saturating_add(1));
+        let window = match &self.windows {
+            Windows::Even(length, _) => {
+                let time = Micros::new(length.get().saturating_mul(windows));
+                Window { start: start + time, ..state.window }
+            }
+            Windows::Calendar(calendar) => calendar.window_after(start, windows)?,
+        };
         Some((window.start, State { window, used, ..*state }))
+    }
+
+    /// Boundaries of a calendar are known only under numbers of the same calendar.
+    fn for_debt(&self, to: Option<&Self>) -> Option<Self> {
+        match (&self.windows, to.map(|to| &to.windows)) {
+            (Windows::Calendar(own), Some(known @ Windows::Calendar(calendar))) => {
+                (own == calendar).then(|| Self { windows: known.clone(), ..*self })
+            }
+            (Windows::Calendar(_), _) => None,
+            _ => Some(self.clone()),
+        }
     }
 
     #[inline(always)]

@@ -240,6 +240,14 @@ impl Algorithm {
         with_quota!(self, quota => quota.debt_max())
     }
 
+    /// These numbers, for a debt that is read under the numbers `to`; `None` if it ends.
+    pub(crate) fn for_debt(&self, to: &Self) -> Option<Self> {
+        fn known<A: Listed + Into<Algorithm>>(quota: &A, to: &Algorithm) -> Option<Algorithm> {
+            quota.for_debt(A::of(to)).map(Into::into)
+        }
+        with_quota!(self, quota => known(quota, to))
+    }
+
     /// The number that marks the states of keys in a store.
     pub(crate) fn kind(&self) -> u8 {
         const fn kind<A: Definition>(_: &A) -> u8 {

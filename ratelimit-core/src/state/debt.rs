@@ -9,7 +9,7 @@ use core::num::NonZeroU64;
 
 use super::record::Record;
 use crate::{
-    Cost, Micros, Outcome, Timestamp, UNLIMITED,
+    Cost, Micros, Outcome, Policy, Timestamp, UNLIMITED,
     algorithm::{Listed, State, with_quota},
     decision::Standing,
     number::division::scale_ceil,
@@ -36,6 +36,18 @@ impl Record {
         }
         let owed = Cost::new(permits)?;
         with_quota!(self.under.algorithm(), quota => repay(quota, &self.state, owed))
+    }
+
+    /// Reads the debt under other numbers than it was made under, if they know how it is paid back; else
+    /// nothing is owed any more.
+    pub(crate) fn read_debt(&mut self, policy: &Policy) {
+        if self.owed == 0 {
+            return;
+        }
+        match self.under.algorithm().for_debt(policy.algorithm()) {
+            Some(algorithm) => self.under = self.under.with_algorithm(algorithm),
+            None => self.owed = 0,
+        }
     }
 
     /// Makes what has been paid back by `now` charges like any, if that is all.

@@ -74,6 +74,13 @@ impl Record {
         self.lifetime_of_state(now).max(block).max(earlier)
     }
 
+    /// The same of a record that is to be read under `policy`.
+    pub(crate) fn lifetime_under(&self, policy: &Policy, now: Timestamp) -> Micros {
+        let mut record = self.clone();
+        record.read_debt(policy);
+        record.lifetime(now)
+    }
+
     /// Returns true if the state may be dropped, even if states under earlier numbers still count.
     pub(crate) fn is_state_over(&self, now: Timestamp) -> bool {
         self.block.is_none() && self.lifetime_of_state(now).is_zero()
@@ -103,6 +110,9 @@ impl Record {
             self.under = policy.clone();
         }
         let is_own = self.under.is(policy);
+        if !is_own {
+            self.read_debt(policy);
+        }
         with_quota!(self.under.algorithm(), quota => match quota.state_mut(&mut self.state) {
             Some(state) if is_own => quota.rewind(state, now),
             Some(state) => quota.rewind_stored(state, now),

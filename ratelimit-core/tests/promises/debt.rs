@@ -18,7 +18,7 @@ const NOW: u64 = 1_700_000_000_000_000;
 /// All rules whose keys may owe.
 fn owing() -> impl Strategy<Value = Rule> {
     let owes = |rule: &Rule| rule.policy().with_debt_max(1).is_ok();
-    rule::any().prop_filter("hybrids, permits in flight and calendars cannot owe", owes)
+    rule::any().prop_filter("hybrids and permits in flight cannot owe", owes)
 }
 
 /// Debts, in permits, and as a share of the most that there may be.
@@ -177,6 +177,34 @@ proptest! {
         let before = bytes(&subject);
         prop_assert!(!subject.spend(now, 1).is_allowed());
         prop_assert_eq!(bytes(&subject), before);
+    }
+
+    /// Not all that the numbers of a policy know is stored.
+    #[test]
+    fn a_debt_is_the_same_from_memory_and_from_bytes_under_any_numbers(
+        (from, to) in rule::changes(),
+        is_same in any::<bool>(),
+        history in history(),
+        debt in debts(),
+        wait in 0_u64..=1 << 43,
+        is_proportional in any::<bool>(),
+    ) {
+        if from.policy().with_debt_max(1).is_err() {
+            return Ok(());
+        }
+        let (mut subject, now) = debtor(&from, &history, debt);
+        let _ = subject.penalize(now, subject.limit() + subject.policy.debt_max());
+        let rule = if is_proportional { CarryOver::Proportional } else { CarryOver::AsIs };
+        let policy = if is_same { from } else { to }.policy().with_carry_over(rule);
+        let bytes = subject.record.as_ref().expect("it is kept").encode();
+        let read = Record::decode(&bytes, &policy).expect("a record");
+        let [mut kept, mut read] =
+            [subject.record.clone(), Some(read)].map(|record| Subject { policy: policy.clone(), record, sensor: None });
+        for now in [now.saturating_sub(wait), now, now + wait] {
+            prop_assert_eq!(read.spend(now, 1), kept.spend(now, 1));
+        }
+        let bytes = |subject: &Subject| subject.record.as_ref().map(Record::encode);
+        prop_assert_eq!(bytes(&read), bytes(&kept));
     }
 
     #[test]
@@ -361,6 +389,37 @@ fn a_debt_is_carried_over_as_permits_or_as_a_share() {
     }
 }
 
+/// Months of 30, 31, 28 and 31 days.
+#[test]
+fn windows_of_a_calendar_pay_back_a_limit_each() {
+    const DAY: u64 = 86_400_000_000;
+    let lengths = [30 * DAY, 31 * DAY, 28 * DAY, 31 * DAY];
+    let policy = |limit, lengths: [u64; 4]| {
+        let policy = Rule::Calendar { limit, lengths }.policy();
+        policy.with_debt_max(100).expect("it may owe")
+    };
+    let mut subject = Subject::of(policy(10, lengths));
+    let charged = subject.penalize(5 * DAY, 10 + 25);
+    assert_eq!((charged.charged(), charged.is_in_debt()), (35, true));
+    let wait = |subject: &Subject, now| retry_after(&subject.peek(now, 1));
+    assert_eq!(wait(&subject, 5 * DAY), (30 + 31 + 28 - 5) * DAY);
+    assert_eq!(wait(&subject, 89 * DAY - 1), 1);
+    let due = subject.clone().spend(89 * DAY, 1);
+    assert_eq!((due.is_allowed(), due.is_in_debt(), due.remaining), (true, false, 4));
+
+    // The same calendar with another limit: the second window has paid ten back by then.
+    let half = subject.under(policy(5, lengths));
+    let denied = half.peek(35 * DAY, 1);
+    assert!(denied.is_in_debt());
+    assert_eq!(retry_after(&denied), (30 + 31 + 28 + 31 + 30 - 35) * DAY);
+    // Nobody else knows when the windows begin that would pay it back.
+    for other in [Rule::Calendar { limit: 10, lengths: [20 * DAY; 4] }, one_of_each()[0]] {
+        let mut other = subject.under(other.policy().with_debt_max(100).expect("it may owe"));
+        let denied = other.spend(5 * DAY, 1);
+        assert!(!denied.is_allowed() && !denied.is_in_debt(), "{denied:?}");
+    }
+}
+
 #[test]
 fn without_a_debt_what_does_not_fit_is_forgiven() {
     for rule in one_of_each() {
@@ -372,12 +431,11 @@ fn without_a_debt_what_does_not_fit_is_forgiven() {
 }
 
 #[test]
-fn hybrids_permits_in_flight_and_calendars_owe_nothing_and_no_limit_more_than_it_pays_back() {
+fn hybrids_and_permits_in_flight_owe_nothing_and_no_limit_more_than_it_pays_back() {
     for rule in one_of_each() {
         let policy = rule.policy();
         let algorithm = policy.algorithm().name();
-        let is_calendar = matches!(rule, Rule::Calendar { .. });
-        if is_calendar || rule.is_adaptive() || policy.algorithm().holds_permits() {
+        if rule.is_adaptive() || policy.algorithm().holds_permits() {
             let refused = policy.clone().with_debt_max(1);
             assert_eq!(refused, Err(ConfigError::NoDebt { algorithm }));
             assert_eq!(policy.with_debt_max(0).map(|policy| policy.debt_max()), Ok(0));
