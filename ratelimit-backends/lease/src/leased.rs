@@ -38,7 +38,7 @@ use crate::{
 ///   that a [`Receipt`](ratelimit_core::Receipt) is one of that charge. `reset_after` counts from now.
 /// - Refunds, peeks, takes and penalties go to the store. A peek tells what the store has: permits that
 ///   holders have not used yet count as spent. A refund by receipt gives a leased permit back to the store.
-/// - A reset or a block ends the key's leases here. Other holders admit what they hold, for the length of a
+/// - A reset or a block ends the key's leases here, and so does a penalty that leaves the key in debt. Other holders admit what they hold, for the length of a
 ///   lease at most. A changed policy ends them, too.
 /// - Permits of a key that has cooled, and [`close`](Self::close), go back to the store by receipt. Permits
 ///   that are dropped lapse: they count as spent for as long as any charge does.
@@ -269,6 +269,10 @@ impl<B: Backend + 'static, C: Clock + 'static> Backend for Leased<B, C> {
                     result
                 })
             }
+            Action::Penalize => {
+                let leases = &self.0.leases;
+                self.0.call(batch, action).then(move |result| leases.end_in_debt(batch, result))
+            }
             _ => self.0.call(batch, action),
         }
     }
@@ -315,6 +319,10 @@ impl<B: SyncBackend + 'static, C: Clock + 'static> SyncBackend for Leased<B, C> 
             Action::Reset | Action::Block(_) => {
                 let _end = self.0.leases.end(batch.checks());
                 self.0.call_now(batch, action)
+            }
+            Action::Penalize => {
+                let result = self.0.call_now(batch, action);
+                self.0.leases.end_in_debt(batch, result)
             }
             _ => self.0.call_now(batch, action),
         }

@@ -8,7 +8,10 @@ use std::{
     },
 };
 
-use ratelimit_core::{Check, ConfigError, LeaseTerms, Micros, Policy, Timestamp, store::Decisions};
+use ratelimit_backend::BackendError;
+use ratelimit_core::{
+    Batch, Check, ConfigError, Decision, LeaseTerms, Micros, Policy, Timestamp, store::Decisions,
+};
 
 use crate::{
     entry::{Drawn, Entry, Tally},
@@ -179,6 +182,19 @@ impl Leases {
         let end = EndLeases { leases: self, checks };
         end.end();
         end
+    }
+
+    /// Ends the leases of the keys of a batch if one of them is now in debt; returns the same result.
+    pub(crate) fn end_in_debt(
+        &self,
+        batch: Batch<'_>,
+        result: Result<Decisions, BackendError>,
+    ) -> Result<Decisions, BackendError> {
+        let is_in_debt = |decisions: &Decisions| decisions.iter().any(Decision::is_in_debt);
+        if result.as_ref().is_ok_and(is_in_debt) {
+            drop(self.end(batch.checks()));
+        }
+        result
     }
 }
 

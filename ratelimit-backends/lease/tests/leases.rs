@@ -136,6 +136,33 @@ fn a_reset_or_a_block_ends_the_leases_of_the_key_here() {
     }
 }
 
+#[test]
+fn a_key_in_debt_is_denied_here_at_once_and_elsewhere_within_the_length_of_a_lease() {
+    let (store, clock) = store();
+    let [holder, other] = [holder(&store, &clock), holder(&store, &clock)];
+    let policy = bucket().with_debt_max(20_000).unwrap();
+    let (_, _) = (make_hot(&holder, &policy), make_hot(&other, &policy));
+    let fits = apply(&holder, Action::Penalize, &[&policy], 1)[0];
+    assert!(!fits.is_in_debt());
+    assert_eq!(spend(&holder, &policy).source(), Source::Lease, "a charge that fits ends no lease");
+
+    let left = remaining(&store, &policy);
+    let check = Check::penalty(&policy, Key::new("key").unwrap(), left + 10_000).unwrap();
+    let charged = holder.apply_now(Batch::one(&check), Action::Penalize).unwrap()[0];
+    assert!(charged.is_in_debt());
+    let denied = spend(&holder, &policy);
+    assert_eq!((denied.is_allowed(), denied.source()), (false, Source::Store));
+    // Ten thousand a minute, and one more.
+    assert_eq!(denied.retry_after(), Micros::new(60_006_000));
+    assert_eq!(spend(&other, &policy).source(), Source::Lease, "these were charged before");
+    clock.advance(Micros::from_millis(600));
+    assert!(!spend(&other, &policy).is_allowed());
+    clock.advance(Micros::new(60_006_000 - 600_000 - 1));
+    assert!(!spend(&holder, &policy).is_allowed(), "a microsecond early");
+    clock.advance(Micros::new(1));
+    assert!(spend(&holder, &policy).is_allowed());
+}
+
 // FAULTS 236.
 #[test]
 fn changed_numbers_end_a_lease() {

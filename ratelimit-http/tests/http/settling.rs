@@ -13,7 +13,8 @@ use std::{
 use axum::body::Body;
 use http::{Request, Response, StatusCode};
 use ratelimit_algorithms::{
-    Backend, BackendError, ErrorKind, FixedWindow, Limiter, Micros, Policies, Tier, Tiers,
+    Backend, BackendError, ErrorKind, FixedWindow, Limiter, ManualClock, Micros, Policies, Policy,
+    Tier, Tiers,
 };
 use ratelimit_backend::{Names, Reply};
 use ratelimit_core::{Action, Batch};
@@ -60,6 +61,35 @@ async fn what_was_reserved_becomes_what_the_response_says() {
         assert_eq!(response.expect("is infallible").status(), 200);
         assert_eq!(left(&limiter).await, 100 - spent, "{said}");
     }
+}
+
+/// An hour's limit is used up, two more hours pay back a limit each, and the next one the rest.
+async fn assert_paid_back<B: Backend + Clone + 'static>(store: B, clock: &ManualClock) {
+    let policy = Policy::new("tokens", FixedWindow::per_hour(100)).expect("numbers are fine");
+    let policy = policy.with_debt_max(1_000).expect("as much may be owed");
+    let limiter = Limiter::with_policies(store, policy).expect("the name is free");
+    let layer = reserving(&limiter);
+    let send = async || {
+        let service = service_fn(async |_: Request<Body>| answer("330"));
+        layer.layer(service).oneshot(request()).await.expect("is infallible")
+    };
+    assert_eq!(send().await.status(), 200);
+    let denied = send().await;
+    assert_eq!(denied.status(), 429);
+    assert_eq!(denied.headers()["retry-after"], "10800");
+    assert_eq!(denied.headers()["x-ratelimit-remaining"], "0");
+    clock.advance(Micros::from_secs(10_800) - Micros::new(1));
+    assert_eq!(send().await.status(), 429, "a microsecond early");
+    clock.advance(Micros::new(1));
+    assert_eq!(send().await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_response_that_has_cost_more_than_there_was_is_paid_back_before_the_next_request() {
+    let (memory, clock) = store();
+    assert_paid_back(memory, &clock).await;
+    let (memory, clock) = store();
+    assert_paid_back(Far(memory), &clock).await;
 }
 
 // FAULTS 131.

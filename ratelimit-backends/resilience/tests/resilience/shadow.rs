@@ -1,7 +1,9 @@
 //! Shadow mode: nobody is refused, or just those who are to be; and what is said stays true.
 
 use ratelimit_backend::{Backend, SyncBackend};
-use ratelimit_core::{Action, Batch, ConfigError, Decision, Key, Micros, Outcome, Policy, Source};
+use ratelimit_core::{
+    Action, Batch, Check, ConfigError, Decision, Key, Micros, Outcome, Policy, Source,
+};
 use ratelimit_memory::Memory;
 use ratelimit_resilience::Shadow;
 
@@ -44,6 +46,22 @@ fn who_is_denied_goes_on_with_the_numbers_of_the_denial() {
         assert_eq!(found, wanted);
     }
     assert_eq!(shadow.let_through(), 3);
+}
+
+#[test]
+fn a_key_in_debt_is_let_through_until_the_limit_is_enforced() {
+    let policy = hourly("api", 2).with_debt_max(10).expect("it may owe");
+    let (shadow, _) = shadow(0);
+    let over = Check::penalty(&policy, Key::new("key").expect("a short key"), 5);
+    let over = over.expect("it may be owed");
+    let charged = ask(&shadow, over, Action::Penalize).expect("it is decided");
+    assert!(charged.is_in_debt());
+    let found = spend(&shadow, &policy, "key").expect("it is decided");
+    assert!(found.is_allowed() && found.is_in_debt());
+    assert_eq!((found.source(), shadow.let_through()), (Source::Shadow, 1));
+    shadow.enforce(100).expect("a percentage");
+    let denied = spend(&shadow, &policy, "key").expect("it is decided");
+    assert!(!denied.is_allowed() && denied.is_in_debt());
 }
 
 #[test]
