@@ -32,8 +32,9 @@ pub trait Backend: Send + Sync {
     /// Applies `action` to `batch` where nobody can wait for the answer, as in a drop. Returns false, and
     /// has done nothing, if the store has to be awaited.
     ///
-    /// By default it does what needs no waiting. A store with tasks of its own may return true, and leave
-    /// the rest to one: soon, once, and unless its runtime ends before.
+    /// By default it does what needs no waiting. A store with threads or tasks of its own may return true,
+    /// and leave the rest to one: soon, once, and unless it is closed, or its runtime ends, before. A wrapper
+    /// passes this on to the store that it wraps.
     fn apply_unawaited(&self, batch: Batch<'_>, action: Action) -> bool {
         self.apply_if_ready(batch, action).is_some()
     }

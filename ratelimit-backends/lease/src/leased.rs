@@ -289,6 +289,17 @@ impl<B: Backend + 'static, C: Clock + 'static> Backend for Leased<B, C> {
         if self.0.leases.is_open() { None } else { self.get_ref().apply_if_ready(batch, action) }
     }
 
+    fn apply_unawaited(&self, batch: Batch<'_>, action: Action) -> bool {
+        match action {
+            _ if !self.0.leases.is_open() => self.get_ref().apply_unawaited(batch, action),
+            Action::Refund | Action::Penalize => {
+                self.0.leases.counters().add_round_trip();
+                self.0.store.apply_unawaited(batch, action)
+            }
+            _ => self.apply_if_ready(batch, action).is_some(),
+        }
+    }
+
     fn names(&self) -> &Names {
         self.get_ref().names()
     }

@@ -4,8 +4,8 @@
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use ratelimit_algorithms::{Backend, Limiter, Source, SyncBackend, TokenBucket};
-use ratelimit_backend::ManualClock;
-use ratelimit_core::{Calendar, Micros, Policy, Timestamp, fixed_window};
+use ratelimit_backend::{ManualClock, Names, Reply};
+use ratelimit_core::{Action, Batch, Calendar, Micros, Policy, Timestamp, fixed_window};
 use ratelimit_lease::{LeaseLength, Leased};
 use ratelimit_memory::Memory;
 use ratelimit_metrics::{Observed, Statistics};
@@ -44,6 +44,41 @@ fn lists_and_shadow_mode_stand_around_leases() {
     make_hot(&limiter);
     lists.under("api").deny("key");
     assert_eq!(limiter.check("key").now().unwrap().source(), Source::List);
+}
+
+/// A store that has to be awaited, and does what nobody awaits by itself.
+#[derive(Clone)]
+struct Awaited(Store);
+
+impl Backend for Awaited {
+    fn apply<'a>(&'a self, batch: Batch<'a>, action: Action) -> Reply<'a> {
+        Reply::waiting(async move {
+            tokio::task::yield_now().await;
+            self.0.apply(batch, action).await
+        })
+    }
+
+    fn apply_unawaited(&self, batch: Batch<'_>, action: Action) -> bool {
+        self.0.apply_now(batch, action).is_ok()
+    }
+
+    fn names(&self) -> &Names {
+        self.0.names()
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_awaits_goes_through_all_wrappers_to_the_store() {
+    let (store, clock) = store();
+    let resilient = Resilient::with_clock(Awaited(store.clone()), clock.clone());
+    let cached = DenyCache::with_clock(resilient, clock.clone(), KEYS_MAX);
+    let leased = leased(Observed::new(cached, Statistics::new()), &clock);
+    let lists = Lists::with_clock(Shadow::new(leased).with_names(["other"]), clock);
+    let limiter = limiter(Arc::new(lists));
+    let spent = limiter.acquire("key").cost(10_000).await.unwrap().refund_on_drop();
+    assert!(limiter.acquire("key").await.is_err(), "nothing is left");
+    drop(spent);
+    limiter.acquire("key").cost(10_000).await.expect("no denial is repeated");
 }
 
 #[test]

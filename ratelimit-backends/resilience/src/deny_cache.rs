@@ -109,7 +109,14 @@ impl<B: Backend, C: Clock> Backend for DenyCache<B, C> {
         }
     }
 
-    delegate!();
+    /// Ends the denials of the keys at once, though the store may do it later.
+    fn apply_unawaited(&self, batch: Batch<'_>, action: Action) -> bool {
+        let is_done = self.inner.apply_unawaited(batch, action);
+        drop(Forget { denials: &self.denials, checks: batch.checks() });
+        is_done
+    }
+
+    delegate!(except unawaited);
 }
 
 impl<B: SyncBackend, C: Clock> SyncBackend for DenyCache<B, C> {

@@ -164,6 +164,11 @@ impl<B: Backend, C: Clock> Backend for Fallback<B, C> {
         reply.then(move |result| self.decide(result, batch, action))
     }
 
+    /// Nobody learns of its result, so nothing is decided in place of the store.
+    fn apply_unawaited(&self, batch: Batch<'_>, action: Action) -> bool {
+        self.inner.apply_unawaited(batch, action)
+    }
+
     fn names(&self) -> &Names {
         self.inner.names()
     }

@@ -27,10 +27,7 @@ macro_rules! accessors {
 macro_rules! delegate {
     () => {
         delegate!(except lists);
-
-        fn lists_only_text(&self, name: &str) -> bool {
-            self.inner.lists_only_text(name)
-        }
+        delegate!(lists);
     };
     (except lists) => {
         /// Nobody learns of its result, and so neither does this.
@@ -38,6 +35,18 @@ macro_rules! delegate {
             self.inner.apply_unawaited(batch, action)
         }
 
+        delegate!(policies);
+    };
+    (except unawaited) => {
+        delegate!(policies);
+        delegate!(lists);
+    };
+    (lists) => {
+        fn lists_only_text(&self, name: &str) -> bool {
+            self.inner.lists_only_text(name)
+        }
+    };
+    (policies) => {
         fn names(&self) -> &Names {
             self.inner.names()
         }

@@ -5,15 +5,12 @@
 
 use std::{
     collections::VecDeque,
-    sync::{
-        Arc,
-        atomic::{AtomicU8, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use ratelimit_backend::{BackendError, Clock, Effect, ErrorKind};
-use ratelimit_core::{Action, Batch, Check, Key, Policy, Receipt, store::Decisions};
+use ratelimit_core::{Action, Batch};
 use rusqlite::Connection;
 
 use crate::{
@@ -21,11 +18,10 @@ use crate::{
     busy::{deadline_after, retry_while_busy},
     database::Database,
     error::Failure,
+    job::{Answer, Job},
     purge::Purge,
     rows::Rows,
 };
-
-pub(crate) type Answer = Result<Decisions, BackendError>;
 
 /// Applies batches in transactions, and tidies up between them.
 pub(crate) struct Committer {
@@ -33,26 +29,6 @@ pub(crate) struct Committer {
     clock: Arc<dyn Clock>,
     keys_max: u64,
     purge: Purge,
-}
-
-/// A batch that waits for its turn. It owns what it is made of, since its caller may leave before.
-pub(crate) struct Job {
-    checks: Vec<OwnedCheck>,
-    action: Action,
-    deadline: Instant,
-    turn: Arc<Turn>,
-    reply: oneshot::Sender<Answer>,
-}
-
-/// Tells whether a job's turn has come, or its caller has given up first.
-#[derive(Debug)]
-pub(crate) struct Turn(AtomicU8);
-
-struct OwnedCheck {
-    policy: Policy,
-    key: Box<[u8]>,
-    cost: u64,
-    receipt: Option<Receipt>,
 }
 
 /// The way a transaction begins.
@@ -186,80 +162,6 @@ fn failed(error: &BackendError, jobs: &VecDeque<Job>) -> usize {
     jobs.iter().take_while(|job| job.deadline <= now).count().max(1)
 }
 
-impl Job {
-    /// A job, and the end that its caller waits at.
-    pub(crate) fn new(
-        batch: Batch<'_>,
-        action: Action,
-        deadline: Instant,
-    ) -> (Self, oneshot::Receiver<Answer>) {
-        let checks = batch.checks().iter().map(OwnedCheck::new).collect();
-        let (reply, answer) = oneshot::channel();
-        (Self { checks, action, deadline, turn: Arc::default(), reply }, answer)
-    }
-
-    pub(crate) fn turn(&self) -> Arc<Turn> {
-        Arc::clone(&self.turn)
-    }
-
-    /// Applies the batch to `rows`, unless the caller has left: then nobody is to be charged.
-    fn apply(&self, rows: &mut Rows<'_>) -> Result<Option<Decisions>, Failure> {
-        if self.reply.is_closed() || !self.turn.begin() {
-            return Ok(None);
-        }
-        let checks: Option<Vec<_>> = self.checks.iter().map(OwnedCheck::borrow).collect();
-        // Validated when it was queued.
-        let batch = checks.as_deref().and_then(Batch::new);
-        let batch = batch.ok_or(BackendError::not_applied(ErrorKind::Protocol))?;
-        rows.apply(batch, self.action).map(Some)
-    }
-
-    /// Answers the caller, unless it has left.
-    fn answer(self, answer: Answer) {
-        let _ = self.reply.send(answer);
-    }
-}
-
-impl Default for Turn {
-    fn default() -> Self {
-        Self(AtomicU8::new(WAITING))
-    }
-}
-
-// Each is one atomic step, and nothing else is read by it: the answer goes through a channel.
-impl Turn {
-    /// Begins the turn, or goes on with it; returns false if the caller has given up.
-    fn begin(&self) -> bool {
-        let begun = self.0.compare_exchange(WAITING, BEGUN, Ordering::Relaxed, Ordering::Relaxed);
-        begun.is_ok() || begun == Err(BEGUN)
-    }
-
-    /// Gives up waiting; returns false if the turn has begun.
-    pub(crate) fn give_up(&self) -> bool {
-        self.0.compare_exchange(WAITING, GIVEN_UP, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-    }
-}
-
-const WAITING: u8 = 0;
-const BEGUN: u8 = 1;
-const GIVEN_UP: u8 = 2;
-
-impl OwnedCheck {
-    fn new(check: &Check<'_>) -> Self {
-        Self {
-            policy: check.policy().clone(),
-            key: check.key().as_bytes().into(),
-            cost: check.penalty_cost(),
-            receipt: check.receipt(),
-        }
-    }
-
-    fn borrow(&self) -> Option<Check<'_>> {
-        let check = Check::penalty(&self.policy, Key::new(&self.key).ok()?, self.cost).ok()?;
-        Some(check.with_receipt(self.receipt))
-    }
-}
-
 impl Begin {
     fn of(action: Action) -> Self {
         if action == Action::Peek { Self::Read } else { Self::Write }
@@ -348,7 +250,7 @@ mod tests {
             }
             store.answer(jobs);
             let left = |answer: Answer| answer.map(|decisions| decisions[0].remaining);
-            let answers = answers.into_iter().map(|answer| left(answer.recv().unwrap()));
+            let answers = answers.into_iter().map(|answer| left(answer.recv().unwrap().deliver()));
             answers.map(|answer| answer.map_err(|error| error.kind())).collect::<Vec<_>>()
         };
         assert_eq!(ask(&mut store, &[b"a", b"b"]), [Ok(9), Ok(9)]);

@@ -80,6 +80,7 @@ mod settings;
 mod sqlite;
 
 mod group_commit;
+mod job;
 mod writer;
 
 mod long_log;

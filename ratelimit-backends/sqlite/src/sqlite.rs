@@ -13,12 +13,13 @@ use oneshot::RecvTimeoutError;
 use ratelimit_backend::{
     Backend, BackendError, Clock, ErrorKind, Names, Reply, SyncBackend, transact::refuse,
 };
-use ratelimit_core::{Action, Batch, store::Decisions};
+use ratelimit_core::{Action, Batch, Check, store::Decisions};
 
 use crate::{
     SqliteSettings,
     busy::deadline_after,
-    group_commit::{Answer, Committer, Job, Turn},
+    group_commit::Committer,
+    job::{Answer, Job, Turn, Undelivered},
     writer::Writer,
 };
 
@@ -124,15 +125,26 @@ impl Inner {
         batch: Batch<'_>,
         action: Action,
         deadline: Instant,
-    ) -> Result<(oneshot::Receiver<Answer>, Arc<Turn>), BackendError> {
-        let (job, answer) = Job::new(batch, action, deadline);
+    ) -> Result<(oneshot::Receiver<Undelivered>, Arc<Turn>), BackendError> {
+        let (mut job, answer) = Job::new(batch, action, deadline);
+        if holds(batch, action) {
+            let (writer, length) = (Arc::clone(&self.writer), self.deadline);
+            job = job.or_give_back(move |checks| {
+                // A store that is closed leaves them to lapse.
+                let _ = writer.push(Job::refund(checks, deadline_after(length)));
+            });
+        }
         let turn = job.turn();
         self.writer.push(job)?;
         Ok((answer, turn))
     }
 
+    fn push_unawaited(&self, batch: Batch<'_>, action: Action) -> Result<(), BackendError> {
+        self.writer.push(Job::unawaited(batch, action, self.deadline()?))
+    }
+
     /// Waits for an answer until `deadline`, and not much longer if the turn has begun by then.
-    fn wait(answer: &oneshot::Receiver<Answer>, turn: &Turn, deadline: Instant) -> Answer {
+    fn wait(answer: &oneshot::Receiver<Undelivered>, turn: &Turn, deadline: Instant) -> Answer {
         match answer.recv_deadline(deadline) {
             Err(RecvTimeoutError::Timeout) if turn.give_up() => {
                 return Err(BackendError::not_applied(ErrorKind::Timeout));
@@ -140,10 +152,13 @@ impl Inner {
             Err(RecvTimeoutError::Timeout) => answer.recv_deadline(deadline + TURN_MAX),
             answer => answer,
         }
-        .unwrap_or_else(|error| match error {
-            RecvTimeoutError::Timeout => Err(BackendError::unknown(ErrorKind::Timeout)),
-            RecvTimeoutError::Disconnected => Err(lost()),
-        })
+        .map_or_else(
+            |error| match error {
+                RecvTimeoutError::Timeout => Err(BackendError::unknown(ErrorKind::Timeout)),
+                RecvTimeoutError::Disconnected => Err(lost()),
+            },
+            Undelivered::deliver,
+        )
     }
 
     fn close(&self) {
@@ -174,14 +189,15 @@ impl Drop for Inner {
 
 impl Backend for Sqlite {
     /// Queues the batch when the reply is first polled. Dropping the reply before its turn leaves
-    /// no charge, and later one whole charge.
+    /// no charge, and later one whole charge; permits in flight are given back then, since nobody
+    /// holds them.
     fn apply<'a>(&'a self, batch: Batch<'a>, action: Action) -> Reply<'a> {
         if let Some(refused) = refuse(batch, action, &*self.0.clock) {
             return Reply::ready(refused);
         }
         Reply::waiting(async move {
             let (answer, _) = self.0.enqueue(batch, action, self.0.deadline()?)?;
-            answer.await.unwrap_or_else(|_| Err(lost()))
+            answer.await.map_or_else(|_| Err(lost()), Undelivered::deliver)
         })
     }
 
@@ -192,6 +208,12 @@ impl Backend for Sqlite {
         action: Action,
     ) -> Option<Result<Decisions, BackendError>> {
         refuse(batch, action, &*self.0.clock)
+    }
+
+    /// The store's own thread does it, and [`close`](Self::close) waits for that. Returns false if the store
+    /// is closed, or its queue is full.
+    fn apply_unawaited(&self, batch: Batch<'_>, action: Action) -> bool {
+        self.apply_if_ready(batch, action).is_some() || self.0.push_unawaited(batch, action).is_ok()
     }
 
     fn names(&self) -> &Names {
@@ -219,6 +241,12 @@ impl fmt::Debug for Sqlite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sqlite").field("deadline", &self.0.deadline).finish_non_exhaustive()
     }
+}
+
+/// Returns true if the action may make holds.
+fn holds(batch: Batch<'_>, action: Action) -> bool {
+    let holds = |check: &Check<'_>| check.policy().algorithm().holds_permits();
+    action.spends() && batch.checks().iter().any(holds)
 }
 
 /// A panic of the caller's clock or waker took the job with it, before or after its transaction.

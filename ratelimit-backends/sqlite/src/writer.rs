@@ -16,7 +16,8 @@ use ratelimit_core::{Action, Batch};
 
 use crate::{
     database::LOOK_AGAIN,
-    group_commit::{Answer, Committer, Job},
+    group_commit::Committer,
+    job::{Answer, Job},
 };
 
 pub(crate) struct Writer {

@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ratelimit_algorithms::{BackendError, Clock, ErrorKind, Timestamp, WallClock};
+use ratelimit_algorithms::{
+    BackendError, Clock, ErrorKind, InFlight, Limiter, Timestamp, WallClock,
+};
+use ratelimit_sqlite::Sqlite;
 use tokio::runtime::Builder;
 
 use crate::{
@@ -41,6 +44,51 @@ fn a_lock_that_another_process_holds_is_a_timeout_until_it_is_let_go() {
 
     holder.let_go();
     assert_eq!(limiter.check("key").now().unwrap().remaining, 8);
+}
+
+/// Even without a runtime, and behind a full transaction of others.
+#[test]
+fn a_permit_in_flight_that_is_dropped_is_given_back_by_the_stores_thread() {
+    let folder = Folder::new();
+    let store = folder.open();
+    let jobs = |store: &Sqlite| {
+        let in_flight = InFlight::limit(1).held_at_most(Duration::from_secs(3_600));
+        Limiter::new(store.clone(), "jobs", in_flight).unwrap()
+    };
+    let runtime = Builder::new_current_thread().build().unwrap();
+    let limiter = jobs(&store);
+    for _ in 0..100 {
+        let permit = runtime.block_on(async { limiter.acquire("key").await }).unwrap();
+        assert_eq!(left(&limiter, "key"), 0);
+        drop(permit);
+    }
+    let permit = runtime.block_on(async { limiter.acquire("key").await }).unwrap();
+    drop(permit);
+    store.close();
+    assert_eq!(
+        left(&jobs(&folder.open()), "key"),
+        1,
+        "a store that is closed leaves nothing undone"
+    );
+}
+
+#[test]
+fn a_permit_in_flight_whose_caller_leaves_before_the_answer_is_given_back() {
+    let folder = Folder::new();
+    let store = folder.open();
+    let limiter = Limiter::new(store, "jobs", InFlight::limit(1)).unwrap();
+    let holder = Holder::new(&folder.file());
+    let mut call: Call<'_> = Box::pin(limiter.check("key"));
+    assert!(poll(&mut call).is_pending());
+    holder.let_go();
+    // Then it is held, and nobody has been told.
+    while left(&limiter, "key") != 0 {
+        thread::yield_now();
+    }
+    drop(call);
+    while left(&limiter, "key") != 1 {
+        thread::yield_now();
+    }
 }
 
 // FAULTS 190.
