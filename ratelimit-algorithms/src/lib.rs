@@ -67,6 +67,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod acquire;
+mod charge;
 mod limiter;
 mod limits;
 mod permit;

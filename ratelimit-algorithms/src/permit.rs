@@ -7,10 +7,11 @@ use ratelimit_core::{Decision, store::Decisions};
 use smallvec::smallvec;
 
 use crate::{
+    charge::Charge,
     decision::LimitsDecision,
     error::Denial,
     prepared::{ApplyIfReady, Checks, PreparedCheck, together},
-    settle::{Charge, Extend, Settle},
+    settle::{Extend, Settle},
 };
 
 /// Permits that a key has spent, as a value to hold while the work is done.
