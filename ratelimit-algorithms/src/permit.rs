@@ -25,8 +25,9 @@ use crate::{
 /// something other than the store has decided ([`Source`](crate::Source)), there is nothing to settle.
 ///
 /// Permits in flight are held until they are dropped, kept, settled or refunded: then all of them are
-/// given back. (A store that has to be awaited, and has no task for what is dropped, leaves them to lapse:
-/// await [`refund`](Self::refund) there.) [`extend`](Self::extend) lets them be held for longer.
+/// given back. A store that has to be awaited, and has no thread or task for what is dropped, leaves them to
+/// lapse: await [`refund`](Self::refund) there. Two-method stores are of this kind; SQLite is not, nor is
+/// Redis within a runtime, nor a wrapper around either. [`extend`](Self::extend) lets them be held for longer.
 ///
 /// A permit borrows its limiter and its key. [`into_owned`](Self::into_owned) makes one that owns what
 /// it needs, for a struct, a spawned task, a response's body.
@@ -64,11 +65,22 @@ impl<'a, B> Permit<'a, B> {
         Permit(self.0.into_owned())
     }
 
+    /// The same permits without a lifetime, if they are in flight: those of a rate stay spent. For
+    /// [`rate_limit`](crate::rate_limit).
+    #[doc(hidden)]
+    pub fn into_held(self) -> Option<Permit<'static, B>>
+    where
+        B: Clone,
+    {
+        self.0.is_held().then(|| self.into_owned())
+    }
+
     /// Gives the permits back when this is dropped before it is settled: for work that counts only
     /// if it ends well. Call [`keep`](Self::keep) when it has.
     ///
     /// Nothing can be awaited in a drop: permits of a store that has to be awaited stay spent, unless it
-    /// has a task for them, see [`Backend::apply_unawaited`]. Redis has, within a runtime.
+    /// has a thread or a task for them, see [`Backend::apply_unawaited`]. SQLite has; so has Redis, within a
+    /// runtime.
     pub fn refund_on_drop(mut self) -> Self {
         self.0.refund_on_drop();
         self
@@ -156,7 +168,8 @@ impl<'a, B> Permits<'a, B> {
     /// only if it ends well. Call [`keep`](Self::keep) when it has.
     ///
     /// Nothing can be awaited in a drop: permits of a store that has to be awaited stay spent, unless it
-    /// has a task for them, see [`Backend::apply_unawaited`]. Redis has, within a runtime.
+    /// has a thread or a task for them, see [`Backend::apply_unawaited`]. SQLite has; so has Redis, within a
+    /// runtime.
     pub fn refund_on_drop(mut self) -> Self {
         self.charge.refund_on_drop();
         self

@@ -3,9 +3,15 @@
 // Nothing that the attribute adds is to be seen by any lint.
 #![warn(clippy::pedantic)]
 
-use std::{error::Error, fmt::Display, pin::Pin, sync::LazyLock};
+use std::{
+    error::Error,
+    fmt::Display,
+    pin::Pin,
+    sync::LazyLock,
+    task::{Context, Waker},
+};
 
-use ratelimit_algorithms::{AcquireError, FixedWindow, Limiter, rate_limit};
+use ratelimit_algorithms::{AcquireError, FixedWindow, InFlight, Limiter, rate_limit};
 use ratelimit_memory::Memory;
 
 /// A limiter of so many permits a day.
@@ -15,6 +21,68 @@ fn daily(name: &str, limit: u64) -> Limiter<Memory> {
 
 static TWICE: LazyLock<Limiter<Memory>> = LazyLock::new(|| daily("twice", 2));
 static ASYNC: LazyLock<Limiter<Memory>> = LazyLock::new(|| daily("async", 2));
+
+static HELD: LazyLock<Limiter<Memory>> = LazyLock::new(|| {
+    Limiter::new(Memory::new(), "held", InFlight::limit(2)).expect("the numbers are fine")
+});
+
+/// The permits of `key` that nobody holds.
+fn free(key: &str) -> u64 {
+    HELD.peek(key).now().expect("the store decides").remaining
+}
+
+#[test]
+fn permits_in_flight_are_held_while_the_body_runs() {
+    #[rate_limit(limiter = HELD, key = name)]
+    fn nest(name: String, depth: u32) -> Result<String, AcquireError> {
+        assert_eq!(free(&name), u64::from(depth));
+        if depth == 0 {
+            return Ok(name);
+        }
+        nest(name, depth - 1)
+    }
+    #[rate_limit(limiter = HELD, key = "none", cost = cost, on_limit = "none")]
+    fn optional(cost: u64) -> Option<u64> {
+        Some(free("none"))
+    }
+    #[rate_limit(limiter = HELD, key = "panics")]
+    fn panics() -> Result<(), AcquireError> {
+        panic!("unlucky")
+    }
+
+    for _ in 0..2 {
+        assert_eq!(nest("sync".to_owned(), 1).unwrap(), "sync");
+        assert_eq!(free("sync"), 2);
+    }
+    let third = HELD.acquire("sync").cost(2).now().unwrap();
+    assert!(nest("sync".to_owned(), 1).is_err());
+    drop(third);
+    assert_eq!([0, 1, 2].map(optional), [Some(2), Some(1), Some(0)]);
+    assert!(std::panic::catch_unwind(panics).is_err());
+    assert_eq!(["sync", "none", "panics"].map(free), [2; 3]);
+}
+
+#[tokio::test]
+async fn permits_in_flight_are_held_until_a_future_has_ended_or_is_dropped() {
+    #[rate_limit(limiter = HELD, key = "async")]
+    async fn wait() -> Result<u64, AcquireError> {
+        tokio::task::yield_now().await;
+        Ok(free("async"))
+    }
+    #[rate_limit(limiter = HELD, key = "async", cost = 2)]
+    fn boxed<'a>() -> Pin<Box<dyn Future<Output = Result<u64, AcquireError>> + Send + 'a>> {
+        Box::pin(wait())
+    }
+
+    let mut waiting = Box::pin(wait());
+    let context = &mut Context::from_waker(Waker::noop());
+    assert!(waiting.as_mut().poll(context).is_pending());
+    assert_eq!((free("async"), wait().await.unwrap()), (1, 0));
+    drop(waiting);
+    assert_eq!(free("async"), 2);
+    assert!(boxed().await.is_err(), "it holds what the inner one needs");
+    assert_eq!((wait().await.unwrap(), free("async")), (1, 2));
+}
 
 #[test]
 fn a_function_is_called_as_often_as_its_key_has_permits() {

@@ -1,7 +1,7 @@
 //! From a function to the same function behind a limiter.
 //!
 //! The body stays as it is; before it, a statement acquires a permit, and returns
-//! if there is none. So whatever the signature says goes on to hold. A function that returns a future
+//! if there is none. It leaves a variable, which holds permits in flight until the body has ended. So whatever the signature says goes on to hold. A function that returns a future
 //! returns one that acquires the permit first: so do the methods that `#[async_trait]` makes.
 
 use proc_macro2::{Span, TokenStream};
@@ -51,22 +51,27 @@ fn acquire(arguments: &Arguments, output: &Type, is_awaited: bool) -> Stmt {
     let spent = Ident::new("cost", Span::mixed_site());
     let option = cost.as_ref().map(|_| quote!(.cost(#spent)));
     let acquire = quote_spanned!(limiter.span()=> (#limiter).acquire(#key)#option #answer);
-    let acquire: Stmt = match on_limit {
+    let acquire = match on_limit {
         OnLimit::Error => {
             let or_return = quote_spanned!(output.span()=> ?);
-            parse_quote!(::core::mem::drop(#acquire #or_return);)
+            quote!(#acquire #or_return.into_held())
         }
         OnLimit::None => {
             let none = quote_spanned!(output.span()=> return ::core::option::Option::None);
-            parse_quote!(let ::core::result::Result::Ok(_) = #acquire else { #none };)
+            quote!(match #acquire {
+                ::core::result::Result::Ok(permit) => permit.into_held(),
+                ::core::result::Result::Err(_) => #none,
+            })
         }
     };
+    // The first variable of the body is dropped last.
+    let held = Ident::new("_held", Span::mixed_site());
     match cost {
-        None => acquire,
-        Some(cost) => parse_quote!({
+        None => parse_quote!(let #held = #acquire;),
+        Some(cost) => parse_quote!(let #held = {
             let #spent: ::core::primitive::u64 = #cost;
-            if #spent != 0 { #acquire }
-        }),
+            if #spent == 0 { ::core::option::Option::None } else { #acquire }
+        };),
     }
 }
 

@@ -26,8 +26,10 @@ use quote::quote;
 /// otherwise, so give a `key` where the store outlives the program.
 ///
 /// An `async` function awaits the limiter, on any store. A plain function needs a store that answers
-/// on the calling thread. Nothing is given back when the body fails. Permits in flight are given back before
-/// the body runs: [acquire](https://docs.rs/ratelimit-algorithms) those in it.
+/// on the calling thread. Nothing is given back when the body fails. Permits in flight are held until the
+/// body has ended, or its future is dropped. Nothing is awaited then: a store that has to be awaited
+/// and has no task for it leaves them to lapse, so [acquire](https://docs.rs/ratelimit-algorithms) them in the
+/// body there.
 #[proc_macro_attribute]
 pub fn rate_limit(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let function = proc_macro2::TokenStream::from(item.clone());
