@@ -1,8 +1,13 @@
 //! Streams, whose cost is told at their end.
 
 mod bodies;
+#[cfg(feature = "grpc")]
+mod calls;
 #[cfg(feature = "axum")]
 mod sockets;
+
+#[cfg(any(feature = "axum", feature = "grpc"))]
+mod two_methods;
 
 use std::{
     io,

@@ -15,7 +15,7 @@ use tokio::{
     sync::mpsc,
 };
 
-use super::{Channel, Outcome, Sender, Streams, data};
+use super::{Channel, Outcome, Sender, Streams, data, two_methods::two_methods};
 use crate::support::{Far, store};
 
 /// A server whose streams are handed to a test, each with the handle for its cost.
@@ -128,6 +128,11 @@ async fn a_stream_is_settled_at_its_end_on_a_store_that_is_awaited() -> Outcome 
 }
 
 #[tokio::test]
+async fn a_stream_is_settled_at_its_end_on_a_store_of_two_methods() -> Outcome {
+    assert_settled_at_the_end(&two_methods()).await
+}
+
+#[tokio::test]
 async fn a_stream_is_settled_at_its_end_in_sqlite() -> Outcome {
     assert_settled_at_the_end(&Sqlite::in_memory()?).await
 }
@@ -186,6 +191,11 @@ async fn permits_in_flight_are_held_for_the_body_in_memory() -> Outcome {
 #[tokio::test]
 async fn permits_in_flight_are_held_for_the_body_on_a_store_that_is_awaited() -> Outcome {
     assert_held_for_the_body(&Far(store().0)).await
+}
+
+#[tokio::test]
+async fn permits_in_flight_are_held_for_the_body_on_a_store_of_two_methods() -> Outcome {
+    assert_held_for_the_body(&two_methods()).await
 }
 
 #[tokio::test]
