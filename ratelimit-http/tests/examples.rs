@@ -56,6 +56,32 @@ fn stream_charges_a_token_for_each_word() {
 
 #[cfg(feature = "axum")]
 #[test]
+fn cost_charges_the_rows_that_a_response_tells() {
+    let cost = Example::start("cost");
+    let read = |rows: u32| {
+        let head = format!("GET /?{rows} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+        let answer = cost.send(&head);
+        let left = answer.lines().find_map(|line| line.strip_prefix("x-ratelimit-remaining: "));
+        (answer[9..12].to_owned(), left.map(str::to_owned))
+    };
+    // What is left while a hundred are reserved.
+    for (rows, status, left) in
+        [(20, "200", 900), (850, "200", 880), (100, "200", 30), (1, "429", 30)]
+    {
+        assert_eq!(read(rows), (status.to_owned(), Some(left.to_string())), "{rows}");
+    }
+}
+
+#[cfg(all(feature = "axum", feature = "tokio"))]
+#[test]
+fn outgoing_waits_instead_of_being_refused() {
+    let said = run_example("outgoing");
+    let statuses: Vec<_> = said.lines().filter(|line| line.contains(": 200 OK after")).collect();
+    assert_eq!(statuses.len(), 4, "{said}");
+}
+
+#[cfg(feature = "axum")]
+#[test]
 fn gateway_streams_an_answer_and_tells_of_all_limits() {
     let gateway = Example::start("gateway");
     let send = |line: &str, body: &str| {

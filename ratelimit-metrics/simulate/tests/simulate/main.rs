@@ -4,6 +4,7 @@
 mod command;
 mod day;
 mod exact;
+mod examples;
 mod formats;
 mod lines;
 mod memory;
