@@ -7,7 +7,7 @@ use ratelimit_algorithms::{
     Algorithm, Backend, BackendError, CarryOver, ConfigError, Decision, Error, ErrorKind, Limits,
     LimitsDecision, ManualClock, Micros, Policy, Timestamp,
 };
-use ratelimit_core::{Batch, Check, Key};
+use ratelimit_core::{Action as StoreAction, Batch, Check, Key, Receipt};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -39,12 +39,14 @@ pub(crate) async fn replay(
 ) -> Result<Vec<Map<String, Value>>> {
     let clock = ManualClock::default().with_retention(Micros::MAX);
     let store = engine.store(clock.clone()).await?;
-    let mut stage = Stage { store, clock, limiters: Vec::new(), limit: scenario.limit.clone() };
+    let (limiters, limit) = (Vec::new(), scenario.limit.clone());
+    let mut stage = Stage { store, clock, limiters, limit, receipts: Vec::new() };
     let mut main = stage.main(CarryOver::AsIs);
     let mut steps = Vec::new();
     for step in &scenario.steps {
         let mut fields = step.fields.clone();
         DECIDED.iter().for_each(|name| drop(fields.shift_remove(*name)));
+        stage.receipts.push(None);
         let decided = stage.step(step, &mut main).await;
         fields.extend(decided.unwrap_or_else(|error| object(json!({ "error": error.0 }))));
         steps.push(fields);
@@ -59,6 +61,8 @@ struct Stage {
     /// Those of composites.
     limiters: Vec<Limiter>,
     limit: Option<Limit>,
+    /// Of each step's charge, if it is a check that was decided.
+    receipts: Vec<Option<Receipt>>,
 }
 
 /// The kind of an error, as it is printed.
@@ -82,8 +86,30 @@ impl Stage {
         self.clock.set(now.ok_or_else(|| Kinded("Clock".to_owned()))?);
         let decision = match &step.action {
             Action::All(all) => return Ok(object(self.all(all).await?)),
-            Action::Check(asked) => as_ref(main)?.check(&asked.key).cost(asked.cost()).await?,
-            Action::Refund(asked) => refund(as_ref(main)?, asked).await?,
+            Action::Check(asked) => {
+                let limiter = as_ref(main)?;
+                let decision = limiter.check(&asked.key).cost(asked.cost()).await?;
+                let receipt = Receipt::of(&decision, limiter.policies(), asked.cost());
+                *self.receipts.last_mut().expect("a step has a place") = Some(receipt);
+                decision
+            }
+            Action::Refund(asked, None) => {
+                apply(as_ref(main)?, asked, StoreAction::Refund, None).await?
+            }
+            Action::Refund(asked, Some(of)) => {
+                let receipt = self.receipt(*of)?;
+                let action = StoreAction::Refund;
+                apply(as_ref(main)?, asked, action, Some(receipt)).await?
+            }
+            Action::Extend(asked, of) => {
+                let receipt = self.receipt(*of)?;
+                let action = StoreAction::Extend;
+                let decision = apply(as_ref(main)?, asked, action, Some(receipt)).await?;
+                if decision.is_allowed() {
+                    self.receipts[*of] = Some(receipt.extended(&decision));
+                }
+                decision
+            }
             Action::Reset(asked) => {
                 as_ref(main)?.reset(&asked.key).await?;
                 return Ok(Map::new());
@@ -94,6 +120,11 @@ impl Stage {
             }
         };
         Ok(object(shown(&decision)))
+    }
+
+    /// The receipt of the charge of a step that was decided.
+    fn receipt(&self, step: usize) -> Result<Receipt, Kinded> {
+        self.receipts[step].ok_or_else(|| Kinded("Receipt".to_owned()))
     }
 
     async fn all(&mut self, all: &[(Limit, Asked)]) -> Result<Value, Kinded> {
@@ -153,11 +184,16 @@ fn as_ref(main: &Result<Limiter, ConfigError>) -> Result<&Limiter, ConfigError> 
     main.as_ref().map_err(|error| *error)
 }
 
-/// A refund, with the whole of its decision.
-async fn refund(limiter: &Limiter, asked: &Asked) -> Result<Decision, Error> {
+/// An action without options of its own, with the whole of its decision.
+async fn apply(
+    limiter: &Limiter,
+    asked: &Asked,
+    action: StoreAction,
+    receipt: Option<Receipt>,
+) -> Result<Decision, Error> {
     let check = Check::new(limiter.policies(), Key::new(&asked.key)?, asked.cost())?;
-    let backend = limiter.backend();
-    let decisions = backend.apply(Batch::one(&check), ratelimit_core::Action::Refund).await?;
+    let check = check.with_receipt(receipt);
+    let decisions = limiter.backend().apply(Batch::one(&check), action).await?;
     Ok(decisions.into_first().ok_or(BackendError::unknown(ErrorKind::Protocol))?)
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use ratelimit_algorithms::{
-    Adaptive, Algorithm, Align, CarryOver, ConfigError, FixedWindow, LeakyBucket, Scope,
+    Adaptive, Algorithm, Align, CarryOver, ConfigError, FixedWindow, InFlight, LeakyBucket, Scope,
     SlidingWindowCounter, SlidingWindowLog, TokenBucket,
 };
 use serde_json::{Map, Value};
@@ -45,7 +45,10 @@ pub(crate) struct Change {
 pub(crate) enum Action {
     Check(Asked),
     Peek(Asked),
-    Refund(Asked),
+    /// Of a charge if there is one: that of the step with this number.
+    Refund(Asked, Option<usize>),
+    /// Of the charge of the step with this number.
+    Extend(Asked, usize),
     Reset(Asked),
     All(Vec<(Limit, Asked)>),
 }
@@ -70,6 +73,12 @@ impl Scenario {
             Step::parse(step, epoch).with_context(|| format!("step {number}"))
         };
         let steps = steps.iter().enumerate().map(parse).collect::<Result<Vec<_>>>()?;
+        for (number, step) in steps.iter().enumerate() {
+            let Some(of) = step.action.charge() else { continue };
+            let is_check = steps[..number].get(of).map(|step| &step.action);
+            let is_check = matches!(is_check, Some(Action::Check(_)));
+            ensure!(is_check, "step {number}: field of: step {of} is no check before it");
+        }
         let needs_limit = |step: &Step| !matches!(step.action, Action::All(_));
         ensure!(limit.is_some() || !steps.iter().any(needs_limit), "field algorithm is missing");
         Ok(Self { fields, limit, steps })
@@ -121,11 +130,29 @@ impl Action {
         match fields.get("op").map(|op| op.as_str().unwrap_or_default()) {
             None => Ok(Self::Check(asked)),
             Some("peek") => Ok(Self::Peek(asked)),
-            Some("refund") => Ok(Self::Refund(asked)),
+            Some("refund") => Ok(Self::Refund(asked, charge(fields)?)),
+            Some("extend") => {
+                Ok(Self::Extend(asked, charge(fields)?.context("field of is missing")?))
+            }
             Some("reset") => Ok(Self::Reset(asked)),
-            Some(other) => bail!("field op: {other:?} is none of peek, refund, reset"),
+            Some(other) => bail!("field op: {other:?} is none of peek, refund, extend, reset"),
         }
     }
+
+    /// The number of the step whose charge it is about.
+    const fn charge(&self) -> Option<usize> {
+        match self {
+            Self::Refund(_, of) => *of,
+            Self::Extend(_, of) => Some(*of),
+            _ => None,
+        }
+    }
+}
+
+fn charge(fields: &Map<String, Value>) -> Result<Option<usize>> {
+    let Some(of) = fields.get("of") else { return Ok(None) };
+    let of = decimal::whole(of).context("field of")?;
+    Ok(Some(usize::try_from(of).context("field of")?))
 }
 
 impl Asked {
@@ -161,6 +188,7 @@ impl Limit {
             "sliding_window_log" | "sliding_window_counter" => &[],
             "token_bucket" => &["refill_rate"],
             "leaky_bucket" => &["leak_rate"],
+            "in_flight" => &[],
             "adaptive" => &[
                 "burst_multiplier",
                 "adaptive_window",
@@ -171,9 +199,10 @@ impl Limit {
             ],
             other => bail!("field algorithm: there is no {other:?}"),
         };
+        let length = if algorithm == "in_flight" { "held_at_most" } else { "window" };
         for (name, value) in config {
             ensure!(
-                ["limit", "window"].contains(&&**name) || own.contains(&&**name),
+                ["limit", length].contains(&&**name) || own.contains(&&**name),
                 "field config.{name}: {algorithm} has no such setting"
             );
             let is_fit = if let "align" | "sensor" = name.as_str() {
@@ -184,7 +213,7 @@ impl Limit {
             ensure!(is_fit, "field config.{name}: {value}");
         }
         ensure!(config.contains_key("limit"), "field config.limit is missing");
-        ensure!(config.contains_key("window"), "field config.window is missing");
+        ensure!(config.contains_key(length), "field config.{length} is missing");
         Ok(Self { algorithm: algorithm.to_owned(), config: config.clone() })
     }
 
@@ -211,6 +240,10 @@ impl Limit {
             "leaky_bucket" => {
                 let bucket = LeakyBucket::per(limit, window);
                 self.number("leak_rate").map_or(bucket, |rate| bucket.leak_rate(rate)).try_into()
+            }
+            "in_flight" => {
+                let length = self.length("held_at_most").unwrap_or_default();
+                InFlight::limit(limit).held_at_most(length).try_into()
             }
             _ => self.adaptive(limit, window)?.try_into(),
         }

@@ -8,6 +8,8 @@ use std::{
 
 const ORIGINAL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/traces/original.jsonl");
 
+const IN_FLIGHT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/traces/in_flight.jsonl");
+
 const ENGINES: [&str; 4] = ["core", "memory", "sqlite", "redis"];
 
 fn replay(arguments: &[&str], input: &str) -> Output {
@@ -45,6 +47,20 @@ fn what_the_original_recorded_is_decided_alike() {
         let output = replay(&["--backend", engine, "--check", ORIGINAL], "");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     }
+}
+
+#[test]
+fn permits_in_flight_are_released_by_the_step_that_acquired_them_and_extended() {
+    for engine in ENGINES {
+        let output = replay(&["--backend", engine, "--check", IN_FLIGHT], "");
+        assert!(output.status.success(), "{engine}: {}", String::from_utf8_lossy(&output.stdout));
+    }
+    let odd =
+        token_bucket(r#"{"t":0,"key":"u","op":"peek"},{"t":0,"key":"u","op":"refund","of":0}"#);
+    let output = replay(&["-"], &odd);
+    assert_eq!(output.status.code(), Some(2));
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(message.contains("step 1: field of: step 0 is no check"), "{message}");
 }
 
 #[test]
