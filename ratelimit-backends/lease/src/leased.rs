@@ -38,8 +38,9 @@ use crate::{
 ///   that a [`Receipt`](ratelimit_core::Receipt) is one of that charge. `reset_after` counts from now.
 /// - Refunds, peeks, takes and penalties go to the store. A peek tells what the store has: permits that
 ///   holders have not used yet count as spent. A refund by receipt gives a leased permit back to the store.
-/// - A reset or a block ends the key's leases here, and so does a penalty that leaves the key in debt. Other holders admit what they hold, for the length of a
-///   lease at most. A changed policy ends them, too.
+/// - A reset or a block ends the key's leases here, and so does a penalty that leaves the key
+///   [in debt](Policy::with_debt_max). Other holders admit what they hold, for the length of a lease at most.
+///   A changed policy ends them, too.
 /// - Permits of a key that has cooled, and [`close`](Self::close), go back to the store by receipt. Permits
 ///   that are dropped lapse: they count as spent for as long as any charge does.
 ///
