@@ -87,8 +87,8 @@ impl<B: Clone, K: Clone, P: Clone> RateLimitLayer<B, K, P> {
     }
 
     /// Settles a request by the cost that `cost` finds in the head of its response: gives back the
-    /// permits that were charged in excess, or charges the missing ones as far as the key has them.
-    /// With `None` the request has cost what was charged.
+    /// permits that were charged in excess, or charges the missing ones as far as the key has them, or may
+    /// owe them ([`Policy::with_debt_max`](ratelimit_algorithms::Policy::with_debt_max)). With `None` the request has cost what was charged.
     ///
     /// The charge before, by [`cost`](Self::cost) or [`cost_by`](Self::cost_by), is a reservation:
     /// nobody else spends these permits while the service works on the request. So it should be

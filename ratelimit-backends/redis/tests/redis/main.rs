@@ -4,6 +4,7 @@ mod scene;
 mod store;
 
 mod access;
+mod calendar;
 mod cluster;
 mod contention;
 mod cost;
