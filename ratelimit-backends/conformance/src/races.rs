@@ -11,7 +11,10 @@ use std::{
 
 use ratelimit_core::{Action, Micros, Policy, Receipt};
 
-use crate::{StoreUnderTest, policies, store_under_test::check};
+use crate::{
+    StoreUnderTest, policies,
+    store_under_test::{check, penalty},
+};
 
 pub async fn tasks_at_once_spend_a_fixed_window_exactly(store: StoreUnderTest) {
     spend_exactly(&store, policies::fixed_windows).await;
@@ -202,6 +205,35 @@ pub async fn refunds_of_charges_and_penalties_amid_checks_are_counted_exactly(
     let charged: u64 = work.await.into_iter().sum();
     let left = store.peek(&policy, "key").await.remaining;
     assert_eq!(left, policy.limit() - charged, "none was lost, and none counted twice");
+}
+
+/// Each task penalizes amid spends, and all of them together by more than may be owed. A queue is left
+/// out: the room behind what it has admitted is not the sum of its parts.
+pub async fn penalties_at_once_owe_no_more_than_they_may(store: StoreUnderTest) {
+    const DEBT_MAX: u64 = TASKS / 2;
+    for policy in policies::keys_apart(TASKS / 4) {
+        let Ok(policy) = policy.with_debt_max(DEBT_MAX) else { continue };
+        if policy.name() == "leaky-bucket.queue" {
+            continue;
+        }
+        let (room, _) = store.exhaust(&policy, "alone").await;
+        let charged = together(&store, |task, store| {
+            let policy = policy.clone();
+            async move {
+                let mut charged = store.spend(&policy, "key", 1).await.charged();
+                for _ in 0..store.effort.checks_per_task {
+                    let over = [penalty(&policy, b"key", 2 + task % 7)];
+                    let decisions = store.apply(&over, Action::Penalize).await;
+                    charged += decisions.expect("the store decides")[0].charged();
+                }
+                charged
+            }
+        });
+        let charged: u64 = charged.await.into_iter().sum();
+        assert_eq!(charged, room + DEBT_MAX, "{policy}");
+        let denied = store.spend(&policy, "key", 1).await;
+        assert!(!denied.is_allowed() && denied.is_in_debt(), "{policy}: {denied:?}");
+    }
 }
 
 /// One task blocks the key that the others spend on.

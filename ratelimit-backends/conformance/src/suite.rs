@@ -169,6 +169,7 @@ promises! { $
         takes_at_once_get_no_more_than_there_is
         refunds_at_once_lose_nothing
         refunds_of_charges_and_penalties_amid_checks_are_counted_exactly
+        penalties_at_once_owe_no_more_than_they_may
         a_block_amid_checks_denies_all_that_follow
         a_reset_amid_checks_grants_one_limit;
 }
