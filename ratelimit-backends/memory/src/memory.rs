@@ -188,7 +188,7 @@ impl<C: Clock, S: Shards> Memory<C, S> {
         let Some(now) = at else { return self.apply_any(batch, Action::Spend) };
         // The decisions need no lock.
         let steps = checks.iter().zip(&steps);
-        Ok(steps.map(|(check, placed)| placed.step.decision(check.policy(), now)).collect())
+        Ok(steps.map(|(check, step)| step.decision(check.policy(), now)).collect())
     }
 
     #[cold]

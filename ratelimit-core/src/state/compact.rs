@@ -16,39 +16,54 @@ use crate::{
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct CompactState([u64; 3]);
 
-/// A step of a compact state: its outcome, and the states that it may leave.
+/// A step of a compact state: its outcome, and the state that it leaves.
 #[derive(Clone, Copy, Debug)]
-#[must_use = "a step changes nothing until it is charged"]
+#[must_use = "a step changes nothing until it is stored"]
 pub struct CompactStep {
     outcome: Outcome,
     /// Permits charged.
     permits: u64,
-    /// The state as the instant of the step finds it.
-    found: [u64; 3],
-    /// The same with the cost charged, if it fits.
-    charged: [u64; 3],
+    /// The state as the instant of the step finds it, with the permits charged.
+    left: [u64; 3],
 }
 
 impl CompactState {
-    /// Brings the state up to `now`, and decides whether `cost` fits. Nothing is charged yet.
+    /// Decides at `now` whether `cost` fits, as one of a batch: nothing is changed yet. A batch that
+    /// fits is [stored](Self::store); one that does not is [denied](Self::deny).
     ///
     /// `None` if the states of such a policy are not compact.
+    #[must_use = "a step changes nothing until it is stored"]
     #[inline(always)]
-    pub fn step(&mut self, policy: &Policy, cost: Cost, now: Timestamp) -> Option<CompactStep> {
+    pub fn step(&self, policy: &Policy, cost: Cost, now: Timestamp) -> Option<CompactStep> {
+        with_quota!(policy.algorithm(), quota => Some(step(quota, self.0, cost, now)?.charged))
+    }
+
+    /// Charges the step that was made of this state.
+    #[inline(always)]
+    pub const fn store(&mut self, step: &CompactStep) {
+        self.0 = step.left;
+    }
+
+    /// Makes the step of a batch that is denied: it charges nothing, whether or not `cost` fits.
+    ///
+    /// `None` if the states of such a policy are not compact.
+    pub fn deny(&mut self, policy: &Policy, cost: Cost, now: Timestamp) -> Option<CompactStep> {
         with_quota!(policy.algorithm(), quota => {
-            let (rewound, step) = step(quota, self.0, cost, now)?;
+            let Step { rewound, found, charged } = step(quota, self.0, cost, now)?;
             self.0 = rewound;
-            Some(step)
+            Some(CompactStep { permits: 0, left: found, ..charged })
         })
     }
 
-    /// The same for a check alone: charges the state if the cost fits.
+    /// Charges the state of a check alone if the cost fits.
+    ///
+    /// `None` if the states of such a policy are not compact.
     #[inline(always)]
     pub fn spend(&mut self, policy: &Policy, cost: Cost, now: Timestamp) -> Option<CompactStep> {
         with_quota!(policy.algorithm(), quota => {
-            let (rewound, step) = step(quota, self.0, cost, now)?;
-            self.0 = if step.is_allowed() { step.charged } else { rewound };
-            Some(step)
+            let Step { rewound, charged, .. } = step(quota, self.0, cost, now)?;
+            self.0 = if charged.is_allowed() { charged.left } else { rewound };
+            Some(charged)
         })
     }
 
@@ -68,53 +83,41 @@ impl CompactStep {
         self.outcome.is_allow()
     }
 
-    /// Charges the state that the step was of, if the request fits.
-    #[inline(always)]
-    pub const fn charge(&self, state: &mut CompactState) {
-        if self.is_allowed() {
-            state.0 = self.charged;
-        }
-    }
-
-    /// The same step of a batch that is denied: it charges nothing.
-    #[inline(always)]
-    pub const fn uncharged(self) -> Self {
-        Self { charged: self.found, permits: 0, ..self }
-    }
-
-    /// The decision, once the step has been charged (or not, if it is
-    /// [`uncharged`](Self::uncharged)).
+    /// The decision, once the step has been stored, or denied.
     #[inline(always)]
     pub fn decision(&self, policy: &Policy, now: Timestamp) -> Decision {
         with_quota!(policy.algorithm(), quota => decision(quota, self, now))
     }
 }
 
-/// Returns the state to keep if nothing is charged, and the step.
+/// A step, and the states that it passes through.
+struct Step {
+    /// To be kept if nothing is charged.
+    rewound: [u64; 3],
+    /// As the instant of the step finds it.
+    found: [u64; 3],
+    charged: CompactStep,
+}
+
 #[inline(always)]
-fn step<A: Definition>(
-    quota: &A,
-    words: [u64; 3],
-    cost: Cost,
-    now: Timestamp,
-) -> Option<([u64; 3], CompactStep)> {
+fn step<A: Definition>(quota: &A, words: [u64; 3], cost: Cost, now: Timestamp) -> Option<Step> {
     let mut state = A::State::expand(words)?;
     quota.rewind(&mut state, now);
     quota.renew(&mut state, now);
     let rewound = state.compact()?;
-    let mut found = quota.found(&state, now).unwrap_or(state);
-    let outcome = quota.outcome(&found, now, cost);
-    let before = found.compact()?;
+    let mut state = quota.found(&state, now).unwrap_or(state);
+    let outcome = quota.outcome(&state, now, cost);
+    let found = state.compact()?;
     if outcome.is_allow() {
-        quota.charge(&mut found, now, cost);
+        quota.charge(&mut state, now, cost);
     }
-    let (permits, charged) = (cost.get(), found.compact()?);
-    Some((rewound, CompactStep { outcome, permits, found: before, charged }))
+    let charged = CompactStep { outcome, permits: cost.get(), left: state.compact()? };
+    Some(Step { rewound, found, charged })
 }
 
 #[inline(always)]
 fn decision<A: Definition>(quota: &A, step: &CompactStep, now: Timestamp) -> Decision {
-    let standing = match A::State::expand(step.charged) {
+    let standing = match A::State::expand(step.left) {
         Some(state) => quota.standing(&state, now),
         None => Standing::NONE,
     };

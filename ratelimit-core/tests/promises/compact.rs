@@ -50,20 +50,25 @@ proptest! {
         let decisions = apply(batch, Action::Spend, &mut records, at(now)).unwrap();
         prop_assert!(!decisions[1].is_allowed(), "it has nothing left");
 
-        let step = state.step(policy, checks[0].cost(), at(now)).expect("a compact state");
-        prop_assert_eq!(step.uncharged().decision(policy, at(now)), decisions[0]);
+        let step = state.deny(policy, checks[0].cost(), at(now)).expect("a compact state");
+        prop_assert_eq!(step.decision(policy, at(now)), decisions[0]);
         prop_assert_eq!(&Record::from_compact(policy.clone(), state), &records[0]);
     }
 }
 
-/// Spends on the compact state of a known key, if it has one.
+/// Spends on the compact state of a known key, if it has one: alone, and as a batch does.
 fn spend(subject: &mut Subject, now: u64, cost: u64) -> Option<Decision> {
     let (policy, mut state) = subject.record.clone()?.into_compact().ok()?;
     let cost = check(&policy, "key", cost).cost();
-    let step = state.step(&policy, cost, at(now)).expect("a compact state");
-    step.charge(&mut state);
+    let mut other = state;
+    let step = state.spend(&policy, cost, at(now)).expect("a compact state");
     let decision = step.decision(&policy, at(now));
     assert_eq!(step.is_allowed(), decision.is_allowed());
+    let stored = other.step(&policy, cost, at(now)).expect("a compact state");
+    if stored.is_allowed() {
+        other.store(&stored);
+        assert_eq!((other, stored.decision(&policy, at(now))), (state, decision));
+    }
     subject.record = Record::from_compact(policy, state);
     Some(decision)
 }

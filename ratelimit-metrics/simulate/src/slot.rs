@@ -32,9 +32,8 @@ impl Slot {
         cost: u64,
     ) -> Result<Decision, CostError> {
         if let Self::Compact(state) = self
-            && let Some(step) = state.step(policy, policy.cost(cost)?, now)
+            && let Some(step) = state.spend(policy, policy.cost(cost)?, now)
         {
-            step.charge(state);
             return Ok(step.decision(policy, now));
         }
         let check = Check::new(policy, nobody(), cost)?;
