@@ -19,7 +19,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("{admitted} at once");
 
     let denied = limits.peek().now()?;
-    println!("{} says: come back in {}", denied.bound_name(), denied.retry_after());
+    println!(
+        "{} says: come back in {}",
+        denied.denied_by().unwrap_or_default(),
+        denied.retry_after()
+    );
     println!("{} of the day left", organisation.peek("org:7").now()?.remaining);
     Ok(())
 }

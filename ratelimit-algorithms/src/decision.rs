@@ -30,23 +30,38 @@ impl Status {
 pub struct LimitsDecision {
     each: Vec<Decision>,
     bound: usize,
-    bound_policy: Policy,
+    /// The policy that denied, if any did: whoever is admitted needs no name, and to share a policy is an
+    /// access to memory that all threads write to.
+    denied_by: Option<Policy>,
 }
 
 impl LimitsDecision {
     /// The decision of which `each` is a part, where `policy` gives the policy of each.
+    #[inline]
     pub(crate) fn new<'a>(each: Vec<Decision>, policy: impl FnOnce(usize) -> &'a Policy) -> Self {
+        let is_allowed = each.iter().all(Decision::is_allowed);
+        let mut bound = 0;
+        if is_allowed {
+            for (index, decision) in each.iter().enumerate() {
+                let [other, least] =
+                    [decision, &each[bound]].map(|it| (it.is_watched(), it.remaining));
+                if other < least {
+                    bound = index;
+                }
+            }
+            return Self { each, bound, denied_by: None };
+        }
         let urgency = |decision: &Decision| {
             (Reverse(decision.retry_after()), decision.is_watched(), decision.remaining)
         };
-        let bound = (0..each.len()).min_by_key(|&index| urgency(&each[index])).unwrap_or_default();
-        Self { each, bound, bound_policy: policy(bound).clone() }
+        bound = (0..each.len()).min_by_key(|&index| urgency(&each[index])).unwrap_or_default();
+        Self { each, bound, denied_by: Some(policy(bound).clone()) }
     }
 
     /// True if every limit admitted, so that all of them were charged.
     #[must_use]
-    pub fn is_allowed(&self) -> bool {
-        self.each.iter().all(Decision::is_allowed)
+    pub const fn is_allowed(&self) -> bool {
+        self.denied_by.is_none()
     }
 
     /// The time until all of them would admit, if nobody else spends; zero when they did.
@@ -75,9 +90,11 @@ impl LimitsDecision {
         self.bound
     }
 
-    /// The name of the limit that bound.
+    /// The name of the limit that denied, with the longest wait if several did; `None` if all admitted.
+    ///
+    /// [`Limits::names`](crate::Limits::names) tells the names of all.
     #[must_use]
-    pub fn bound_name(&self) -> &str {
-        self.bound_policy.name()
+    pub fn denied_by(&self) -> Option<&str> {
+        self.denied_by.as_ref().map(Policy::name)
     }
 }

@@ -58,7 +58,7 @@ pub enum AcquireError {
     #[error("rate limit exceeded, retry after {}", .0.retry_after())]
     Denied(Decision),
     /// At least one of several limits does not have that many permits left.
-    #[error("rate limit {} exceeded, retry after {}", .0.bound_name(), .0.retry_after())]
+    #[error("rate limit {} exceeded, retry after {}", .0.denied_by().unwrap_or_default(), .0.retry_after())]
     DeniedTogether(LimitsDecision),
     /// No decision was made.
     #[error(transparent)]
@@ -87,7 +87,7 @@ pub enum WaitError {
     #[error("rate limit exceeded, retry after {}", .0.retry_after())]
     Denied(Decision),
     /// At least one of several limits has no permits left until after the deadline.
-    #[error("rate limit {} exceeded, retry after {}", .0.bound_name(), .0.retry_after())]
+    #[error("rate limit {} exceeded, retry after {}", .0.denied_by().unwrap_or_default(), .0.retry_after())]
     DeniedTogether(LimitsDecision),
     /// The deadline passed while other waiters were first.
     #[error("others were first until the deadline")]

@@ -15,9 +15,7 @@ use ratelimit_core::{Action, Micros, store::Decisions};
 use crate::{
     Acquire, Error, Limiter, Pace, Policies, Several, Wait,
     decision::LimitsDecision,
-    prepared::{
-        Checks, PreparedCheck, apply_awaited, apply_if_ready, if_ready, on_thread, together,
-    },
+    prepared::{Checks, PreparedCheck, apply_awaited, apply_if_ready, if_ready, on_thread},
     progress::Progress,
 };
 
@@ -43,12 +41,14 @@ use crate::{
 /// ```
 #[must_use = "limits do nothing unless they are checked"]
 pub struct Limits<'a, B> {
-    /// Not a small vector, whose drop would keep the limiters borrowed.
+    /// Not a small vector, whose drop would keep the limiters borrowed; nor a list in place, which costs
+    /// more to move than this to allocate.
     pub(crate) checks: Vec<PreparedCheck<'a, B>>,
 }
 
 impl<'a, B: Backend> Limits<'a, B> {
     /// The first of several limits.
+    #[inline(always)]
     pub fn new<P: Policies + Clone + 'static>(
         limiter: &'a Limiter<B, P>,
         key: &'a (impl AsRef<[u8]> + ?Sized),
@@ -58,6 +58,7 @@ impl<'a, B: Backend> Limits<'a, B> {
     }
 
     /// One more limit.
+    #[inline(always)]
     pub fn and<P: Policies + Clone + 'static>(
         self,
         limiter: &'a Limiter<B, P>,
@@ -67,9 +68,31 @@ impl<'a, B: Backend> Limits<'a, B> {
         self.and_check(limiter.subject(key.as_ref()).prepare(cost))
     }
 
+    #[inline(always)]
     pub(crate) fn and_check(mut self, check: PreparedCheck<'a, B>) -> Self {
         self.checks.push(check);
         self
+    }
+
+    /// The names of the limits, in the order in which they were named, as the decisions are.
+    ///
+    /// ```
+    /// use ratelimit_algorithms::{FixedWindow, Limiter, Limits, TokenBucket};
+    /// use ratelimit_memory::Memory;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let store = Memory::new();
+    /// let burst = Limiter::new(store.clone(), "burst", TokenBucket::per_hour(10))?;
+    /// let daily = Limiter::new(store, "daily", FixedWindow::per_day(50_000))?;
+    ///
+    /// let limits = Limits::new(&burst, "user:42", 1).and(&daily, "user:42", 1);
+    /// let decision = limits.check().now()?;
+    /// assert_eq!(limits.names().nth(decision.bound()), Some("burst"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.checks.iter().map(|check| check.policy.name())
     }
 
     /// Spends all the costs, if every limit admits its own.
@@ -265,7 +288,7 @@ mod sealed {
 
 impl FromDecisions for LimitsDecision {
     fn from_decisions<B>(checks: &[PreparedCheck<'_, B>], decisions: Decisions) -> Self {
-        together(checks, decisions)
+        Self::new(decisions.into(), |index| &checks[index].policy)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
     charge::Charge,
     decision::LimitsDecision,
     error::Denial,
-    prepared::{ApplyIfReady, Checks, PreparedCheck, together},
+    prepared::{ApplyIfReady, Checks, PreparedCheck},
     settle::{Extend, Settle},
 };
 
@@ -262,11 +262,11 @@ impl Acquired for Several {
         decisions: Decisions,
         apply: ApplyIfReady<B>,
     ) -> Permits<'a, B> {
-        let decision = together(&checks, decisions.clone());
+        let decision = LimitsDecision::new(decisions.clone().into(), |index| &checks[index].policy);
         Permits { charge: Charge::new(checks, &decisions, apply), decision }
     }
 
     fn denied<B>(checks: &[PreparedCheck<'_, B>], decisions: Decisions) -> Denial {
-        Denial::Together(together(checks, decisions))
+        Denial::Together(LimitsDecision::new(decisions.into(), |index| &checks[index].policy))
     }
 }

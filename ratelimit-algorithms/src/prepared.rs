@@ -7,7 +7,7 @@ use ratelimit_core::{Action, Batch, Check, Policy, store::Decisions};
 use smallvec::SmallVec;
 
 use crate::{
-    Error, LimitsDecision, Policies,
+    Error, Policies,
     policies::SharedPolicies,
     request::{Subject, check_for},
     wait::WaitQueues,
@@ -37,6 +37,7 @@ impl<'a, B, P: Policies + Clone + 'static> Subject<'a, B, P> {
 }
 
 impl<B> PreparedCheck<'_, B> {
+    #[inline(always)]
     fn as_check(&self, action: Action) -> Result<Check<'_>, Error> {
         check_for(action, &self.policy, self.key, self.cost)
     }
@@ -85,16 +86,21 @@ pub(crate) fn if_ready<B: Backend>(
 pub(crate) fn apply_if_ready<B: Backend>(
     checks: &[PreparedCheck<'_, B>],
     action: Action,
-    apply: impl FnOnce(&B, Batch<'_>, Action) -> Option<Result<Decisions, BackendError>>,
+    apply: ApplyIfReady<B>,
 ) -> Option<Result<Decisions, Error>> {
     let mut merged = Merged::default();
-    if let Err(error) = merged.fill_from(checks, action) {
-        return Some(Err(error));
+    let backend = match merged.fill_from(checks, action) {
+        Ok(backend) => backend,
+        Err(error) => return Some(Err(error)),
+    };
+    if let Some(batch) = Batch::new(&merged.checks) {
+        return match apply(backend, batch, action)? {
+            Ok(decisions) if decisions.len() == merged.checks.len() => Some(Ok(decisions)),
+            Ok(_) => Some(Err(wrong_number())),
+            Err(error) => Some(Err(error.into())),
+        };
     }
-    match apply(checks[0].backend, merged.batch(), action)? {
-        Ok(decisions) => Some(merged.spread(decisions)),
-        Err(error) => Some(Err(error.into())),
-    }
+    merged.apply_if_ready(backend, action, apply)
 }
 
 /// Applies `action` to all checks as one, and awaits the store.
@@ -103,8 +109,9 @@ pub(crate) async fn apply_awaited<B: Backend>(
     action: Action,
 ) -> Result<Decisions, Error> {
     let mut merged = Merged::default();
-    merged.fill_from(checks, action)?;
-    let decisions = checks[0].backend.apply(merged.batch(), action).await?;
+    let backend = merged.fill_from(checks, action)?;
+    merged.merge()?;
+    let decisions = backend.apply(merged.batch(), action).await?;
     merged.spread(decisions)
 }
 
@@ -120,11 +127,6 @@ pub(crate) async fn apply<B: Backend>(
     }
 }
 
-/// The decision about several limits of which these are the parts.
-pub(crate) fn together<B>(checks: &[PreparedCheck<'_, B>], each: Decisions) -> LimitsDecision {
-    LimitsDecision::new(each.into(), |index| &checks[index].policy)
-}
-
 /// Checks as a store gets them: each policy and key once. It is filled where it lies, since it is
 /// too large to be moved for nothing.
 #[derive(Default)]
@@ -138,21 +140,24 @@ pub(crate) struct Merged<'a> {
 const FEW: usize = 16;
 
 impl<'a> Merged<'a> {
-    /// Takes checks, which have to be on one store.
+    /// Takes checks, which have to be on one store, as they are; returns the store.
     #[inline(always)]
     fn fill_from<B: Backend>(
         &mut self,
         checks: &'a [PreparedCheck<'_, B>],
         action: Action,
-    ) -> Result<(), Error> {
-        let names = checks[0].backend.names();
-        if !checks.iter().all(|check| check.backend.names().is(names)) {
-            return Err(Error::DifferentStores);
+    ) -> Result<&'a B, Error> {
+        let store = checks[0].backend;
+        for check in checks {
+            if !std::ptr::eq(store, check.backend) && !check.backend.names().is(store.names()) {
+                return Err(Error::DifferentStores);
+            }
+            self.checks.push(check.as_check(action)?);
         }
-        self.fill(checks.iter().map(|check| check.as_check(action)))
+        Ok(store)
     }
 
-    #[inline(always)]
+    /// Takes checks, and merges them.
     pub(crate) fn fill(
         &mut self,
         checks: impl Iterator<Item = Result<Check<'a>, Error>>,
@@ -160,16 +165,15 @@ impl<'a> Merged<'a> {
         for check in checks {
             self.checks.push(check?);
         }
-        if Batch::new(&self.checks).is_none() {
-            self.merge()?;
-        }
-        Ok(())
+        self.merge()
     }
 
-    /// On one store equal names mean equal policies, so costs can be added up. (If a policy has
-    /// changed between two mentions of a key, the first one counts.)
-    #[cold]
+    /// Merges those that are about one state. On one store equal names mean equal policies, so costs can be
+    /// added up. (If a policy has changed between two mentions of a key, the first one counts.)
     fn merge(&mut self) -> Result<(), Error> {
+        if Batch::new(&self.checks).is_some() {
+            return Ok(());
+        }
         for check in take(&mut self.checks) {
             match self.checks.iter().position(|known| known.is_about(&check)) {
                 None => {
@@ -187,7 +191,25 @@ impl<'a> Merged<'a> {
         Ok(())
     }
 
-    pub(crate) fn batch(&self) -> Batch<'_> {
+    /// Applies `action` to checks that are not merged yet.
+    #[cold]
+    #[inline(never)]
+    fn apply_if_ready<B>(
+        mut self,
+        backend: &B,
+        action: Action,
+        apply: ApplyIfReady<B>,
+    ) -> Option<Result<Decisions, Error>> {
+        if let Err(error) = self.merge() {
+            return Some(Err(error));
+        }
+        match apply(backend, self.batch(), action)? {
+            Ok(decisions) => Some(self.spread(decisions)),
+            Err(error) => Some(Err(error.into())),
+        }
+    }
+
+    fn batch(&self) -> Batch<'_> {
         batch(&self.checks)
     }
 
@@ -196,18 +218,22 @@ impl<'a> Merged<'a> {
         self.positions.get(index).copied().unwrap_or(index)
     }
 
-    /// The decisions about the merged checks, one for each check that was merged. A store that gives
-    /// another number of them is broken.
-    #[inline(always)]
+    /// The decisions about the merged checks, one for each check that was merged.
     fn spread(&self, decisions: Decisions) -> Result<Decisions, Error> {
         if decisions.len() != self.checks.len() {
-            return Err(BackendError::unknown(ErrorKind::Protocol).into());
+            return Err(wrong_number());
         }
         if self.positions.is_empty() {
             return Ok(decisions);
         }
         Ok(self.positions.iter().map(|&position| decisions[position]).collect())
     }
+}
+
+/// A store that gives another number of decisions than there are checks is broken.
+#[cold]
+fn wrong_number() -> Error {
+    BackendError::unknown(ErrorKind::Protocol).into()
 }
 
 /// A batch of checks that are known to be about different states.

@@ -45,7 +45,7 @@ fn a_take_gets_of_each_limit_what_there_is_or_nothing_at_all() -> Outcome {
     assert_eq!(charged(&taken), [3, 4]);
     let denied = both.take().now()?;
     assert!(!denied.is_allowed());
-    assert_eq!((charged(&denied), denied.bound_name()), (vec![0, 0], "few"));
+    assert_eq!((charged(&denied), denied.denied_by()), (vec![0, 0], Some("few")));
     assert_eq!(denied.retry_after(), few.check("key").now()?.retry_after());
     assert_eq!(many.peek("key").now()?.remaining, 6, "nothing was charged");
     Ok(())

@@ -40,7 +40,7 @@ fn a_denial_names_the_limit_that_bound_and_charges_nothing() {
     let error = asked(&limits, 100).acquire().now().unwrap_err();
     assert!(error.retry_after().is_some());
     let AcquireError::DeniedTogether(answer) = error else { panic!("{error}") };
-    assert_eq!(answer.bound_name(), "tokens");
+    assert_eq!(answer.denied_by(), Some("tokens"));
     assert_eq!(left(&limits), [9, 50]);
 }
 
