@@ -113,20 +113,20 @@ impl<'a, B: Backend, P: Policies, R: FromDecision<B, P>> Request<'a, B, P, R> {
     #[inline(always)]
     #[must_use = "a decision that nobody looks at limits nothing"]
     pub fn if_ready(self) -> Option<Result<R, Error>> {
-        self.subject.if_ready(self.action)
+        self.subject.if_ready(self.action, decide_if_ready)
     }
 }
 
 impl<'a, B: Backend, P: Policies, R: FromDecision<B, P>> Future for Request<'a, B, P, R> {
     type Output = Result<R, Error>;
 
-    /// Inlined, and each case is put together on a path of its own: so a decision stays in
-    /// registers, and that of a `dyn` store is copied once less.
-    #[inline(always)]
+    /// A call that writes its result where the caller wants it, and each case is put together on a path of
+    /// its own: so a decision stays in registers until then. To copy it takes as long as to make it.
+    #[inline(never)]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { subject, action, .. } = *self;
         if let Progress::New = self.progress {
-            match subject.if_ready(action) {
+            match subject.if_ready(action, decide_inline) {
                 Some(Ok(result)) => {
                     self.progress = Progress::Done;
                     return Poll::Ready(Ok(result));
@@ -192,9 +192,13 @@ impl<'a, B, P: Policies> Subject<'a, B, P> {
 
 impl<'a, B: Backend, P: Policies> Subject<'a, B, P> {
     #[inline(always)]
-    fn if_ready<R: FromDecision<B, P>>(self, action: Action) -> Option<Result<R, Error>> {
+    fn if_ready<R: FromDecision<B, P>>(
+        self,
+        action: Action,
+        decide: impl Fn(&B, &Policy, &[u8], u64, Action) -> Option<Result<Decision, Error>>,
+    ) -> Option<Result<R, Error>> {
         let Subject { backend, key, cost, .. } = self;
-        self.under_policy(|policy| match decide_if_ready(backend, &policy, key, cost, action)? {
+        self.under_policy(|policy| match decide(backend, &policy, key, cost, action)? {
             Ok(decision) => Some(R::from_decision(self, Ok(decision))),
             Err(error) => Some(Err(error)),
         })
@@ -266,15 +270,15 @@ pub(crate) fn check_for<'a>(
     key: &'a [u8],
     cost: u64,
 ) -> Result<Check<'a>, Error> {
-    match check(policy, key, cost) {
-        Err(Error::Cost(CostError::ExceedsLimit { max, .. })) if action == Action::Take => {
-            check(policy, key, max)
-        }
-        Err(Error::Cost(CostError::ExceedsLimit { .. })) if action == Action::Penalize => {
-            penalty(policy, key, cost)
-        }
-        check => check,
+    if let Action::Take | Action::Penalize = action
+        && let Err(CostError::ExceedsLimit { max, .. }) = policy.cost(cost)
+    {
+        return match action {
+            Action::Take => check(policy, key, max),
+            _ => penalty(policy, key, cost),
+        };
     }
+    check(policy, key, cost)
 }
 
 /// A call, so that a request costs no more than its check does. The case of its own for spending
@@ -303,6 +307,18 @@ fn decide_if_ready<B: Backend>(
     cost: u64,
     action: Action,
 ) -> Option<Result<Decision, Error>> {
+    decide_inline(backend, policy, key, cost, action)
+}
+
+/// The same, for what is a call of its own.
+#[inline(always)]
+fn decide_inline<B: Backend>(
+    backend: &B,
+    policy: &Policy,
+    key: &[u8],
+    cost: u64,
+    action: Action,
+) -> Option<Result<Decision, Error>> {
     let check = match check_for(action, policy, key, cost) {
         Ok(check) => check,
         Err(error) => return Some(Err(error)),
@@ -320,6 +336,8 @@ fn decide_if_ready<B: Backend>(
 /// The decision about a batch of one; a store that gives none is broken.
 #[inline(always)]
 fn the_one(decisions: Decisions) -> Result<Decision, Error> {
-    let decision = decisions.into_first();
-    Ok(decision.ok_or(BackendError::unknown(ErrorKind::Protocol))?)
+    match decisions.into_first() {
+        Some(decision) => Ok(decision),
+        None => Err(BackendError::unknown(ErrorKind::Protocol).into()),
+    }
 }

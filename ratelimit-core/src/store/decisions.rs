@@ -21,9 +21,9 @@ impl Decisions {
     #[must_use]
     #[inline(always)]
     pub fn into_first(self) -> Option<Decision> {
-        match self.0 {
-            Repr::One([decision]) => Some(decision),
-            Repr::Many(decisions) => first_of(&decisions),
+        match &self.0 {
+            Repr::One([decision]) => Some(*decision),
+            Repr::Many(decisions) => first_of(decisions),
         }
     }
 }
