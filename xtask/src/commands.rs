@@ -68,6 +68,7 @@ pub const BENCH: Command = Command {
         },
         Flag { name: "--json", value: Value::Text("FILE"), about: "writes the rows as JSON" },
         Flag { name: "--svg", value: Value::Text("FILE"), about: "draws the rows" },
+        Flag { name: "--picture", value: Value::Text("FILE"), about: "draws the README's picture" },
         Flag { name: "--plots", value: Value::Text("FILE"), about: "draws how costs grow" },
         Flag { name: "--save", value: Value::Text("FILE"), about: "keeps this run as a baseline" },
         Flag { name: "--against", value: Value::Text("FILE"), about: "compares with a baseline" },

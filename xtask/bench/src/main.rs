@@ -15,7 +15,7 @@ mod sample;
 mod setup;
 mod subprocess;
 
-use std::{fs, process::ExitCode};
+use std::{fs, process::ExitCode, time::Instant};
 
 use anyhow::{Context, Result};
 
@@ -38,19 +38,23 @@ fn run() -> Result<()> {
     {
         return rows::probe(name);
     }
-    let options = Options::parse(&arguments);
+    let (options, began) = (Options::parse(&arguments), Instant::now());
     let baseline = options.against.as_deref().map(report::json::read).transpose()?;
     let mut bench = Bench::new(&options);
     rows::all(&mut bench)?;
     let rows = bench.into_rows();
     anyhow::ensure!(!rows.is_empty(), "no row has all of these words: {:?}", options.words);
     let command = options.command();
+    eprintln!("{} rows in {} s", rows.len(), began.elapsed().as_secs());
     println!("{}", report::markdown::table(&rows, baseline.as_ref(), &command));
     for file in options.json.iter().chain(&options.save) {
         fs::write(file, report::json::write(&rows)).with_context(|| file.clone())?;
     }
     if let Some(file) = &options.plots {
         fs::write(file, report::plots::picture(&rows, &command)).with_context(|| file.clone())?;
+    }
+    if let Some(file) = &options.picture {
+        fs::write(file, report::picture::picture(&rows)?).with_context(|| file.clone())?;
     }
     if let Some(file) = &options.svg {
         fs::write(file, report::bars::picture(&rows, &command)).with_context(|| file.clone())?;

@@ -3,6 +3,7 @@
 pub(crate) mod bars;
 pub(crate) mod json;
 pub(crate) mod markdown;
+pub(crate) mod picture;
 pub(crate) mod plots;
 mod svg;
 
