@@ -9,6 +9,7 @@ use crate::{
 /// The rows measured so far, and how to measure the next ones.
 pub(crate) struct Bench<'a> {
     options: &'a Options,
+    question: &'static str,
     rows: Vec<Row>,
 }
 
@@ -21,11 +22,21 @@ pub(crate) struct Title<'a> {
 
 impl<'a> Bench<'a> {
     pub(crate) const fn new(options: &'a Options) -> Self {
-        Self { options, rows: Vec::new() }
+        Self { options, question: "", rows: Vec::new() }
     }
 
     pub(crate) fn into_rows(self) -> Vec<Row> {
         self.rows
+    }
+
+    /// The rows that follow answer this question.
+    pub(crate) const fn ask(&mut self, question: &'static str) {
+        self.question = question;
+    }
+
+    /// Returns whether the run is to be quick.
+    pub(crate) const fn is_quick(&self) -> bool {
+        self.options.quick
     }
 
     /// Returns whether a row of this name is wanted.
@@ -63,8 +74,8 @@ impl<'a> Bench<'a> {
         theirs: Option<Sample>,
     ) {
         let Title { name, beside, mark } = *title;
-        let row =
-            Row { name: name.to_owned(), unit, ours, beside: beside.to_owned(), theirs, mark };
+        let (question, name, beside) = (self.question, name.to_owned(), beside.to_owned());
+        let row = Row { question, name, unit, ours, beside, theirs, mark };
         eprintln!("{}", crate::report::markdown::line(&row, None));
         self.rows.push(row);
     }

@@ -4,6 +4,8 @@ use crate::sample::Sample;
 
 /// One line of the table.
 pub(crate) struct Row {
+    /// The question that it answers, with others.
+    pub(crate) question: &'static str,
     pub(crate) name: String,
     pub(crate) unit: Unit,
     pub(crate) ours: Sample,
@@ -37,9 +39,13 @@ pub(crate) enum Mark {
     AtLeast(f64),
     /// At most this figure.
     Figure(f64),
-    /// At most this much more than what it is compared with.
-    More(f64),
+    /// At most this share of what it is compared with; or, where the floor is above that, at most
+    /// [`ABOVE_FLOOR`] of the floor, which is what the same work takes without its answer.
+    AboveFloor { reach: f64, floor: f64 },
 }
+
+/// What is above the floor is the limit's own work.
+pub(crate) const ABOVE_FLOOR: f64 = 1.3;
 
 impl Unit {
     pub(crate) const fn name(self) -> &'static str {
@@ -64,9 +70,8 @@ impl Row {
     pub(crate) const fn reach(&self) -> Option<f64> {
         match self.mark {
             Mark::None => None,
-            Mark::Ratio(reach) | Mark::AtLeast(reach) | Mark::Figure(reach) | Mark::More(reach) => {
-                Some(reach)
-            }
+            Mark::Ratio(reach) | Mark::AtLeast(reach) | Mark::Figure(reach) => Some(reach),
+            Mark::AboveFloor { reach, .. } => Some(reach),
         }
     }
 
@@ -77,7 +82,10 @@ impl Row {
             Mark::Ratio(reach) => Some(self.ratio()? <= reach),
             Mark::AtLeast(reach) => Some(reach <= self.ratio()?),
             Mark::Figure(reach) => Some(self.ours.median() <= reach),
-            Mark::More(reach) => Some(self.ours.median() - self.theirs.as_ref()?.median() <= reach),
+            Mark::AboveFloor { reach, floor } => {
+                let least = self.theirs.as_ref()?.median() * reach;
+                Some(self.ours.median() <= if least < floor { ABOVE_FLOOR * floor } else { least })
+            }
         }
     }
 }
@@ -88,7 +96,8 @@ mod tests {
 
     fn row(ours: f64, theirs: Option<f64>, mark: Mark) -> Row {
         let (ours, theirs) = (ours.into(), theirs.map(Sample::from));
-        Row { name: String::new(), unit: Unit::Nanos, ours, beside: String::new(), theirs, mark }
+        let (question, name, beside) = ("", String::new(), String::new());
+        Row { question, name, unit: Unit::Nanos, ours, beside, theirs, mark }
     }
 
     #[test]
@@ -100,8 +109,10 @@ mod tests {
             (89.0, Some(100.0), Mark::AtLeast(0.9), Some(false)),
             (80.0, None, Mark::Figure(80.0), Some(true)),
             (81.0, Some(100.0), Mark::Figure(80.0), Some(false)),
-            (14.0, Some(10.0), Mark::More(4.0), Some(true)),
-            (15.0, Some(10.0), Mark::More(4.0), Some(false)),
+            (65.0, Some(100.0), Mark::AboveFloor { reach: 0.65, floor: 60.0 }, Some(true)),
+            (66.0, Some(100.0), Mark::AboveFloor { reach: 0.65, floor: 60.0 }, Some(false)),
+            (91.0, Some(100.0), Mark::AboveFloor { reach: 0.65, floor: 70.0 }, Some(true)),
+            (92.0, Some(100.0), Mark::AboveFloor { reach: 0.65, floor: 70.0 }, Some(false)),
             (1.0, Some(2.0), Mark::None, None),
         ] {
             assert_eq!(row(ours, theirs, mark).met(), met, "{ours} beside {theirs:?}: {mark:?}");

@@ -109,7 +109,7 @@ pub(crate) fn governor_as_installed(
 }
 
 /// The keys of a row, in the order in which they are asked for: 12 bytes each.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) enum Keys {
     /// One hot key.
     One,
@@ -122,7 +122,7 @@ pub(crate) enum Keys {
 impl Keys {
     pub(crate) const fn name(self) -> &'static str {
         match self {
-            Self::One => "one hot key",
+            Self::One => "1 hot key",
             Self::Many => "10 000 keys",
             Self::Zipf => "10^6 keys, zipf",
         }

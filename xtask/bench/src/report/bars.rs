@@ -33,7 +33,8 @@ pub(crate) fn picture(rows: &[Row], command: &str) -> String {
             short(*ratio),
             escape(&row.beside),
         );
-        if let Mark::Ratio(reach) | Mark::AtLeast(reach) = row.mark {
+        if let Mark::Ratio(reach) | Mark::AtLeast(reach) | Mark::AboveFloor { reach, .. } = row.mark
+        {
             let x = LEFT as f64 + length(reach);
             let (top, bottom) = (y - 2, y + 16);
             let _ = writeln!(

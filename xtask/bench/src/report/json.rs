@@ -11,7 +11,7 @@ use crate::row::Row;
 pub(crate) type Baseline = HashMap<String, f64>;
 
 /// An array of objects, one a row. `reach` is the mark: of the ratio where there is one, else of
-/// our figure; for what is measured as a difference, of that.
+/// our figure.
 pub(crate) fn write(rows: &[Row]) -> String {
     let rows: Vec<_> = rows.iter().map(value).collect();
     format!("{:#}\n", Value::Array(rows))

@@ -15,7 +15,12 @@ pub(crate) fn table(rows: &[Row], baseline: Option<&Baseline>, command: &str) ->
     out.push_str(if baseline.is_some() { " before |\n" } else { "\n" });
     out.push_str("|---|---|---|---|---|---|---|");
     out.push_str(if baseline.is_some() { "---|\n" } else { "\n" });
+    let mut question = "";
     for row in rows {
+        if question != row.question {
+            question = row.question;
+            let _ = writeln!(out, "| **{question}** | | | | | | |");
+        }
         let _ = writeln!(out, "{}", line(row, baseline));
     }
     let met = rows.iter().filter(|row| row.met() == Some(true)).count();
@@ -36,7 +41,7 @@ pub(crate) fn line(row: &Row, baseline: Option<&Baseline>) -> String {
         Mark::Ratio(reach) => format!("≤ {reach}×"),
         Mark::AtLeast(reach) => format!("≥ {reach}×"),
         Mark::Figure(reach) => format!("≤ {reach} {}", row.unit.name()),
-        Mark::More(reach) => format!("≤ + {reach} {}", row.unit.name()),
+        Mark::AboveFloor { reach, .. } => format!("≤ {reach}×"),
     };
     let met = row.met().map_or("–", |met| if met { "yes" } else { "**no**" });
     let ours = format!("{} {}", figure(&row.ours), row.unit.name());

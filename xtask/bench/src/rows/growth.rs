@@ -15,13 +15,14 @@ use ratelimit_memory::Memory;
 use crate::{
     bench::{Bench, Title},
     row::{Mark, Unit},
-    sample::{Sample, Side, nanos_each},
+    sample::{Sample, Side, nanos_each, side},
     setup::{self, Outcome, SharedClock, key},
 };
 
 pub(crate) fn rows(bench: &mut Bench<'_>) -> Result<()> {
     flood(bench);
-    sweep(bench)
+    sweep(bench)?;
+    refused(bench)
 }
 
 /// New keys into a store that was empty.
@@ -29,7 +30,7 @@ fn flood(bench: &mut Bench<'_>) {
     let title = Title {
         name: "memory, flood of new keys, same clock",
         beside: "governor",
-        mark: Mark::Ratio(0.6),
+        mark: Mark::Ratio(0.8),
     };
     let keys: Vec<_> = (0..100_000).map(key).collect();
     let (clock, keys) = (&SharedClock::new(), &keys);
@@ -44,6 +45,34 @@ fn flood(bench: &mut Bench<'_>) {
         });
         (ours, theirs)
     });
+}
+
+/// New keys that are refused, since the store is full of live ones.
+fn refused(bench: &mut Bench<'_>) -> Result<()> {
+    let title = Title {
+        name: "memory, a new key refused by a full store of 10^6",
+        beside: "a full store of 10^3",
+        mark: Mark::Ratio(1.5),
+    };
+    if !bench.wants(title.name) {
+        return Ok(());
+    }
+    let full = |keys: usize| {
+        let room = NonZeroUsize::new(keys).unwrap_or(NonZeroUsize::MIN);
+        let store = Memory::with_clock(SharedClock::new().0, room);
+        let limiter = Limiter::new(store, "bench", Outcome::Denied.bucket())?;
+        (0..keys).for_each(|number| drop(limiter.check(&key(number)).now()));
+        anyhow::Ok(limiter)
+    };
+    let (many, few) = (full(OLD)?, full(KNOWN)?);
+    let new: Vec<_> = (OLD..OLD + 10_000).map(key).collect();
+    bench.race(&title, Unit::Nanos, || {
+        (
+            side(1, &new, |key| many.check(key.as_str()).now()),
+            side(1, &new, |key| few.check(key.as_str()).now()),
+        )
+    });
+    Ok(())
 }
 
 /// Checks of known keys while another thread sweeps a million expired ones: ours by filling a
@@ -64,9 +93,9 @@ fn sweep(bench: &mut Bench<'_>) -> Result<()> {
         theirs.push(their_sweep()?);
     }
     let [checks, slowest] = names;
-    let title = Title { name: checks, beside: "governor", mark: Mark::Figure(100.0) };
+    let title = Title { name: checks, beside: "governor", mark: Mark::Ratio(0.1) };
     bench.add(&title, Unit::Micros, Sample::new(ours), Some(Sample::new(theirs)));
-    let title = Title { name: slowest, beside: "–", mark: Mark::Figure(5_000.0) };
+    let title = Title { name: slowest, beside: "–", mark: Mark::None };
     bench.add(&title, Unit::Micros, Sample::new(worst), None);
     Ok(())
 }

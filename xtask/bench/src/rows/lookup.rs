@@ -14,7 +14,7 @@ use hashbrown::HashTable;
 use crate::{
     bench::{Bench, Title},
     row::{Mark, Unit},
-    sample::side,
+    sample::{Sample, side},
     setup::{self, Keys, Outcome, SharedClock},
 };
 
@@ -24,6 +24,17 @@ pub(crate) fn rows(bench: &mut Bench<'_>) -> Result<()> {
     }
     Ok(())
 }
+
+/// The nanoseconds that the table alone takes, on so many threads: no limiter takes less.
+pub(crate) fn floor(bench: &Bench<'_>, keys: Keys, threads: usize) -> f64 {
+    let lookup = Lookup::new();
+    let asked = &keys.asked(bench.effort(if keys == Keys::Zipf { 1 << 20 } else { 1 << 16 }));
+    keys.each().for_each(|key| lookup.insert(&key));
+    let mut round = side(threads, asked, |key| lookup.touch(key));
+    Sample::new((0..bench.effort(ROUNDS)).map(|_| round()).collect()).median()
+}
+
+const ROUNDS: usize = 120;
 
 fn row(bench: &mut Bench<'_>, keys: Keys) -> Result<()> {
     let name = format!("memory, {}, allowed: a lookup alone", keys.name());

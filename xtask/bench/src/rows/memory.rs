@@ -2,7 +2,10 @@
 //!
 //! On one clock, which both read; and each with the clock that it has by default.
 
-use std::hash::{BuildHasher, RandomState};
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, RandomState},
+};
 
 use anyhow::Result;
 use governor::clock::Clock as GovernorClock;
@@ -14,17 +17,22 @@ use ratelimit_memory::Memory;
 use crate::{
     bench::{Bench, Title},
     row::{Mark, Unit},
+    rows::lookup,
     sample::side,
     setup::{self, Keys, Outcome, SharedClock},
 };
 
 pub(crate) fn rows(bench: &mut Bench<'_>) -> Result<()> {
+    let mut floors = Floors::default();
     for (keys, std_hash, fast_hash) in
         [(Keys::One, 0.65, 0.95), (Keys::Many, 0.60, 0.85), (Keys::Zipf, 0.45, 0.70)]
     {
         for outcome in [Outcome::Allowed, Outcome::Denied] {
             for threads in [1, 2] {
                 let work = Work { keys, outcome, threads };
+                let floor = floors.of(bench, work);
+                let [std_hash, fast_hash] =
+                    [std_hash, fast_hash].map(|reach| Mark::AboveFloor { reach, floor });
                 same_clock::<RandomState>(bench, work, "governor", std_hash)?;
                 same_clock::<ahash::RandomState>(bench, work, "governor, ahash", fast_hash)?;
                 default_clocks(bench, work)?;
@@ -32,6 +40,21 @@ pub(crate) fn rows(bench: &mut Bench<'_>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The floors that have been measured.
+#[derive(Default)]
+struct Floors(HashMap<(Keys, usize), f64>);
+
+impl Floors {
+    /// The floor of this work, measured if a row of it is wanted.
+    fn of(&mut self, bench: &Bench<'_>, work: Work) -> f64 {
+        let Work { keys, threads, .. } = work;
+        if !bench.wants(&work.name("same clock", "governor, ahash")) {
+            return 0.0;
+        }
+        *self.0.entry((keys, threads)).or_insert_with(|| lookup::floor(bench, keys, threads))
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -60,7 +83,7 @@ fn same_clock<S: BuildHasher + Clone + Default + Send + Sync>(
     bench: &mut Bench<'_>,
     work: Work,
     beside: &str,
-    reach: f64,
+    mark: Mark,
 ) -> Result<()> {
     let name = work.name("same clock", beside);
     if !bench.wants(&name) {
@@ -69,7 +92,7 @@ fn same_clock<S: BuildHasher + Clone + Default + Send + Sync>(
     let clock = SharedClock::new();
     let ours = setup::ours(clock.0.clone(), work.outcome.bucket())?;
     let theirs = setup::governor::<S>(&clock, work.outcome)?;
-    race(bench, work, &Title { name: &name, beside, mark: Mark::Ratio(reach) }, &ours, &theirs);
+    race(bench, work, &Title { name: &name, beside, mark }, &ours, &theirs);
     Ok(())
 }
 

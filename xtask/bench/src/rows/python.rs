@@ -49,6 +49,8 @@ pub(crate) fn rows(bench: &mut Bench<'_>) -> Result<()> {
         let ours =
             runtime.block_on(our_rate(&backend, &algorithm, folder.path(), server.as_ref()))?;
         let mark = BACKENDS.iter().find(|(name, _)| *name == backend).map(|(_, mark)| *mark);
+        let is_one_command = backend == "redis" && algorithm == "fixed window";
+        let mark = mark.map(|mark| if is_one_command { 1.0 } else { mark });
         let name = name(&backend, &algorithm);
         if let (Some(mark), true) = (mark, bench.wants(&name)) {
             let title = Title { name: &name, beside: PACKAGE, mark: Mark::AtLeast(mark) };
@@ -63,7 +65,7 @@ fn name(backend: &str, algorithm: &str) -> String {
 }
 
 /// The factor by which ours is to be faster.
-const BACKENDS: [(&str, f64); 3] = [("memory", 50.0), ("sqlite", 10.0), ("redis", 5.0)];
+const BACKENDS: [(&str, f64); 3] = [("memory", 50.0), ("sqlite", 20.0), ("redis", 5.0)];
 
 /// As `original.py` calls them.
 const ALGORITHMS: [&str; 6] = [

@@ -10,7 +10,7 @@ use ratelimit_memory::Memory;
 use crate::{
     bench::{Bench, Title},
     row::{Mark, Unit},
-    rows::awaited::polled,
+    rows::{awaited::polled, composite},
     setup::{self, Keys, Outcome, SharedClock},
     subprocess,
 };
@@ -18,6 +18,9 @@ use crate::{
 pub(crate) fn rows(bench: &mut Bench<'_>) -> Result<()> {
     for outcome in [Outcome::Allowed, Outcome::Denied] {
         allocations(bench, outcome)?;
+        for count in [2, 4, 16] {
+            allocations_together(bench, outcome, count)?;
+        }
     }
     for counted in RESIDENT {
         resident(bench, counted)?;
@@ -59,8 +62,23 @@ fn allocations(bench: &mut Bench<'_>, outcome: Outcome) -> Result<()> {
         check();
         let counted = allocation_counter::measure(|| (0..1_000).for_each(|_| check()));
         let title = Title { name: &name, beside: "–", mark: Mark::Figure(0.0) };
-        bench.add(&title, Unit::Allocations, (counted.count_total as f64).into(), None);
+        bench.add(&title, Unit::Allocations, (counted.count_total as f64 / 1e3).into(), None);
     }
+    Ok(())
+}
+
+/// Allocations of a check of several limits, of known keys.
+fn allocations_together(bench: &mut Bench<'_>, outcome: Outcome, count: usize) -> Result<()> {
+    let name = format!("allocations, warm check, {}, composite of {count}", outcome.name());
+    if !bench.wants(&name) {
+        return Ok(());
+    }
+    let limiters = composite::limiters(count, outcome)?;
+    let check = || drop(black_box(composite::together(&limiters, "user:42").check().now()));
+    check();
+    let counted = allocation_counter::measure(|| (0..1_000).for_each(|_| check()));
+    let title = Title { name: &name, beside: "–", mark: Mark::Figure(0.0) };
+    bench.add(&title, Unit::Allocations, (counted.count_total as f64 / 1e3).into(), None);
     Ok(())
 }
 
@@ -72,7 +90,7 @@ fn resident(bench: &mut Bench<'_>, what: &str) -> Result<()> {
     if bench.wants(&name) {
         let ours = subprocess::figure(&format!("resident {what}"))?;
         let theirs = subprocess::figure("resident governor")?;
-        let title = Title { name: &name, beside: "governor", mark: Mark::Figure(80.0) };
+        let title = Title { name: &name, beside: "governor", mark: Mark::Ratio(0.8) };
         bench.add(&title, Unit::Bytes, ours.into(), Some(theirs.into()));
     }
     Ok(())
@@ -102,7 +120,7 @@ fn grown(spend: impl Fn(String)) -> Result<f64> {
 
 /// Instructions of a check of a known key, as callgrind counts them.
 fn instructions(bench: &mut Bench<'_>, outcome: Outcome) -> Result<()> {
-    let name = format!("instructions, one hot key, {}, same clock", outcome.name());
+    let name = format!("instructions, 1 hot key, {}, same clock", outcome.name());
     if !bench.wants(&name) {
         return Ok(());
     }

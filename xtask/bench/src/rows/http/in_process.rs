@@ -17,25 +17,29 @@ use crate::{
 
 pub(super) fn rows(bench: &mut Bench<'_>) -> Result<()> {
     let runtime = Builder::new_current_thread().build()?;
-    let bare = bare();
+    let (bare, constant) = (bare(), constant());
     for (name, app) in [
         ("http, in process, a layer that does nothing", idle()),
-        ("http, in process, a layer that adds three constant headers", constant()),
+        ("http, in process, a layer that adds three constant headers", constant.clone()),
     ] {
         let title = Title { name, beside: "the bare handler", mark: Mark::None };
         bench.race(&title, Unit::Nanos, || (side(&runtime, &app), side(&runtime, &bare)));
     }
-    for (outcome, more) in [(Outcome::Allowed, 400.0), (Outcome::Denied, 500.0)] {
+    for outcome in [Outcome::Allowed, Outcome::Denied] {
         let name = format!("http, in process, {}", outcome.name());
         let (ours, governor) = (ours(outcome)?, governor(outcome)?);
+        let (beside, than, least, reach) = match outcome {
+            Outcome::Allowed => ("a layer of three constant headers", &constant, 1.1, 1.0),
+            Outcome::Denied => ("the bare handler", &bare, 1.4, 0.07),
+        };
         for app in [&ours, &governor] {
             // The one permit is spent before.
             runtime.block_on(request(app))?;
         }
-        let title = Title { name: &name, beside: "the bare handler", mark: Mark::More(more) };
-        bench.race(&title, Unit::Nanos, || (side(&runtime, &ours), side(&runtime, &bare)));
+        let title = Title { name: &name, beside, mark: Mark::Ratio(least) };
+        bench.race(&title, Unit::Nanos, || (side(&runtime, &ours), side(&runtime, than)));
         let name = format!("{name}: tower_governor");
-        let title = Title { name: &name, beside: "tower_governor", mark: Mark::None };
+        let title = Title { name: &name, beside: "tower_governor", mark: Mark::Ratio(reach) };
         bench.race(&title, Unit::Nanos, || (side(&runtime, &ours), side(&runtime, &governor)));
     }
     Ok(())

@@ -12,7 +12,7 @@ use crate::{
 };
 
 pub(super) fn rows(bench: &mut Bench<'_>, site: &Site) -> Result<()> {
-    for (number, coalesced) in [(1, 0.95), (64, 1.15), (256, 1.5)] {
+    for (number, coalesced) in [(1, 0.95), (64, 1.25), (256, 1.6)] {
         row(bench, site, number, (Coalescing::Off, 0.9))?;
         row(bench, site, number, (Coalescing::On, coalesced))?;
     }

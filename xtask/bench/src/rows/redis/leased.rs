@@ -30,7 +30,8 @@ pub(super) fn rows(bench: &mut Bench<'_>, site: &Site) -> Result<()> {
 
 fn row(bench: &mut Bench<'_>, site: &Site, number: usize, keys: usize) -> Result<()> {
     let Site { runtime, server } = site;
-    let name = format!("redis, leased, {number} async callers, {keys} hot keys");
+    let keys_named = if keys == 1 { "1 hot key".to_owned() } else { format!("{keys} hot keys") };
+    let name = format!("redis, leased, {number} async callers, {keys_named}");
     let callers = Callers { number, rate: Mark::AtLeast(10.0), p99: Mark::None };
     let (mut limiter_of_row, checks) = (None, Arc::new(AtomicU64::new(0)));
     concurrent::race(bench, runtime, (&name, "by hand, with fred"), callers, || {

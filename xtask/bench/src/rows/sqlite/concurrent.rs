@@ -18,16 +18,16 @@ use crate::{
 
 pub(super) fn rows(bench: &mut Bench<'_>) -> Result<()> {
     let runtime = Runtime::new()?;
-    for number in [64, 256] {
-        row(bench, &runtime, number)?;
+    for (number, rate) in [(64, 7.0), (256, 10.0)] {
+        row(bench, &runtime, (number, rate))?;
     }
     Ok(())
 }
 
-fn row(bench: &mut Bench<'_>, runtime: &Runtime, number: usize) -> Result<()> {
+fn row(bench: &mut Bench<'_>, runtime: &Runtime, (number, rate): (usize, f64)) -> Result<()> {
     let name = format!("sqlite, {number} async callers");
     let beside = "by hand, spawn_blocking and a mutex";
-    let callers = Callers { number, rate: Mark::AtLeast(3.0), p99: Mark::Figure(10.0) };
+    let callers = Callers { number, rate: Mark::AtLeast(rate), p99: Mark::Ratio(0.1) };
     let files = Files::new()?;
     concurrent::race(bench, runtime, (&name, beside), callers, || {
         let limiter = open(&files.ours(), Outcome::Allowed, PATIENT)?;

@@ -13,8 +13,8 @@ use crate::{
 };
 
 pub(super) fn rows(bench: &mut Bench<'_>) -> Result<()> {
-    row(bench, Outcome::Allowed, 0.85)?;
-    row(bench, Outcome::Denied, 1.5)
+    row(bench, Outcome::Allowed, 1.15)?;
+    row(bench, Outcome::Denied, 2.5)
 }
 
 fn row(bench: &mut Bench<'_>, outcome: Outcome, reach: f64) -> Result<()> {

@@ -34,10 +34,10 @@ pub(super) fn rows(bench: &mut Bench<'_>) -> Result<()> {
     let of = |rounds: &[(f64, f64)], part: fn(&(f64, f64)) -> f64| {
         Sample::new(rounds.iter().map(part).collect())
     };
-    let title = Title { name: rate, beside, mark: Mark::AtLeast(0.6) };
+    let title = Title { name: rate, beside, mark: Mark::AtLeast(0.85) };
     let part = |round: &(f64, f64)| round.0;
     bench.add(&title, Unit::PerSecond, of(&several, part), Some(of(&one, part)));
-    let title = Title { name: longest, beside, mark: Mark::Figure(250.0) };
+    let title = Title { name: longest, beside, mark: Mark::Ratio(2.0) };
     let part = |round: &(f64, f64)| round.1;
     bench.add(&title, Unit::Millis, of(&several, part), Some(of(&one, part)));
     Ok(())
