@@ -64,7 +64,7 @@ pub const BENCH: Command = Command {
         Flag {
             name: "--quick",
             value: Value::None,
-            about: "fewer and shorter rounds: within two minutes",
+            about: "fewer and shorter rounds, and fewer rows: within two minutes",
         },
         Flag { name: "--json", value: Value::Text("FILE"), about: "writes the rows as JSON" },
         Flag { name: "--svg", value: Value::Text("FILE"), about: "draws the rows" },

@@ -12,6 +12,9 @@ use crate::{
 };
 
 pub(crate) fn rows(bench: &mut Bench<'_>) -> Result<()> {
+    if bench.is_brief() {
+        return Ok(());
+    }
     for keys in [Keys::One, Keys::Many, Keys::Zipf] {
         for threads in [1, 2] {
             on_dashmap(bench, keys, threads)?;
