@@ -206,7 +206,7 @@ fn endpoint(url: &str) -> Result<Endpoint, UrlError> {
         ("+unix", false) => &["db"],
         _ => return Err(UrlError::Malformed),
     };
-    let (bare, parameters) = url.split_once('?').unwrap_or((url, ""));
+    let parameters = url.split_once('?').map_or("", |(_, parameters)| parameters);
     let mut names = parameters.split('&').filter(|parameter| !parameter.is_empty());
     let is_known =
         |parameter: &str| parameter.split_once('=').is_some_and(|(name, _)| known.contains(&name));
@@ -214,7 +214,10 @@ fn endpoint(url: &str) -> Result<Endpoint, UrlError> {
         return Err(UrlError::UnknownParameter);
     }
     let endpoint = match kind {
-        "unix" => at_socket(bare, parameters),
+        #[cfg(unix)]
+        "unix" => at_socket(url),
+        #[cfg(not(unix))]
+        "unix" => return Err(UrlError::NoSockets),
         _ => Endpoint::parse(url),
     };
     let endpoint = endpoint.ok_or(UrlError::Malformed)?;
@@ -225,7 +228,9 @@ fn endpoint(url: &str) -> Result<Endpoint, UrlError> {
 }
 
 /// Parses `redis+unix://[[user:]password@]/path` and the parameter `db`.
-fn at_socket(url: &str, parameters: &str) -> Option<Endpoint> {
+#[cfg(unix)]
+fn at_socket(url: &str) -> Option<Endpoint> {
+    let (url, parameters) = url.split_once('?').unwrap_or((url, ""));
     let (_, rest) = url.split_once("://")?;
     let (credentials, path) = rest.split_once('/')?;
     if !credentials.is_empty() && !credentials.ends_with('@') {
@@ -255,6 +260,9 @@ pub enum UrlError {
     /// It has a parameter that this kind of URL does not have.
     #[error("url has a parameter that is not known for its scheme")]
     UnknownParameter,
+    /// It names a Unix socket, on a system that is not Unix.
+    #[error("url names a Unix socket, which this system does not have")]
+    NoSockets,
     /// It asks for encryption, and neither feature for that is on.
     #[error("url asks for encryption, which needs the feature tls-rustls or tls-native")]
     NoTls,

@@ -3,7 +3,9 @@
 //! A client here is one connection and lives as long as that does. It sends nothing twice, and
 //! connects to nothing else when the connection ends: that is for its user to do.
 
-use std::{borrow::Cow, fmt, path::PathBuf, time::Duration};
+#[cfg(unix)]
+use std::path::PathBuf;
+use std::{borrow::Cow, fmt, time::Duration};
 
 use fred::{
     clients,
@@ -29,6 +31,7 @@ impl Endpoint {
     }
 
     /// A server that listens on a Unix socket, with the credentials of a URL.
+    #[cfg(unix)]
     pub(crate) fn at_socket(url: &str, path: PathBuf, database: u8) -> Option<Self> {
         let Self(config) = Self::parse(url)?;
         let server = ServerConfig::Unix { path };
