@@ -107,10 +107,12 @@ pub(crate) fn mutated_packages() -> Vec<String> {
     MUTATED.map(|(package, _)| package.to_owned()).to_vec()
 }
 
-/// The sources that are changed: all of the core; what drops records; what tells clients apart.
-const MUTATED: [(&str, &[&str]); 3] = [
+/// The sources that are changed: all of the core; what drops records; what a holder of leases may
+/// spend; what tells clients apart.
+const MUTATED: [(&str, &[&str]); 4] = [
     ("ratelimit-core", &["ratelimit-core/src/**/*.rs"]),
     ("ratelimit-memory", &["expiry.rs", "table.rs"]),
+    ("ratelimit-lease", &["entry.rs", "length.rs"]),
     ("ratelimit-http", &["**/key/*.rs"]),
 ];
 

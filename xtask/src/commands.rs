@@ -85,12 +85,18 @@ const INSTALL: Flag = Flag {
     about: "installs the programs that it needs and that are missing",
 };
 
+const WITHOUT_SERVERS: Flag = Flag {
+    name: "--without-servers",
+    value: Value::None,
+    about: "starts no server and no browser, and skips the tests that need one",
+};
+
 const FULL: Flag =
     Flag { name: "--full", value: Value::None, about: "runs the long suites at their full length" };
 
 static COMMANDS: [Command; 23] = [
     DEMO,
-    simple("test", "Runs all tests.", &[FULL, INSTALL]),
+    simple("test", "Runs all tests.", &[FULL, WITHOUT_SERVERS, INSTALL]),
     simple("lint", "Checks formatting and clippy, with warnings as errors.", &[]),
     simple("docs", "Builds the docs, with warnings as errors.", &[]),
     simple(
@@ -165,7 +171,7 @@ static COMMANDS: [Command; 23] = [
             INSTALL,
         ],
         operands: Operands::Any("PACKAGE"),
-        notes: "  PACKAGE  ratelimit-core, ratelimit-memory or ratelimit-http; all without it",
+        notes: "  PACKAGE  ratelimit-core, -memory, -lease or -http; all without it",
     },
     simple(
         "wasm",

@@ -126,8 +126,14 @@ fn run_binary(package: &str, build: &[&str], texts: &[String]) -> Result<(), Str
 
 /// Runs all tests; `--full` runs the long suites at their full length.
 fn test(arguments: &Arguments) -> Result<(), String> {
-    programs::find(arguments.has("--install"))?;
+    let is_without = arguments.has("--without-servers");
+    if !is_without {
+        programs::find(arguments.has("--install"))?;
+    }
     let mut tests = cargo(&["test", "--workspace", "--all-features", "--no-fail-fast"]);
+    if is_without {
+        tests.env("RATELIMIT_WITHOUT_SERVERS", "1");
+    }
     if arguments.has("--full") {
         tests.env("RATELIMIT_FULL", "1").env("PROPTEST_CASES", "4096");
     }

@@ -37,7 +37,7 @@ pub struct Server {
 
 impl Server {
     /// Starts the one that `RATELIMIT_REDIS_SERVER` names, or `redis-server`; `None` only where
-    /// `RATELIMIT_WITHOUT_REDIS` says that tests are to do without.
+    /// `RATELIMIT_WITHOUT_SERVERS` says that tests are to do without.
     ///
     /// # Panics
     ///
@@ -48,12 +48,11 @@ impl Server {
 
     /// Starts one with the given configuration file.
     pub fn start_as(configuration: &str, options: &[&str]) -> Option<Self> {
-        let program = program();
-        if !is_there(&program) {
-            let is_wanted = env::var_os("RATELIMIT_WITHOUT_REDIS").is_none();
-            assert!(!is_wanted, "there is no {program}: cargo xtask test --install gets it");
+        if is_without() {
             return None;
         }
+        let program = program();
+        assert!(is_there(&program), "there is no {program}: cargo xtask test --install gets it");
         let directory = tempfile::tempdir().expect("a directory can be made");
         let options: Vec<_> = options.iter().map(|&option| option.to_owned()).collect();
         std::fs::write(directory.path().join(FILE), configuration).expect("the directory is new");
@@ -198,6 +197,11 @@ pub fn field(line: &str, name: &str) -> u64 {
 /// The server that tests start.
 fn program() -> String {
     env::var("RATELIMIT_REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned())
+}
+
+/// Returns true if tests are to start neither a server nor a browser.
+fn is_without() -> bool {
+    env::var_os("RATELIMIT_WITHOUT_SERVERS").is_some()
 }
 
 fn is_there(program: &str) -> bool {

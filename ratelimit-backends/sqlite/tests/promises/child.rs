@@ -4,7 +4,7 @@ use std::{
     env,
     io::{Read, Write},
     path::Path,
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, Stdio},
     thread,
 };
 
@@ -24,7 +24,7 @@ pub(crate) fn child(role: &str, file: &Path) -> Command {
 
 /// Runs `role` on `file` in another process, which a shell prepares, and waits for its end.
 #[cfg(unix)]
-pub(crate) fn in_shell(preparation: &str, role: &str, file: &Path) -> Output {
+pub(crate) fn in_shell(preparation: &str, role: &str, file: &Path) -> std::process::Output {
     let role = child(role, file);
     let mut shell = Command::new("sh");
     shell.args(["-c", &format!(r#"{preparation}; exec "$0" "$@""#)]).arg(role.get_program());
@@ -76,7 +76,7 @@ fn plays_its_role() {
         #[cfg(unix)]
         ["fill"] => crate::space::fill(settings),
         #[cfg(unix)]
-        ["modes"] => crate::files::modes(settings, Path::new(&file)),
+        ["modes"] => crate::unix_files::modes(settings, Path::new(&file)),
         _ => panic!("no such role: {role}"),
     }
 }

@@ -10,6 +10,8 @@ mod kept;
 mod logs;
 mod processes;
 mod space;
+#[cfg(unix)]
+mod unix_files;
 mod waiting;
 
 mod child;

@@ -1,7 +1,5 @@
 //! The demo as its user runs it: a process, real requests, Ctrl-C.
 
-use std::{io::Read, process::Command};
-
 use ratelimit_servers::Server;
 use serde_json::{Value, json};
 
@@ -69,11 +67,12 @@ fn the_front_page_names_the_routes() {
 #[test]
 fn ctrl_c_ends_it_cleanly() {
     let mut demo = Demo::start();
-    let interrupt = Command::new("kill").args(["-INT", &demo.process.id().to_string()]).status();
+    let interrupt =
+        std::process::Command::new("kill").args(["-INT", &demo.process.id().to_string()]).status();
     assert!(interrupt.unwrap().success());
     assert!(demo.process.wait().unwrap().success());
     let mut rest = String::new();
-    demo.output.read_to_string(&mut rest).unwrap();
+    std::io::Read::read_to_string(&mut demo.output, &mut rest).unwrap();
     assert_eq!(rest, "stopped\n");
 }
 

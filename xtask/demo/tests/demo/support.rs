@@ -10,6 +10,7 @@ use std::{
 /// A running demo; it ends with the test.
 pub(crate) struct Demo {
     pub(crate) process: Child,
+    #[cfg_attr(not(unix), expect(dead_code, reason = "only an interrupt is waited for"))]
     pub(crate) output: BufReader<ChildStdout>,
     pub(crate) address: String,
 }
