@@ -7,6 +7,7 @@
 //! looked at, and only if every check admits is anything charged. So nothing is ever undone.
 
 use alloc::vec::Vec;
+use core::slice;
 
 use crate::{
     Action, Batch, CarryOver, Check, Cost, Decision, Outcome, Policy, StateError, Timestamp,
@@ -65,9 +66,8 @@ fn apply_any(
     let (records, sensors) = records.split_at_mut(batch.checks().len().min(records.len()));
     match (batch.checks(), &mut *records, &*sensors) {
         ([check], [record], []) => {
-            let mut entry = [Entry::open(check, record, turn)];
-            step(&mut entry, &mut Shared::default(), turn);
-            let [mut entry] = entry;
+            let mut entry = Entry::open(check, record, turn);
+            step(slice::from_mut(&mut entry), &mut Shared::default(), turn);
             let decision = entry.decision(turn);
             entry.close(turn);
             Ok(decision.into())
@@ -78,13 +78,13 @@ fn apply_any(
 
 impl Record {
     /// Spends as [`apply`] does for one check, where nothing but the step is to be done: if the record
-    /// was written under this very policy and is plain, and no sensor is shared.
+    /// was written under this very policy, the state alone counts, and no sensor is shared.
     ///
     /// `None` says that nothing has changed, and that [`apply`] has to decide.
     #[inline]
     pub fn spend(&mut self, check: &Check<'_>, now: Timestamp) -> Option<Decision> {
         let policy = check.policy();
-        if !self.under.is(policy) || !self.is_plain() {
+        if !self.under.is(policy) || !self.is_plain_at(now) {
             return None;
         }
         with_quota!(policy.algorithm(), quota => match quota.state_mut(&mut self.state) {

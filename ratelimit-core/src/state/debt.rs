@@ -1,9 +1,9 @@
 //! A debt: permits that were charged beyond what a key had room for.
 //!
-//! What a key owes lies beside a state that has no room. It is paid back by charging the state for it
-//! as soon as it fits, and nothing else is admitted before the last of it has been. So a key that is in
-//! debt is decided about as its state will stand at that instant, which follows from the state
-//! alone: what is stored does not change while a debt is paid back.
+//! The permits that a key owes lie beside a state that has no room. They are paid back by charging the
+//! state for them as soon as they fit, and nothing else is admitted before the last of them is. So a key
+//! in debt is decided about as its state will stand at that instant, which follows from the state alone:
+//! the stored record does not change while a debt is paid back.
 
 use core::num::NonZeroU64;
 

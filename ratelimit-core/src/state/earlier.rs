@@ -42,23 +42,26 @@ impl Earlier {
     /// of what was charged before counts any more.
     pub(crate) fn after_change<A: Listed>(
         before: Option<Box<Self>>,
-        from: (Algorithm, State),
+        (from, left): (&Algorithm, A::State),
         (quota, state): (&A, &mut A::State),
         now: Timestamp,
     ) -> Option<Box<Self>> {
-        let mut kept = before.map_or_else(Vec::new, |earlier| earlier.kept);
+        let mut earlier = before.unwrap_or_else(|| Box::new(Self::none(now)));
+        let kept = &mut earlier.kept;
         kept.retain(|kept| !kept.lifetime(now).is_zero());
         let is_own = |kept: &Kept| A::of(&kept.algorithm) == Some(quota);
-        if let Some(index) = kept.iter().position(is_own) {
-            let mut own = kept.remove(index).state;
-            if let Some(own) = quota.state_mut(&mut own) {
-                quota.rewind(own, now);
-                quota.join(state, own, now);
-            }
+        let own = kept.iter().position(is_own);
+        if let Some(own) = own.and_then(|index| quota.state_mut(&mut kept[index].state)) {
+            quota.rewind(own, now);
+            quota.join(state, own, now);
         }
-        let left = Kept { algorithm: from.0, state: from.1 };
-        if !left.lifetime(now).is_zero() {
-            kept.push(left);
+        let is_over = A::of(from).is_none_or(|from| from.lifetime(&left, now).is_zero());
+        let left = || Kept { algorithm: from.clone(), state: quota.wrap(left) };
+        match own {
+            Some(index) if is_over => drop(kept.swap_remove(index)),
+            Some(index) => kept[index] = left(),
+            None if is_over => {}
+            None => kept.push(left()),
         }
         if KEPT_MAX < kept.len() {
             // The one that counts longest has most to give away.
@@ -67,9 +70,18 @@ impl Earlier {
         }
         let lifetimes = kept.iter().map(|kept| kept.lifetime(now));
         let longest = lifetimes.fold(quota.lifetime(state, now), Micros::max);
-        (!longest.is_zero()).then(|| {
-            Box::new(Self { since: now, until: (now + longest).min(Timestamp::MAX), kept })
-        })
+        (earlier.since, earlier.until) = (now, (now + longest).min(Timestamp::MAX));
+        (!longest.is_zero()).then_some(earlier)
+    }
+
+    const fn none(now: Timestamp) -> Self {
+        Self { since: now, until: now, kept: Vec::new() }
+    }
+
+    /// Returns true if a step at `now` leaves it as it is: it goes on, and the clock has not stepped
+    /// back behind the change.
+    pub(crate) fn rests_at(&self, now: Timestamp) -> bool {
+        self.since <= now && now < self.until
     }
 
     /// Returns true if nothing that was charged before the change counts at `now`.

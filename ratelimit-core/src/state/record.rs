@@ -103,6 +103,13 @@ impl Record {
         self.owed == 0 && self.block.is_none() && self.earlier.is_none()
     }
 
+    /// Returns true if a step at `now` is of the state alone: there is no debt and no block, and states
+    /// under earlier numbers stay as they are.
+    pub(crate) fn is_plain_at(&self, now: Timestamp) -> bool {
+        let rests = |earlier: &Earlier| earlier.rests_at(now);
+        self.owed == 0 && self.block.is_none() && self.earlier.as_deref().is_none_or(rests)
+    }
+
     /// Pulls times later than `now` back to it, before the record is read under `policy`.
     pub(crate) fn rewind(&mut self, policy: &Policy, now: Timestamp) {
         if !self.under.is(policy) && self.under.algorithm() == policy.algorithm() {
@@ -268,8 +275,7 @@ fn carry_over<A: Listed>(to: &A, rule: CarryOver, record: &mut Record, now: Time
     match A::of(under.algorithm()).zip(to.state_mut(state)) {
         Some((from, _)) if from == to => {}
         Some((from, state)) if rule != CarryOver::Reset => {
-            let keep = || (under.algorithm().clone(), from.wrap(from.keep(state, now)));
-            let left = (!A::HOLDS_PERMITS).then(keep);
+            let left = (!A::HOLDS_PERMITS).then(|| from.keep(state, now));
             let is_over = from.lifetime(state, now).is_zero();
             if is_over {
                 *state = to.fresh(now);
@@ -279,6 +285,7 @@ fn carry_over<A: Listed>(to: &A, rule: CarryOver, record: &mut Record, now: Time
             if let Some(left) = left
                 && (!is_over || earlier.is_some())
             {
+                let left = (under.algorithm(), left);
                 *earlier = Earlier::after_change(earlier.take(), left, (to, state), now);
             }
         }

@@ -97,7 +97,7 @@ proptest! {
         prop_assert!(subject.clone().spend(now + reset, subject.limit()).is_allowed() || rule.starts_low());
     }
 
-    /// What is used in any stretch of time is what the limit admits in it, and the most that is owed.
+    /// In any stretch of time no more is used than the limit admits in it, and the most that may be owed.
     #[test]
     fn no_stretch_of_time_uses_more_than_its_bound_and_the_debt(
         rule in owing(),
