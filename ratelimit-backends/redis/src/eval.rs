@@ -22,6 +22,8 @@ pub(crate) enum Evaluated {
     Decided(Decisions),
     /// Nothing was done: a value is not of the policy's own numbers, or no script knows the action.
     NotOwn,
+    /// Nothing was done: a value is under other numbers of the policy's algorithm.
+    Changed,
     /// Nothing was done: another client is changing a value.
     Reserved,
     /// Nothing was done: the terms were not of the server's time, which is this.
@@ -111,6 +113,7 @@ pub(crate) fn decide(
         Verdict::Denied => false,
         Verdict::Admitted => true,
         Verdict::NotOwn => return Ok(Evaluated::NotOwn),
+        Verdict::Changed => return Ok(Evaluated::Changed),
         Verdict::Reserved => return Ok(Evaluated::Reserved),
         Verdict::Outside => return Ok(Evaluated::Outside(reply.now)),
     };
@@ -174,6 +177,7 @@ enum Verdict {
     NotOwn,
     Reserved,
     Outside,
+    Changed,
 }
 
 /// The reply of a step: one part, or for several checks one, and one for each slot.
@@ -203,6 +207,7 @@ impl<'a> StepReply<'a> {
             2 => Verdict::NotOwn,
             3 => Verdict::Reserved,
             4 => Verdict::Outside,
+            5 => Verdict::Changed,
             _ => return None,
         };
         let now = encoding::word(now.try_into().ok()?);

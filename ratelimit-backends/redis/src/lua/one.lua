@@ -5,7 +5,7 @@
 local header, terms = ARGV[3], ARGV[4]
 
 local function decide(key)
-  damaged, reserved = false, false
+  damaged, reserved, changed = false, false, false
   local found, fits, after, ttl, pulled = step(key, header, terms)
   if not damaged and ARGV[2] ~= 'peek' then store(key, header, fits and after or pulled, ttl) end
   return verdict(fits) .. (found or '')

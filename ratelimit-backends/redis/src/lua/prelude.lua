@@ -48,6 +48,9 @@ local reserved = false
 -- caller has to come again with those of the window that the time is in.
 local outside = false
 
+-- Set where a value is of this policy's algorithm, with nothing around its state, under other numbers.
+local changed = false
+
 -- Notes that a value is not this policy's own.
 local function refuse(value)
   damaged = true
@@ -80,6 +83,8 @@ local function read(key, header, words)
     local found = value
     value = behind_earlier(key, value)
     if #value ~= #header + 7 * words or value:sub(1, #header) ~= header then
+      -- The version and the kind follow the length of the header.
+      changed = changed or type(value) == 'string' and value:sub(2, 3) == header:sub(2, 3)
       refuse(found)
       return false
     end
@@ -109,8 +114,8 @@ local function store(key, header, state, ttl)
 end
 
 -- The first part of a reply: 1 if all was admitted, 0 if not, 2 if something found is not what it
--- should be, 3 if another client is changing it, 4 if the terms are of another time, and then nothing
--- was done; then the time.
+-- should be, 3 if another client is changing it, 4 if the terms are of another time, 5 if its numbers are
+-- other ones, and then nothing was done; then the time.
 local function verdict(fits)
-  return pack('>BI7', outside and 4 or reserved and 3 or damaged and 2 or fits and 1 or 0, now)
+  return pack('>BI7', outside and 4 or reserved and 3 or changed and 5 or damaged and 2 or fits and 1 or 0, now)
 end
