@@ -5,6 +5,7 @@
 #[doc = include_str!("guide/choosing_an_algorithm.md")]
 pub mod choosing_an_algorithm {}
 
+#[cfg(feature = "toml")]
 #[doc = include_str!("guide/choosing_a_limit.md")]
 pub mod choosing_a_limit {}
 
@@ -31,6 +32,7 @@ pub mod when_the_store_fails {}
 #[doc = include_str!("guide/keys_and_privacy.md")]
 pub mod keys_and_privacy {}
 
+#[cfg(feature = "tokio")]
 #[doc = include_str!("guide/testing.md")]
 pub mod testing {}
 

@@ -1,4 +1,4 @@
-//! Which addresses are one client's.
+//! Addresses that are one client's.
 
 use std::collections::HashSet;
 
