@@ -30,6 +30,7 @@ mod holds;
 mod in_flight;
 mod segments;
 mod settling;
+mod settling_cases;
 mod take;
 mod tightness;
 mod to_and_fro;

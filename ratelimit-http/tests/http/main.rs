@@ -3,8 +3,10 @@
 mod support;
 
 mod advice;
+mod advice_cases;
 mod awaited;
 mod client_ip;
+mod cooldowns;
 mod failures;
 mod formats;
 #[cfg(feature = "grpc")]
