@@ -6,8 +6,8 @@ use std::num::NonZeroUsize;
 use ratelimit_backend::Clock;
 use ratelimit_memory::Dashmap;
 
-#[path = "promises/asking.rs"]
-mod asking;
+#[path = "promises/store_under_test.rs"]
+mod store_under_test;
 
 #[path = "promises/capacity.rs"]
 mod capacity;

@@ -4,9 +4,9 @@ use proptest::prelude::*;
 use ratelimit_core::Action;
 
 use crate::{
+    key_under_test::Subject,
     model::{Answer, Reference},
     rule::{self, Rule},
-    subject::Subject,
     trace::{Course, Step, history},
 };
 

@@ -8,9 +8,9 @@ use ratelimit_core::{
 };
 
 use crate::{
+    key_under_test::{Subject, at, retry_after},
     model::{Answer, Reference, Sensor},
     rule::{self, Adaptive, Rule, one_of_each, share_of},
-    subject::{Subject, at, retry_after},
     trace::{Course, history, shares, spending},
 };
 

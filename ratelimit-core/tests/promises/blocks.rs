@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use ratelimit_core::{Action, WINDOW_MAX, store::Record};
 
 use crate::{
+    key_under_test::{Subject, reset_after, retry_after},
     rule::{self, share_of},
-    subject::{Subject, reset_after, retry_after},
     trace::{history, shares, spending, worn},
 };
 

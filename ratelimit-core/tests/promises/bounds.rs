@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use ratelimit_core::{Detail, Outcome, Timestamp, adaptive, fixed_window::Align};
 
 use crate::{
+    key_under_test::Subject,
     rule::{self, Adaptive, Rule, one_of_each},
-    subject::Subject,
     trace::{Course, play, spending},
 };
 

@@ -9,8 +9,8 @@ use ratelimit_core::{
 };
 
 use crate::{
+    key_under_test::Subject,
     rule::{self, Adaptive, Rule, changes, one_of_each},
-    subject::Subject,
     trace::{history, worn},
 };
 

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use ratelimit_core::Timestamp;
 
 use crate::{
+    key_under_test::{Subject, retry_after},
     rule::{self, Rule, one_of_each, share_of},
-    subject::{Subject, retry_after},
     trace::{history, shares, worn},
 };
 

@@ -7,8 +7,8 @@ use ratelimit_core::{
 };
 
 use crate::{
+    key_under_test::{Subject, at},
     rule,
-    subject::{Subject, at},
     trace::{Course, history, spending, worn},
 };
 

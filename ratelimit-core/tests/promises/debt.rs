@@ -8,8 +8,8 @@ use ratelimit_core::{
 
 use crate::{
     bounds::bound,
+    key_under_test::{Subject, reset_after, retry_after},
     rule::{self, Rule, one_of_each, share_of},
-    subject::{Subject, reset_after, retry_after},
     trace::{Course, Step, history, shares, worn},
 };
 

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use ratelimit_core::Action;
 
 use crate::{
+    key_under_test::{Subject, retry_after},
     rule::{self, one_of_each},
-    subject::{Subject, retry_after},
     trace::{Course, history},
 };
 

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use ratelimit_core::{Detail, LIMIT_MAX, fixed_window::Align, token_bucket};
 
 use crate::{
+    key_under_test::{Subject, retry_after},
     rule::Rule,
-    subject::{Subject, retry_after},
 };
 
 const WINDOWS: u64 = 1_000_000;

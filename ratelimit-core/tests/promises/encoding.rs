@@ -7,8 +7,8 @@ use ratelimit_core::{
 };
 
 use crate::{
+    key_under_test::Subject,
     rule::{self, one_of_each, share_of},
-    subject::Subject,
     trace::{Course, history, worn},
 };
 

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use ratelimit_core::{Action, ConfigError, LIMIT_MAX, Timestamp, WINDOW_MAX, adaptive::Scope};
 
 use crate::{
+    key_under_test::{Subject, retry_after},
     rule::{self, Adaptive, Rule},
-    subject::{Subject, retry_after},
 };
 
 const END: u64 = Timestamp::MAX.as_micros();

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use ratelimit_core::{Action, Micros};
 
 use crate::{
+    key_under_test::{Subject, at},
     rule::{self, share_of},
-    subject::{Subject, at},
     trace::{history, shares, worn},
 };
 

@@ -9,8 +9,8 @@ use ratelimit_core::{
 };
 
 use crate::{
+    key_under_test::{Subject, reset_after, retry_after},
     rule::{self, Rule},
-    subject::{Subject, reset_after, retry_after},
 };
 
 const SECOND: u64 = 1_000_000;

@@ -4,18 +4,17 @@
 //! that calls the crate, [`model`] holds the seven algorithms once more: slow, obvious and exact.
 //! Every other file is a promise. Longer runs: `PROPTEST_CASES=10000 cargo test`.
 
+mod key_under_test;
 mod model;
 mod rule;
-mod subject;
 mod trace;
 
 mod agreement;
-mod answers;
 mod batches;
 mod blocks;
 mod bounds;
 mod carry_over;
-mod changes;
+mod change_instants;
 mod clock;
 mod compact;
 mod configuration;
@@ -23,14 +22,15 @@ mod debt;
 mod denial;
 mod drift;
 mod encoding;
-mod exchange;
+mod equal_decisions;
 mod extremes;
 mod forgetting;
-mod holds;
 mod in_flight;
+mod in_flight_model;
 mod segments;
 mod settling;
 mod settling_cases;
 mod take;
 mod tightness;
 mod to_and_fro;
+mod words;

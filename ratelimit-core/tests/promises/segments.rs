@@ -8,8 +8,8 @@ use ratelimit_core::{
 };
 
 use crate::{
+    key_under_test::{Subject, at, retry_after},
     rule::{self, Adaptive, Rule, share_of},
-    subject::{Subject, at, retry_after},
     trace::{history, logged, shares, worn},
 };
 

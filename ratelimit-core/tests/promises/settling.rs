@@ -3,17 +3,15 @@
 //! The promise, exactly: had each charge been what it was settled for from the start, everything
 //! that was admitted would have been admitted then, too.
 
-use core::ops::RangeInclusive;
-
 use proptest::prelude::*;
 use ratelimit_core::{
-    CarryOver, Decision, Detail, LIMIT_MAX, Outcome, Receipt,
-    adaptive::{self, Scope},
+    CarryOver, Decision, Detail, Outcome, Receipt,
+    adaptive::{self},
 };
 
 use crate::{
-    rule::{self, Adaptive, Rule, one_of_each, share_of},
-    subject::{Subject, reset_after},
+    key_under_test::{Subject, reset_after},
+    rule::{self, Rule, share_of},
     trace::{Course, Step, history, shares, spending, worn},
 };
 

@@ -3,13 +3,13 @@
 use core::ops::RangeInclusive;
 
 use ratelimit_core::{
-    CarryOver, Decision, Detail, LIMIT_MAX, Outcome, Receipt,
+    Detail, LIMIT_MAX,
     adaptive::{self, Scope},
 };
 
 use crate::{
-    rule::{self, Adaptive, Rule, one_of_each, share_of},
-    subject::{Subject, reset_after},
+    key_under_test::Subject,
+    rule::{Adaptive, Rule, one_of_each},
 };
 
 // FAULTS 24.

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use crate::{
+    key_under_test::{Subject, reset_after, retry_after},
     rule::{self, Rule, share_of},
-    subject::{Subject, reset_after, retry_after},
     trace::{history, shares, worn},
 };
 

@@ -4,9 +4,9 @@ use proptest::prelude::*;
 use ratelimit_core::{CarryOver, Outcome, fixed_window::Align, store::Record};
 
 use crate::{
+    key_under_test::Subject,
     model::Reference,
     rule::{self, Adaptive, Rule},
-    subject::Subject,
     trace::{Course, spending},
 };
 

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use ratelimit_core::{Action, Decision, LIMIT_MAX, Timestamp, WINDOW_MAX};
 
 use crate::{
+    key_under_test::{Subject, reset_after, retry_after},
     rule::{Rule, share_of},
-    subject::{Subject, reset_after, retry_after},
 };
 
 /// One question, some time after the one before.

@@ -5,29 +5,20 @@ use std::{
     convert::Infallible,
     future::{Future, poll_fn},
     num::NonZeroUsize,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    task::{Context, Poll},
+    sync::{Arc, Mutex},
+    task::Poll,
     time::{Duration, Instant},
 };
 
-use http::{Request, Response, response::Builder};
-use ratelimit_algorithms::{
-    AcquireError, Clock, FixedWindow, LeakyBucket, Limiter, ManualClock, Micros, Timer,
-    TokenBucket, WaitError,
-};
-use ratelimit_http::{
-    HeaderFormat, KeyError, KeyFn, Outgoing, OutgoingError, OutgoingLayer, RateLimitLayer,
-    RequestKey, TargetHost,
-};
+use http::{Request, Response};
+use ratelimit_algorithms::{Clock, LeakyBucket, Limiter, ManualClock, Micros, Timer, TokenBucket};
+use ratelimit_http::{KeyFn, Outgoing, OutgoingLayer};
 use ratelimit_memory::Memory;
 use tower::{Layer, Service, ServiceExt, service_fn};
 
 use crate::{
-    outgoing::{Leap, layer, server, to},
-    support::{Broken, Store, on, poll, store},
+    outgoing::{Leap, to},
+    support::{Store, poll, store},
 };
 
 /// Time that passes only when nothing else is to be done.

@@ -4,7 +4,7 @@ mod support;
 
 mod advice;
 mod advice_cases;
-mod awaited;
+mod async_keys;
 mod client_ip;
 mod cooldowns;
 mod failures;
@@ -23,10 +23,10 @@ mod rules;
 mod secrets;
 mod settling;
 mod several;
+mod shown_limits;
 #[cfg(feature = "axum")]
 mod socket;
 #[cfg(feature = "tokio")]
 mod streams;
 mod tiers;
-mod told;
 mod warnings;

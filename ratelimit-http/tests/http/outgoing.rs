@@ -1,10 +1,7 @@
 //! Requests to others wait for their turn, and for as long as servers ask them to.
 
 use std::{
-    collections::BTreeSet,
     convert::Infallible,
-    future::{Future, poll_fn},
-    num::NonZeroUsize,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -22,7 +19,6 @@ use ratelimit_http::{
     HeaderFormat, KeyError, KeyFn, Outgoing, OutgoingError, OutgoingLayer, RateLimitLayer,
     RequestKey, TargetHost,
 };
-use ratelimit_memory::Memory;
 use tower::{Layer, Service, ServiceExt, service_fn};
 
 use crate::support::{Broken, Store, on, poll, store};

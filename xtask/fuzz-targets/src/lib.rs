@@ -50,7 +50,7 @@ share! {
     "../../../ratelimit-core/tests/promises/encoding.rs": encoding;
     "../../../ratelimit-core/tests/promises/model/mod.rs": model;
     "../../../ratelimit-core/tests/promises/rule.rs": rule;
-    "../../../ratelimit-core/tests/promises/subject.rs": subject;
+    "../../../ratelimit-core/tests/promises/key_under_test.rs": key_under_test;
     "../../../ratelimit-core/tests/promises/trace.rs": trace;
     "../../../ratelimit-http/tests/http/client_ip/model.rs": clients_model;
 }

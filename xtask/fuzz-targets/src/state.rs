@@ -5,7 +5,7 @@ use ratelimit_core::{
     store::{LogSegment, Record},
 };
 
-use crate::{encoding::stays_within_the_limit, rule::one_of_each, subject::Subject};
+use crate::{encoding::stays_within_the_limit, key_under_test::Subject, rule::one_of_each};
 
 /// Takes the bytes behind the first eleven for a record; these are a time and a cost.
 pub fn state(data: &[u8]) {

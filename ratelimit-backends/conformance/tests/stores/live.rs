@@ -8,8 +8,8 @@ use ratelimit_core::{
 };
 
 use crate::{
-    on::On,
-    rules::{algorithm, any_algorithm, wait},
+    each_store::On,
+    limits::{algorithm, any_algorithm, wait},
 };
 
 /// An event, some time after the one before.

@@ -3,9 +3,9 @@
 //! Each promise is asked of random histories, and of each store in turn.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod each_store;
+mod limits;
 mod live;
-mod on;
-mod rules;
 mod settling;
 mod time;
 mod waiting;
@@ -14,13 +14,13 @@ mod waiting;
 macro_rules! on_every_store {
     ($($module:ident: $($promise:ident)*;)*) => {
         mod memory {
-            $($(#[test] fn $promise() { crate::$module::$promise(&crate::on::memory()); })*)*
+            $($(#[test] fn $promise() { crate::$module::$promise(&crate::each_store::memory()); })*)*
         }
         mod sqlite {
-            $($(#[test] fn $promise() { crate::$module::$promise(&crate::on::sqlite()); })*)*
+            $($(#[test] fn $promise() { crate::$module::$promise(&crate::each_store::sqlite()); })*)*
         }
         mod redis {
-            $($(#[test] fn $promise() { crate::$module::$promise(&crate::on::redis()); })*)*
+            $($(#[test] fn $promise() { crate::$module::$promise(&crate::each_store::redis()); })*)*
         }
     };
 }

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use ratelimit_algorithms::{Backend, Limits, Micros, Permit, Permits};
 
 use crate::{
-    on::On,
-    rules::{LIMIT, algorithm, any_algorithm, wait},
+    each_store::On,
+    limits::{LIMIT, algorithm, any_algorithm, wait},
 };
 
 type Store = Arc<dyn Backend>;

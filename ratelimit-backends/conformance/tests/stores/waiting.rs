@@ -18,8 +18,8 @@ use ratelimit_core::{
 use tokio::task::{JoinHandle, yield_now};
 
 use crate::{
-    on::On,
-    rules::{LIMIT, algorithm, any_algorithm, wait},
+    each_store::On,
+    limits::{LIMIT, algorithm, any_algorithm, wait},
     time::{START, Time},
 };
 

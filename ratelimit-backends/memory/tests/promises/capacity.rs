@@ -5,7 +5,7 @@ use ratelimit_backend::{ErrorKind, ManualClock};
 use ratelimit_core::{Action, CarryOver, Micros, Policy};
 use ratelimit_servers::effort;
 
-use crate::asking::{
+use crate::store_under_test::{
     ask, ask_all, check, is_allowed, is_refused, memory, policy, remaining, reset, spend,
 };
 

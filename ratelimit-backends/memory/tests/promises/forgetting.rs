@@ -6,7 +6,7 @@ use ratelimit_backend::Clock;
 use ratelimit_conformance::{ReferenceStore, one_of_each};
 use ratelimit_core::{Action, Batch, Check, Micros, Policy};
 
-use crate::asking::{ask_all, check, is_refused, memory};
+use crate::store_under_test::{ask_all, check, is_refused, memory};
 
 #[test]
 // FAULTS 65.

@@ -18,7 +18,7 @@ use ratelimit_backend::{Clock, ManualClock};
 use ratelimit_conformance::{ReferenceStore, one_of_each};
 use ratelimit_core::{Action, Batch, Decision, Micros, Policy, Timestamp};
 
-use crate::asking::{ask_all, check, memory};
+use crate::store_under_test::{ask_all, check, memory};
 
 #[test]
 // FAULTS 48.

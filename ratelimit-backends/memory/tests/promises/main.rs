@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 
 use ratelimit_backend::Clock;
 
-mod asking;
+mod store_under_test;
 
 mod capacity;
 mod forgetting;

@@ -11,7 +11,9 @@ use std::{
 use ratelimit_backend::{BackendError, Clock};
 use ratelimit_core::{Action, Timestamp};
 
-use crate::asking::{ask_all, at, check, is_allowed, policy, remaining, spend, with_clock};
+use crate::store_under_test::{
+    ask_all, at, check, is_allowed, policy, remaining, spend, with_clock,
+};
 
 #[test]
 // FAULTS 54.

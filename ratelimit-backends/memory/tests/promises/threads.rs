@@ -10,7 +10,7 @@ use ratelimit_backend::{BackendError, Clock};
 use ratelimit_conformance::one_of_each;
 use ratelimit_core::{Action, Detail, Micros, Timestamp, fixed_window};
 
-use crate::asking::{
+use crate::store_under_test::{
     Answer, ask, ask_all, at, check, is_allowed, is_refused, memory, policy, remaining, reset,
     spend, with_clock,
 };
@@ -21,7 +21,7 @@ fn sixty_four_threads_spend_exactly_the_limit_of_each_algorithm() {
     for policy in one_of_each(100_000) {
         let (memory, _) = memory(1_000);
         let alone = admitted((0..640_000).map(|_| spend(&memory, &policy, "alone")));
-        let (memory, _) = crate::asking::memory(1_000);
+        let (memory, _) = crate::store_under_test::memory(1_000);
         let together =
             on_threads(64, |_| admitted((0..10_000).map(|_| spend(&memory, &policy, "key"))));
         assert_eq!(together.iter().sum::<u64>(), alone, "{policy}");

@@ -9,8 +9,8 @@ use ratelimit_redis::Redis;
 use ratelimit_servers::Cluster;
 
 use crate::{
-    scene::hourly,
     store::{ask, check, settings, spend},
+    store_behind_proxy::hourly,
 };
 
 const HOUR: Duration = Duration::from_secs(3_600);

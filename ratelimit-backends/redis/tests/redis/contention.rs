@@ -15,8 +15,8 @@ use ratelimit_servers::{Fault, Proxy, Server, effort};
 use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
-    scene::hourly,
     store::{ask, check, settings, spend},
+    store_behind_proxy::hourly,
 };
 
 /// The spenders' scripts always won: of twenty refunds beside 64 spenders three succeeded.

@@ -8,8 +8,8 @@ use ratelimit_core::{Action, Micros};
 use ratelimit_servers::Server;
 
 use crate::{
-    scene::hourly,
     store::{ask, check, connect, settings, spend},
+    store_behind_proxy::hourly,
 };
 
 /// It was read whole; that took longer than the deadline, and `reset` failed by the same.

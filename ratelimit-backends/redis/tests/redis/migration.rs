@@ -13,8 +13,8 @@ use tokio::{
 
 use crate::{
     cluster::connect,
-    scene::{failure, hourly, within},
     store::{ask, check, spend},
+    store_behind_proxy::{failure, hourly, within},
 };
 
 /// Keys are taken from their node one after the other while every one of them is spent. Each check

@@ -13,8 +13,8 @@ use tokio::{
 };
 
 use crate::{
-    scene::{Scene, failure, in_time, recover},
     store::spend,
+    store_behind_proxy::{Scene, failure, in_time, recover},
 };
 
 // FAULTS 133.
@@ -287,7 +287,7 @@ async fn a_server_that_comes_later_is_found_by_itself() {
     let Some(mut server) = Server::start(&[]) else { return };
     server.kill();
     let redis = RedisSettings::new(&server.url()).expect("the URL is good").connect_lazily();
-    let policy = crate::scene::hourly(10);
+    let policy = crate::store_behind_proxy::hourly(10);
     for _ in 0..10 {
         let refused = in_time(spend(&redis, &policy, b"key", 1)).await;
         let text = refused.as_ref().map_err(ToString::to_string).expect_err("it is away");

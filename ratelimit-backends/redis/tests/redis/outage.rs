@@ -9,8 +9,8 @@ use ratelimit_servers::{Fault, Proxy, Server, effort, poll};
 use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
-    scene::{Scene, failure, hourly, in_time, recover},
     store::{ask, check, connect, settings, spend},
+    store_behind_proxy::{Scene, failure, hourly, in_time, recover},
 };
 
 // FAULTS 140.

@@ -17,8 +17,8 @@ use tokio::{
 };
 
 use crate::{
-    scene::{failure, hourly},
     store::spend,
+    store_behind_proxy::{failure, hourly},
 };
 
 /// As a static, or one `#[tokio::test]` after another, has it.

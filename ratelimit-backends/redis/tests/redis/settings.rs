@@ -7,8 +7,8 @@ use ratelimit_redis::{RedisSettings, UrlError};
 use ratelimit_servers::Server;
 
 use crate::{
-    scene::hourly,
     store::{ask, check, spend},
+    store_behind_proxy::hourly,
 };
 
 /// Any other scheme was taken for an unencrypted server.

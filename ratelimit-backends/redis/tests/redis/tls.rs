@@ -8,8 +8,8 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use tempfile::TempDir;
 
 use crate::{
-    scene::hourly,
     store::{settings, spend},
+    store_behind_proxy::hourly,
 };
 
 /// Runs this very test in processes that trust what they are told to, and that say how it went.

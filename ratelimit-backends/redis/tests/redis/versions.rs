@@ -12,7 +12,7 @@ use std::{
 use ratelimit_backend::{BackendError, Effect, ErrorKind};
 use ratelimit_redis::{Redis, RedisSettings};
 
-use crate::scene::failure;
+use crate::store_behind_proxy::failure;
 
 // FAULTS 168.
 #[tokio::test]

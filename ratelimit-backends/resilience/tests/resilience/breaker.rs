@@ -10,8 +10,8 @@ use ratelimit_resilience::{
 };
 
 use crate::{
+    breaker_fixture::{DOWN, Rig},
     faulty::{Broken, Cue, Faulty, KINDS, ask, check, clock, hourly, kind, spend},
-    rig::{DOWN, Rig},
 };
 
 // FAULTS 170.

@@ -13,8 +13,8 @@ use ratelimit_core::{Action, Batch, Micros};
 use ratelimit_resilience::CircuitState::{Closed, HalfOpen, Open};
 
 use crate::{
+    breaker_fixture::{DOWN, Rig},
     faulty::{Cue, ask_awaiting, check, hourly, kind},
-    rig::{DOWN, Rig},
 };
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Promises of the wrappers, each over a store that fails on cue.
 
+mod breaker_fixture;
 mod faulty;
-mod rig;
 
 mod breaker;
 mod breaker_probes;

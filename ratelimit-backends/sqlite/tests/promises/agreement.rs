@@ -11,7 +11,7 @@ use ratelimit_core::{
 use ratelimit_servers::effort;
 use ratelimit_sqlite::Sqlite;
 
-use crate::subject::Folder;
+use crate::store_under_test::Folder;
 
 /// A store and the core, asked the same.
 struct Both {

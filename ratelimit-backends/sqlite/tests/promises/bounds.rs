@@ -8,7 +8,7 @@ use ratelimit_algorithms::{
 use ratelimit_servers::effort;
 use ratelimit_sqlite::Sqlite;
 
-use crate::subject::{Folder, assert_fails, left, limiter, spend};
+use crate::store_under_test::{Folder, assert_fails, left, limiter, spend};
 
 const NOON: Timestamp = Timestamp::from_micros(1_700_000_000_000_000).unwrap();
 

@@ -10,7 +10,9 @@ use std::{
 
 use ratelimit_algorithms::{BackendError, Clock, Effect, ErrorKind, Timestamp, WallClock};
 
-use crate::subject::{Call, Folder, assert_fails, backend_error, left, limiter, poll, spend, wait};
+use crate::store_under_test::{
+    Call, Folder, assert_fails, backend_error, left, limiter, poll, spend, wait,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_tasks_and_threads_at_once_spend_exactly_the_limit() {

@@ -12,7 +12,7 @@ use ratelimit_conformance::subprocess;
 use ratelimit_sqlite::{SqliteSettings, Synchronous};
 use rusqlite::Connection;
 
-use crate::subject::{A_MINUTE, limiter};
+use crate::store_under_test::{A_MINUTE, limiter};
 
 /// A command that runs `role` on `file` in another process. What it prints is its report.
 pub(crate) fn child(role: &str, file: &Path) -> Command {

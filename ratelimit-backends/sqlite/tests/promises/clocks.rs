@@ -5,7 +5,7 @@ use ratelimit_algorithms::{
 };
 use ratelimit_sqlite::Sqlite;
 
-use crate::subject::{Folder, assert_fails};
+use crate::store_under_test::{Folder, assert_fails};
 
 const NOON: Timestamp = Timestamp::from_micros(1_700_000_000_000_000).unwrap();
 

@@ -6,7 +6,7 @@ use ratelimit_algorithms::ErrorKind;
 use ratelimit_sqlite::{Sqlite, SqliteSettings, Synchronous};
 use rusqlite::Connection;
 
-use crate::subject::{Folder, assert_fails, left, limiter, spend, wait};
+use crate::store_under_test::{Folder, assert_fails, left, limiter, spend, wait};
 
 #[test]
 fn state_survives_reopening() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ratelimit_algorithms::{ErrorKind, Limiter, ManualClock, Micros, SlidingWindowLog, Timestamp};
 use ratelimit_sqlite::Sqlite;
 
-use crate::subject::{Folder, assert_fails, left, spend};
+use crate::store_under_test::{Folder, assert_fails, left, spend};
 
 /// A log that is full, with an entry for each second.
 struct Full {

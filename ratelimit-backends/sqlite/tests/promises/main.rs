@@ -6,13 +6,13 @@ mod bounds;
 mod callers;
 mod clocks;
 mod files;
-mod kept;
 mod logs;
 mod processes;
+mod records;
 mod space;
 #[cfg(unix)]
 mod unix_files;
 mod waiting;
 
 mod child;
-mod subject;
+mod store_under_test;

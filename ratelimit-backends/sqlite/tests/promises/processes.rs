@@ -14,7 +14,7 @@ use ratelimit_sqlite::Sqlite;
 
 use crate::{
     child::{ENDLESS_THREADS, child},
-    subject::{Folder, left, limiter},
+    store_under_test::{Folder, left, limiter},
 };
 
 /// No check of any of them fails for the others.

@@ -5,7 +5,7 @@ use std::{fs, num::NonZeroUsize};
 use ratelimit_algorithms::ErrorKind;
 use ratelimit_servers::effort;
 
-use crate::subject::{Folder, assert_fails, left, limiter, spend};
+use crate::store_under_test::{Folder, assert_fails, left, limiter, spend};
 
 /// No file of the other process may grow beyond a size, as if the disk were full.
 // FAULTS 179.

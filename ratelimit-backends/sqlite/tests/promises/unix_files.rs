@@ -14,7 +14,7 @@ use std::{
 use ratelimit_algorithms::Limiter;
 use ratelimit_sqlite::{Sqlite, SqliteSettings};
 
-use crate::subject::{A_MINUTE, Folder, left, limiter, spend};
+use crate::store_under_test::{A_MINUTE, Folder, left, limiter, spend};
 
 /// Whatever the process would give to new files.
 // FAULTS 219.

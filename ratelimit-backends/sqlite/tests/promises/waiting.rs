@@ -16,7 +16,7 @@ use tokio::runtime::Builder;
 
 use crate::{
     child::Holder,
-    subject::{Call, Folder, assert_fails, left, limiter, poll, spend, wait},
+    store_under_test::{Call, Folder, assert_fails, left, limiter, poll, spend, wait},
 };
 
 // FAULTS 175.

@@ -5,7 +5,7 @@ use num_traits::ToPrimitive;
 use ratelimit_core::{Detail, leaky_bucket, token_bucket};
 
 use super::{fraction, least, whole};
-use crate::{rule::Rule, subject::Subject};
+use crate::{key_under_test::Subject, rule::Rule};
 
 /// Permits that come or go, so many per tick.
 #[derive(Clone, Debug)]

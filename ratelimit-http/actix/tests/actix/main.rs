@@ -2,8 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod layer;
+mod parity_with_axum;
 mod request;
-mod same;
 mod streams;
 mod support;
 mod wire;

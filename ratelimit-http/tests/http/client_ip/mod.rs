@@ -4,7 +4,7 @@ mod configuration;
 mod model;
 mod networks;
 mod random;
-mod walk;
+mod trusted_proxies;
 
 use std::net::IpAddr;
 

@@ -7,7 +7,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use crate::day;
+use crate::generated_log;
 
 /// Runs the command in a folder, with this on its standard input.
 #[track_caller]
@@ -28,7 +28,7 @@ pub(crate) fn text(bytes: &[u8]) -> &str {
 #[test]
 fn a_log_on_standard_input_is_reported_as_a_table_and_nothing_else_is_said() {
     let folder = tempfile::tempdir().unwrap();
-    let output = run(folder.path(), &["--limit", "api=100/60s"], day::log().as_bytes());
+    let output = run(folder.path(), &["--limit", "api=100/60s"], generated_log::log().as_bytes());
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
     let table = text(&output.stdout);
     assert!(table.starts_with("41 381 requests of 303 clients, 2025-10-10 08:00:19 to"), "{table}");
@@ -38,7 +38,7 @@ fn a_log_on_standard_input_is_reported_as_a_table_and_nothing_else_is_said() {
 #[test]
 fn every_form_of_the_report_goes_to_its_file() {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("access.log"), day::log()).unwrap();
+    fs::write(folder.path().join("access.log"), generated_log::log()).unwrap();
     fs::write(folder.path().join("limits.json"), "{\"api\":\"100/60s\"}").unwrap();
     let limits = ["--limits", "limits.json", "--limit", "day={ limit = 9, window = '1d' }"];
     let outputs = ["--deny-at-most", "1%", "--json", "-", "--html", "r.html", "--write", "l.toml"];
@@ -58,7 +58,7 @@ fn every_form_of_the_report_goes_to_its_file() {
 #[test]
 fn the_exit_status_tells_a_log_that_was_cut_off_from_wrong_arguments() {
     let folder = tempfile::tempdir().unwrap();
-    let packed = crate::formats::packed(day::log().as_bytes());
+    let packed = crate::formats::packed(generated_log::log().as_bytes());
     let limit = ["--limit", "api=100/60s"];
     let cut = run(folder.path(), &limit, &packed[..packed.len() / 2]);
     assert_eq!(cut.status.code(), Some(1));

@@ -2,10 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod command;
-mod day;
 mod exact;
 mod examples;
 mod formats;
+mod generated_log;
 mod lines;
 mod memory;
 mod page;

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{
     command::{run, text},
-    day,
+    generated_log,
 };
 
 const LIMITS: [&str; 6] = [
@@ -27,7 +27,7 @@ fn the_page_shows_the_report_on_any_screen_and_needs_nothing_from_elsewhere() {
     };
     let folder = tempfile::tempdir().unwrap();
     let arguments = [&LIMITS[..], &["--html", "report.html", "--json", "-"]].concat();
-    let output = run(folder.path(), &arguments, day::log().as_bytes());
+    let output = run(folder.path(), &arguments, generated_log::log().as_bytes());
     assert!(output.status.success(), "{}", text(&output.stderr));
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     browser.open(&format!("file://{}", folder.path().join("report.html").display()));

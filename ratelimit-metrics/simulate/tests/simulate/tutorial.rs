@@ -11,7 +11,7 @@ use tower::{ServiceBuilder, ServiceExt, service_fn};
 
 use crate::{
     command::{run, text},
-    day,
+    generated_log,
 };
 
 const CHAPTER: &str =
@@ -26,7 +26,7 @@ fn blocks(language: &str) -> Vec<&'static str> {
 #[tokio::test]
 async fn the_commands_of_the_chapter_print_what_it_says_and_end_with_a_file_for_the_layer() {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("access.log"), day::log()).unwrap();
+    fs::write(folder.path().join("access.log"), generated_log::log()).unwrap();
     let (commands, outputs) = (blocks("sh"), blocks("text"));
     assert_eq!((commands.len(), outputs.len()), (3, 3));
     for (command, expected) in commands.iter().zip(outputs) {

@@ -6,8 +6,8 @@
 //! and the files of SQLite.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-mod said;
-mod watched;
+mod captured_output;
+mod recorded_server;
 
 use std::{fmt::Debug, num::NonZeroUsize};
 
@@ -26,7 +26,7 @@ use ratelimit_resilience::{LocalLimits, OnFailure, Resilient};
 use ratelimit_sqlite::Sqlite;
 use tower::ServiceExt;
 
-use crate::{said::Said, watched::Watched};
+use crate::{captured_output::Said, recorded_server::Watched};
 
 const API_KEY: &str = "canary-of-an-api-key";
 const PEPPER: &str = "canary-of-the-pepper";

@@ -11,8 +11,8 @@ use ratelimit_servers::{Cluster, Server, effort};
 use tokio::task::JoinSet;
 
 use crate::{
-    scene::{Scene, failure, hourly, in_time},
     store::{ask, check, connect, connect_with_clock, settings, spend},
+    store_behind_proxy::{Scene, failure, hourly, in_time},
 };
 
 /// On one thread callers wait in the order in which they came, and the server decides in it.

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use ratelimit_core::{CarryOver, Detail, Fraction, fixed_window::Align};
 
 use crate::{
+    key_under_test::{Subject, at, retry_after},
     rule::{Rule, changes, share_of},
-    subject::{Subject, at, retry_after},
     trace::{history, shares, worn},
 };
 

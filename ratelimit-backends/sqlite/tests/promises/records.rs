@@ -3,7 +3,7 @@
 use ratelimit_algorithms::{ErrorKind, Limiter, Limits, TokenBucket};
 use ratelimit_sqlite::Sqlite;
 
-use crate::subject::{Folder, assert_fails, backend_error, left, limiter, spend};
+use crate::store_under_test::{Folder, assert_fails, backend_error, left, limiter, spend};
 
 #[test]
 fn hostile_keys_are_distinct_and_harmless() {

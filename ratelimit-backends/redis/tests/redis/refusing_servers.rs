@@ -7,8 +7,8 @@ use ratelimit_redis::RedisSettings;
 use ratelimit_servers::{Proxy, Server, poll};
 
 use crate::{
-    scene::{Scene, failure, hourly, in_time},
     store::spend,
+    store_behind_proxy::{Scene, failure, hourly, in_time},
 };
 
 // FAULTS 156.

@@ -16,8 +16,8 @@ use tokio::{
 };
 
 use crate::{
-    scene::{QUARTER, Scene},
     store::spend,
+    store_behind_proxy::{QUARTER, Scene},
 };
 
 /// A millisecond each way, so that calls are dropped before the command is on its way,

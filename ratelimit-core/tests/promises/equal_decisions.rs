@@ -8,7 +8,7 @@ use ratelimit_core::{
     store::{Decisions, apply},
 };
 
-use crate::{rule::one_of_each, subject::Subject};
+use crate::{key_under_test::Subject, rule::one_of_each};
 
 const NOW: u64 = 1_700_000_000_000_000;
 

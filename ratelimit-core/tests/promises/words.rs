@@ -8,8 +8,8 @@ use ratelimit_core::{
 };
 
 use crate::{
+    key_under_test::{Subject, at},
     rule::{self, Adaptive, Rule, one_of_each, share_of},
-    subject::{Subject, at},
     trace::{history, logged, shares, worn},
 };
 

@@ -4,8 +4,8 @@ use proptest::{prelude::*, sample::Index};
 use ratelimit_core::{CarryOver, Detail, Micros, Outcome, Receipt, in_flight, store::Record};
 
 use crate::{
+    key_under_test::{Subject, reset_after, retry_after},
     rule::{self, Rule, share_of},
-    subject::{Subject, reset_after, retry_after},
     trace::shares,
 };
 
