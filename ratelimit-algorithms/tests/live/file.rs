@@ -208,7 +208,7 @@ fn an_invalid_file_changes_nothing() -> Outcome {
 }
 
 /// The limits `a`, `b` and `c` are in use, `d` and `e` are not.
-// FAULTS 17.
+// FAULTS 17, 229.
 #[test]
 fn limits_that_cannot_change_are_told_one_by_one_and_the_rest_is_updated() -> Outcome {
     let file = File::new("l.toml", "a = '1/1s'\nb = '1/1s'\nc = '1/1s'\nd = '1/1s'\ne = '1/1s'");
@@ -294,6 +294,7 @@ fn a_watched_file_is_reloaded_however_it_is_replaced_until_the_watch_is_dropped(
 }
 
 /// Whatever a limit was, it may be switched off, or have no bound, and become what it was.
+// FAULTS 229.
 #[test]
 fn a_file_switches_limits_off_and_lifts_them() -> Outcome {
     let limits = "free = '10/1h'\npro = '20/1h'\n";

@@ -55,6 +55,7 @@ fn expected(subject: &Subject, to: &Rule, rule: CarryOver, now: u64) -> Option<u
 
 proptest! {
     /// The time before the change counts at the old numbers, and nothing is rounded twice.
+    // FAULTS 206.
     #[test]
     fn a_change_keeps_exactly_what_the_old_numbers_say_of_its_instant(
         (from, to) in changes(),
@@ -78,6 +79,7 @@ proptest! {
 
 proptest! {
     /// Whatever the cost, and whatever the numbers were. A peek at that instant says the same.
+    // FAULTS 210.
     #[test]
     fn a_request_denied_after_a_change_fits_after_its_wait_and_not_a_microsecond_before(
         (from, to) in changes(),
@@ -105,6 +107,7 @@ proptest! {
     }
 }
 
+// FAULTS 210.
 #[test]
 fn a_log_that_may_hold_fewer_entries_waits_until_it_does() {
     let log =
@@ -129,6 +132,7 @@ fn leaky(capacity: u64, period: u64) -> Rule {
     Rule::LeakyBucket { capacity, leak: capacity, period, longest_delay: None }
 }
 
+// FAULTS 206.
 #[test]
 fn a_bucket_that_is_raised_has_refilled_at_its_old_rate() {
     let mut subject = Subject::new(&bucket(10, DAY));
@@ -137,6 +141,7 @@ fn a_bucket_that_is_raised_has_refilled_at_its_old_rate() {
     assert_eq!(raised.peek(START + DAY / 2, 1).remaining, 5);
 }
 
+// FAULTS 206.
 #[test]
 fn a_bucket_that_is_lowered_has_leaked_at_its_old_rate() {
     let mut subject = Subject::new(&leaky(8, 8 * SECOND));
@@ -147,6 +152,7 @@ fn a_bucket_that_is_lowered_has_leaked_at_its_old_rate() {
 }
 
 /// Numbers so far apart that their product passes what every store counts exactly.
+// FAULTS 207.
 #[test]
 fn proportional_is_exact_however_far_apart_the_numbers_are() {
     let month = 30 * DAY;

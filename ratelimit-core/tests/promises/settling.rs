@@ -35,7 +35,7 @@ struct Open {
 }
 
 proptest! {
-    // FAULTS 24.
+    // FAULTS 24, 209.
     #[test]
     fn settling_for_less_mints_no_permit(
         rule in rule::any(),
@@ -191,7 +191,7 @@ proptest! {
 proptest! {
     /// Whatever is given back: a request that is not given back whole is out at its time, and the next
     /// one no sooner after it than the rate allows.
-    // FAULTS 24.
+    // FAULTS 24, 209.
     #[test]
     fn a_queue_that_is_settled_lets_nothing_out_closer_together_than_its_rate(
         rule in rule::leaky_bucket(),
@@ -237,7 +237,7 @@ proptest! {
     }
 
     /// To other numbers, and to the same ones when they have come back.
-    // FAULTS 24.
+    // FAULTS 24, 209.
     #[test]
     fn a_receipt_of_before_a_change_gives_nothing_back(
         (rule, other) in rule::changes(),

@@ -95,6 +95,7 @@ proptest! {
     }
 }
 
+// FAULTS 210.
 #[test]
 fn a_bucket_that_starts_empty_keeps_its_promise_after_it_was_forgotten() {
     let rule = Rule::TokenBucket { capacity: 1, refill: 1, period: 10, initial: 0 };

@@ -44,6 +44,7 @@ fn an_encrypted_connection_needs_a_feature_for_it() {
 }
 
 /// They were ignored: `?db=3` used database 0.
+// FAULTS 230.
 #[test]
 fn a_parameter_that_is_not_known_is_refused() {
     for url in [
@@ -75,6 +76,7 @@ fn a_parameter_that_is_not_known_is_refused() {
     }
 }
 
+// FAULTS 230.
 #[tokio::test]
 async fn a_socket_is_a_server_like_any_and_its_url_names_a_database() {
     let folder = tempfile::tempdir().expect("a folder can be made");
@@ -90,6 +92,7 @@ async fn a_socket_is_a_server_like_any_and_its_url_names_a_database() {
 }
 
 /// The sum of now and such a deadline is no time; so each check panicked.
+// FAULTS 220.
 #[tokio::test]
 async fn no_setting_at_its_extreme_breaks_a_check() {
     let Some(server) = Server::start(&[]) else { return };

@@ -151,6 +151,7 @@ fn a_denial_of_permits_in_flight_is_not_repeated() {
 }
 
 /// A peek leaves a key unknown: its bucket has not begun to fill.
+// FAULTS 210.
 #[test]
 fn the_denial_of_a_peek_is_not_repeated_to_a_spend() {
     let quota = token_bucket::Quota::new(1, 1, Duration::from_secs(1));

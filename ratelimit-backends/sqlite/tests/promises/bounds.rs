@@ -162,7 +162,7 @@ fn two_that_write_without_a_pause_keep_the_log_short() {
 }
 
 /// A reader in its way makes the log grow, until it is gone.
-// FAULTS 176.
+// FAULTS 176, 218.
 #[test]
 fn the_log_is_written_back_and_cut() {
     const MIB: u64 = 1 << 20;

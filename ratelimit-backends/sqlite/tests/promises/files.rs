@@ -104,6 +104,7 @@ fn an_error_names_the_file_and_the_cause_in_one_line() {
     assert_eq!(cause, format!("{}: file is of application 0x00001234", folder.file().display()));
 }
 
+// FAULTS 220.
 #[test]
 fn settings_hold_at_their_extremes() {
     let folder = Folder::new();

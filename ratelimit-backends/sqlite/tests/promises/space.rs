@@ -8,7 +8,7 @@ use ratelimit_servers::effort;
 use crate::store_under_test::{Folder, assert_fails, left, limiter, spend};
 
 /// No file of the other process may grow beyond a size, as if the disk were full.
-// FAULTS 179.
+// FAULTS 179, 218.
 #[cfg(unix)]
 #[test]
 fn a_file_that_may_not_grow_is_full_until_it_may() {

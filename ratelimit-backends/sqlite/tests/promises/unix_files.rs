@@ -142,7 +142,7 @@ fn a_file_that_is_deleted_under_its_only_user_is_made_anew() {
 }
 
 /// Its users let go of it, also those that nobody asks anything, and write it back.
-// FAULTS 184.
+// FAULTS 184, 218.
 #[test]
 fn a_log_that_is_deleted_locks_nobody_out_for_long() {
     let folder = Folder::new();
