@@ -11,7 +11,7 @@ use std::{
 };
 
 use http::{Request, Response};
-use ratelimit_algorithms::{Clock, LeakyBucket, Limiter, ManualClock, Micros, Timer, TokenBucket};
+use ratelimit_algorithms::{LeakyBucket, Limiter, ManualClock, Micros, Timer, TokenBucket};
 use ratelimit_http::{KeyFn, Outgoing, OutgoingLayer};
 use ratelimit_memory::Memory;
 use tower::{Layer, Service, ServiceExt, service_fn};
