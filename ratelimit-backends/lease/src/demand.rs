@@ -3,7 +3,7 @@
 use ratelimit_core::{Micros, Timestamp};
 
 /// Permits asked for, estimated from the counts of two windows, as a sliding window counter does.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct Demand {
     start: Timestamp,
     previous: u64,

@@ -50,7 +50,7 @@ struct Lot {
 }
 
 /// A take that is under way.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct Take {
     number: u64,
     pub(crate) permits: u64,
@@ -318,6 +318,23 @@ impl Entry {
                 self.size_max =
                     if is_used_up { u64::MAX } else { used.saturating_mul(2).max(PERMITS_MIN) };
             }
+        }
+    }
+}
+
+/// Hashes the state, which is all by which the entries of a model differ: they have one policy.
+#[cfg(test)]
+impl std::hash::Hash for Entry {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        let Self { policy: _, terms: _, demand, lots, remaining, mark, size_max, .. } = self;
+        (demand, remaining, mark, size_max, self.round_trip, self.take).hash(state);
+        (self.paused_until, self.last_spend).hash(state);
+        for lot in lots {
+            let lot = lot.as_ref().map(|lot| {
+                let Lot { number, left, asked, until, taken } = lot;
+                (number, left, asked, until, taken.at, taken.charged(), taken.remaining)
+            });
+            lot.hash(state);
         }
     }
 }

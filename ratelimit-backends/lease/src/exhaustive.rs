@@ -8,7 +8,7 @@
 
 use std::{
     collections::HashSet,
-    hash::{BuildHasher, RandomState},
+    hash::{BuildHasher, Hash, Hasher, RandomState},
     time::Duration,
 };
 
@@ -143,7 +143,8 @@ impl Model {
     /// Equal for equal states, whatever the order of the holders.
     fn digest(&self, seeds: &[RandomState; 2]) -> [u64; 2] {
         let Self { now, record, holders, used, faults, .. } = self;
-        let mut holders = holders.each_ref().map(|holder| format!("{holder:?}"));
+        let digest = |holder: &Holder| seeds.each_ref().map(|seed| seed.hash_one(holder));
+        let mut holders = holders.each_ref().map(digest);
         holders.sort_unstable();
         let record = record[0].as_ref().map(|record| record.encode());
         seeds.each_ref().map(|seed| seed.hash_one((now, &record, &holders, used, faults)))
@@ -186,6 +187,15 @@ impl Model {
     fn apply(&mut self, action: Action, policy: &Policy, cost: u64) -> Decision {
         let check = Check::new(policy, Key::new("key").expect("short"), cost).expect("it fits");
         apply(Batch::one(&check), action, &mut self.record, self.now).expect("one algorithm")[0]
+    }
+}
+
+impl Hash for Holder {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self { entry, bursts, takes, message, reply } = self;
+        let reply = reply
+            .map(|(take, decision)| (take, decision.charged(), decision.remaining, decision.at));
+        (entry, bursts, takes, message, reply).hash(state);
     }
 }
 

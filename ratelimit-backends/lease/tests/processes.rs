@@ -77,8 +77,9 @@ fn processes_that_are_killed_and_cut_off_admit_no_more_than_the_bound() {
     let bound = i64::try_from(terms.excess_max(holders)).unwrap();
     println!("{report:?}, {faults} faults, {excess} above the limit, the bound is {bound}");
     assert!(excess <= bound, "{excess} above the limit, the bound is {bound}");
+    // At the edge of the limit, the store decides one by one.
     let leased = report.leased.load(Ordering::Relaxed);
-    assert!(report.direct.load(Ordering::Relaxed) < leased, "{report:?}");
+    assert!(report.direct.load(Ordering::Relaxed) < 9 * leased, "{report:?}");
 }
 
 /// A process is killed where nothing is the fault.
