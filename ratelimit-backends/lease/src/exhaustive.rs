@@ -4,7 +4,8 @@
 //! requests that uses what a holder holds, one take served, one reply delivered, a tick of time, or a spend of all that the store has by somebody without
 //! leases; and once in a run, a message or a reply is lost, or a holder crashes.
 //!
-//! At full length, replies take time, too. Holders are alike, so of runs that differ only in who is who, one is tried.
+//! Holders are alike, so of runs that differ only in who is who, one is tried. At full length, holders have more bursts
+//! to come.
 
 use std::{
     collections::HashSet,
@@ -39,8 +40,14 @@ struct Model {
     used: u64,
     ticks: usize,
     faults: usize,
-    /// A reply takes time; otherwise it arrives as soon as its take is served.
-    is_full: bool,
+    replies: Replies,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Replies {
+    TakeTime,
+    /// A reply arrives as soon as its take is served.
+    AtOnce,
 }
 
 #[derive(Clone, Debug)]
@@ -68,13 +75,21 @@ enum Step {
 
 #[test]
 fn no_run_of_three_holders_admits_more_than_the_bound() {
+    explore([1, 1, 1], Replies::TakeTime);
+    if std::env::var_os("RATELIMIT_FULL").is_some() {
+        explore([2, 1, 1], Replies::TakeTime);
+        explore([2, 2, 2], Replies::AtOnce);
+    }
+}
+
+/// Tries all runs of holders that have so many bursts to come.
+fn explore(bursts: [usize; HOLDERS], replies: Replies) {
     let policy = policy();
     let terms = LeaseTerms::new(&policy, LENGTH).expect("a bucket can be leased");
     let terms = terms.with_held_max(HELD_MAX);
     let bound = (BURST + terms.excess_max(HOLDERS as u64)) * TICK;
     let (mut seen, seeds) = (HashSet::new(), [RandomState::new(), RandomState::new()]);
-    let is_full = std::env::var_os("RATELIMIT_FULL").is_some();
-    let (mut open, mut most) = (vec![Model::asking(&policy, terms, is_full)], 0);
+    let (mut open, mut most) = (vec![Model::asking(&policy, terms, bursts, replies)], 0);
     while let Some(model) = open.pop() {
         for step in model.steps() {
             let mut next = model.clone();
@@ -86,7 +101,7 @@ fn no_run_of_three_holders_admits_more_than_the_bound() {
             }
         }
     }
-    println!("{} states, {most} of {bound}", seen.len());
+    println!("bursts {bursts:?}, replies {replies:?}: {} states, {most} of {bound}", seen.len());
     // The last tick but one of a lease is the last in which it is used.
     assert_eq!((bound, most), (10 * TICK, 9 * TICK));
 }
@@ -99,7 +114,12 @@ fn policy() -> Policy {
 
 impl Model {
     /// Holders whose keys are hot, and whose first takes are on their way; and a full bucket.
-    fn asking(policy: &Policy, terms: LeaseTerms, is_full: bool) -> Self {
+    fn asking(
+        policy: &Policy,
+        terms: LeaseTerms,
+        bursts: [usize; HOLDERS],
+        replies: Replies,
+    ) -> Self {
         let now = Timestamp::EPOCH + Micros::from_secs(1_000);
         let mut model = Self {
             now,
@@ -108,15 +128,15 @@ impl Model {
             used: 0,
             ticks: 0,
             faults: 0,
-            is_full,
+            replies,
         };
         let peek = model.apply(Action::Peek, policy, 1);
-        for holder in &mut model.holders {
+        for (holder, bursts) in model.holders.iter_mut().zip(bursts) {
             holder.entry.count(8, now);
             holder.entry.learn(&peek, now, now);
             holder.bursts = 1;
             assert_eq!(holder.burst(now), 0);
-            holder.bursts = 1;
+            holder.bursts = bursts;
         }
         model
     }
@@ -125,9 +145,8 @@ impl Model {
     fn steps(&self) -> Vec<Step> {
         let mut steps = vec![Step::Exhaust];
         steps.extend((self.ticks < TICKS_MAX).then_some(Step::Tick));
-        // Who has no more requests can only charge what nobody uses.
         let holders = self.holders.iter().enumerate();
-        for (index, holder) in holders.filter(|(_, holder)| self.is_full || 0 < holder.bursts) {
+        for (index, holder) in holders.filter(|(_, holder)| 0 < holder.bursts) {
             let (is_sent, is_back) = (holder.message.is_some(), holder.reply.is_some());
             steps.extend((0 < holder.bursts).then_some(Step::Burst(index)));
             steps.extend(is_sent.then_some(Step::Serve(index)));
@@ -178,7 +197,7 @@ impl Model {
         if let Some(take) = self.holders[index].message.take() {
             let decision = self.apply(Action::Take, policy, take.permits);
             self.holders[index].reply = Some((take, decision));
-            if !self.is_full {
+            if self.replies == Replies::AtOnce {
                 self.holders[index].deliver(self.now);
             }
         }
@@ -190,9 +209,14 @@ impl Model {
     }
 }
 
+/// A holder without requests to come can only charge what nobody uses, which leaves less to others: it takes no more
+/// steps, and all of its states are one.
 impl Hash for Holder {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let Self { entry, bursts, takes, message, reply } = self;
+        if *bursts == 0 {
+            return bursts.hash(state);
+        }
         let reply = reply
             .map(|(take, decision)| (take, decision.charged(), decision.remaining, decision.at));
         (entry, bursts, takes, message, reply).hash(state);
