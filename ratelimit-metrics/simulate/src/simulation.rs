@@ -130,17 +130,20 @@ impl Simulation {
         cost: u64,
     ) -> &[Result<Decision, CostError>] {
         let name = || String::from_utf8_lossy(key).into_owned();
-        match self.clients.number(key, name) {
-            Some(client) => self.decide(client, at, cost),
-            None => &[],
+        let mut decisions = std::mem::take(&mut self.decisions);
+        decisions.clear();
+        if let Some(client) = self.clients.number(key, name) {
+            self.decide(client, at, cost, |decision| decisions.push(decision));
         }
+        self.decisions = decisions;
+        &self.decisions
     }
 
     /// Decides about requests in turn.
     pub(crate) fn decide_all(&mut self, requests: &[Pending]) {
         black_box(self.touch(requests));
         for request in requests {
-            self.decide(request.client, request.at, request.cost);
+            self.decide(request.client, request.at, request.cost, drop);
         }
     }
 
@@ -158,7 +161,13 @@ impl Simulation {
         requests.iter().fold(0, look)
     }
 
-    fn decide(&mut self, client: u32, at: Timestamp, cost: u64) -> &[Result<Decision, CostError>] {
+    fn decide(
+        &mut self,
+        client: u32,
+        at: Timestamp,
+        cost: u64,
+        mut on_decision: impl FnMut(Result<Decision, CostError>),
+    ) {
         let client = client as usize;
         let width = self.columns.len();
         if self.requests.len() <= client {
@@ -167,7 +176,6 @@ impl Simulation {
             self.denials.resize((client + 1) * width, Denials::default());
         }
         self.requests[client] += 1;
-        self.decisions.clear();
         let row = client * width;
         let cells = &mut self.cells[row..][..width];
         let interval = self.timeline.count(at);
@@ -177,12 +185,11 @@ impl Simulation {
                 interval[1 + place] += 1;
                 self.denials[row + place].count(retry_after);
             }
-            self.decisions.push(decision);
+            on_decision(decision);
         }
         for family in &mut self.families {
             family.decide(client, at, cost);
         }
-        &self.decisions
     }
 }
 

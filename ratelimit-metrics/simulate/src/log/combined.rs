@@ -95,12 +95,13 @@ impl Combined {
     #[inline]
     pub(super) fn values<'a>(&self, line: &'a [u8]) -> Result<Values<'a>, NoRequest> {
         let line = split(line).ok_or(NoRequest::Bad("no line of the combined format"))?;
-        let value = |field: &Option<Field>| {
-            let value = line.value((*field)?)?;
-            (value != b"-" && !value.is_empty()).then_some(Cow::Borrowed(value))
-        };
         let mut values = SmallVec::new();
-        values.extend(self.0.iter().map(value));
+        // One by one, so that each is written where it stays.
+        for field in &self.0 {
+            let value = field.and_then(|field| line.value(field));
+            let value = value.filter(|value| *value != b"-" && !value.is_empty());
+            values.push(value.map(Cow::Borrowed));
+        }
         Ok(values)
     }
 }
