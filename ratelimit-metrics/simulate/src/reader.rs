@@ -154,7 +154,9 @@ impl LogReader {
             }
             let Some(parser) = &mut parser else { return Ok(()) };
             self.counts.lines += 1;
-            self.line(number, parser.values(line), simulation);
+            let mut values = Values::new();
+            let read = parser.read(line, &mut values);
+            self.line(number, read.map(|()| &values), simulation);
             Ok(())
         });
         self.flush(simulation);
@@ -183,10 +185,10 @@ impl LogReader {
     fn line(
         &mut self,
         number: u64,
-        values: Result<Values<'_>, NoRequest>,
+        values: Result<&Values<'_>, NoRequest>,
         simulation: &mut Simulation,
     ) {
-        match values.and_then(|values| self.request(number, &values)) {
+        match values.and_then(|values| self.request(number, values)) {
             Ok(()) if self.batch.requests.len() < BATCH => {}
             Ok(()) => self.flush(simulation),
             Err(NoRequest::Other) => self.counts.other += 1,

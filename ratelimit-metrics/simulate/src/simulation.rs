@@ -161,6 +161,7 @@ impl Simulation {
         requests.iter().fold(0, look)
     }
 
+    #[inline(always)]
     fn decide(
         &mut self,
         client: u32,
@@ -197,6 +198,7 @@ impl Simulation {
 const CLIENTS_MAX: usize = 1_000_000;
 
 impl Column {
+    #[inline(always)]
     fn decide(&mut self, cell: &mut Cell, at: Timestamp, cost: u64) -> Result<Decision, CostError> {
         let decision = cell.slot.spend((&self.policy, &mut self.sensor), at, cost);
         match decision {

@@ -24,7 +24,8 @@ impl Slot {
     /// # Errors
     ///
     /// If the policy can never admit `cost`.
-    #[inline]
+    // Inlined, the parts of a decision that nobody looks at are not computed.
+    #[inline(always)]
     pub(crate) fn spend(
         &mut self,
         (policy, sensor): (&Policy, &mut Option<Record>),
@@ -40,6 +41,7 @@ impl Slot {
         Ok(self.spend_record(&check, sensor, now))
     }
 
+    #[inline(never)]
     fn spend_record(
         &mut self,
         check: &Check<'_>,

@@ -4,7 +4,6 @@
 use std::borrow::Cow;
 
 use memchr::{memchr, memchr2};
-use smallvec::SmallVec;
 
 use super::values::{NoRequest, Values};
 
@@ -93,16 +92,19 @@ impl Combined {
     }
 
     #[inline]
-    pub(super) fn values<'a>(&self, line: &'a [u8]) -> Result<Values<'a>, NoRequest> {
+    pub(super) fn read<'a>(
+        &self,
+        line: &'a [u8],
+        values: &mut Values<'a>,
+    ) -> Result<(), NoRequest> {
         let line = split(line).ok_or(NoRequest::Bad("no line of the combined format"))?;
-        let mut values = SmallVec::new();
         // One by one, so that each is written where it stays.
         for field in &self.0 {
             let value = field.and_then(|field| line.value(field));
             let value = value.filter(|value| *value != b"-" && !value.is_empty());
             values.push(value.map(Cow::Borrowed));
         }
-        Ok(values)
+        Ok(())
     }
 }
 

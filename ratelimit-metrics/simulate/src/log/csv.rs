@@ -33,13 +33,18 @@ impl Csv {
         Ok(Self { columns, ..csv })
     }
 
-    pub(super) fn values<'a>(&'a mut self, line: &[u8]) -> Result<Values<'a>, NoRequest> {
+    pub(super) fn read<'a>(
+        &'a mut self,
+        line: &[u8],
+        values: &mut Values<'a>,
+    ) -> Result<(), NoRequest> {
         let count = self.split(line).ok_or(NoRequest::Bad("no record of CSV"))?;
         let value = |column: &Option<usize>| {
             let value = self.value((*column).filter(|column| *column < count)?);
             (!value.is_empty() && value != b"-").then_some(Cow::Borrowed(value))
         };
-        Ok(self.columns.iter().map(value).collect())
+        values.extend(self.columns.iter().map(value));
+        Ok(())
     }
 
     /// Splits a record, and returns the number of its fields; `None` if a quote is not closed.

@@ -47,7 +47,11 @@ impl Json {
         Self { root, wanted: wanted.len(), needs_status: status.filter(|_| needs_status) }
     }
 
-    pub(super) fn values<'a>(&self, line: &'a [u8]) -> Result<Values<'a>, NoRequest> {
+    pub(super) fn read<'a>(
+        &self,
+        line: &'a [u8],
+        values: &mut Values<'a>,
+    ) -> Result<(), NoRequest> {
         let mut found = Found {
             values: smallvec![None; self.wanted],
             ranks: smallvec::SmallVec::from_elem(usize::MAX, self.wanted),
@@ -56,9 +60,10 @@ impl Json {
         let object = Object { node: &self.root, found: &mut found };
         let read = object.deserialize(&mut deserializer).and_then(|()| deserializer.end());
         read.map_err(|_| NoRequest::Bad("no object of JSON"))?;
+        *values = found.values;
         match self.needs_status {
-            Some(status) if found.values[status].is_none() => Err(NoRequest::Other),
-            _ => Ok(found.values),
+            Some(status) if values[status].is_none() => Err(NoRequest::Other),
+            _ => Ok(()),
         }
     }
 }

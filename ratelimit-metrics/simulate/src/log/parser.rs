@@ -44,12 +44,17 @@ impl Parser {
         matches!(self, Self::Csv(_))
     }
 
+    /// Puts the values of a line into `values`, which are none before.
     #[inline]
-    pub(crate) fn values<'a>(&'a mut self, line: &'a [u8]) -> Result<Values<'a>, NoRequest> {
+    pub(crate) fn read<'a>(
+        &'a mut self,
+        line: &'a [u8],
+        values: &mut Values<'a>,
+    ) -> Result<(), NoRequest> {
         match self {
-            Self::Combined(parser) => parser.values(line),
-            Self::Json(parser) => parser.values(line),
-            Self::Csv(parser) => parser.values(line),
+            Self::Combined(parser) => parser.read(line, values),
+            Self::Json(parser) => parser.read(line, values),
+            Self::Csv(parser) => parser.read(line, values),
         }
     }
 }
