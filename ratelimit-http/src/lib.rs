@@ -104,7 +104,7 @@ mod settle;
 mod actual_cost;
 mod body;
 mod headers;
-mod outstanding;
+mod pending_settlements;
 
 mod diagnostics;
 

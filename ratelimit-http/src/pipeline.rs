@@ -11,7 +11,7 @@ use crate::{
     diagnostics::{Charged, Diagnostics, InspectedLimit},
     headers::Headers,
     limit::{AnyLimit, ChooseTier, Cost, LimitKey, ResponseCost},
-    outstanding::Outstanding,
+    pending_settlements::Outstanding,
     response::Responder,
 };
 

@@ -17,7 +17,7 @@ use tower_service::Service;
 use crate::{
     AsyncKeyFn, ResponseBody,
     admission::{Admission, Admitted, MaybeReady, Waiting},
-    outstanding::Settling,
+    pending_settlements::Settling,
     pipeline::Pipeline,
     settle::{BodyEnd, Settled, settle},
 };

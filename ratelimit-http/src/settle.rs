@@ -20,7 +20,7 @@ use smallvec::SmallVec;
 use crate::{
     ActualCost, Rejection,
     limit::ResponseCost,
-    outstanding::{Outstanding, Settling},
+    pending_settlements::{Outstanding, Settling},
     response::catch_panic,
 };
 

@@ -26,7 +26,7 @@ use crate::{
     dispatch::{Code, Command, Servers},
     error::protocol_error,
     script::{Script, ScriptClock},
-    turns::Turns,
+    wait_queue::WaitQueues,
 };
 
 /// Sends the checks of one runtime, together or alone.
@@ -37,7 +37,7 @@ pub(crate) struct Coalescer {
     group_max: usize,
     callers_max: usize,
     queues: Mutex<Queues>,
-    pub(crate) turns: Turns,
+    pub(crate) turns: WaitQueues,
 }
 
 /// All that checks of one command have in common: everything but their keys.
@@ -101,7 +101,7 @@ impl Coalescer {
             group_max,
             callers_max,
             queues: Mutex::default(),
-            turns: Turns::default(),
+            turns: WaitQueues::default(),
         }
     }
 

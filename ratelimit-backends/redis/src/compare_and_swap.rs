@@ -32,14 +32,14 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     connection::client::{Bytes, Reply},
-    edit::Edit,
     encoding::{self, Encoded},
     error::protocol_error,
     eval::{self, Evaluated},
-    found::{self, Value},
+    list_diff::Edit,
     request::Request,
     script::SWAP,
-    turns::Turn,
+    stored_values::{self, Value},
+    wait_queue::Turn,
 };
 
 /// Decides until a script or a swap succeeds, or the deadline has passed.
@@ -142,7 +142,8 @@ async fn attempt(
         Mode::Look => Bytes::new(),
         Mode::Swap | Mode::Reserve => random().to_be_bytes().to_vec().into(),
     };
-    let Some((now, found)) = found::read(request, action, &token, mode == Mode::Reserve).await?
+    let Some((now, found)) =
+        stored_values::read(request, action, &token, mode == Mode::Reserve).await?
     else {
         return Ok(None);
     };

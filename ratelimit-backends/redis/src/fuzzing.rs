@@ -12,7 +12,7 @@ use crate::{
     connection::client::{Bytes, Reply},
     encoding, error,
     eval::{self, Evaluated},
-    found::{self, Found},
+    stored_values::{self, Found},
 };
 
 /// Takes `data` for each reply that a server ever gives.
@@ -36,7 +36,7 @@ pub fn replies(mut data: &[u8]) {
                 assert!(decisions.iter().all(|decision| decision.remaining <= policy.limit()));
             }
         }
-        let values = found::parse(reply.clone());
+        let values = stored_values::parse(reply.clone());
         let values = values.map_or_else(Vec::new, |(_, values)| values);
         for found in values {
             if let Found::String(found) = found {

@@ -33,13 +33,13 @@ mod redis;
 mod settings;
 
 mod compare_and_swap;
-mod edit;
+mod detached_batch;
 mod encoding;
 mod eval;
-mod found;
 mod keys;
-mod owned;
+mod list_diff;
 mod script;
+mod stored_values;
 
 mod cluster;
 mod coalesce;
@@ -48,7 +48,7 @@ mod dispatch;
 mod error;
 mod request;
 mod runtimes;
-mod turns;
+mod wait_queue;
 
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]

@@ -15,9 +15,9 @@ use tokio::{runtime::Handle, sync::oneshot, time::Instant};
 
 use crate::{
     compare_and_swap,
+    detached_batch::OwnedBatch,
     eval::{self, Evaluated},
     keys::Keyspace,
-    owned::OwnedBatch,
     request::Request,
     runtimes::Runtimes,
 };

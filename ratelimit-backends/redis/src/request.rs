@@ -12,7 +12,7 @@ use crate::{
     dispatch::{Code, Command},
     error::protocol_error,
     script::Script,
-    turns::Turn,
+    wait_queue::Turn,
 };
 
 /// The keys of a batch's states, and its deadline.

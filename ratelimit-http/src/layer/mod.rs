@@ -14,7 +14,7 @@ use crate::{
     headers::Headers,
     key::network,
     limit::{Cost, RequestLimit},
-    outstanding::Outstanding,
+    pending_settlements::Outstanding,
     pipeline::{Pipeline, SettlingOptions},
     response::Responder,
 };

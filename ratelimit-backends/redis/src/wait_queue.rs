@@ -9,17 +9,17 @@ use tokio::sync::OwnedMutexGuard;
 
 /// The keys on which somebody has a turn or waits for one.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Turns(Arc<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>>);
+pub(crate) struct WaitQueues(Arc<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>>);
 
 /// A turn, which ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Turn {
-    turns: Turns,
+    turns: WaitQueues,
     key: String,
     guard: Option<OwnedMutexGuard<()>>,
 }
 
-impl Turns {
+impl WaitQueues {
     /// Waits for a turn; true if there was a wait.
     pub(crate) async fn wait(&self, key: &str) -> (Turn, bool) {
         let mutex = Arc::clone(self.known().entry(key.to_owned()).or_default());
