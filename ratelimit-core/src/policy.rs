@@ -77,7 +77,7 @@ impl Policy {
     /// permits that are used, and not given back, are no more than those that the limit admits, and
     /// `debt_max`.
     ///
-    /// When numbers change, a debt is carried over as permits, or as the same share of the limit
+    /// A change of numbers carries a debt over as permits, or as the same share of the limit
     /// ([`CarryOver::Proportional`]). It ends where the new numbers know no debt; so does a debt of windows
     /// of a [`Calendar`](crate::Calendar) under numbers of no such calendar, since a store keeps none of its
     /// boundaries. Another `debt_max` changes no debt that there is.

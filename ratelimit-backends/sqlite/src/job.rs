@@ -165,7 +165,7 @@ impl OwnedCheck {
         }
     }
 
-    /// What it holds by `decision`, to be given back.
+    /// The permits in flight that `decision` has charged, to be given back.
     fn held(self, decision: &Decision) -> Option<Self> {
         let cost = decision.charged();
         let receipt = Some(Receipt::of(decision, &self.policy, cost));

@@ -44,7 +44,7 @@ pub(crate) enum Mark {
     AboveFloor { reach: f64, floor: f64 },
 }
 
-/// What is above the floor is the limit's own work.
+/// The rest above the floor is the limit's own work.
 pub(crate) const ABOVE_FLOOR: f64 = 1.3;
 
 impl Unit {

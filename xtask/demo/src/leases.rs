@@ -12,7 +12,7 @@ mod terms;
 mod picture;
 mod simulation;
 
-use std::{env, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use axum::{
@@ -42,15 +42,7 @@ struct Demo {
 /// The routes of the page. The processes end with them.
 pub(crate) fn routes(share: f64) -> Result<Router> {
     let terms = Terms::new(share)?;
-    let (url, server) = match env::var("RATELIMIT_REDIS_URL") {
-        Ok(url) => (url, None),
-        Err(_) => {
-            let server = Server::start(&[]).context(
-                "redis-server is not on the path: install it, or set RATELIMIT_REDIS_URL",
-            )?;
-            (server.url(), Some(server))
-        }
-    };
+    let (url, server) = Server::given_or_started().context("RATELIMIT_WITHOUT_SERVERS is set")?;
     let processes = Processes::start(terms, &Settings { url, share })?;
     let demo = Arc::new(Demo { processes, _server: server });
     Ok(Router::new()

@@ -58,15 +58,8 @@ impl Engine {
 
 impl RedisServer {
     fn start() -> Result<Self> {
-        let (url, private) = match std::env::var("RATELIMIT_REDIS_URL") {
-            Ok(url) => (url, None),
-            Err(_) => {
-                let server = Server::start(&[]).context(
-                    "redis-server is not on the path: install it, or set RATELIMIT_REDIS_URL",
-                )?;
-                (server.url(), Some(server))
-            }
-        };
+        let (url, private) =
+            Server::given_or_started().context("RATELIMIT_WITHOUT_SERVERS is set")?;
         Ok(Self { url, scenarios: 0, _private: private })
     }
 

@@ -69,6 +69,20 @@ impl Server {
         panic!("no server came up");
     }
 
+    /// The URL in `RATELIMIT_REDIS_URL`; or, where that is not set, that of a server started for this, which
+    /// ends with the returned handle.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such program: see [`start`](Self::start).
+    pub fn given_or_started() -> Option<(String, Option<Self>)> {
+        if let Ok(url) = env::var("RATELIMIT_REDIS_URL") {
+            return Some((url, None));
+        }
+        let server = Self::start(&[])?;
+        Some((server.url(), Some(server)))
+    }
+
     /// Ends it, as a crash would.
     pub fn kill(&mut self) {
         let _ = self.process.kill();

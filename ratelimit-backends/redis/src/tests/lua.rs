@@ -80,21 +80,32 @@ fn scripts_leave_states_under_earlier_numbers_where_they_are() {
             let action = actions[random.usize(..actions.len())];
             let context = format!("seed {seed}, step {step}: {action:?} {checks:?}");
 
-            let told = core.apply(batch, action, at(now));
-            match server.step(batch, action, now) {
-                Some(found) => {
-                    assert_eq!(found, told, "{context}");
-                    scripted += 1;
-                }
-                None => batch.slots().map(key).for_each(|key| server.put(&key, core.0.get(&key))),
-            }
-            core.compare(&server, batch, &context);
+            let (_, is_scripted) = step_both(&server, &mut core, (batch, action, now), &context);
+            scripted += u32::from(is_scripted);
             steps += 1;
             let is_kept = |key: String| core.0.get(&key).is_some_and(|it| !it.earlier().is_empty());
             kept += u32::from(batch.slots().map(key).any(is_kept));
         }
     }
     assert!(steps / 2 < scripted && steps / 4 < kept, "{scripted}, {kept} of {steps}");
+}
+
+/// Steps both, by the script if it decides, and compares decisions and records. Returns the decisions, and
+/// true if the script has decided.
+fn step_both(
+    server: &Server,
+    core: &mut Core,
+    (batch, action, now): (Batch<'_>, Action, u64),
+    context: &str,
+) -> (Decisions, bool) {
+    let told = core.apply(batch, action, at(now));
+    let found = server.step(batch, action, now);
+    match &found {
+        Some(found) => assert_eq!(*found, told, "{context}"),
+        None => batch.slots().map(key).for_each(|key| server.put(&key, core.0.get(&key))),
+    }
+    core.compare(server, batch, context);
+    (told, found.is_some())
 }
 
 /// Of any holders, also those that come twice or late. Holds of two lengths lie beside each other where a
@@ -141,15 +152,8 @@ fn scripts_hold_permits_and_give_them_back_as_the_core_does() {
             let batch = Batch::new(&checks).expect("names differ");
             let context = format!("seed {seed}, step {step}: {action:?} {checks:?}");
 
-            let told = core.apply(batch, action, at(now));
-            match server.step(batch, action, now) {
-                Some(found) => {
-                    assert_eq!(found, told, "{context}");
-                    scripted += 1;
-                }
-                None => batch.slots().map(key).for_each(|key| server.put(&key, core.0.get(&key))),
-            }
-            core.compare(&server, batch, &context);
+            let (told, is_scripted) = step_both(&server, &mut core, (batch, action, now), &context);
+            scripted += u32::from(is_scripted);
             denied += u32::from(!told.iter().all(|decision| decision.is_allowed()));
             if action == Action::Spend {
                 let spent = checks.iter().zip(told.iter());

@@ -45,7 +45,7 @@ fn panel(out: &mut String, y: usize, title: &str, bars: &[(&str, f64)]) -> usize
     y + LINE * (bars.len() + 2)
 }
 
-/// What a side of a row gets done in a second.
+/// The decisions that a side of a row makes in a second.
 fn rate(rows: &[Row], name: &str, side: Side) -> Result<f64> {
     let row = rows.iter().find(|row| row.name == name);
     let row = row.with_context(|| format!("the picture needs the row {name:?}"))?;
