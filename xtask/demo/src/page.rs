@@ -28,6 +28,7 @@ pub(crate) fn of_leases() -> Router {
 fn shared(page: &'static str) -> Router {
     Router::new()
         .route("/", file("text/html; charset=utf-8", page))
+        .route("/canvas.js", script(include_str!("page/canvas.js")))
         .route("/page.css", file("text/css; charset=utf-8", include_str!("page/page.css")))
         .route("/icon.svg", file("image/svg+xml", include_str!("page/icon.svg")))
 }

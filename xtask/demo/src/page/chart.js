@@ -1,6 +1,8 @@
 // A chart of the last seconds: each request a block, admitted above the line and denied below it,
 // and behind them what was left to its client.
 
+import { clearCanvas } from "./canvas.js";
+
 const SPAN = 24_000; // milliseconds, from the left to the right
 const SLOT = 1_000; // whose blocks stand on each other
 const AXIS = 16; // pixels, for the text below
@@ -48,7 +50,7 @@ export class Chart {
 
   // With room for so many above the line and below it, in these colors, for these clients.
   draw(now, [above, below], colors, clients) {
-    const { width, height, context } = this.#paper();
+    const { width, height, context } = clearCanvas(this.#canvas);
     const unit = (height - AXIS) / (above + below + 1);
     const line = Math.round((above + .5) * unit);
     const x = (time) => width - ((now - time) / SPAN) * width;
@@ -66,17 +68,6 @@ export class Chart {
     const stack = ({ time, client, isAdmitted }) =>
       `${Math.floor(time / SLOT)} ${client} ${isAdmitted}`;
     return Map.groupBy(this.#answers, stack);
-  }
-
-  // The canvas, as many pixels wide as it is on this screen, and empty.
-  #paper() {
-    const { clientWidth: width, clientHeight: height } = this.#canvas;
-    const ratio = window.devicePixelRatio;
-    this.#canvas.width = Math.round(width * ratio);
-    this.#canvas.height = Math.round(height * ratio);
-    const context = this.#canvas.getContext("2d");
-    context.scale(ratio, ratio);
-    return { width, height, context };
   }
 }
 

@@ -1,5 +1,7 @@
 // A chart of windows: how much each of the last minute's admitted, beside the limit and the bound.
 
+import { clearCanvas } from "./canvas.js";
+
 const AXIS = 16; // pixels, for the text below
 const SPAN = 60; // seconds, from the left to the right
 
@@ -14,7 +16,7 @@ export class WindowChart {
   }
 
   draw(state, colors) {
-    const { width, height, context } = this.#paper();
+    const { width, height, context } = clearCanvas(this.#canvas);
     const [low, high] = this.#range(state.limit, state.excess_max);
     const slots = SPAN * 1_000 / state.slot_ms;
     const picture = {
@@ -27,17 +29,6 @@ export class WindowChart {
     drawCounts(picture, state);
     drawLevel(picture, state.limit, colors.ink, []);
     drawLevel(picture, state.limit + state.excess_max, colors.denied, [5, 4]);
-  }
-
-  // The canvas, as many pixels wide as it is on this screen, and empty.
-  #paper() {
-    const { clientWidth: width, clientHeight: height } = this.#canvas;
-    const ratio = window.devicePixelRatio;
-    this.#canvas.width = Math.round(width * ratio);
-    this.#canvas.height = Math.round(height * ratio);
-    const context = this.#canvas.getContext("2d");
-    context.scale(ratio, ratio);
-    return { width, height, context };
   }
 }
 
