@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU8, AtomicU32, Ordering},
+        atomic::{AtomicU16, AtomicU32, Ordering},
     },
 };
 
@@ -70,6 +70,12 @@ pub enum Warning {
          has a budget in every process, and a new one after a restart; set `ApiKey::pepper`"
     )]
     RandomPepper,
+    /// The pepper of API keys is shorter than 16 bytes.
+    #[error(
+        "the pepper of API keys is shorter than 16 bytes, and could be guessed by somebody who reads \
+         the store: set `ApiKey::pepper` to a longer random secret"
+    )]
+    ShortPepper,
     /// The lists before the store name texts only, and no key of a request is a text.
     #[error(
         "the keys that are listed for {limiter:?} are plain text, and no request has such a key: list \
@@ -82,7 +88,7 @@ pub enum Warning {
 }
 
 impl Warning {
-    const fn bit(&self) -> u8 {
+    const fn bit(&self) -> u16 {
         match self {
             Self::TrustsEverybody => 1,
             Self::UnreadHeader { .. } => 1 << 1,
@@ -92,6 +98,7 @@ impl Warning {
             Self::NoPeer => 1 << 5,
             Self::RandomPepper => 1 << 6,
             Self::TextListed { .. } => 1 << 7,
+            Self::ShortPepper => 1 << 8,
         }
     }
 }
@@ -101,7 +108,7 @@ pub(crate) struct Diagnostics {
     /// Requests yet to be looked at. Two at once may count as one.
     requests_left: AtomicU32,
     /// The bits of the warnings that were given.
-    given: AtomicU8,
+    given: AtomicU16,
     listener: Option<Arc<Listener>>,
 }
 
@@ -131,7 +138,7 @@ struct ChargedKey {
 
 impl Diagnostics {
     pub(crate) fn new(listener: Option<Arc<Listener>>) -> Self {
-        Self { requests_left: REQUESTS.into(), given: AtomicU8::new(0), listener }
+        Self { requests_left: REQUESTS.into(), given: AtomicU16::new(0), listener }
     }
 
     /// Tells whether the next request is looked at.

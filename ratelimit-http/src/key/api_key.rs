@@ -25,8 +25,8 @@ use crate::Warning;
 pub struct ApiKey {
     place: Place,
     pepper: [u8; KEY_LEN],
-    /// True of the pepper that only this process has.
-    is_random: bool,
+    /// The weakness of the pepper.
+    warning: Option<Warning>,
 }
 
 #[derive(Clone, Debug)]
@@ -56,7 +56,7 @@ impl ApiKey {
     /// If the operating system has no random bytes.
     #[must_use]
     pub fn bearer() -> Self {
-        Self { place: Place::Bearer, pepper: *PEPPER, is_random: true }
+        Self { place: Place::Bearer, pepper: *PEPPER, warning: Some(Warning::RandomPepper) }
     }
 
     /// Reads the value of the cookie `name`, in any `Cookie` line. An empty value counts as none,
@@ -67,15 +67,18 @@ impl ApiKey {
     /// If the operating system has no random bytes.
     #[must_use]
     pub fn cookie(name: &'static str) -> Self {
-        Self { place: Place::Cookie(name), pepper: *PEPPER, is_random: true }
+        Self { place: Place::Cookie(name), pepper: *PEPPER, warning: Some(Warning::RandomPepper) }
     }
 
     /// Hashes with this secret, of at least 16 random bytes, instead of one that is random with
     /// each start of the process. Processes that share a store have to share it: without one a
-    /// client has a budget in each of them, and a layer [warns](crate::Warning::RandomPepper).
+    /// client has a budget in each of them, and a layer [warns](Warning::RandomPepper). It also warns
+    /// of a [shorter](Warning::ShortPepper) secret.
     #[must_use]
     pub fn pepper(self, secret: impl AsRef<[u8]>) -> Self {
-        Self { pepper: derive(secret.as_ref()), is_random: false, ..self }
+        let secret = secret.as_ref();
+        let warning = (secret.len() < SHORTEST_PEPPER).then_some(Warning::ShortPepper);
+        Self { pepper: derive(secret), warning, ..self }
     }
 
     /// Returns the key that a request with this credential has.
@@ -88,9 +91,12 @@ impl ApiKey {
 /// Reads the whole value of this header. Panics if the operating system has no random bytes.
 impl From<HeaderName> for ApiKey {
     fn from(name: HeaderName) -> Self {
-        Self { place: Place::Header(name), pepper: *PEPPER, is_random: true }
+        Self { place: Place::Header(name), pepper: *PEPPER, warning: Some(Warning::RandomPepper) }
     }
 }
+
+/// In bytes. Nobody finds 128 random bits by trying.
+const SHORTEST_PEPPER: usize = 16;
 
 /// One for the process, so that two layers on one limiter give a client the same key.
 static PEPPER: LazyLock<[u8; KEY_LEN]> = LazyLock::new(|| {
@@ -105,8 +111,8 @@ impl KeyFn for ApiKey {
     }
 
     fn inspect(&self, _: &Parts, warn: &mut dyn FnMut(Warning)) {
-        if self.is_random {
-            warn(Warning::RandomPepper);
+        if let Some(warning) = &self.warning {
+            warn(warning.clone());
         }
     }
 }

@@ -48,7 +48,7 @@ pub(crate) fn app(store: Arc<dyn Backend>) -> Result<Router> {
         ("export", TokenBucket::per(10, WINDOW).try_into()?),
     ];
     // Digests of API keys are the same after a restart, and in every process of the demo.
-    let client = ApiKey::header("x-api-key").pepper("demo").or(PeerAddr);
+    let client = ApiKey::header("x-api-key").pepper("the pepper of the demo").or(PeerAddr);
     let store = statistics::store(store);
     let mut app = page::router();
     let mut limiters = Vec::new();

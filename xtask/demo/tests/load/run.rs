@@ -106,7 +106,7 @@ pub(crate) fn app<B: Backend + Clone + 'static>(limiter: Limiter<B>) -> Router {
 }
 
 pub(crate) fn client() -> ApiKey {
-    ApiKey::header("x-api-key").pepper("load")
+    ApiKey::header("x-api-key").pepper("the pepper of the load")
 }
 
 pub(crate) fn request(fingerprint: usize) -> Request<Body> {
