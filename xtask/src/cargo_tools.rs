@@ -86,6 +86,8 @@ pub(crate) fn fuzz_targets() -> Result<Vec<String>, String> {
 pub(crate) fn mutants(arguments: &Arguments) -> Result<(), String> {
     MUTANTS.find(arguments)?;
     let quickly = [("CARGO_PROFILE_TEST_OPT_LEVEL", "0"), ("CARGO_PROFILE_TEST_DEBUG", "0")];
+    let made = fs::create_dir_all(workspace::root().join("target/mutants"));
+    made.map_err(|error| format!("target/mutants: {error}"))?;
     let wanted = arguments.operands();
     let is_wanted = |package| wanted.is_empty() || wanted.iter().any(|name| name == package);
     let mut is_caught = true;
