@@ -12,7 +12,7 @@ mod service;
 #[path = "../../examples/gateway/usage.rs"]
 mod usage;
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{env, net::SocketAddr, sync::Arc, time::Instant};
 
 use ratelimit_algorithms::{
     Algorithm, Align, Backend, ConfigError, FixedWindow, Limiter, ManualClock, Policies,
@@ -21,6 +21,8 @@ use ratelimit_http::RequestKey;
 use ratelimit_memory::Memory;
 use ratelimit_redis::RedisSettings;
 use ratelimit_servers::{Server, effort};
+#[cfg(unix)]
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::TcpListener,
     sync::{Barrier, Mutex, Semaphore, oneshot},
@@ -28,7 +30,7 @@ use tokio::{
 };
 
 use crate::{
-    client::{Stream, send},
+    client::{Clients, Stream, UNSHARED_EVERY, send},
     limits::{Account, Limits, Plan, PlanQuotas, Quotas},
     model::Model,
     service::{Accounts, Gateway},
@@ -50,16 +52,28 @@ const KEYS_PER_TEAM: u64 = 5;
 /// Connections that are being made; the system lets no more than some hundreds wait.
 const CONNECTING_MAX: usize = 128;
 
-/// 12,000 streams, 4,000 at once: 16,000 sockets, of which most systems allow as many after
-/// `ulimit -n 20000`.
-const FULL: Load = Load { waves: 3, keys: 1_000 };
+/// 30,000 streams, 10,000 at once.
+const FULL: Load = Load { waves: 3, keys: 2_500 };
+
+/// Shared connections, those of denied streams, of the store and of the test program.
+const OTHER_SOCKETS: u64 = 1_000;
 
 /// Held by the load that runs, so that no two add up their sockets.
 static TURN: Mutex<()> = Mutex::const_new(());
 
 impl Load {
+    const fn at_once(self) -> u64 {
+        self.keys * IN_FLIGHT
+    }
+
     const fn streams(self) -> u64 {
-        self.waves * self.keys * IN_FLIGHT
+        self.waves * self.at_once()
+    }
+
+    /// The sockets of this process, at most: each stream has one to the model, some have two between
+    /// client and gateway, and the others share theirs. The model's are those of its own process.
+    const fn sockets(self) -> u64 {
+        self.at_once() + self.at_once() * 2 / UNSHARED_EVERY + OTHER_SOCKETS
     }
 
     /// The keys, each also the number of its account.
@@ -111,22 +125,32 @@ async fn remaining<B: Backend, P: Policies>(limiter: &Limiter<B, P>, key: u64) -
 
 /// Opens more streams of each key at once than it may have, and reads or leaves those that it got;
 /// returns the number of those that were denied.
-async fn run_wave(address: SocketAddr, load: Load, model: &Model) -> Result<u64, String> {
+async fn run_wave<B: Backend>(
+    address: SocketAddr,
+    load: Load,
+    model: &Model,
+    in_flight: &Limiter<B>,
+) -> Result<u64, Box<dyn std::error::Error>> {
     let attempts = load.keys * ATTEMPTS;
-    let parties = usize::try_from(attempts).map_err(|error| error.to_string())? + 1;
-    let all_answered = Arc::new(Barrier::new(parties));
+    let all_answered = Arc::new(Barrier::new(usize::try_from(attempts)? + 1));
     let connecting = Arc::new(Semaphore::new(CONNECTING_MAX));
-    let mut clients = JoinSet::new();
-    for attempt in 0..attempts {
+    let clients = Clients::new(usize::try_from(attempts)?);
+    let mut streams = JoinSet::new();
+    for (attempt, key) in (0..).zip(load.keys().cycle()).take(usize::try_from(attempts)?) {
         let (all_answered, connecting) = (Arc::clone(&all_answered), Arc::clone(&connecting));
-        clients.spawn(async move {
+        let client = clients.of(attempt, key);
+        streams.spawn(async move {
             let turn = connecting.acquire().await.expect("it stays open");
-            let stream = Stream::open(address, attempt % load.keys).await;
+            let stream = Stream::open(client, address, key).await;
             drop(turn);
             all_answered.wait().await;
             match stream? {
-                Stream::Denied(head) => {
-                    assert!(head.contains("\"in-flight\";r=0"), "{head}");
+                Stream::Denied(headers) => {
+                    let mut told = headers.get_all("ratelimit").iter();
+                    assert!(
+                        told.any(|limit| limit.as_bytes().starts_with(NONE_IN_FLIGHT)),
+                        "{headers:?}"
+                    );
                     Ok(1)
                 }
                 Stream::Open(open) => open.finish().await.map(|()| 0),
@@ -134,12 +158,32 @@ async fn run_wave(address: SocketAddr, load: Load, model: &Model) -> Result<u64,
         });
     }
     all_answered.wait().await;
-    model.go_on();
+    let open = model.record().await?.open;
+    assert_eq!(open.values().sum::<u64>(), load.at_once(), "at this instant");
+    for key in load.keys() {
+        assert_eq!(remaining(in_flight, key).await, 0, "{key} holds all");
+    }
+    model.go_on().await?;
     let mut denied = 0;
-    while let Some(client) = clients.join_next().await {
-        denied += client.map_err(|error| error.to_string())?.map_err(|error: String| error)?;
+    while let Some(stream) = streams.join_next().await {
+        denied += stream?.map_err(|error: String| error)?;
     }
     Ok(denied)
+}
+
+const NONE_IN_FLIGHT: &[u8] = br#""in-flight";r=0;"#;
+
+/// Lets this process and its children open so many sockets.
+#[cfg(unix)]
+fn allow_sockets(sockets: u64) -> Outcome {
+    let limits = getrlimit(Resource::Nofile);
+    if limits.current.is_none_or(|current| sockets <= current) {
+        return Ok(());
+    }
+    if limits.maximum.is_some_and(|maximum| maximum < sockets) {
+        return Err(format!("{sockets} descriptors are needed, `ulimit -Hn`: {limits:?}").into());
+    }
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: Some(sockets), ..limits })?)
 }
 
 /// Checks that what was charged is what was used, to the token, and that nothing is held.
@@ -148,19 +192,21 @@ where
     B: Backend + Clone + 'static,
 {
     let _turn = TURN.lock().await;
+    #[cfg(unix)]
+    allow_sockets(load.sockets())?;
     let [requests, tokens, budget] =
         [&quotas.free.requests, &quotas.free.tokens, &quotas.budget].map(Algorithm::limit);
     let limits = Arc::new(Limits::new(&store, quotas)?);
-    let model = Model::start(true).await?;
+    let model = Model::start_holding()?;
     let accounts = Accounts::new(load.keys().map(|id| account(id, Plan::Free)));
     let gateway = Gateway::new(accounts, model.address);
 
     let (start, mut denied) = (Instant::now(), 0);
     for wave in 1..=load.waves {
         let serving = Serving::start(&gateway, &limits).await?;
-        denied += run_wave(serving.address, load, &model).await?;
+        denied += run_wave(serving.address, load, &model, &limits.in_flight).await?;
         serving.stop().await?;
-        model.none_is_open().await;
+        model.none_is_open().await?;
         for key in load.keys() {
             assert_eq!(remaining(&limits.in_flight, key).await, IN_FLIGHT, "{key} holds none");
         }
@@ -168,7 +214,7 @@ where
     }
     let elapsed = start.elapsed();
 
-    let seen = model.seen();
+    let seen = model.record().await?;
     assert_eq!((seen.streams, seen.left), (load.streams(), load.streams() / 10));
     let mut of_teams = vec![0; usize::try_from(load.keys.div_ceil(KEYS_PER_TEAM))?];
     for key in load.keys() {
@@ -184,7 +230,7 @@ where
         assert_eq!(budget - remaining(&limits.budget, team).await, *used, "tokens of team {team}");
     }
     let (streams, left, used) = (seen.streams, seen.left, of_teams.iter().sum::<u64>());
-    let at_once = load.keys * IN_FLIGHT;
+    let at_once = load.at_once();
     println!(
         "{name}: {streams} streams, {at_once} at once, {left} hung up, {denied} denied, \
          {used} tokens used and charged, 0 overspent, 0 permits held, {elapsed:.1?}"
@@ -230,7 +276,7 @@ fn values<'a>(answer: &'a str, name: &str) -> Vec<&'a str> {
 async fn a_plan_that_is_bought_holds_from_the_next_request() -> Outcome {
     let store = Memory::with_clock(ManualClock::default(), std::num::NonZeroUsize::MAX);
     let limits = Arc::new(Limits::new(&store, Quotas::of_plans()?)?);
-    let model = Model::start(false).await?;
+    let model = Model::start_flowing()?;
     let gateway = Gateway::new(Accounts::new([account(0, Plan::Free)]), model.address);
     let serving = Serving::start(&gateway, &limits).await?;
     let asks = async |most: u64| {
@@ -252,7 +298,7 @@ async fn a_plan_that_is_bought_holds_from_the_next_request() -> Outcome {
     let pro = asks(500_000).await?;
     let told = [r#""requests";q=600;w=60;qu="requests""#, r#""tokens";q=1000000;w=60;qu="tokens""#];
     assert_eq!(values(&pro, "ratelimit-policy")[..2], told, "{pro}");
-    let used = model.seen().used[&0];
+    let used = model.record().await?.used[&0];
     assert_eq!(5_000_000 - remaining(&limits.budget, 0).await, used, "of both plans");
 
     let unknown = send(serving.address, "POST /v1/completions", "key-of-nobody", "{}").await?;
@@ -292,4 +338,26 @@ fn events_are_counted_the_same_in_pieces_of_any_size() {
         ended.chunks(size).for_each(|piece| meter.read(piece));
         assert_eq!(meter.used, 41, "in pieces of {size}");
     }
+}
+
+/// In a process of its own, the model of the other tests.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_records_the_tokens_that_it_sends() -> Outcome {
+    if let Ok(kind) = env::var(model::KIND) {
+        return Ok(model::serve(&kind).await?);
+    }
+    let model = Model::start_flowing()?;
+    let body = r#"{"prompt": "three small words", "max_tokens": 50, "user": 7}"#;
+    let mut sent = 0;
+    for _ in 0..9 {
+        let stream = send(model.address, "POST /", "", body).await?;
+        let mut meter = usage::Meter { used: 0, line: Vec::new() };
+        meter.read(stream.as_bytes());
+        sent += meter.used;
+    }
+    model.none_is_open().await?;
+    let record = model.record().await?;
+    assert_eq!((record.streams, record.left, record.used[&7]), (9, 0, sent));
+    assert_eq!((record.most_open[&7], record.open[&7]), (1, 0));
+    Ok(())
 }

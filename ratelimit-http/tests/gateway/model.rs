@@ -1,17 +1,29 @@
 //! A model whose streams stay open until a test lets them go on, and that keeps a record of them.
+//!
+//! It is a process of its own: a process may open only so many sockets.
 
 use std::{
     collections::HashMap,
     convert::Infallible,
+    io::{self, BufRead, BufReader, Read},
     net::SocketAddr,
     pin::Pin,
+    process::{self, Child, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
+    thread,
 };
 
-use axum::{Router, body::Body, extract::State, routing::post, serve::ListenerExt};
+use axum::{
+    Router,
+    body::Body,
+    extract::State,
+    routing::{get, post},
+    serve::ListenerExt,
+};
 use bytes::Bytes;
 use http_body::Frame;
+use ratelimit_conformance::subprocess;
 use serde_json::{Value, json};
 use tokio::{
     net::TcpListener,
@@ -21,64 +33,134 @@ use tokio::{
     },
 };
 
+use crate::client::send;
+
+/// A running model, which ends with its handle.
 pub(crate) struct Model {
     pub(crate) address: SocketAddr,
-    shared: Arc<Shared>,
+    process: Child,
 }
+
+/// A record of all streams; those of a key are under the number that its requests name.
+#[derive(Default)]
+pub(crate) struct Record {
+    pub(crate) streams: u64,
+    /// Streams that their clients are to leave.
+    pub(crate) left: u64,
+    /// Streams that are open.
+    pub(crate) open: HashMap<u64, u64>,
+    pub(crate) most_open: HashMap<u64, u64>,
+    /// Tokens, of prompts and of answers as far as they are sent.
+    pub(crate) used: HashMap<u64, u64>,
+}
+
+impl Model {
+    /// Starts a model whose streams wait after their first token.
+    pub(crate) fn start_holding() -> io::Result<Self> {
+        Self::start(HOLDING)
+    }
+
+    /// Starts a model whose streams do not wait.
+    pub(crate) fn start_flowing() -> io::Result<Self> {
+        Self::start("flowing")
+    }
+
+    /// Runs the test that serves a model.
+    fn start(kind: &str) -> io::Result<Self> {
+        let mut command = subprocess("gateway", "a_model_records_the_tokens_that_it_sends");
+        command.env(KIND, kind).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = command.spawn()?;
+        // Its end stays open: the test program says later that this takes long.
+        let output = BufReader::new(process.stdout.as_mut().expect("it is piped"));
+        let mut lines = output.lines().map_while(Result::ok);
+        let address = lines.find_map(|line| line.strip_prefix(LISTENING)?.parse().ok());
+        Ok(Self { address: address.ok_or(io::ErrorKind::UnexpectedEof)?, process })
+    }
+
+    /// Lets the streams go on that are open.
+    pub(crate) async fn go_on(&self) -> io::Result<()> {
+        self.call("POST /go-on").await.map(drop)
+    }
+
+    /// Waits until no stream is open.
+    pub(crate) async fn none_is_open(&self) -> io::Result<()> {
+        self.call("GET /none-is-open").await.map(drop)
+    }
+
+    pub(crate) async fn record(&self) -> io::Result<Record> {
+        let (streams, left, open, most_open, used) =
+            serde_json::from_str(&self.call("GET /record").await?)?;
+        Ok(Record { streams, left, open, most_open, used })
+    }
+
+    async fn call(&self, line: &str) -> io::Result<String> {
+        let response = send(self.address, line, "", "").await?;
+        let (_, body) = response.split_once("\r\n\r\n").ok_or(io::ErrorKind::InvalidData)?;
+        Ok(body.to_owned())
+    }
+}
+
+impl Drop for Model {
+    fn drop(&mut self) {
+        _ = self.process.kill();
+        _ = self.process.wait();
+    }
+}
+
+/// The kind of the model that this process is to be, in its environment.
+pub(crate) const KIND: &str = "RATELIMIT_MODEL";
+/// Streams wait after their first token.
+const HOLDING: &str = "holding";
+/// A model's address follows, in its output.
+const LISTENING: &str = "listening on ";
 
 struct Shared {
     holds: bool,
-    seen: Mutex<Seen>,
+    record: Mutex<Record>,
     /// The number of streams that are open.
     open: watch::Sender<u64>,
     /// The number of times that streams were let go on.
     released: watch::Sender<u64>,
 }
 
-/// A record of all streams; those of a key are under the number that its requests name.
-#[derive(Clone, Default)]
-pub(crate) struct Seen {
-    pub(crate) streams: u64,
-    /// Streams that their clients are to leave.
-    pub(crate) left: u64,
-    /// Tokens, of prompts and of answers as far as they are sent.
-    pub(crate) used: HashMap<u64, u64>,
-    open: HashMap<u64, u64>,
-    pub(crate) most_open: HashMap<u64, u64>,
+/// Serves a model until the process is killed, or the one that started it has ended.
+pub(crate) async fn serve(kind: &str) -> io::Result<()> {
+    thread::spawn(|| {
+        _ = io::stdin().read_to_end(&mut Vec::new());
+        process::exit(0)
+    });
+    let (open, released) = (watch::Sender::new(0), watch::Sender::new(0));
+    let holds = kind == HOLDING;
+    let shared = Arc::new(Shared { holds, record: Mutex::default(), open, released });
+    let app = Router::new()
+        .route("/", post(complete))
+        .route("/go-on", post(go_on))
+        .route("/none-is-open", get(none_is_open))
+        .route("/record", get(record))
+        .with_state(shared);
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    println!("{LISTENING}{}", listener.local_addr()?);
+    let listener = listener.tap_io(|connection| _ = connection.set_nodelay(true));
+    axum::serve(listener, app).await
 }
 
-impl Model {
-    /// A model whose streams wait after their first token, if `holds`.
-    pub(crate) async fn start(holds: bool) -> std::io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let address = listener.local_addr()?;
-        let listener = listener.tap_io(|connection| _ = connection.set_nodelay(true));
-        let (open, released) = (watch::Sender::new(0), watch::Sender::new(0));
-        let shared = Arc::new(Shared { holds, seen: Mutex::default(), open, released });
-        let app = Router::new().route("/", post(complete)).with_state(Arc::clone(&shared));
-        tokio::spawn(async move { axum::serve(listener, app).await });
-        Ok(Self { address, shared })
-    }
+async fn go_on(State(shared): State<Arc<Shared>>) {
+    shared.released.send_modify(|released| *released += 1);
+}
 
-    /// Lets the streams go on that are open.
-    pub(crate) fn go_on(&self) {
-        self.shared.released.send_modify(|released| *released += 1);
-    }
+async fn none_is_open(State(shared): State<Arc<Shared>>) {
+    let mut open = shared.open.subscribe();
+    open.wait_for(|open| *open == 0).await.expect("the sender is here");
+}
 
-    /// Waits until no stream is open.
-    pub(crate) async fn none_is_open(&self) {
-        let mut open = self.shared.open.subscribe();
-        open.wait_for(|open| *open == 0).await.expect("the sender is here");
-    }
-
-    pub(crate) fn seen(&self) -> Seen {
-        self.shared.seen().clone()
-    }
+async fn record(State(shared): State<Arc<Shared>>) -> String {
+    let Record { streams, left, open, most_open, used } = &*shared.record();
+    json!([streams, left, open, most_open, used]).to_string()
 }
 
 impl Shared {
-    fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    fn record(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -110,21 +192,21 @@ async fn complete(State(shared): State<Arc<Shared>>, request: String) -> Body {
     let (key, most) = (number("user"), number("max_tokens"));
     let prompt = request["prompt"].as_str().map_or(0, |prompt| prompt.split(' ').count()) as u64;
 
-    let mut seen = shared.seen();
-    let course = Course::of(seen.streams, prompt, most);
-    seen.streams += 1;
+    let mut record = shared.record();
+    let course = Course::of(record.streams, prompt, most);
+    record.streams += 1;
     let used = match course {
         Course::Whole { usage, .. } => usage,
         Course::Left { tokens } => prompt + tokens,
     };
-    seen.left += u64::from(matches!(course, Course::Left { .. }));
-    *seen.used.entry(key).or_default() += used;
-    let open = seen.open.entry(key).or_default();
+    record.left += u64::from(matches!(course, Course::Left { .. }));
+    *record.used.entry(key).or_default() += used;
+    let open = record.open.entry(key).or_default();
     *open += 1;
     let open = *open;
-    let most_open = seen.most_open.entry(key).or_default();
+    let most_open = record.most_open.entry(key).or_default();
     *most_open = open.max(*most_open);
-    drop(seen);
+    drop(record);
     shared.open.send_modify(|open| *open += 1);
 
     let (events, received) = mpsc::channel(1);
@@ -182,7 +264,7 @@ impl http_body::Body for Events {
 
 impl Drop for Events {
     fn drop(&mut self) {
-        if let Some(open) = self.shared.seen().open.get_mut(&self.key) {
+        if let Some(open) = self.shared.record().open.get_mut(&self.key) {
             *open -= 1;
         }
         self.shared.open.send_modify(|open| *open -= 1);
