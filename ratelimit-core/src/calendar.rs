@@ -1,7 +1,7 @@
 //! A calendar: the instants at which windows begin, as data.
 //!
-//! Days, months and years of a place have no one length, and when they begin is decided by time
-//! zones, which change. The core knows none of that: it is given the boundaries, and looks them up.
+//! Days, months and years differ in length, and the rules of time zones, which change, decide when
+//! they begin. The core is given the boundaries as data, and looks them up.
 
 use alloc::{sync::Arc, vec::Vec};
 use core::num::NonZeroU64;

@@ -2,10 +2,10 @@
 
 /// The rule for states that were written under other numbers.
 ///
-/// A key goes over to new numbers when it is next asked about. Its state is first brought up to that
-/// instant under the old numbers, then read under the new ones. A state that is as good as new under
-/// the old numbers is new under the new ones. A state of another algorithm is never read: it is an
-/// error, but for `Reset`.
+/// A key is carried over to new numbers at its next check. Its state is first brought up to that
+/// instant under the old numbers, then read under the new ones. A state that is as good as new
+/// under the old numbers is new under the new ones. A state of another algorithm is never read: it
+/// is an error, except with `Reset`.
 ///
 /// The old state is kept beside the new one for as long as it counts. When the old numbers come back,
 /// the key gets the stricter of the kept state and the one that is carried over. So several sets of

@@ -19,7 +19,7 @@ impl Cost {
         }
     }
 
-    /// The same number of permits, but no more than `most`; `None` if that is none.
+    /// The smaller of this cost and `most`; `None` if `most` is zero.
     pub(crate) fn at_most(self, most: u64) -> Option<Self> {
         Self::new(self.get().min(most))
     }
@@ -35,18 +35,18 @@ impl Cost {
 ///
 /// Without a receipt, a refund takes back the newest charges, whoever made them. With one, it gives
 /// back what is still charged of this very charge: nothing once its window has gone; of a bucket,
-/// what would not have come back in vain by then, as far as that is known. So a late refund never
+/// the part that would not have overflowed by then, as far as that is known. So a late refund never
 /// makes room that was not there, however many charges there are, and in whatever order they are
 /// given back. (It goes by the times that the store's clock gave. After a step back, a reset of the
 /// key or a refund without a receipt, it may take back what somebody else has charged since.)
 ///
-/// A receipt belongs to the numbers it was charged under. Under other numbers it gives nothing back,
-/// and nothing once these have come and gone. Of a leaky bucket used as a queue only the newest charge
-/// gives anything back: the requests behind any other have their places.
+/// A receipt belongs to the numbers it was charged under. Under other numbers it gives nothing
+/// back, nor after other numbers have been in force. Of a leaky bucket used as a queue only the
+/// newest charge gives anything back: later requests have their places already.
 ///
-/// A receipt of permits in flight names its hold: it gives that one back, or nothing, whatever numbers
-/// and whatever times the clock gave since. (Where the key was reset or evicted within the very
-/// microsecond of the charge, another hold may have got its number.)
+/// A receipt of permits in flight names its hold: it gives that one back, or nothing, whatever
+/// numbers and whatever times the clock gave since. (If the key was reset or evicted within the
+/// microsecond of the charge, another hold may have its number.)
 ///
 /// A receipt is good for one refund.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

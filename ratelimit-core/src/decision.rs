@@ -1,10 +1,10 @@
-//! The answer to a check: a small value that is copied, not borrowed.
+//! The result of a check: a small value that is copied, not borrowed.
 
 use core::fmt;
 
 use crate::{Micros, Timestamp};
 
-/// The answer to one check of one policy and key.
+/// The result of one check of one policy and key.
 ///
 /// The quantities describe the key after the charge where there was one, and as it stands where
 /// there was none (a denial, a peek).
@@ -19,7 +19,7 @@ pub struct Decision {
     outcome: PackedOutcome,
     /// The most permits that a key as good as new has.
     pub limit: u64,
-    /// Exactly how many further requests of cost 1 would be admitted at this instant.
+    /// The exact number of further requests of cost 1 that would be admitted at this instant.
     pub remaining: u64,
     /// The time until the key is as good as new, if nobody spends.
     pub reset_after: Micros,
@@ -127,8 +127,8 @@ impl Decision {
 
 /// An outcome, and the permits charged, in two words.
 ///
-/// The verdict is an enum, not a bit of a number, for the values that it has not: they tell whether a
-/// result is a decision at all, so that nothing that a decision is passed in takes a word more.
+/// The verdict is an enum, not a bit of a number, for its unused values: an `Option` or `Result` of
+/// a decision takes no additional word.
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct PackedOutcome {
@@ -252,8 +252,8 @@ const IN_DEBT: u64 = 1 << 60;
 const SOURCE_AT: u32 = 61;
 const SOURCE: u64 = (1 << (u64::BITS - SOURCE_AT)) - 1;
 
-/// The origin of an outcome. The core only ever says [`Store`](Self::Store); the others are for
-/// what stands between a store and its callers.
+/// The origin of an outcome. The core sets only [`Store`](Self::Store); the others are for layers
+/// between a store and its callers.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[non_exhaustive]
@@ -289,12 +289,12 @@ impl Source {
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[expect(clippy::exhaustive_enums, reason = "complete by nature")]
 pub enum Outcome {
-    /// It may, once `delay` has passed.
+    /// The request is admitted, once `delay` has passed.
     Allow {
-        /// Zero, but for a leaky bucket used as a queue.
+        /// Zero, except for a leaky bucket used as a queue.
         delay: Micros,
     },
-    /// It may not; nothing was charged.
+    /// The request is denied; nothing was charged.
     Deny {
         /// The time until this very request would be admitted, if nobody else spends: not a
         /// microsecond less, not one more. Of permits in flight it is an upper bound: the time until

@@ -4,7 +4,7 @@ use core::{error::Error, fmt};
 
 use crate::Micros;
 
-/// A configuration that cannot be honoured. Refused when built; never clamped, never ignored.
+/// An invalid configuration. It is refused when built, never clamped or ignored.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum ConfigError {

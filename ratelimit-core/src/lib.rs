@@ -2,8 +2,7 @@
 //!
 //! A [`Policy`] is an algorithm with its numbers under a name. [`store::apply`] takes the records
 //! of one or several checks, the time, and gives back the records to store and a [`Decision`] for
-//! each. It computes in exact integers, so that the same questions get the same answers on every
-//! store.
+//! each. It computes in exact integers, so decisions are the same on every store.
 //!
 //! This crate never reads a clock, never does I/O, never waits and never panics. It needs `alloc`,
 //! nothing else.

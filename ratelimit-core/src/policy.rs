@@ -69,18 +69,19 @@ impl Policy {
     }
 
     /// The same policy, under which a penalty may charge more than a key has left: up to `debt_max`
-    /// permits, which the key then owes. By default nothing is owed, and what does not fit is forgiven.
+    /// permits, which the key then owes. By default no key may owe, and a penalty charges only the
+    /// permits that are left.
     ///
-    /// A key that owes permits is denied until they are paid back, at the rate at which they would have
-    /// been admitted; a denial tells when, to the microsecond. Then it stands as if each of them had been
-    /// spent as soon as it fitted. What is given back meanwhile pays back first. So over any time the
-    /// permits that are used, and not given back, are no more than those that the limit admits, and
-    /// `debt_max`.
+    /// A key that owes permits is denied until they are paid back, at the rate at which they would
+    /// have been admitted; a denial tells when, to the microsecond. Then its state is as if each of
+    /// them had been spent as soon as it fitted. A refund pays back debt first. So over any stretch
+    /// of time the permits that are used, and not given back, exceed those that the limit admits by
+    /// at most `debt_max`.
     ///
     /// A change of numbers carries a debt over as permits, or as the same share of the limit
-    /// ([`CarryOver::Proportional`]). It ends where the new numbers know no debt; so does a debt of windows
-    /// of a [`Calendar`](crate::Calendar) under numbers of no such calendar, since a store keeps none of its
-    /// boundaries. Another `debt_max` changes no debt that there is.
+    /// ([`CarryOver::Proportional`]). It ends if the new numbers allow no debt. A debt under a
+    /// [`Calendar`](crate::Calendar) also ends under numbers without that calendar, since a store
+    /// does not keep its boundaries. A change of `debt_max` alone leaves a debt as it is.
     ///
     /// While a key of a sliding window log owes permits, a check takes time in proportion to the entries.
     ///
@@ -156,7 +157,7 @@ impl Policy {
         self.0.limit
     }
 
-    /// Returns true if the limit is a number of permits: neither none, nor any number.
+    /// Returns true unless the limit admits nothing or everything.
     #[must_use]
     pub fn is_bounded(&self) -> bool {
         0 < self.limit() && self.limit() < UNLIMITED

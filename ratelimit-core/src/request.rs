@@ -1,4 +1,4 @@
-//! Requests to a store: who, under which policy, at what cost; alone or several as one.
+//! Requests to a store: a key, a policy and a cost, alone or in a batch.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -15,7 +15,7 @@ impl<'a> Key<'a> {
     /// The longest key, in bytes.
     pub const BYTES_MAX: usize = 1 << 20;
 
-    /// A key of these bytes; none at all is a key as well.
+    /// A key of these bytes, which may be empty.
     ///
     /// # Errors
     ///
@@ -196,24 +196,23 @@ pub enum Action {
     /// `min(cost, room)`, which [`Decision::charged`] tells. If the room of any check is 0, nothing is
     /// charged, and its `retry_after` is that of a spend of one permit.
     Take,
-    /// Decide, and change nothing. A key whose numbers have changed does not go over by that: a peek
-    /// tells what a request at the same instant is told, and that request makes it last.
+    /// Decide as a request at the same instant would be decided, and change nothing. A peek does
+    /// not carry a key over to changed numbers.
     Peek,
     /// Give the costs back, never more than is charged now: newest charge first, or of the charge
     /// that a check has a [`Receipt`] of.
     Refund,
-    /// Let the charges that the checks have receipts of be held as long as if they were made now, or
-    /// none of them if one is no longer held: then that one is denied, as a request for its cost would
-    /// be. Only permits in flight are held; a charge of another algorithm is not denied, and stays as
-    /// it is. No block is looked at, since nothing new is let in.
+    /// Extend the charges that the checks have receipts of, as if they were made now. If one is no
+    /// longer held, none is extended, and that one is denied, as a request for its cost would be.
+    /// Only permits in flight are held; a charge of another algorithm is not denied, and stays as
+    /// it is. Blocks are ignored, since nothing new is admitted.
     Extend,
     /// Forget the keys' states: they are as good as new.
     Reset,
     /// Charge without deciding: as much of each cost as one request would be admitted with; and of the
     /// rest, as much as the key may owe, see [`Policy::with_debt_max`].
     Penalize,
-    /// Deny every request until so much time has passed, at most
-    /// [`WINDOW_MAX`](crate::WINDOW_MAX); a block that
+    /// Deny every request for this length, at most [`WINDOW_MAX`](crate::WINDOW_MAX); a block that
     /// lasts longer stays. Only a reset ends it earlier.
     Block(Micros),
 }

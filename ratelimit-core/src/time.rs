@@ -133,7 +133,7 @@ impl Micros {
         self.0
     }
 
-    /// Whole seconds, rounded up: who waits this long is never early.
+    /// Whole seconds, rounded up: a caller that waits this long is never early.
     #[must_use]
     pub const fn as_secs_ceil(self) -> u64 {
         self.0.div_ceil(1_000_000)

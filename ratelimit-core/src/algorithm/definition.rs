@@ -21,7 +21,7 @@ pub(crate) struct Size {
     pub(crate) limit: u64,
     /// The time in which a key that has spent everything is whole again, if that is always the same.
     pub(crate) window: Option<Micros>,
-    /// The permits per microsecond that are admitted in the long run.
+    /// The rate in the long run, in permits per microsecond.
     pub(crate) rate: Fraction,
 }
 

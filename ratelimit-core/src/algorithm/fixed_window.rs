@@ -6,7 +6,8 @@
 //! cheapest to explain, and lets a caller spend one limit at the end of a window and
 //! another at the start of the next.
 //!
-//! Two limits are only counted: [`Quota::nothing`] admits no request, [`Quota::unlimited`] every one.
+//! Two quotas have no limit in between: [`Quota::nothing`] admits no request, [`Quota::unlimited`]
+//! every one.
 
 use alloc::{vec, vec::Vec};
 use core::{num::NonZeroU64, time::Duration};
@@ -50,8 +51,8 @@ pub enum Align {
     First,
 }
 
-/// The state of a key: the window that was last charged, and its count. A window keeps its length, so
-/// that it can be read by who does not know its calendar.
+/// The state of a key: the window that was last charged, and its count. A window keeps its length,
+/// so that it can be read without its calendar.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct State {
     window: Window,

@@ -5,8 +5,8 @@
 //! no other hold of the key has had, and a release names it: one that comes late, twice or from
 //! elsewhere gives back nothing of others.
 //!
-//! A hold lapses when the numbers say that it was made under, whatever numbers come later. So a
-//! change of numbers leaves the state as it is, and nothing has to be kept beside it.
+//! A hold lapses by the numbers that it was made under, whatever numbers come later. So a change of
+//! numbers leaves the state as it is, and nothing has to be kept beside it.
 
 use alloc::{collections::VecDeque, vec, vec::Vec};
 use core::{num::NonZeroU64, time::Duration};
@@ -23,7 +23,7 @@ use crate::{
 /// The largest limit: ten thousand permits, which take 320 kB a key if each is held alone.
 pub const HELD_MAX: u64 = 10_000;
 
-/// At most `limit` permits held at once, each for `held_at_most` at the longest.
+/// A number of permits held at once, and the longest time for which each is held.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Quota {
     limit: NonZeroU64,

@@ -2,7 +2,7 @@
 //!
 //! A request takes as many tokens as it costs, or is denied. A quiet key saves up tokens for a
 //! burst; over any time `T` at most `capacity + ⌊rate · T⌋` permits are admitted. The level is
-//! brought up to date when somebody asks, so a key costs nothing while it rests.
+//! computed at each check, so an idle key costs nothing.
 
 use alloc::{vec, vec::Vec};
 use core::{num::NonZeroU64, time::Duration};

@@ -3,7 +3,7 @@
 //! A change of numbers carries a state over, and the new numbers may forget it sooner than the old
 //! ones would have: a bucket refills faster, a window ends earlier. So the old state is kept beside
 //! the new one for as long as it counts. When its numbers come back, the key gets the stricter of
-//! the kept state and the state that is carried over. Nobody gains by going to and fro.
+//! the kept state and the state that is carried over. Switching back and forth gains nothing.
 //!
 //! A step under the present numbers does not touch what is kept.
 

@@ -1,13 +1,12 @@
 //! The level of a bucket, and how much of a charge may still be given back.
 //!
-//! Had a charge been smaller from the start, the bucket would have stood so much fuller ever since,
-//! but for what would have run over. So of what was charged too much, as much may be given back as
-//! was missing from a full bucket at every instant since. Nobody keeps that history, but two bounds
-//! from below need none:
+//! With a smaller charge the bucket would have been fuller ever since, except for permits that
+//! would have overflowed. So an excess charge may be given back as far as the bucket had room for
+//! it at every instant since. That history is not kept, but two lower bounds do without it:
 //!
 //! - what was missing right after the charge, less what has come back and what was given back
 //!   since: what others spent can only have added to it;
-//! - the charge itself, less what has come back since: whatever was given back, was another's.
+//! - the charge itself, less what has come back since: any earlier refund was of another charge.
 //!
 //! The larger of the two is given back. The first takes what has come back off the oldest charges,
 //! the second off this one; so as long as nothing has come back, everything is given back, in

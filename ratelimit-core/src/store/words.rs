@@ -12,9 +12,9 @@
 //!
 //! All of them are integers that doubles hold exactly. The script says what it found, whether all
 //! checks were admitted, and at what time; given the same records and the same time,
-//! [`apply`](crate::store::apply) then tells the decisions. So a decision is worked out in one
-//! place, and a script that disagrees with it is found out at once. Of a log the script need not
-//! show all: see [`Record::hiding`].
+//! [`apply`](crate::store::apply) then tells the decisions. So a decision is computed in one place,
+//! and a script that disagrees with it is detected at once. The script need not show the whole of a
+//! log: see [`Record::hiding`].
 
 use alloc::{boxed::Box, vec::Vec};
 

@@ -164,7 +164,7 @@ impl Quota {
             // Within a sub-window it only rises.
             receipt.count.max(sensor.admitted(present))
         } else if self.scope == Scope::Shared && u64::from(KEPT) <= present.saturating_sub(then) {
-            // A shared sensor may have been dropped, and what it knew with it.
+            // A shared sensor may have been dropped, with all of its counts.
             u64::MAX
         } else {
             receipt.count.saturating_add(sensor.admitted_since(then))
@@ -184,9 +184,8 @@ impl Quota {
         self.tick.length(missing.div_ceil(burst.get()))
     }
 
-    /// Exactly how many requests of cost 1 would pass at this instant, each of them raising the
-    /// load that the next one finds. The more pass, the fewer may: a binary search, unless all of
-    /// them may.
+    /// The exact number of requests of cost 1 that would pass at this instant, each of them raising
+    /// the load that the next one finds. Found by a binary search, unless all of them pass.
     fn remaining(&self, used: u64, tokens: u64, admitted: u64) -> u64 {
         let fits = |count: u64| {
             let load = admitted.saturating_add(count).saturating_sub(1);
