@@ -63,8 +63,8 @@ impl<'a, B: Backend, N: Acquired> Acquire<'a, B, N> {
         acquired::<_, N>(self.checks, decisions, on_thread)
     }
 
-    /// Answers on the calling thread if the store can. `None`, and nothing done, if the store has
-    /// to be awaited.
+    /// Answers on the calling thread, or returns `None` without effect if the store has to be
+    /// awaited.
     ///
     /// # Errors
     ///

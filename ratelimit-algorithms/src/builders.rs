@@ -293,7 +293,7 @@ impl Adaptive {
         self
     }
 
-    /// Whose requests count as load; by default each key's own.
+    /// The requests that count as load; by default each key's own.
     pub const fn scope(mut self, scope: Scope) -> Self {
         self.0.scope = scope;
         self
@@ -311,7 +311,7 @@ impl TryFrom<Adaptive> for Algorithm {
 /// Permits that are held until they are given back; see [`in_flight`].
 ///
 /// [Acquire](crate::Limiter::acquire) them: a [`Permit`](crate::Permit) gives them back when it is
-/// dropped. What a bare [check](crate::Limiter::check) has spent is held until it lapses.
+/// dropped. Permits of a bare [check](crate::Limiter::check) are held until they lapse.
 #[must_use]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct InFlight {
@@ -325,8 +325,8 @@ impl InFlight {
         Self { limit, held_at_most: Self::HELD_AT_MOST }
     }
 
-    /// The longest time for which a permit is held, by default five minutes: then it lapses, as if its
-    /// holder had crashed. A holder that needs it for longer extends it.
+    /// The longest time for which a permit is held, by default five minutes. Then it lapses, so
+    /// that a crashed holder does not keep it; a holder that needs more time extends it.
     pub const fn held_at_most(self, held_at_most: Duration) -> Self {
         Self { held_at_most, ..self }
     }

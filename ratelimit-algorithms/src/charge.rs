@@ -161,7 +161,7 @@ impl<'a, B> Charge<'a, B> {
         Charge { parts, on_drop, apply: self.apply, apply_unawaited: self.apply_unawaited }
     }
 
-    /// Returns true if the store holds permits until they are given back.
+    /// Returns true if the store holds any of the permits.
     pub(crate) fn is_held(&self) -> bool {
         self.parts.iter().any(Part::is_held)
     }

@@ -7,7 +7,7 @@ use crate::{BackendError, decision::LimitsDecision};
 
 /// No decision was made.
 ///
-/// Key, cost and configuration errors are the caller's to mend: the store was not called.
+/// If the key, the cost or the limits are at fault, the store was not called.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -50,7 +50,7 @@ impl From<Denial> for WaitError {
     }
 }
 
-/// The reason for which there is no permit.
+/// The reason why no permit was given.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AcquireError {
@@ -78,8 +78,8 @@ impl AcquireError {
     }
 }
 
-/// The reason for which a wait ended without a permit. Nothing was charged, unless the store failed
-/// and says that something may have been.
+/// The reason why a wait ended without a permit. Nothing was charged, unless the store failed after
+/// it may have charged.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WaitError {

@@ -1,6 +1,6 @@
 //! A guide, in short chapters: choosing, operating, failing, testing, extending.
 //!
-//! It is here for readers only; nothing in it is code that a limiter needs.
+//! This module is documentation, without code.
 
 #[doc = include_str!("guide/choosing_an_algorithm.md")]
 pub mod choosing_an_algorithm {}

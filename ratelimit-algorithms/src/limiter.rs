@@ -75,7 +75,7 @@ impl<B: Backend, P: Policies> Limiter<B, P> {
         self.request(key.as_ref(), Action::Spend)
     }
 
-    /// Tells what [`check`](Self::check) would decide, and changes nothing.
+    /// Returns the decision that [`check`](Self::check) would make, and charges nothing.
     pub fn peek<'a>(&'a self, key: &'a (impl AsRef<[u8]> + ?Sized)) -> Request<'a, B, P, Decision> {
         self.request(key.as_ref(), Action::Peek)
     }
@@ -106,26 +106,26 @@ impl<B: Backend, P: Policies> Limiter<B, P> {
         self.request(key.as_ref(), Action::Take).cost(most)
     }
 
-    /// Makes `key` as good as new.
+    /// Resets `key` to the state of a key never seen: no charges, no debt, no block.
     ///
-    /// The request fails when the store did not do it, or may not have done it.
+    /// The request fails if the store may not have done it.
     pub fn reset<'a>(&'a self, key: &'a (impl AsRef<[u8]> + ?Sized)) -> Request<'a, B, P, Status> {
         self.request(key.as_ref(), Action::Reset)
     }
 
     /// Gives permits back to `key`, never more than are charged now.
     ///
-    /// The request fails when the store did not do it, or may not have done it; if the cost is zero
-    /// or can never have been charged.
+    /// The request fails if the store may not have done it, and for a cost that is zero or above
+    /// the limit.
     pub fn refund<'a>(&'a self, key: &'a (impl AsRef<[u8]> + ?Sized)) -> Request<'a, B, P, Status> {
         self.request(key.as_ref(), Action::Refund)
     }
 
-    /// Charges `key` without deciding: the cost, or what is left if that is less; and of the rest, what the
-    /// key may owe ([`Policy::with_debt_max`]).
+    /// Charges `key` without deciding: the cost, or all permits left if these are fewer; the rest
+    /// becomes debt, as far as the key may owe it ([`Policy::with_debt_max`]).
     ///
-    /// The request fails when the store did not do it, or may not have done it; if the cost is zero
-    /// or beyond the limit and what may be owed beside it.
+    /// The request fails if the store may not have done it, and for a cost that is zero or above
+    /// the limit and the debt that the key may have.
     pub fn penalize<'a>(
         &'a self,
         key: &'a (impl AsRef<[u8]> + ?Sized),
@@ -134,11 +134,11 @@ impl<B: Backend, P: Policies> Limiter<B, P> {
     }
 
     /// Denies every request of `key` until `length` has passed, at most
-    /// [`WINDOW_MAX`](crate::WINDOW_MAX): to every limiter of this name on this store, in any
-    /// process, and to no other limiter. [`Limits::block`](crate::Limits::block) blocks a client in
+    /// [`WINDOW_MAX`](crate::WINDOW_MAX): by every limiter of this name on this store, in any
+    /// process, and by no other limiter. [`Limits::block`](crate::Limits::block) blocks a client in
     /// several. A block that lasts longer stays; only a [`reset`](Self::reset) ends it earlier.
     ///
-    /// The request fails when the store did not do it, or may not have done it.
+    /// The request fails if the store may not have done it.
     pub fn block<'a>(
         &'a self,
         key: &'a (impl AsRef<[u8]> + ?Sized),
@@ -216,9 +216,9 @@ impl<B: Backend, P: Policies + Clone + 'static> Limiter<B, P> {
     /// A wait ends earlier when the limit is raised, or when the key is reset or refunded by this limiter or
     /// its clones. Other processes and other limiters on the store wake nobody.
     ///
-    /// The sleep is the timer's, the time that is left is the store's. Under tokio's paused time a store with a
-    /// clock of its own stands still, and the wait goes on asking until its clock has caught up: give the
-    /// store a `TokioClock` (feature `tokio`) there.
+    /// The timer sleeps, and the store's clock says for how long. Tokio's paused time does not move
+    /// a store's own clock, so a wait checks again and again until that has caught up: in such
+    /// tests give the store a `TokioClock` (feature `tokio`).
     ///
     /// The request fails with [`WaitError::Overloaded`](crate::WaitError::Overloaded) if too many
     /// wait already, see [`with_waiters_max`](Self::with_waiters_max); when no decision was made;
@@ -257,7 +257,7 @@ impl<B, P> Limiter<B, P> {
 }
 
 impl<B: Clone> Limiter<B, InTier> {
-    /// This limiter, for a key whose tier something else knows: a request, a session.
+    /// This limiter for keys in `tier`, where a request or a session knows the tier.
     ///
     /// ```
     /// use ratelimit_algorithms::{Limiter, Tier, Tiers, TokenBucket};

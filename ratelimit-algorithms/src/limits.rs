@@ -100,14 +100,15 @@ impl<'a, B: Backend> Limits<'a, B> {
         LimitsRequest::new(&self.checks, Action::Spend)
     }
 
-    /// Tells what [`check`](Self::check) would decide, and changes nothing.
+    /// Returns the decisions that [`check`](Self::check) would make, and charges nothing.
     pub fn peek(&self) -> LimitsRequest<'_, B> {
         LimitsRequest::new(&self.checks, Action::Peek)
     }
 
-    /// Spends of each limit as many permits as there are, up to its cost, if every limit has at least
-    /// one left; [`Decision::charged`](crate::Decision::charged) of each tells how many. A cost may be
-    /// more than its limit; the costs of a limit that is named twice may not be so together.
+    /// Spends of each limit as many permits as there are, up to its cost, if every limit has at
+    /// least one left; [`Decision::charged`](crate::Decision::charged) of each tells how many. A
+    /// cost may be above its limit, except that the costs of a limit named twice may not exceed it
+    /// together.
     ///
     /// ```
     /// use ratelimit_algorithms::{Limiter, Limits, TokenBucket};
@@ -198,8 +199,7 @@ impl<B> fmt::Debug for Limits<'_, B> {
     }
 }
 
-/// A request to several limits, which gives an `R`: a [`LimitsDecision`], or nothing but that it is
-/// done.
+/// A request to several limits. Its result `R` is a [`LimitsDecision`], or `()`.
 ///
 /// Like a [`Request`](crate::Request) it is awaited, or answered with [`now`](Self::now). It fails
 /// when no decision was made; with [`Error::DifferentStores`] if the limits are not on one store.
@@ -218,7 +218,7 @@ impl<'a, B: Backend, R> LimitsRequest<'a, B, R> {
 }
 
 impl<B: Backend, R: FromDecisions> LimitsRequest<'_, B, R> {
-    /// Answers on the calling thread. On a store that has to be awaited this does not compile.
+    /// Answers on the calling thread, on stores that can ([`SyncBackend`]).
     ///
     /// # Errors
     ///
@@ -232,8 +232,7 @@ impl<B: Backend, R: FromDecisions> LimitsRequest<'_, B, R> {
         Ok(R::from_decisions(self.checks, decisions))
     }
 
-    /// Answers on the calling thread if the store can. `None`, and nothing done, if the store has
-    /// to be awaited.
+    /// Answers on the calling thread. `None`, and nothing done, if the store has to be awaited.
     ///
     /// # Errors
     ///

@@ -36,8 +36,8 @@ use crate::{
 /// ```
 ///
 /// Each check sees one whole set of numbers, the last one when it began; a check never waits for an
-/// update. [`CarryOver`] says what becomes of the permits that a key has spent. One limit may serve
-/// several limiters and stores.
+/// update. [`CarryOver`] says how spent permits carry over. One limit may serve several limiters
+/// and stores.
 #[derive(Clone, Debug)]
 pub struct Live(Arc<Inner>);
 

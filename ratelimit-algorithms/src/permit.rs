@@ -78,9 +78,9 @@ impl<'a, B> Permit<'a, B> {
     /// Gives the permits back when this is dropped before it is settled: for work that counts only
     /// if it ends well. Call [`keep`](Self::keep) when it has.
     ///
-    /// Nothing can be awaited in a drop: permits of a store that has to be awaited stay spent, unless it
-    /// has a thread or a task for them, see [`Backend::apply_unawaited`]. SQLite has; so has Redis, within a
-    /// runtime.
+    /// A drop cannot await a store. SQLite gives permits back in its thread, Redis in a task of its
+    /// runtime; on other stores that have to be awaited they stay spent, see
+    /// [`Backend::apply_unawaited`].
     pub fn refund_on_drop(mut self) -> Self {
         self.0.refund_on_drop();
         self
@@ -91,18 +91,19 @@ impl<'a, B> Permit<'a, B> {
         self.0.keep();
     }
 
-    /// Lets permits in flight be held for as long as if they were acquired now. Gives false if they are
-    /// no longer held, since they have lapsed or the key was reset: then nothing has changed.
+    /// Extends permits in flight, as if they were acquired now. Returns false, without effect, if
+    /// they have lapsed or the key was reset.
     ///
-    /// Permits that are not held, since they are of a rate, or since something other than the store has
-    /// decided, need no extension: there it gives true.
+    /// Returns true for permits that need no extension: those of a rate, and those that something
+    /// other than the store has admitted.
     pub const fn extend(&self) -> Extend<'_, 'a, B> {
         Extend::new(&self.0)
     }
 
-    /// Makes the work have cost `actual`: gives the rest back, or charges what is missing, as far
-    /// as the key has it left, or may owe it ([`Policy::with_debt_max`](crate::Policy::with_debt_max)).
-    /// Permits in flight are given back whole.
+    /// Corrects the charge to `actual`: gives the rest back, or charges the difference, as far as
+    /// the key has permits left or may owe them
+    /// ([`Policy::with_debt_max`](crate::Policy::with_debt_max)). Permits in flight are given back
+    /// whole.
     pub fn settle(self, actual: u64) -> Settle<'a, B> {
         Settle::new(self.0, smallvec![actual])
     }
@@ -164,31 +165,27 @@ impl<'a, B> Permits<'a, B> {
         Permits { charge: self.charge.into_owned(), decision: self.decision }
     }
 
-    /// Gives the permits back when these are dropped before they are settled: for work that counts
-    /// only if it ends well. Call [`keep`](Self::keep) when it has.
-    ///
-    /// Nothing can be awaited in a drop: permits of a store that has to be awaited stay spent, unless it
-    /// has a thread or a task for them, see [`Backend::apply_unawaited`]. SQLite has; so has Redis, within a
-    /// runtime.
+    /// Gives the permits back when these are dropped before they are settled, as
+    /// [`Permit::refund_on_drop`] does.
     pub fn refund_on_drop(mut self) -> Self {
         self.charge.refund_on_drop();
         self
     }
 
-    /// Leaves the permits spent, but for those in flight, which are given back.
+    /// Leaves the permits spent, except those in flight, which are given back.
     pub fn keep(mut self) {
         self.charge.keep();
     }
 
-    /// Lets those in flight be held for as long as if they were acquired now, as
-    /// [`Permit::extend`] does: all of them, or none if one is no longer held.
+    /// Extends those in flight, as [`Permit::extend`] does: all of them, or none if one is no
+    /// longer held.
     pub const fn extend(&self) -> Extend<'_, 'a, B> {
         Extend::new(&self.charge)
     }
 
-    /// Makes the work have cost `actual`, a cost for each limit in the order in which they were
-    /// named: charges what is missing, as far as the keys have it left or may owe it, and gives the rest
-    /// back. Limits for which there is no cost keep what they were charged. Permits in flight are given
+    /// Corrects the charges to `actual`, a cost for each limit in the order in which they were
+    /// named: charges the differences, as far as the keys have permits left or may owe them, and
+    /// gives the rest back. Limits without a cost keep their charge. Permits in flight are given
     /// back whole.
     pub fn settle(self, actual: impl IntoIterator<Item = u64>) -> Settle<'a, B> {
         Settle::new(self.charge, actual.into_iter().collect())

@@ -9,9 +9,9 @@ use crate::wait::Waiters;
 
 /// Finds the policy that a key is checked against.
 ///
-/// A [`Policy`] is its own, for every key and for ever; that costs a limiter nothing. A
-/// [`Live`](crate::Live) is one that changes, [`Tiers`](crate::Tiers) are several. Anything else
-/// that decides about limits, such as a feature flag or a table of customers, implements this:
+/// A [`Policy`] is the fixed policy of all keys, at no cost. A [`Live`](crate::Live) is one that
+/// changes, [`Tiers`](crate::Tiers) are several. Other sources of limits, such as a feature flag or
+/// a table of customers, implement this trait:
 ///
 /// ```
 /// use std::{
@@ -81,8 +81,8 @@ pub trait Policies: fmt::Debug + Send + Sync {
     /// The policy of `key`. A change is seen by the next call, and seen whole.
     fn policy(&self, key: &[u8]) -> Cow<'_, Policy>;
 
-    /// Takes the name in a store's register, when a limiter is built: by [`Names::claim_for`], with
-    /// an `Arc` that all clones of these policies share.
+    /// Claims the name in a store when a limiter is built: by [`Names::claim_for`], with an `Arc`
+    /// that all clones of these policies share.
     ///
     /// # Errors
     ///
@@ -96,8 +96,8 @@ pub trait Policies: fmt::Debug + Send + Sync {
     /// The error of `visit`.
     fn try_each(&self, visit: &mut Visit<'_>) -> Result<(), ConfigError>;
 
-    /// Takes the callers that wait at a limiter, when it is built: to be woken after each change. By
-    /// default nobody wakes them, and they see a change at the time that they were told before.
+    /// Receives the waiters of a limiter when it is built, to be woken after each change. By
+    /// default they are not woken, and see a change when their present sleep ends.
     fn on_change(&self, waiters: Waiters) {
         let _ = waiters;
     }

@@ -15,7 +15,7 @@ use ratelimit_core::{Action, Batch, Check, CostError, Decision, Key, Policy, sto
 
 use crate::{Error, Policies, decision::Status, progress::Progress, wait::WaitQueues};
 
-/// A request to a limiter about one key, which gives an `R`: a [`Decision`] or a [`Status`].
+/// A request to a limiter about one key. Its result `R` is a [`Decision`] or a [`Status`].
 ///
 /// Nothing happens before it is awaited, which works on any store, or answered with
 /// [`now`](Self::now), which works on stores that answer on the calling thread:
@@ -33,7 +33,7 @@ use crate::{Error, Policies, decision::Status, progress::Progress, wait::WaitQue
 /// # }
 /// ```
 ///
-/// A request that is dropped while it is awaited has changed nothing, or has done the whole.
+/// A request that is dropped while it is awaited has been applied as a whole, or not at all.
 ///
 /// It is a future of its own rather than an `async` block: a block would copy the decision of a
 /// store in memory from layer to layer, which takes as long as making it.
@@ -120,8 +120,8 @@ impl<'a, B: Backend, P: Policies, R: FromDecision<B, P>> Request<'a, B, P, R> {
 impl<'a, B: Backend, P: Policies, R: FromDecision<B, P>> Future for Request<'a, B, P, R> {
     type Output = Result<R, Error>;
 
-    /// A call that writes its result where the caller wants it, and each case is put together on a path of
-    /// its own: so a decision stays in registers until then. To copy it takes as long as to make it.
+    /// A call that writes its result where the caller wants it. Each case has a path of its own, so
+    /// a decision stays in registers until then; copying it would take as long as making it.
     #[inline(never)]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { subject, action, .. } = *self;
@@ -143,7 +143,7 @@ impl<'a, B: Backend, P: Policies, R: FromDecision<B, P>> Future for Request<'a, 
 }
 
 impl<'a, B: Backend, P: Policies, R: FromDecision<B, P>> Request<'a, B, P, R> {
-    /// Asks a store that has to be awaited, out of the way of those that are ready.
+    /// Awaits the store, in a function of its own so that stores that are ready do not pay for it.
     #[cold]
     #[inline(never)]
     fn wait(&mut self, context: &mut Context<'_>) -> Poll<Result<R, Error>> {

@@ -13,8 +13,8 @@ use crate::{Acquire, AcquireError, Permit};
 
 /// Work that is done if a key has permits left for it, by a limiter.
 ///
-/// It is done with [`now`](Self::now), or, if the work is itself `async`, by awaiting this. The
-/// permits are held meanwhile, and stay spent.
+/// Call [`now`](Self::now), or await this if the work is `async`. The permits are held meanwhile,
+/// and stay spent.
 #[must_use = "the work is not done unless this is awaited, or done with `now`"]
 pub struct Run<'a, B, W, O> {
     request: Acquire<'a, B>,

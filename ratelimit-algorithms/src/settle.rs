@@ -55,7 +55,7 @@ impl<B: Backend> Settle<'_, B> {
     }
 }
 
-/// Fails when the store did not do it, or may not have done it; missing permits are charged first.
+/// Fails if the store may not have done it. Missing permits are charged first.
 impl<B: Backend> Future for Settle<'_, B> {
     type Output = Result<(), Error>;
 
@@ -118,7 +118,7 @@ impl<B: Backend> Extend<'_, '_, B> {
     }
 }
 
-/// Fails when the store did not do it, or may not have done it.
+/// Fails if the store may not have done it.
 impl<B: Backend> Future for Extend<'_, '_, B> {
     type Output = Result<bool, Error>;
 

@@ -46,9 +46,9 @@ use crate::{
 /// # }
 /// ```
 ///
-/// Each check calls the function; a key's tier may change with what the function looks up. A change
-/// of tier is a change of numbers: [`CarryOver`] says what becomes of the permits that a key has
-/// spent. So all tiers have one algorithm, unless keys start anew.
+/// Each check calls the function, so a key's tier may change at any time. A change of tier is a
+/// change of numbers: [`CarryOver`] says how spent permits carry over. So all tiers have one
+/// algorithm, unless keys start anew.
 #[derive(Clone, Debug)]
 pub struct Tiers(Arc<Inner>);
 
@@ -63,7 +63,8 @@ struct Inner {
     listeners: Listeners,
 }
 
-/// One of several [`Tiers`]. To other `Tiers` it means nothing, or one of their own.
+/// A handle of one tier, valid for the [`Tiers`] that made it. With others it names another tier,
+/// or none.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Tier(usize);
 

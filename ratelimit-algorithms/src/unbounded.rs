@@ -7,11 +7,11 @@ use ratelimit_core::{
     fixed_window::{self, Align},
 };
 
-/// A limit that admits nothing: for what is switched off.
+/// A limit that admits nothing, to switch a feature or a client off.
 ///
-/// Every request is denied, with no time after which to retry ([`Micros::MAX`](crate::Micros::MAX)), and
-/// the store is not asked; in a batch it is, about the other limits. What keys have spent under other
-/// numbers stays stored, and counts once there is a limit again.
+/// Every request is denied, with a `retry_after` of [`Micros::MAX`](crate::Micros::MAX) and without
+/// a call of the store, unless other limits of a batch need one. Permits that keys have spent under
+/// other numbers stay stored, and count once there is a limit again.
 ///
 /// ```
 /// use ratelimit_algorithms::{Limiter, Live, Micros, Nothing, TokenBucket};

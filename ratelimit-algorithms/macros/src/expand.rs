@@ -1,8 +1,9 @@
 //! From a function to the same function behind a limiter.
 //!
-//! The body stays as it is; before it, a statement acquires a permit, and returns
-//! if there is none. It leaves a variable, which holds permits in flight until the body has ended. So whatever the signature says goes on to hold. A function that returns a future
-//! returns one that acquires the permit first: so do the methods that `#[async_trait]` makes.
+//! The body stays as it is. A statement before it acquires a permit, and returns if there is none;
+//! its variable holds permits in flight until the body has ended. So the signature stays valid. A
+//! function that returns a future returns one that acquires the permit first: so do the methods
+//! that `#[async_trait]` makes.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};

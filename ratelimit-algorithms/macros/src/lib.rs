@@ -8,10 +8,10 @@ use quote::quote;
 
 /// Limits how often a function is called.
 ///
-/// Each call first spends permits; only when they are granted does the body run. The function may
-/// be a method, generic, and `async`; or it returns a future, as `impl Future` or boxed, which spends them
-/// first. So it may stand inside of `#[async_trait]`, and above `#[tokio::main]` or `#[tokio::test]`; below
-/// one of these two it needs a store that answers on the calling thread.
+/// Each call first spends permits; the body runs only if they are granted. The function may be a
+/// method, generic or `async`, or return a future, as `impl Future` or boxed. So the attribute
+/// works inside of `#[async_trait]`, and above `#[tokio::main]` or `#[tokio::test]`; below one of
+/// these two it needs a store that answers on the calling thread.
 ///
 /// | argument | | by default |
 /// | --- | --- | --- |
@@ -21,9 +21,9 @@ use quote::quote;
 /// | `on_limit = "error"` | on denial, and where no decision was made, returns `Err`: the function's error type is made `From` the limiter's | this |
 /// | `on_limit = "none"` | then returns `None` | |
 ///
-/// The function's own path is what the compiler calls it: it differs for the methods of different types and
-/// traits, and is the same for all types that a generic one is used with. Another compiler may write it
-/// otherwise, so give a `key` where the store outlives the program.
+/// The function's own path is the compiler's name for it. It differs between methods of different
+/// types and traits, and is the same for all instances of a generic one. Another compiler version
+/// may write it differently, so set a `key` if the store outlives the program.
 ///
 /// An `async` function awaits the limiter, on any store. A plain function needs a store that answers
 /// on the calling thread. Nothing is given back when the body fails. Permits in flight are held until the

@@ -27,11 +27,11 @@ use ratelimit_core::{Algorithm, Calendar, ConfigError, fixed_window};
 /// # }
 /// ```
 ///
-/// The windows of all years up to 2255 are worked out when a limiter is built from it, by the rules
-/// that time zones have by then: from the files of the operating system, or where it has none, from
-/// those that came with this library. Rules change: build it anew, and
-/// [update](crate::Live::update) the limit with it, or [reload](crate::LimitsFile::reload) its file.
-/// That is no change of numbers: keys keep what they have spent.
+/// The windows of all years up to 2255 are computed when a limiter is built, by the time zone rules
+/// of that moment: from the files of the operating system, or, where it has none, from those built
+/// into this library. When rules have changed, build the window anew and
+/// [update](crate::Live::update) the limit with it, or [reload](crate::LimitsFile::reload) its
+/// file. Keys keep what they have spent.
 #[must_use]
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CalendarWindow {

@@ -1,11 +1,11 @@
-//! The reasons for which a file gives no limits.
+//! Errors of limits files.
 
 use std::{error, io, path::PathBuf};
 
 use ratelimit_core::ConfigError;
 
-/// The reason why limits cannot be read from a file, or updated from it. The limits that it names stay
-/// as they were read before; if it names none, all of them do.
+/// An error in reading limits from a file, or in updating them. The limits that it names stay as
+/// they were before; if it names none, all of them do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FileError {

@@ -1,4 +1,4 @@
-//! Waiting for permits instead of being denied them, first come, first served.
+//! Waiting for permits instead of being denied, in order of arrival.
 
 mod pace;
 mod queue;
@@ -186,7 +186,7 @@ fn come_back(
     let now = timer.now();
     let [least_at, look_at] = [least, look].map(|delay| now.checked_add(delay.into()));
     let is_in_time = |then: Instant| deadline.is_none_or(|deadline| then <= deadline);
-    // Who has waited until the deadline does not look again.
+    // A waiter that has reached its deadline does not check again.
     let is_late = deadline.is_some_and(|deadline| deadline <= now) && !look.is_zero();
     match (least_at, look_at) {
         (Some(least_at), Some(look_at))

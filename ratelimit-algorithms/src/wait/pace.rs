@@ -22,8 +22,7 @@ use crate::{
 /// A request that spends permits of a key, and sleeps the delay of the decision; or of several keys,
 /// and sleeps the longest delay. It gives a [`Permit`](crate::Permit), or [`Permits`](crate::Permits).
 ///
-/// It is awaited, by tokio's timer with the feature `tokio` or by [one of your own](Self::timer);
-/// or the thread [waits](Self::wait):
+/// It is awaited, by tokio's timer or [another](Self::timer); or the thread [waits](Self::wait):
 ///
 /// ```
 /// use std::time::Duration;

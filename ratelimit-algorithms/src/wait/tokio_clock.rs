@@ -1,11 +1,11 @@
-//! A store's clock that goes with tokio's.
+//! A store's clock that follows tokio's.
 
 use ratelimit_backend::{BackendError, Clock};
 use ratelimit_core::{Micros, Timestamp};
 use tokio::time::Instant;
 
-/// The time of a tokio runtime, for stores in tests: it stands still while the runtime's is paused, and
-/// jumps with it. Copies are the same clock.
+/// The time of a tokio runtime, for stores in tests: it pauses and advances with the runtime's.
+/// Copies are the same clock.
 ///
 /// [Waits](crate::Wait) and the store then go by one time:
 ///
