@@ -1,4 +1,4 @@
-//! The cost of a request, as its handler tells it.
+//! The cost of a request, as its handler reports it.
 
 use std::{
     fmt,
@@ -7,12 +7,13 @@ use std::{
 
 use http::Extensions;
 
-/// The actual cost of a request, to be told while its response is made or sent: a handle in the
-/// request's extensions, with a layer that [settles at the end](crate::RateLimitLayer::settle_at_end).
+/// The actual cost of a request, reported while its response is made or sent: a handle in the
+/// request's extensions, with a layer that [settles at the
+/// end](crate::RateLimitLayer::settle_at_end).
 ///
-/// Clones are the same handle: one may go into the stream that is the response's body. The charge is
-/// settled for the cost that was told last when the body has ended, has failed or is dropped; what is
-/// told later counts for nothing. A limit that was told no cost keeps what it was charged.
+/// Clones are the same handle: one may go into the stream that is the response's body. When the
+/// body has ended, has failed or is dropped, the charge is settled for the last cost reported;
+/// later reports have no effect. A limit without a report keeps its charge.
 ///
 /// With several such layers the request has one handle, for the limits of all.
 ///
@@ -53,18 +54,18 @@ impl ActualCost {
         Self { limits, told: Arc::new(Mutex::new(vec![None; count])), outer: None }
     }
 
-    /// Tells that the request has cost `cost` permits of the limit called `limit`, whatever was told
-    /// before.
+    /// Sets the request's cost under the limit called `limit`, in place of earlier reports.
     ///
     /// # Errors
     ///
-    /// If there is no limit of this name. A limit that passed the request uncounted is there.
+    /// If the layer has no limit of this name. A limit that let the request pass uncounted is no
+    /// error.
     pub fn set(&self, limit: &str, cost: u64) -> Result<(), UnknownLimit> {
         self.tell(limit, &|_| cost)
     }
 
-    /// Tells that the request has cost `cost` permits more of the limit called `limit`; the first ones
-    /// are counted from zero, not from what was charged before.
+    /// Adds `cost` permits to the request's cost under the limit called `limit`. The first report
+    /// adds to zero, not to the charge.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! The body of a response: the service's own, or that of a rejection.
+//! Bodies of responses.
 
 use std::{
     pin::Pin,
@@ -15,8 +15,8 @@ pin_project! {
     /// The body of a response: the service's own, or that of a rejection.
     ///
     /// An enum, not a conversion into the service's type, because many bodies (boxed ones above
-    /// all) are not made from bytes. The service's body passes through as it is; where its cost is
-    /// settled at its end, that end and the trailers wait for it.
+    /// all) are not made from bytes. The service's body passes through as it is. If its cost is
+    /// settled at its end, that end and the trailers wait for the settlement.
     #[derive(Debug)]
     pub struct ResponseBody<B> {
         #[pin]

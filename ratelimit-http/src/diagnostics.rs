@@ -16,13 +16,13 @@ use ratelimit_algorithms::Names;
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Warning {
-    /// Clients are believed whatever they say of their address.
+    /// Everybody is trusted to set the forwarding header, so any client can choose its address.
     #[error(
         "every client is believed what it says of its address, and so can choose its own key: name \
          the trusted proxies"
     )]
     TrustsEverybody,
-    /// A request has a header that tells of addresses, and its client is looked for elsewhere.
+    /// A request has a forwarding header that the layer does not read.
     #[error(
         "a request has the header {name:?}, which is not read: behind a proxy that sets it, all \
          clients are one; name the header and the trusted proxies (or a client has made it up)"
@@ -49,7 +49,7 @@ pub enum Warning {
         /// The most that is ever admitted.
         limit: u64,
     },
-    /// IPv6 addresses are told apart that one customer can choose from.
+    /// The IPv6 prefix is so long that one customer can choose among many keys.
     #[error(
         "IPv6 addresses are told apart by {bits} bits: one customer has a /64 at least, and so a \
          new key for each request"
@@ -58,7 +58,7 @@ pub enum Warning {
         /// The bits that count.
         bits: u8,
     },
-    /// The server does not say where requests come from.
+    /// Requests carry no peer address.
     #[error(
         "requests carry no peer address, and are answered with 500: with axum, serve \
          `into_make_service_with_connect_info::<SocketAddr>()`; elsewhere, insert a `Peer`"

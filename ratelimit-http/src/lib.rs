@@ -1,8 +1,9 @@
 //! Rate limiting for HTTP services: a tower layer, key functions and headers.
 //!
 //! A [`RateLimitLayer`] checks each request with a limiter, under the key that a [`KeyFn`] finds in
-//! it. Admitted requests go on to the service, and their responses tell how much is left; the layer
-//! itself responds to the others. It works on any service of `http` requests: axum, hyper, tonic.
+//! it. Admitted requests go on to the service, and headers of their responses give the remaining
+//! permits; the layer itself responds to the others. It works on any service of `http` requests:
+//! axum, hyper, tonic.
 //!
 //! ```
 //! # use axum::{Router, body::Body, http::Request, routing::get};
@@ -38,9 +39,9 @@
 //! `GOAWAY` or otherwise, stays charged.
 //!
 //! If only the response tells the cost of a request, reserve it before and
-//! [settle](RateLimitLayer::settle_by) it by the response. What a stream has cost is known at its end:
-//! its handler tells it by an [`ActualCost`] with a layer that
-//! [settles at the end](RateLimitLayer::settle_at_end).
+//! [settle](RateLimitLayer::settle_by) it by the response. The cost of a stream is known at its
+//! end: its handler reports it by an [`ActualCost`] with a layer that [settles at the
+//! end](RateLimitLayer::settle_at_end).
 //!
 //! # Addresses of clients
 //!
@@ -80,10 +81,10 @@
 //!
 //! # Requests without a limit
 //!
-//! [`skip`](RateLimitLayer::skip) and [`skip_networks`](RateLimitLayer::skip_networks) pick requests
-//! that are not limited. To watch a limit before it is enforced, or to enforce it for a share of the
-//! keys, put `Shadow` of `ratelimit-resilience` around the store: clients are told nothing of a limit
-//! that is only watched.
+//! [`skip`](RateLimitLayer::skip) and [`skip_networks`](RateLimitLayer::skip_networks) pick
+//! requests that are not limited. To watch a limit before it is enforced, or to enforce it for a
+//! share of the keys, put `Shadow` of `ratelimit-resilience` around the store: no header mentions a
+//! limit that is only watched.
 //!
 //! # Outgoing requests
 //!

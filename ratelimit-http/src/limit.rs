@@ -75,7 +75,7 @@ pub(crate) type RequestCost = dyn Fn(&request::Parts) -> Option<u64> + Send + Sy
 pub(crate) type ResponseCost = dyn Fn(&response::Parts) -> Option<u64> + Send + Sync;
 
 impl<B: Backend, P: Policies> RequestLimit<B, P> {
-    /// Checks each request with `limiter`, under the key that `key` finds, at a cost of 1.
+    /// A limit by `limiter`, under the key that `key` finds, at a cost of 1.
     pub fn new(limiter: Limiter<B, P>, key: impl AsyncKeyFn + 'static) -> Self {
         let (key, cost) = (Arc::new(key), Cost::Fixed(1));
         Self { limiter, tier: None, key, cost, response_cost: None, is_optional: false }
@@ -86,8 +86,8 @@ impl<B: Backend, P: Policies> RequestLimit<B, P> {
         Self { cost: Cost::Fixed(cost), ..self }
     }
 
-    /// Charges the cost that `cost` finds in each request's head. Requests without one (`None`), or
-    /// with a cost of zero, get 400; outgoing ones fail.
+    /// Charges the cost that `cost` finds in each request's head. `None` or zero is answered with
+    /// 400; outgoing requests fail.
     pub fn cost_by<F>(self, cost: F) -> Self
     where
         F: Fn(&request::Parts) -> Option<u64> + Send + Sync + 'static,
@@ -104,8 +104,8 @@ impl<B: Backend, P: Policies> RequestLimit<B, P> {
         Self { response_cost: Some(Arc::new(cost)), ..self }
     }
 
-    /// Lets this limit pass requests in which its client names no key
-    /// ([`KeyError::Missing`](crate::KeyError::Missing)), uncounted; the other limits hold.
+    /// Does not apply this limit to requests without its key
+    /// ([`KeyError::Missing`](crate::KeyError::Missing)); the other limits hold.
     ///
     /// By default such a request is refused. A key that cannot be read is refused in any case.
     pub fn optional(self) -> Self {

@@ -1,4 +1,4 @@
-//! Settlements that go on when nobody waits for them any more.
+//! Settlements that continue after their requests are dropped.
 
 use std::{
     fmt,

@@ -12,7 +12,7 @@ use http::{
 use super::{KeyError, KeyFn, RequestKey};
 use crate::Warning;
 
-/// Counts requests by the credential they carry, valid or not.
+/// Counts requests by their credential, valid or not.
 ///
 /// Credentials are compared byte by byte, without white space around them, and kept as 128 bits of
 /// a keyed hash: a reader of the store learns nothing about them. The same credential is the same

@@ -15,9 +15,9 @@ use ratelimit_algorithms::{Timer, before};
 use super::{KeyError, KeyFn, RequestKey};
 use crate::Warning;
 
-/// Finds the key that a request counts against, and may take time for it.
+/// Finds the key that a request counts against, perhaps asynchronously.
 ///
-/// Every [`KeyFn`] is one that takes none; [`Awaited`] makes one of an async function.
+/// Every [`KeyFn`] implements it; [`Awaited`] makes one of an async function.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no key function",
     note = "a key function is a function or closure from `&http::request::Parts` to a \
@@ -28,8 +28,8 @@ pub trait AsyncKeyFn: Send + Sync {
     /// Returns the key of the request with this head, or a future of it.
     fn find<'a>(&'a self, request: &'a Parts) -> FoundKey<'a>;
 
-    /// Passes to `warn` any sign, in the setup or in this request, that keys are found wrongly.
-    /// A layer calls this for its first requests.
+    /// Passes to `warn` any sign of a wrong setup, as [`KeyFn::inspect`](crate::KeyFn::inspect)
+    /// does.
     fn inspect(&self, request: &Parts, warn: &mut dyn FnMut(Warning)) {
         let _ = (request, warn);
     }
@@ -62,7 +62,7 @@ impl<'a> FoundKey<'a> {
         Self(State::Ready(Some(found)))
     }
 
-    /// A key that takes time to find.
+    /// A key that has to be awaited.
     pub fn waiting(found: impl Future<Output = Result<RequestKey, KeyError>> + Send + 'a) -> Self {
         Self(State::Waiting(Box::pin(found)))
     }

@@ -79,7 +79,7 @@ pub(super) enum Source {
     Single(HeaderName),
 }
 
-/// The proxies whose entries are believed.
+/// The proxies whose entries are trusted.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Trust {
     Nobody,

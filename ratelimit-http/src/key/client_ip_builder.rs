@@ -9,7 +9,7 @@ use super::{
     request_key::{IPV6_PREFIX, canonical},
 };
 
-/// A header that names the client, and the proxies that are trusted to set it; made by
+/// The header that names the client, and the proxies that are trusted to set it; made by
 /// [`ClientIp::builder`].
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[must_use = "a builder does nothing until `build`"]
@@ -83,8 +83,8 @@ impl ClientIpBuilder {
         self
     }
 
-    /// Trusts everybody: any client can choose its address. For tests, and for servers that only
-    /// trusted clients can reach.
+    /// Trusts everybody, so any client can choose its address. Use it in tests, and on servers that
+    /// only trusted clients can reach.
     pub const fn dangerously_trust_everybody(mut self) -> Self {
         self.everybody = true;
         self

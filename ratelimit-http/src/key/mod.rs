@@ -37,7 +37,7 @@ use crate::Warning;
 ///
 /// A key function runs on every request, before anything else is known about it. So it should be
 /// quick, and should not trust what a client can make up: a client that sends a new key with each
-/// request has a new budget with each. A key that takes time to find is the matter of an
+/// request has a new budget with each. A key that has to be awaited needs an
 /// [`AsyncKeyFn`](crate::AsyncKeyFn).
 ///
 /// A closure names the type of its argument (`|request: &Parts| …`), or the compiler does not know it.
@@ -76,8 +76,8 @@ pub trait KeyFn: Send + Sync {
     /// If there is none; the request is then answered with the error's status.
     fn key(&self, request: &Parts) -> Result<RequestKey, KeyError>;
 
-    /// Passes to `warn` any sign, in the setup or in this request, that keys are found wrongly.
-    /// A layer calls this for its first requests.
+    /// Passes to `warn` any sign, in the setup or in this request, that keys are wrong. A layer
+    /// calls this for its first requests.
     fn inspect(&self, request: &Parts, warn: &mut dyn FnMut(Warning)) {
         let _ = (request, warn);
     }

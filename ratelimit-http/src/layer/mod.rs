@@ -200,8 +200,7 @@ impl<B: Clone, K: Clone> RateLimitLayer<B, K, InTier> {
     /// Checks each request against the limit of the tier that `tier` finds in its head: in the
     /// extensions that an authentication layer has set, or in a header that no client can set.
     ///
-    /// The key is the same in every tier: a client that changes its tier has spent what it has
-    /// spent.
+    /// The key is the same in every tier: a client that changes its tier keeps what it has spent.
     ///
     /// ```
     /// use http::request::Parts;

@@ -146,23 +146,24 @@ impl<B: Clone, K: Clone, P: Clone> RateLimitLayer<B, K, P> {
         self
     }
 
-    /// Refunds requests that get no response: whose handler panics or fails, or whose client
-    /// disconnects, in a gRPC call also before its trailers.
+    /// Refunds requests without a response: the handler panics or fails, or the client disconnects,
+    /// in a gRPC call also before its trailers.
     ///
     /// A client that keeps disconnecting uses the service for free, so this is for handlers that do
-    /// nothing expensive before they respond. A store that has to be awaited is told by a task of
-    /// tokio (feature `tokio`, see [`settled`](Self::settled)); elsewhere the charge stays.
+    /// nothing expensive before they respond. On a store that has to be awaited a task of tokio
+    /// does it (feature `tokio`, see [`settled`](Self::settled)); without that feature the charge
+    /// stays.
     pub fn refund_unanswered(mut self) -> Self {
         self.pipeline_mut().settling.refunds_unanswered = true;
         self
     }
-    /// Settles each request when the body of its response has ended, has failed or is dropped, for the
-    /// cost that its handler or its stream has told by then: for streams, whose cost is known at their
-    /// end. The handle to tell it is an [`ActualCost`](crate::ActualCost) in the request's extensions.
+    /// Settles each request when the body of its response has ended, has failed or is dropped, for
+    /// the cost that its handler or its stream has reported by then. The handle for reports is an
+    /// [`ActualCost`](crate::ActualCost) in the request's extensions.
     ///
-    /// The charge before is a reservation, as with [`settle_by`](Self::settle_by), and all limits are
-    /// settled as one. A limit whose cost nobody tells keeps its reservation; a cost that the head of the
-    /// response tells holds until the handler tells another.
+    /// The charge before is a reservation, as with [`settle_by`](Self::settle_by), and all limits
+    /// are settled as one. A limit without a reported cost keeps its reservation; a cost in the
+    /// head of the response holds until the handler reports another.
     ///
     /// ```
     /// use axum::{Extension, Router, routing::get};
@@ -184,9 +185,10 @@ impl<B: Clone, K: Clone, P: Clone> RateLimitLayer<B, K, P> {
     /// # }
     /// ```
     ///
-    /// The end of a body that is read to its end waits for the store. A body that is dropped, as when the
-    /// client leaves, waits for nothing: if the store has to be awaited, a task of tokio (feature
-    /// `tokio`) goes on with it, see [`settled`](Self::settled); elsewhere the charge stays.
+    /// The end of a body that is read to its end waits for the store. A body that is dropped, as
+    /// when the client disconnects, waits for nothing: if the store has to be awaited, a task of
+    /// tokio (feature `tokio`) settles it, see [`settled`](Self::settled); without that feature the
+    /// charge stays.
     pub fn settle_at_end(mut self) -> Self {
         self.pipeline_mut().settling.is_at_end = true;
         self

@@ -1,4 +1,4 @@
-//! Outgoing requests: they wait for permits, and as long as servers ask them to.
+//! Outgoing requests: they wait for permits, and for as long as servers ask.
 
 mod throttle;
 mod waiting;
@@ -122,10 +122,10 @@ impl<B: Backend, K: KeyFn, T: Timer, P: Policies + Clone + 'static> OutgoingLaye
     }
 }
 
-/// The statuses with which servers ask to be left alone; 430 and 529 are not registered.
+/// The statuses by which servers ask clients to back off; 430 and 529 are not registered.
 const RETRY_STATUSES: [u16; 5] = [403, 429, 430, 503, 529];
 
-/// As long as people wait for an answer.
+/// About as long as people wait for a response.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
 impl<B: Clone, K: Clone, T: Clone, P: Clone> OutgoingLayer<B, K, T, P> {
@@ -195,7 +195,7 @@ impl<B: Clone, K: Clone, T: Clone, P: Clone> OutgoingLayer<B, K, T, P> {
         self
     }
 
-    /// Heeds `Retry-After` in responses with these statuses, in place of 403, 429, 430, 503 and
+    /// Obeys `Retry-After` in responses with these statuses, in place of 403, 429, 430, 503 and
     /// 529.
     pub fn retry_statuses(mut self, statuses: impl IntoIterator<Item = StatusCode>) -> Self {
         Arc::make_mut(&mut self.throttle).statuses = statuses.into_iter().collect();

@@ -1,4 +1,4 @@
-//! Lets a request go once it has a permit and its server does not ask to wait.
+//! Sends a request once it has a permit and its server does not ask to wait.
 
 use std::{
     fmt,
@@ -34,7 +34,7 @@ pub(super) struct Throttle<B, K, T, P> {
     pub(super) more: Vec<AnyLimit<B>>,
     pub(super) wait_max: Duration,
     pub(super) is_paced: bool,
-    /// The statuses with which `Retry-After` means that the server is to be left alone.
+    /// The statuses with which `Retry-After` asks clients to back off.
     pub(super) statuses: Vec<StatusCode>,
     pub(super) shares_cooldowns: bool,
     pub(super) waiting: Arc<Waiting>,

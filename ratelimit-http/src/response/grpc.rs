@@ -1,4 +1,4 @@
-//! Responses for gRPC clients: a status, and in its details the time to come back.
+//! Responses for gRPC clients: a status, with the time to retry in its details.
 //!
 //! The details are three small messages of Google's (`Status`, `Any`, `RetryInfo`), written by hand:
 //! a code generator and its runtime would be a hundred times their size.

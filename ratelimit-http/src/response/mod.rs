@@ -31,7 +31,7 @@ pub enum Rejection {
     Deny(Decision),
     /// The request has no key.
     Key(KeyError),
-    /// The request does not tell its cost, or tells a cost that makes no sense.
+    /// The request has no cost, or an invalid one.
     Cost,
     /// The limiter made no decision.
     Check(Error),
@@ -70,8 +70,8 @@ impl Rejection {
         }
     }
 
-    /// Whole seconds after which to try again, at least 1: a client that waits so long is never
-    /// early. `None` where waiting does not help.
+    /// Whole seconds after which to retry, at least 1: a client that waits this long is never
+    /// early. `None` if waiting does not help.
     #[must_use]
     pub fn retry_after_secs(&self) -> Option<u64> {
         self.retry_after().map(|wait| wait.as_secs_ceil().max(1))

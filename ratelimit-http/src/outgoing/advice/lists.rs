@@ -156,12 +156,12 @@ fn required(item: &Item, name: &str) -> Option<u64> {
     u64::try_from(integer(item.parameter(name)?)?).ok()
 }
 
-/// `None` if the parameter makes no sense, and with it the item.
+/// `None` if the parameter is invalid, which voids the item.
 fn optional(item: &Item, name: &str) -> Option<Option<u64>> {
     if item.parameter(name).is_none() { Some(None) } else { required(item, name).map(Some) }
 }
 
-/// `None` if the parameter makes no sense, and with it the item.
+/// The parameter `pk`, as [`optional`] reads others.
 fn partition_key(item: &Item) -> Option<Option<Vec<u8>>> {
     match item.parameter("pk") {
         None => Some(None),
