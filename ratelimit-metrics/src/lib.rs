@@ -1,4 +1,4 @@
-//! Metrics of rate limiters, for people and for machines.
+//! Metrics of rate limiters: statistics, top keys, and recorders for monitoring systems.
 //!
 //! An [`Observed`] store decides as the store in it does, and hands every check to a [`Recorder`].
 //! These recorders are ready-made:

@@ -1,4 +1,4 @@
-//! The wrapper round a store that hands its decisions to a recorder.
+//! A wrapper around a store that passes its decisions to a recorder.
 
 use std::{
     cell::Cell,
@@ -21,7 +21,7 @@ use crate::{
 /// A store that decides as `B` does, and hands every check to `R`. Clones share both.
 ///
 /// It changes no decision and no error. It answers on the calling thread where `B` does, and
-/// allocates nothing there; where `B` has to be awaited it boxes one more future.
+/// allocates nothing there; a call of `B` that has to be awaited costs one more boxed future.
 ///
 /// As the outermost wrapper it sees everything, decisions of a cache, a list or a fallback included.
 /// It does not see what never reaches a store: a key or a cost that a limiter refuses.
@@ -66,7 +66,7 @@ impl<B, R: Recorder> Observed<B, R> {
         &self.inner.recorder
     }
 
-    /// Returns the number of events that the recorder took no note of: because it panicked, or
+    /// Returns the number of events that were not recorded, because the recorder panicked, or
     /// because it had made the check itself. (Where panics abort the process, none is caught.)
     #[must_use]
     pub fn missed(&self) -> u64 {

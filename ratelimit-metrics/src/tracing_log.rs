@@ -1,4 +1,4 @@
-//! A recorder that writes to `tracing`, and does not flood it.
+//! A recorder that writes to `tracing`, at a bounded rate.
 
 use std::{
     collections::HashMap,

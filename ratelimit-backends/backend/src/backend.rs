@@ -20,7 +20,8 @@ pub trait Backend: Send + Sync {
     /// Applies `action` to `batch` if that needs no waiting; otherwise does nothing, and returns `None`.
     ///
     /// By default it returns what [`apply`](Self::apply) has ready from the start. Stores that know
-    /// if they wait save the reply, which would cost as much as a decision in memory.
+    /// in advance whether they wait can save the reply, which costs as much as a decision in
+    /// memory.
     fn apply_if_ready(
         &self,
         batch: Batch<'_>,
@@ -32,9 +33,9 @@ pub trait Backend: Send + Sync {
     /// Applies `action` to `batch` where nobody can wait for the answer, as in a drop. Returns false, and
     /// has done nothing, if the store has to be awaited.
     ///
-    /// By default it does what needs no waiting. A store with threads or tasks of its own may return true,
-    /// and leave the rest to one: soon, once, and unless it is closed, or its runtime ends, before. A wrapper
-    /// passes this on to the store that it wraps.
+    /// By default it does what needs no waiting. A store with threads or tasks of its own may
+    /// return true, and apply the action there once, unless it is closed or its runtime ends
+    /// before. A wrapper passes this on to the store that it wraps.
     fn apply_unawaited(&self, batch: Batch<'_>, action: Action) -> bool {
         self.apply_if_ready(batch, action).is_some()
     }
@@ -55,7 +56,8 @@ pub trait Backend: Send + Sync {
         Ok(())
     }
 
-    /// The number of times that the store has come back into reach, as far as it can tell.
+    /// The number of times that the store was reachable again after an outage, as far as it can
+    /// tell.
     ///
     /// A caller that has stopped calling a store that did not answer calls it again as soon as this
     /// number changes. By default it never does: most stores notice only when they are called.
@@ -63,10 +65,10 @@ pub trait Backend: Send + Sync {
         0
     }
 
-    /// Tells whether keys are listed in front of the store for the policies of this name, and all of
-    /// them are text: most likely by mistake where the keys that are checked are none.
+    /// Returns true if a wrapper lists keys for the policies of this name, and all of them are
+    /// plain text. That is most likely a mistake if the keys that are checked are no text.
     ///
-    /// By default it does not: most stores have no lists.
+    /// By default false: most stores have no lists.
     fn lists_only_text(&self, name: &str) -> bool {
         let _ = name;
         false
@@ -80,7 +82,7 @@ pub trait Backend: Send + Sync {
     note = "await the request instead: `.await` in place of `.now()`"
 )]
 pub trait SyncBackend: Backend {
-    /// Applies `action` to `batch`; returns a decision for each of its checks, in order.
+    /// Applies `action` to `batch` on the calling thread; returns the decisions in order.
     ///
     /// # Errors
     ///

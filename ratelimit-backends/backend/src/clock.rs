@@ -56,7 +56,7 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
 /// Time that never steps back: [`Instant`], set to the wall clock once, when it is made.
 ///
 /// Its times mean nothing in another process. On Linux and macOS it stands still while the machine
-/// sleeps: what is left of a window, a block or a wait then comes on top. [`WallClock`] counts that time.
+/// sleeps, so windows, blocks and waits end later by that time. [`WallClock`] counts it.
 #[derive(Clone, Copy, Debug)]
 pub struct MonotonicClock {
     anchor: Instant,
@@ -64,7 +64,7 @@ pub struct MonotonicClock {
 }
 
 impl MonotonicClock {
-    /// A clock that starts at the wall clock's time, and goes on evenly.
+    /// A clock that starts at the wall clock's time, and is never set.
     #[must_use]
     pub fn new() -> Self {
         Self { anchor: Instant::now(), at_anchor: SystemTime::now().try_into() }

@@ -22,7 +22,7 @@ pub struct BackendError {
 #[non_exhaustive]
 #[repr(u64)]
 pub enum ErrorKind {
-    /// The store cannot be reached, or says that it cannot serve now. Retrying may help.
+    /// The store cannot be reached, or cannot serve now. Retrying may help.
     #[error("store is unavailable")]
     Unavailable,
     /// The store did not answer in time. Retrying may help.
@@ -40,7 +40,7 @@ pub enum ErrorKind {
     /// The store has no space left.
     #[error("store is full")]
     Full,
-    /// The bytes under the key are no state. An explicit reset repairs it.
+    /// The bytes under the key are not a valid state. An explicit reset repairs it.
     #[error("stored state is corrupt")]
     Corrupt,
     /// The stored state, or the store itself, is of another version or another algorithm.

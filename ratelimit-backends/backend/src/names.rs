@@ -72,7 +72,7 @@ impl Names {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::DuplicateName`] if another policy or owner has it.
+    /// As [`claim`](Self::claim).
     pub fn claim_for<T: Any + Send + Sync>(
         &self,
         name: &str,

@@ -18,8 +18,7 @@ use crate::{
 /// Keys are any bytes, at most [`Key::BYTES_MAX`](ratelimit_core::Key::BYTES_MAX) and 65 of them,
 /// to be compared as bytes. Values mean nothing to a store.
 ///
-/// Both methods are as good as what they promise below: limits hold exactly as far as a swap is
-/// indivisible, and as long as its entries are kept.
+/// Limits hold exactly if a swap is atomic, and if entries are kept for their time to live.
 ///
 /// # Examples
 ///
@@ -52,16 +51,15 @@ pub trait Store: Send + Sync {
     /// Makes all of `swaps` if every entry is still the one that was loaded; else makes none of
     /// them, and returns false.
     ///
-    /// This is one indivisible step, also between processes where they share the store. Most
-    /// often there is one swap; a batch has several, each of another key. Entries to keep are
-    /// compared as well.
+    /// This is one atomic step, also between processes that share the store. Most often there is
+    /// one swap; a batch has several, each of another key. Entries to keep are compared as well.
     ///
     /// Dropping the future before it is ready leaves all of the swaps, or none.
     ///
     /// # Errors
     ///
-    /// If it was not done ([`Effect::NotApplied`](crate::Effect::NotApplied)), or may not have
-    /// been ([`Effect::Unknown`](crate::Effect::Unknown)). It is not tried again.
+    /// If it was not done ([`Effect::NotApplied`](crate::Effect::NotApplied)), or may not have been
+    /// ([`Effect::Unknown`](crate::Effect::Unknown)). It is not retried.
     async fn compare_and_swap(
         &self,
         swaps: &[Swap<'_, Self::Version>],
@@ -98,8 +96,8 @@ pub struct Swap<'a, V> {
 /// writes nothing, and a record that is as good as new is removed.
 ///
 /// A policy's record is stored under its name, a colon and the key; its shared load sensor under
-/// its name and a number sign. Bytes that are no record are [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) and stay as
-/// they are until a reset removes them.
+/// its name and a number sign. Bytes that are not a valid record are
+/// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt), and stay until a reset removes them.
 pub struct StoreBackend<S, C = WallClock> {
     store: S,
     clock: C,

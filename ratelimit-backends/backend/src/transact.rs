@@ -34,7 +34,7 @@ pub trait CompareAndSwap: Send {
     ///
     /// # Errors
     ///
-    /// The store's own, if nothing was changed, or it cannot tell. It is not tried again.
+    /// The store's own, if nothing was changed, or it cannot tell. It is not retried.
     fn swap(
         &mut self,
         changes: Vec<Change<Record>>,
@@ -63,8 +63,8 @@ pub enum Change<T> {
     Put {
         /// The new value.
         value: T,
-        /// The time after which nobody misses it. A store may forget the entry then, rounding up,
-        /// and never earlier; one that keeps entries for longer only grows.
+        /// The time to live. A store may drop the entry after it, rounding up, and never earlier;
+        /// one that keeps entries for longer only grows.
         ttl: Micros,
     },
     /// Remove it.

@@ -1,12 +1,12 @@
-//! The state of one key at one holder: a pure machine, whose every step is given the time.
+//! The state of one key at one holder: a pure state machine, with the time as an argument.
 //!
 //! An entry counts the demand for its key. While that is high, it takes permits ahead of need, in *lots*:
 //! one lot is what one take has brought, and is used until its time is over. There are two at most, an older
 //! one that is used up, and a newer one that was taken before that.
 //!
-//! Nothing here calls a store. Who does says before it sends a take ([`Entry::begin_take`]) and when it has
-//! ended ([`Entry::end_take`]); a take whose end is never told is forgotten once its permits could not be
-//! used any more.
+//! Nothing here calls a store. The caller reports before it sends a take ([`Entry::begin_take`])
+//! and when it has ended ([`Entry::end_take`]); a take without a reported end is forgotten once its
+//! permits could not be used any more.
 
 use ratelimit_core::{
     Check, Decision, LeaseTerms, Micros, Outcome, Policy, Receipt, Source, Timestamp,

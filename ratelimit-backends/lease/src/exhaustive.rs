@@ -1,4 +1,4 @@
-//! A small model, all of whose runs are tried: three holders, one bucket, and every order of what may happen.
+//! An exhaustive model: three holders, one bucket, and every order of events.
 //!
 //! Holders are the entries that production code keeps; the store is the core. A step is a burst of
 //! requests that uses what a holder holds, one take served, one reply delivered, a tick of time, or a spend of all that the store has by somebody without

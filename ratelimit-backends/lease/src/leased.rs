@@ -1,4 +1,4 @@
-//! The backend: admits from leases, and calls the store for all else.
+//! The backend: admits from leases, and calls the store otherwise.
 
 use std::{fmt, num::NonZeroUsize, sync::Arc};
 
@@ -20,7 +20,7 @@ use crate::{
 /// Takes permits of hot keys ahead from a store that others share, and admits from them at memory speed.
 /// Clones share their leases.
 ///
-/// The [crate](crate) says by how much all holders together may exceed a limit, and when not to lease.
+/// The [crate's documentation](crate) has the bound of the overshoot, and the cases not to lease.
 ///
 /// - A key is *hot* while four permits or more are asked for in the length of a lease. All requests of a
 ///   key that is not are decided by the store, exactly, after one look at a table in memory.
@@ -41,8 +41,9 @@ use crate::{
 /// - A reset or a block ends the key's leases here, and so does a penalty that leaves the key
 ///   [in debt](Policy::with_debt_max). Other holders admit what they hold, for the length of a lease at most.
 ///   A changed policy ends them, too.
-/// - Permits of a key that has cooled, and [`close`](Self::close), go back to the store by receipt. Permits
-///   that are dropped lapse: they count as spent for as long as any charge does.
+/// - Permits go back to the store by receipt when a key is no longer hot, and on
+///   [`close`](Self::close). Permits that are dropped lapse: they count as spent for as long as any
+///   charge does.
 ///
 /// Two calls about one key that has no lease behave as on the store itself.
 ///
@@ -93,7 +94,7 @@ impl<B, C: Clock> Leased<B, C> {
 }
 
 impl<B, C> Leased<B, C> {
-    /// The most permits that are held of one key, if that is less than [`LeaseTerms::held_max`].
+    /// Limits the permits held of one key, if `permits` is less than [`LeaseTerms::held_max`].
     ///
     /// [`LeaseTerms::held_max`]: ratelimit_core::LeaseTerms::held_max
     #[must_use]
@@ -102,7 +103,7 @@ impl<B, C> Leased<B, C> {
         self
     }
 
-    /// The permits that were taken ahead, what became of them, and the number of calls of the store.
+    /// Counters: permits taken ahead, lapsed and given back, and calls of the store.
     #[must_use]
     pub fn stats(&self) -> LeaseStats {
         self.0.leases.counters().read()
@@ -187,7 +188,7 @@ impl<B: Backend, C: Clock> Inner<B, C> {
         self.store.apply(batch, action)
     }
 
-    /// Takes permits, and gives back beside that what other keys have no use for.
+    /// Takes permits, and meanwhile gives back those that other keys do not need.
     async fn take(&self, takes: Takes) {
         let unused = self.leases.cooled(&takes);
         both(self.take_alone(takes), self.give_back(&unused)).await;

@@ -1,4 +1,5 @@
-//! The leases of all keys, which clones share: the table, the counters, and when to look for cooled keys.
+//! The leases of all keys, which clones share: the table, the counters, and the search for keys
+//! that are no longer hot.
 
 use std::{
     num::NonZeroUsize,
@@ -119,7 +120,7 @@ impl Leases {
         checks.iter().for_each(|check| self.table.count(check, now));
     }
 
-    /// Notes what the store has decided about a spend that was sent at `asked`.
+    /// Passes the store's decisions about a spend, sent at `asked`, to the entries.
     pub(crate) fn learn(
         &self,
         checks: &[Check<'_>],
@@ -136,8 +137,7 @@ impl Leases {
         }
     }
 
-    /// Begins takes for the keys of a batch for which it is time, to be sent from `now` on; `None` if there
-    /// are none.
+    /// Begins the takes that are due for the keys of a batch; `None` if there are none.
     pub(crate) fn begin_takes(&self, checks: &[Check<'_>], now: Timestamp) -> Option<Takes> {
         if self.is_open() { Takes::begin(&self.table, checks, now) } else { None }
     }

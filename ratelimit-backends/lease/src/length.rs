@@ -6,8 +6,8 @@ use ratelimit_core::{ConfigError, Micros, Policy};
 
 /// The length of leases.
 ///
-/// The longer, the fewer calls to the store, and the more permits all holders together may admit above the
-/// limit: the `share` ε of a period's worth at most, where the burst of the limit is one period's worth.
+/// Longer leases mean fewer calls of the store, and more permits that all holders together may
+/// admit above the limit: at most the share ε of it, if the burst equals the limit of one period.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct LeaseLength(Length);
 

@@ -1,16 +1,16 @@
-//! Leases of a shared limit: permits taken ahead from a store elsewhere, and spent at memory speed.
+//! Leases of a shared limit: permits taken ahead from a remote store, and spent at memory speed.
 //!
-//! A store that several hosts share costs a round trip a check. [`Leased`] is a backend around any backend. It
-//! takes some permits of a hot key ahead, in one call, and admits requests from them without asking again, for
-//! a short time: the *length* of a lease. The store charges them when they are taken, keeps no list of
-//! holders, and learns nothing new.
+//! A store that several hosts share costs a round trip per check. [`Leased`] is a backend around
+//! any backend. It takes some permits of a hot key ahead, in one call, and admits requests from
+//! them without further calls, for a short time: the *length* of a lease. The store charges the
+//! permits when they are taken, keeps no list of holders, and needs no support for leases.
 //!
 //! # At most ε over
 //!
-//! If the burst of a limit is one period's worth, leases whose length is a share ε of the period
-//! ([`LeaseLength::share`]) let all hosts together admit *at most ε over* the limit, in any interval of time: whatever
-//! their number, the number of keys, the traffic, the partitions and the crashes. Of 10 000 a minute, 1 % is
-//! 100 permits, and leases of 600 ms.
+//! If the burst equals the limit of one period, and the length of leases is a share ε of the period
+//! ([`LeaseLength::share`]), all hosts together admit *at most a share ε above* the limit, in any
+//! interval of time: whatever their number, the number of keys, the traffic, the partitions and the
+//! crashes. For 10 000 a minute, 1 % is 100 permits, and leases of 600 ms.
 //!
 //! In general, with leases of length L and N holders of at most n permits each:
 //!
@@ -40,17 +40,18 @@
 //!
 //! # When not to lease
 //!
-//! - Limits of few permits: nothing is taken unless four permits or more are asked for in the length of a
-//!   lease, at one host. A lease that is shorter than two round trips is of no use either.
+//! - Limits of few permits: none are taken ahead unless one host needs four or more in the length
+//!   of a lease. A lease shorter than two round trips has no effect either.
 //! - Limits that must not be exceeded at all, unless their numbers are those of [`Algorithm::for_leases`].
-//! - Keys that are reset or blocked and have to feel it at once on every host: others admit what they hold,
-//!   for the length of a lease at most.
+//! - Keys whose reset or block must take effect at once on every host: other hosts admit what they
+//!   hold, for the length of a lease at most.
 //!
 //! # Beside other wrappers
 //!
-//! A store that may fail is wrapped in its deadline, breaker and fallback first: `Leased::new(Resilient::new(store),
-//! …)`. Decisions of a fallback are never leased. The other order works, too; then permits that are held are
-//! not used while the breaker is open. Lists and shadow mode go around it. A deny cache is built in.
+//! Wrap a store that may fail in its deadline, breaker and fallback first:
+//! `Leased::new(Resilient::new(store), …)`. Decisions of a fallback are never leased. The other
+//! order works, too; then permits that are held are not used while the breaker is open. Lists and
+//! shadow mode go around it. A deny cache is built in.
 //!
 //! [`Algorithm::for_leases`]: ratelimit_core::Algorithm::for_leases
 //! [`Backend::accepts`]: ratelimit_backend::Backend::accepts

@@ -1,4 +1,4 @@
-//! Counters: what became of the permits that were taken ahead, and how often the store was called.
+//! Counters of the permits taken ahead, and of calls of the store.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

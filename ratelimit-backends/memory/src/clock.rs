@@ -1,13 +1,13 @@
 //! The store's clock: held to [`Instant`], at a fraction of its cost.
 //!
-//! The processor's counter is cheap to read, but nobody vouches for it: it has been seen to jump,
-//! and its rate is only ever measured. So it merely fills the gaps between readings of [`Instant`]:
-//! how far the two are apart, the *offset*, is determined anew every millisecond, and whenever the
-//! counter looks odd.
+//! The processor's counter is cheap to read, but not reliable: it has been seen to jump, and its
+//! rate is only measured. So it merely fills the gaps between readings of [`Instant`]: how far the
+//! two are apart, the *offset*, is determined anew every millisecond, and whenever the counter
+//! looks odd.
 //!
 //! The counter is taken to be a little slower than it is, and the offset never shrinks: so time
 //! lags by up to a microsecond, and what it steps back is no more than that. A counter that goes
-//! back, or is found ahead of [`Instant`] by then, is not believed any more.
+//! back, or is found ahead of [`Instant`] by then, is not used any more.
 
 use std::{
     fmt,

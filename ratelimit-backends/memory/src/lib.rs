@@ -5,11 +5,11 @@
 //! awaited, and no caller's code but the clock's runs under one. A crash leaves nothing: the state
 //! goes with the process.
 //!
-//! The number of keys is bounded. Keys that are as good as new are dropped, in small steps, when
-//! there is need of room; no other key ever is. When there is no room left, new keys are refused
-//! with [`ErrorKind::Capacity`](ratelimit_backend::ErrorKind::Capacity), and known keys stay
-//! exact. So that a flood of new keys cannot make a full store look for room again and again, a
-//! large one (of more than 2 000 keys) may refuse them while up to a sixteenth of its keys is idle.
+//! The number of keys is bounded. Keys that are as good as new are evicted, in small steps, when
+//! room is needed; no other key ever is. When there is no room left, new keys are refused with
+//! [`ErrorKind::Capacity`](ratelimit_backend::ErrorKind::Capacity), and known keys stay exact. A
+//! flood of new keys cannot make a full store sweep again and again: a large one (of more than 2
+//! 000 keys) may refuse them while up to a sixteenth of its keys is idle.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod memory;

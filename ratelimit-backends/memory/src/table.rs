@@ -195,7 +195,7 @@ impl<'a, S: Shards> Locked<'a, S> {
         self.records.get(slot)
     }
 
-    /// The record in a slot, and its place until something is added or removed.
+    /// Looks up the record in a slot, and its place until something is added or removed.
     #[inline(always)]
     pub(crate) fn find(&mut self, slot: &HashedSlot<'_>) -> Option<(usize, &mut Entry)> {
         self.records.find(slot)

@@ -51,7 +51,7 @@ impl Servers {
         }
     }
 
-    /// Waits until the first attempt to connect has succeeded or failed.
+    /// Waits until the first attempt to connect to each server has ended.
     pub(crate) async fn settled(&self) -> Result<(), BackendError> {
         match self {
             Self::One(node) => node.settled().await,

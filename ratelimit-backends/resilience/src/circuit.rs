@@ -1,9 +1,9 @@
 //! The state machine of a circuit breaker.
 //!
-//! It is pure: the time is an argument, and chance a seed. A caller asks for permission to call the
-//! store, and reports how the call ended. Several failures in a row open the circuit for a while, the
-//! *backoff*; then it is half open: one call is let through, the *probe*. If the probe succeeds the
-//! circuit closes, otherwise it opens again, for twice as long.
+//! It is pure: the time and the random seed are arguments. A caller asks for permission to call the
+//! store, and reports how the call ended. Several failures in a row open the circuit for a while,
+//! the *backoff*; then it is half open: one call is let through, the *probe*. If the probe succeeds
+//! the circuit closes, otherwise it opens again, for twice as long.
 //!
 //! A store that counts its recoveries ends a backoff early. So a long backoff spares a store that is
 //! away, and callers do not wait for it once the store is back.

@@ -1,7 +1,7 @@
-//! A cache of denials, for clients that come back before `retry_after`.
+//! A cache of denials, for clients that retry before `retry_after`.
 //!
-//! A denial says exactly how long it holds if nobody else spends, and spending only makes it hold
-//! longer. So until then the store has nothing to add.
+//! A denial gives the exact time for which it holds if nobody else spends, and spending only
+//! prolongs that. So until then the store need not be called.
 
 use std::{
     fmt,

@@ -1,4 +1,4 @@
-//! The caller's choice for when the store fails: deny, allow, or a limit of this process.
+//! The policy for a store that fails: deny, allow, or use a limit of this process.
 
 use std::sync::{
     Arc,
@@ -19,13 +19,14 @@ use crate::{
 
 /// Decides when the store fails, as [`OnFailure`] says. A clone counts together with its original.
 ///
-/// These errors are failures of the store: `Unavailable`, `Timeout`, `Overloaded`, `ReadOnly`, `Auth`,
-/// `Full`, `Capacity`, `Protocol` and `Closed`. Unreadable state (`Corrupt`, `Incompatible`) and a
-/// clock out of range do not pass by waiting, so these errors are passed on.
+/// These errors are failures of the store: `Unavailable`, `Timeout`, `Overloaded`, `ReadOnly`,
+/// `Auth`, `Full`, `Capacity`, `Protocol` and `Closed`. Unreadable state (`Corrupt`,
+/// `Incompatible`) and a clock out of range do not go away by waiting, so these errors are passed
+/// on.
 ///
-/// Only spends, takes and peeks are decided here. The caller of any other action (a
-/// refund, a reset, a block) has to know that it failed. The store never learns what was decided here:
-/// afterwards it goes on from where it was. So refund a charge only if the decision's [`Source`] is the
+/// Only spends, takes and peeks are decided here. The caller of any other action (a refund, a
+/// reset, a block) has to know that it failed. The store is not told of decisions made here, and
+/// later goes on from its own state. So refund a charge only if the decision's [`Source`] is the
 /// store.
 ///
 /// ```

@@ -9,15 +9,15 @@
 //! | [`Breaker`] | while the store does not answer: an error, at once | |
 //! | `Deadline` | when the store takes too long: an error, in time | |
 //!
-//! Take those that you need, in this order, the first around all others. A store elsewhere needs the
-//! last three to decide in time whatever becomes of it: `Resilient` stacks these. It and the deadline
-//! are behind the feature `tokio`, whose timer they need.
+//! Use those that you need, in this order, the first around all others. A remote store needs the
+//! last three to decide in time whatever happens to it: `Resilient` stacks these. It and the
+//! deadline need tokio's timer: enable the feature `tokio`.
 //!
 //! Limiters that are checked together go to the store of the first, so wrap a store once and build all
 //! of its limiters on clones of that.
 //!
-//! Nothing is sent twice, nothing that was decided here is sent to the store later, no lock is held
-//! while the store is called, and nothing is logged: decisions and counters show what happens.
+//! No call is sent twice, no decision made here is sent to the store later, no lock is held while
+//! the store is called, and nothing is logged: decisions and counters show what happens.
 //!
 //! [`Backend`]: ratelimit_backend::Backend
 //! [`Source`]: ratelimit_core::Source

@@ -11,9 +11,9 @@ use crate::decisions::part;
 
 /// Limits of this process, and a store of their own.
 ///
-/// If several processes fall back at once, each has its own limits: all of them together admit as
-/// many times as much. So divide: [`with_processes`](Self::with_processes) makes every policy its share
-/// of itself, each tier its share of the tier. [`with_limit`](Self::with_limit) and
+/// If N processes fall back at once, each has its own limits, and together they admit N times as
+/// much. So [`with_processes`](Self::with_processes) divides every policy and every tier by the
+/// number of processes. [`with_limit`](Self::with_limit) and
 /// [`with_tier_limit`](Self::with_tier_limit) give a policy other numbers, which are not divided.
 ///
 /// ```

@@ -60,7 +60,7 @@ impl<B: Backend, C: Clock + Clone> Resilient<B, C> {
         self
     }
 
-    /// The number of failures in a row that open the circuit; by default five.
+    /// Opens the circuit after this number of failures in a row; by default five.
     #[must_use]
     pub fn with_failures_max(mut self, failures_max: NonZeroU32) -> Self {
         self.0.inner = self.0.inner.with_failures_max(failures_max);
@@ -76,7 +76,7 @@ impl<B: Backend, C: Clock + Clone> Resilient<B, C> {
         self
     }
 
-    /// The choice for when the store fails; by default the error is passed on.
+    /// The fallback for a store that fails; by default the error is passed on.
     #[must_use]
     pub fn with_fallback(mut self, on_failure: OnFailure) -> Self {
         self.0.on_failure = on_failure;

@@ -20,9 +20,10 @@ use crate::decisions::{self, ALLOW, fill, map, part};
 /// watched [say so](Decision::is_watched): `ratelimit-http` tells no client of it. (A cost that the
 /// limit could never admit is an error all the same, since no store is asked about it.)
 ///
-/// A limit may be enforced on a share of the keys: [`enforce`](Self::enforce) it on 1 %, then on 10 %,
-/// then on all. The share has the same keys on every host, and a larger share contains every smaller
-/// one. It goes by a public hash: clients that choose their keys may choose to be outside.
+/// A limit may be enforced on a share of the keys: [`enforce`](Self::enforce) it on 1 %, then on 10
+/// %, then on all. The share has the same keys on every host, and a larger share contains every
+/// smaller one. It uses a public hash: clients that choose their keys may choose one outside of the
+/// share.
 ///
 /// In a batch the enforced checks stay all or nothing: where only others deny, they are checked again
 /// without these, and charged. That takes up to twice as long. A limit that is only watched is never

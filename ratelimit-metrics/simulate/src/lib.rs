@@ -1,13 +1,13 @@
 //! Simulates rate limits on yesterday's traffic.
 //!
 //! A [`Simulation`] sends the requests of access logs through candidate limits, each a line in the
-//! notation of limits files. Its [`Report`] tells, for each candidate, how many requests and clients
-//! would have been denied and for how long, who they are, and how close the rest came; and, if asked,
-//! the smallest limit that denies few enough clients. It is a table, JSON, or a page with charts.
+//! notation of limits files. Its [`Report`] has, for each candidate, the requests and clients that
+//! would have been denied, the longest denial, and how close the others came; on request also the
+//! smallest limit that denies few enough clients. It is a table, JSON, or a page with charts.
 //!
-//! Every decision is that of `ratelimit-core`, so it is what a service would have decided: bit for
-//! bit, if its clock had said what the log says. Most logs say whole seconds, so that all requests of
-//! a second come at once there; a limit per second or less wants a log with milliseconds.
+//! `ratelimit-core` decides, so decisions are those of a service whose clock shows the times of the
+//! log, bit for bit. Most logs have whole seconds, so all requests of a second arrive at once; to
+//! try a limit per second or less, use a log with milliseconds.
 //!
 //! The command of the same name does all this from a shell: see the
 //! [README](https://github.com/ratelimit-rs/ratelimit/tree/main/ratelimit-metrics/simulate).

@@ -16,10 +16,10 @@ use crate::{
     time,
 };
 
-/// Reads logs, and lets a simulation decide about their requests.
+/// Reads logs, and passes their requests to a simulation.
 ///
-/// The memory is that of the simulation, and some megabytes besides, whatever the length of a log
-/// and of its lines.
+/// It takes some megabytes besides the simulation's memory, whatever the length of a log and of its
+/// lines.
 ///
 /// ```
 /// use ratelimit_simulate::{LogReader, LogSettings, Simulation};

@@ -1,13 +1,13 @@
 //! The smallest limits that deny few enough clients, found in one pass.
 //!
-//! As long as a client is not denied, how much of its permits are used does not depend on how many
-//! there are: a bucket that is filled at the same rate, or a window that is counted in the same way,
-//! is as far below its brim whatever its size. So one limit of a size that is never reached tells for
-//! each client the smallest size that would not have denied it: the most that it ever used. Of all
-//! clients but those that may be denied, the largest such size is the smallest limit.
+//! As long as a client is not denied, the number of permits in use does not depend on the size of
+//! the limit: a bucket with the same rate, or a window of the same length, has the same number in
+//! use whatever its size. So one limit of a size that is never reached tells for each client the
+//! smallest size that would not have denied it: the most that it ever used. Of all clients but
+//! those that may be denied, the largest such size is the smallest limit.
 //!
-//! Rates are another matter, and are tried one by one: for each, the smallest size. These pairs are
-//! the frontier, on which more of the one takes less of the other.
+//! Rates are tried one by one: for each, the smallest size. These pairs are the frontier, on which
+//! a higher rate needs a smaller size.
 
 use std::str::FromStr;
 

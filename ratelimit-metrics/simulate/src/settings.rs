@@ -1,11 +1,11 @@
-//! The settings of a log: its fields, and which of its requests count.
+//! The settings of a log: its fields, and filters of its requests.
 
 use ratelimit_core::Micros;
 use ratelimit_http::ClientIp;
 
 use crate::{filter::Patterns, keys::Part, log::Format};
 
-/// The fields of a log, and which of its requests count.
+/// The fields of a log, and filters of its requests.
 ///
 /// A field is called as in the log; a value inside of an object of JSON by its path, with dots
 /// between. In every format `client`, `forwarded`, `time`, `method`, `path` and `status` are the

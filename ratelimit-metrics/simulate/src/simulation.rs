@@ -15,9 +15,8 @@ use crate::{
 
 /// Decides about requests under each candidate, and counts.
 ///
-/// Every decision is the core's own: the same requests at the same times get the same decisions from
-/// a service, bit for bit. Each candidate decides alone, and its clients share nothing, unless the
-/// limit says so.
+/// The core decides: the same requests at the same times get the same decisions from a service, bit
+/// for bit. Candidates are independent, and clients too, unless a limit shares its load sensor.
 ///
 /// The memory grows with the clients, at about 60 bytes a candidate and 100 bytes besides, and not
 /// with the requests. (A log of charges has an entry for each request admitted in its window.)
@@ -106,9 +105,9 @@ impl Simulation {
         self
     }
 
-    /// Looks as well for the smallest limits that deny at most this share of the clients: for each
-    /// candidate, of limits that differ from it in their numbers only. A bucket is tried at 21 rates,
-    /// from a tenth to ten times its own; each takes about 40 bytes a client.
+    /// Also searches the smallest limits that deny at most this share of the clients: for each
+    /// candidate, among limits that differ from it in their numbers only. A bucket is tried at 21
+    /// rates, from a tenth to ten times its own; each takes about 40 bytes a client.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! The keys that come most often, in memory that does not grow with the number of keys.
+//! The most frequent keys, in memory that does not grow with the number of keys.
 
 mod space_saving;
 
@@ -16,12 +16,12 @@ use ratelimit_core::Key;
 use self::space_saving::{Entry, Id, SpaceSaving};
 use crate::{Event, Recorder, Verdict};
 
-/// Keeps the keys that come most often, by limiter.
+/// Keeps the most frequent keys, by limiter.
 ///
 /// It keeps the counts of `capacity` keys. A count is never too low; it may be too high, by
 /// [`overcount`](TopKey::overcount), which is at most [`counted`](Self::counted) / `capacity`. A
-/// key that came more often than that is there for certain. So take a capacity well beyond the
-/// number of keys to show: with 1000, a key of more than a thousandth of all events cannot hide.
+/// key that came more often than that is always there. So choose a capacity well above the number
+/// of keys to show: with 1000, every key of more than a thousandth of all events is there.
 ///
 /// Keys are kept as 128 bits of a keyed hash, unless
 /// [`with_keys_in_clear`](Self::with_keys_in_clear) is called. An event that counts takes that hash,
@@ -73,7 +73,7 @@ struct Tracked {
     denied: u64,
 }
 
-/// A key that comes often.
+/// A frequent key.
 ///
 /// Its `Debug` does not show the key, even where it is kept in clear.
 #[derive(Clone, Eq, PartialEq)]
