@@ -1,8 +1,8 @@
 //! Every promise of a rate-limit store as a test, in one macro line.
 //!
-//! A store conforms if it keeps records as well as a map in one thread would: its decisions are those
-//! of [`ratelimit_core::store::apply`], whatever the calls, their order and their number at once. Each
-//! promise has a test of its own, and decisions are compared field by field.
+//! A store conforms if its decisions are those of [`ratelimit_core::store::apply`] over a map in
+//! one thread, whatever the calls, their order and their concurrency. Each promise has a test of
+//! its own, and decisions are compared field by field.
 //!
 //! ```
 //! // tests/conformance.rs: the whole file
@@ -18,8 +18,8 @@
 //! ```
 //!
 //! [`suite!`] describes the expression, and lists the promises; [`processes!`] adds one for stores
-//! that several processes share. Parts for tests of your own: the [`ReferenceStore`], policies of
-//! [each kind](one_of_each), and a test in a [`subprocess`].
+//! that several processes share. Tests of your own can use the [`ReferenceStore`], policies of
+//! [each kind](one_of_each), and a [`subprocess`].
 
 mod processes;
 mod suite;

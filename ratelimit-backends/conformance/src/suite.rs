@@ -73,10 +73,10 @@ macro_rules! promises {
         /// The second one, which may be left out, is an [`Effort`](crate::Effort). The function
         /// is called once in each test, within a runtime that ends with it.
         ///
-        /// The clock often stands while a test runs. A store that also forgets by a clock which
-        /// does not has to keep things for some seconds more when it is tested. A store may
-        /// return [`Overloaded`](ratelimit_backend::ErrorKind::Overloaded) if nothing was charged:
-        /// the suite tries again.
+        /// The clock often stands still during a test. A store that also expires records by another
+        /// clock has to keep them for some seconds more when it is tested. A store may return
+        /// [`Overloaded`](ratelimit_backend::ErrorKind::Overloaded) if nothing was charged: the
+        /// suite retries.
         ///
         /// # The promises
         ///

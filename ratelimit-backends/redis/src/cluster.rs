@@ -1,8 +1,8 @@
-//! The nodes of a cluster, and which of them serves which slot.
+//! The nodes of a cluster, and the map of the slots that they serve.
 //!
-//! Every node has connections of its own, so that one which is gone keeps nobody from the others.
-//! The map of slots is fetched once and then kept up: a node that is sent a key of another node's
-//! slot names that node, and whenever one does or is not there, the whole map is fetched anew.
+//! Every node has connections of its own, so the loss of one does not affect the others. The map of
+//! slots is fetched once and then kept up: a node that is sent a key of another node's slot names
+//! that node, and whenever one does or is not there, the whole map is fetched anew.
 
 use std::{
     collections::HashMap,

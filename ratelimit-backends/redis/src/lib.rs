@@ -2,13 +2,13 @@
 //!
 //! Atomicity comes from the server, which runs one script at a time: a check is one `EVALSHA`,
 //! whatever its number of limits, that reads the states, decides at the server's own clock, and
-//! writes. On a busy connection many checks share one, each decided by itself. All its keys lie in one
-//! hash slot, so a cluster is no exception; a check that would need two slots is refused with a typed
-//! error before anything is sent.
+//! writes. On a busy connection many checks share one, each decided by itself. All its keys lie in
+//! one hash slot, so this holds in a cluster too; a check that would need two slots is refused with
+//! a typed error before anything is sent.
 //!
-//! A crash or a timeout leaves the whole of a check, or nothing of it: scripts look at everything
-//! before they write anything, and no key is without a time to live, which is never shorter than
-//! its state matters. A command that is not known to have failed is never sent again, so an error says
+//! A crash or a timeout leaves a check whole or not at all: scripts read everything before they
+//! write anything. Every key has a time to live, never shorter than its state matters. A command
+//! that is not known to have failed is never sent again, so an error says
 //! [`Effect::Unknown`](ratelimit_backend::Effect::Unknown) where a charge may have landed, and no
 //! check is ever charged twice.
 //!

@@ -1,4 +1,4 @@
-//! The change from one list to another: as few elements as possible.
+//! The smallest change from one list to another.
 
 use std::iter;
 

@@ -1,7 +1,7 @@
 //! One set of connections for each runtime that uses a store.
 //!
-//! Sockets, timers and tasks belong to a runtime. Callers of another one that shared them would
-//! wait for a runtime that is busy, and fail with one that has ended.
+//! Sockets, timers and tasks belong to a runtime. A caller from another runtime would wait while
+//! that one is busy, and fail when it has ended.
 
 use std::{
     collections::HashMap,

@@ -13,7 +13,8 @@ use crate::{
     script::ScriptClock,
 };
 
-/// The server's URL, and how to speak to it. Its `Debug` shows neither host nor credentials.
+/// The server's URL, and the settings of its connections. Its `Debug` shows neither host nor
+/// credentials.
 #[derive(Clone)]
 #[must_use]
 pub struct RedisSettings {
@@ -82,9 +83,8 @@ impl RedisSettings {
         Self { pool_size: pool_size.min(POOL_MAX), ..self }
     }
 
-    /// Sets the longest time that a check may take, from a millisecond to a year; by default 100 ms.
-    /// It ends then, whatever it waits for. A connection on which nothing was heard for so long is
-    /// made anew.
+    /// Sets the deadline of a check, from a millisecond to a year; by default 100 ms. A connection
+    /// that was silent for that long is replaced.
     pub fn with_deadline(self, deadline: Duration) -> Self {
         Self { deadline: deadline.clamp(TIME_MIN, TIME_MAX), ..self }
     }

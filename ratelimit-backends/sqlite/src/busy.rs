@@ -1,10 +1,10 @@
 //! Waiting for a lock that another process holds.
 //!
-//! SQLite wakes nobody when it releases a lock, so a waiter has to try again and again. Its own busy
-//! handler soon sleeps for a tenth of a second between two attempts; among writers that come back at
-//! once, that starves some of them for seconds. Here the sleeps stay short, differ at random, and get
-//! shorter as time runs out. Two attempts in a row follow each of them: a holder who was about to end
-//! a transaction has ended it by the second. More of them would only take the processor from a
+//! SQLite wakes no waiter when it releases a lock, so a waiter has to poll. Its own busy handler
+//! soon sleeps for a tenth of a second between two attempts; among writers that come back at once,
+//! that starves some of them for seconds. Here the sleeps stay short, differ at random, and get
+//! shorter as time runs out. Two attempts in a row follow each of them: a holder who was about to
+//! end a transaction has ended it by the second. More of them would only take the processor from a
 //! holder who was interrupted in the midst of one.
 
 use std::{

@@ -5,13 +5,13 @@
 //! time holds the connection, and all decisions that wait for it are one transaction, each applied
 //! in turn. A denial that changes nothing writes nothing, and a peek only reads.
 //!
-//! A crash of the process leaves a decision whole or not at all: what was acknowledged is in the
-//! file, and nobody has to repair it. So does a loss of power under [`Synchronous::Full`]; under
-//! [`Synchronous::Normal`], the default, it may also take back the last decisions. A timeout
-//! leaves nothing: a caller that does not get the write lock in time gets
-//! [`ErrorKind::Timeout`](ratelimit_backend::ErrorKind::Timeout), and is not charged. A charge that
-//! finds no space, for a full disk, a quota or a limit on the size of files, is not made either: that
-//! is [`ErrorKind::Full`](ratelimit_backend::ErrorKind::Full).
+//! A crash of the process leaves a decision whole or not at all: acknowledged decisions are in the
+//! file, and no repair is needed. So does a loss of power under [`Synchronous::Full`]; under
+//! [`Synchronous::Normal`], the default, it may also undo the last decisions. A timeout charges
+//! nothing: a caller that does not get the write lock in time gets
+//! [`ErrorKind::Timeout`](ratelimit_backend::ErrorKind::Timeout). A charge without space, because
+//! of a full disk, a quota or a limit on the size of files, is not made either: that is
+//! [`ErrorKind::Full`](ratelimit_backend::ErrorKind::Full).
 //!
 //! ```
 //! use ratelimit_algorithms::{Limiter, TokenBucket};
@@ -52,18 +52,17 @@
 //! segments that they empty, one row for each 32 entries; and a change of numbers under
 //! `CarryOver::Proportional` rewrites all entries, once.
 //!
-//! These segments are worth their code: a check of a full log of 10,000 entries costs about twice
-//! what one of a single entry does, where rewriting the log would cost a hundred times as much.
+//! So a check of a full log of 10,000 entries costs about twice as much as a check of a single
+//! entry; rewriting the log would cost a hundred times as much.
 //!
 //! # Files
 //!
 //! The store needs a file system with locks and shared memory, as SQLite's write-ahead log does: not
 //! a network share. The file, its log (`-wal`) and its shared memory (`-shm`) belong together.
 //!
-//! The store makes them readable and writable by their owner only, whatever the umask. Whoever may
-//! merely read them sees keys, and can stop all writers by a shared lock. A file that is there before
-//! keeps its mode, and its companions get the same: so a group may share a store, and should be one
-//! that is trusted with both.
+//! The store makes them readable and writable by their owner only, whatever the umask. A user with
+//! read access sees keys, and can stop all writers by a shared lock. An existing file keeps its
+//! mode, and its companions get the same: so a group may share a store, if it is trusted with both.
 //!
 //! Once a second each process looks at the file, and if it was deleted or replaced, opens the new one.
 //! If only the log was deleted, the processes that have it open write it back and let go of it. Until all
@@ -72,7 +71,7 @@
 //! unless the last process that has the log open is killed before. Another program that has the file open
 //! keeps the store closed for that long: it should close it.
 //!
-//! A store is of no use in a forked child: its calls get
+//! A store does not work in a forked child: its calls get
 //! [`ErrorKind::Closed`](ratelimit_backend::ErrorKind::Closed).
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

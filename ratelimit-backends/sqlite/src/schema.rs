@@ -1,4 +1,4 @@
-//! The contents of the file: its tables, and whether they are ours.
+//! The contents of the file: its tables, and the marks of their owner.
 //!
 //! The file says whose it is (`application_id`) and in which version (`user_version`). A file that
 //! is empty becomes ours in one transaction; any other that is not exactly ours is left alone,

@@ -1,4 +1,4 @@
-//! The settings of a store: its place, its durability, and the bounds it keeps.
+//! The settings of a store: its path, its durability and its bounds.
 
 use std::{
     num::NonZeroUsize,
@@ -9,7 +9,7 @@ use std::{
 
 use ratelimit_backend::{Clock, WallClock};
 
-/// The place of a store, and how it is kept.
+/// The path and the settings of a store.
 ///
 /// ```
 /// use std::time::Duration;
@@ -87,9 +87,9 @@ impl SqliteSettings {
         Self { queue_max, ..self }
     }
 
-    /// Sets the most keys in the store, whichever process brought them; by default a million, which
-    /// take 95 MB if they have twelve bytes each and a window's count. More keys are refused,
-    /// unless others have expired.
+    /// Sets the most keys in the store, of all processes together; by default a million, which take
+    /// 95 MB if they have twelve bytes each and a window's count. More keys are refused, unless
+    /// others have expired.
     pub fn with_keys_max(self, keys_max: NonZeroUsize) -> Self {
         Self { keys_max, ..self }
     }

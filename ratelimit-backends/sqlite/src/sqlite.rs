@@ -1,4 +1,4 @@
-//! The handle: what callers hold of a store.
+//! The handle of a store.
 
 use std::{
     fmt,

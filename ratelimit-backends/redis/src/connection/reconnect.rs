@@ -1,8 +1,8 @@
 //! A connection that is made anew whenever it is lost.
 //!
-//! A caller that comes while there is none learns the reason at once: only the very first attempt
-//! is waited for. A connection on which a call ends in silence is given up, however busy it is,
-//! for a host that has vanished is silent, too.
+//! A call while there is no connection fails at once, with the reason; only the very first attempt
+//! is awaited. A connection on which a call times out is given up, however busy it is, since a host
+//! that has vanished is silent, too.
 
 use std::{
     collections::hash_map::RandomState,

@@ -11,9 +11,9 @@ use crate::{connection::client::Failure, error};
 
 /// Counts connections that were made, and refusals that are over.
 ///
-/// A server that was gone is connected to anew, and that is the sign. One that refuses for reasons
-/// of its own (it loads its data, has lost its primary or its replicas, cannot save) stays
-/// connected, and does not tell when the reason is gone; so a refusal is taken to last a second.
+/// A new connection is the sign that a server is back. A server that refuses for reasons of its own
+/// (it loads its data, has lost its primary or its replicas, cannot save) stays connected, and does
+/// not report the end of that; so a refusal is taken to last a second.
 #[derive(Debug, Default)]
 pub(crate) struct Recoveries(Mutex<State>);
 

@@ -10,12 +10,10 @@
 //! are the same, and neither changes such a part, that is the decision; otherwise one more part is
 //! read. No algorithm is known here.
 //!
-//! Its use: a check of a full log of 10,000 entries costs about twice what one of a single
-//! entry does, and giving a charge back, blocking a key or stepping back in time reads and writes O(log n)
-//! rows.
-//! All of them are read by a change of numbers that scales all entries, as `Proportional` does, and by
-//! one that comes while states under still other numbers count: once for each such change.
-//! A log that lies in its row alone never comes here.
+//! So giving a charge back, blocking a key or stepping back in time reads and writes O(log n) rows.
+//! All of them are read by a change of numbers that scales all entries, as `Proportional` does, and
+//! by one that comes while states under still other numbers count: once for each such change. A log
+//! that lies in its row alone never comes here.
 
 pub(crate) mod decide;
 pub(crate) mod outline;
