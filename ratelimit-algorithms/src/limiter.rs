@@ -30,7 +30,7 @@ impl<B: Backend> Limiter<B> {
     ///
     /// # Errors
     ///
-    /// If the algorithm's numbers or the name cannot be honoured, or if another limiter on this
+    /// If the algorithm's numbers or the name are invalid, or if another limiter on this
     /// store has the name and other numbers.
     pub fn new<A>(backend: B, name: &str, algorithm: A) -> Result<Self, ConfigError>
     where

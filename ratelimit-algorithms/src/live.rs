@@ -28,7 +28,7 @@ use crate::{
 /// limit.update(TokenBucket::per_second(50))?;
 /// assert_eq!(limiter.check("user:42").now()?.limit, 50);
 ///
-/// // Numbers that cannot be honoured are refused, and change nothing.
+/// // Invalid numbers are refused, and change nothing.
 /// assert!(limit.update(TokenBucket::per_second(0)).is_err());
 /// assert_eq!(limiter.check("user:42").now()?.limit, 50);
 /// # Ok(())
@@ -54,7 +54,7 @@ impl Live {
     ///
     /// # Errors
     ///
-    /// If the algorithm's numbers or the name cannot be honoured.
+    /// If the algorithm's numbers or the name are invalid.
     pub fn new<A>(name: &str, algorithm: A) -> Result<Self, ConfigError>
     where
         A: TryInto<Algorithm, Error: Into<ConfigError>>,
@@ -92,7 +92,7 @@ impl Live {
     ///
     /// # Errors
     ///
-    /// If the numbers cannot be honoured; if the algorithm is another one, which could not read the
+    /// If the numbers are invalid; if the algorithm is another one, which could not read the
     /// stored states; if the scope of an adaptive hybrid's load sensor is another one, since stores
     /// accepted the old one when the limiters were built; if keys may not owe as much under these numbers.
     /// Then the limit stays as it is.

@@ -79,7 +79,7 @@ impl Tiers {
     ///
     /// # Errors
     ///
-    /// If the algorithm's numbers or the name cannot be honoured.
+    /// If the algorithm's numbers or the name are invalid.
     pub fn new<A>(name: &str, algorithm: A) -> Result<Self, ConfigError>
     where
         A: TryInto<Algorithm, Error: Into<ConfigError>>,
@@ -145,7 +145,7 @@ impl Tiers {
     ///
     /// # Errors
     ///
-    /// If the numbers cannot be honoured; if the algorithm is not the default tier's and keys do not
+    /// If the numbers are invalid; if the algorithm is not the default tier's and keys do not
     /// start anew; if the scope of an adaptive hybrid's load sensor is another one; if there is no
     /// such tier. Then all stays as it is.
     pub fn update<A>(&self, tier: Tier, algorithm: A) -> Result<(), ConfigError>

@@ -35,7 +35,7 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::BadName`] for any other name; if the algorithm's numbers cannot be honoured.
+    /// [`ConfigError::BadName`] for any other name; if the algorithm's numbers are invalid.
     pub fn new<A>(name: &str, algorithm: A) -> Result<Self, ConfigError>
     where
         A: TryInto<Algorithm, Error: Into<ConfigError>>,

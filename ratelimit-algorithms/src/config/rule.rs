@@ -45,8 +45,8 @@ use crate::{
 /// With `debt_max`, keys may owe so many permits, see [`Policy::with_debt_max`], which says of which
 /// limits. Make such a rule a [`policy`](Self::policy), or take it from a [`LimitsFile`](crate::LimitsFile).
 ///
-/// Lengths always have units: `60s`, `1m30s`, `250ms`. Other fields, and numbers that cannot be
-/// honoured, are refused.
+/// Lengths always have units: `60s`, `1m30s`, `250ms`. Other fields and invalid numbers are
+/// refused.
 ///
 /// ```
 /// use ratelimit_algorithms::{Limiter, Rule};
@@ -128,7 +128,7 @@ pub enum RuleError {
     /// The text is of no form that there is.
     #[error(transparent)]
     Notation(#[from] NotationError),
-    /// The numbers cannot be honoured.
+    /// The numbers are invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
 }

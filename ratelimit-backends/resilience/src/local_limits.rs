@@ -72,7 +72,7 @@ impl LocalLimits {
     ///
     /// # Errors
     ///
-    /// If the algorithm's numbers or the name cannot be honoured.
+    /// If the algorithm's numbers or the name are invalid.
     pub fn with_limit<A>(self, name: &str, algorithm: A) -> Result<Self, ConfigError>
     where
         A: TryInto<Algorithm, Error: Into<ConfigError>>,
@@ -85,7 +85,7 @@ impl LocalLimits {
     ///
     /// # Errors
     ///
-    /// If either algorithm's numbers, or the name, cannot be honoured.
+    /// If either algorithm's numbers or the name are invalid.
     pub fn with_tier_limit<T, A>(
         self,
         name: &str,

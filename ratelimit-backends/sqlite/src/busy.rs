@@ -5,7 +5,7 @@
 //! that starves some of them for seconds. Here the sleeps stay short, differ at random, and get
 //! shorter as time runs out. Two attempts in a row follow each of them: a holder who was about to
 //! end a transaction has ended it by the second. More of them would only take the processor from a
-//! holder who was interrupted in the midst of one.
+//! holder that was interrupted in a transaction.
 
 use std::{
     hash::{BuildHasher, RandomState},

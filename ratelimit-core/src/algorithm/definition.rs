@@ -172,7 +172,8 @@ pub(crate) trait Definition: Clone + Eq + Sized {
     fn settle(&self, state: &mut Self::State, now: Timestamp, cost: Cost, receipt: Receipt);
 
     /// Returns true if the charge that `receipt` is of can be extended: if it is still held, of an
-    /// algorithm whose permits are held. Of any other there is nothing to extend, and nothing amiss.
+    /// algorithm whose permits are held. True for algorithms whose permits are not held: there is
+    /// nothing to extend.
     fn holds(&self, _: &Self::State, _now: Timestamp, _: Option<Receipt>) -> bool {
         true
     }

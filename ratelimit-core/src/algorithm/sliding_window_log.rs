@@ -17,8 +17,8 @@ use crate::{
 
 /// The most entries that a log may keep: a million, 16 MB a key.
 ///
-/// Checks take O(log n). Settling a charge in the midst of a log changes the entries after it, which takes
-/// half a millisecond for a million of them; a change of numbers reads all entries.
+/// Checks take O(log n). Settling a charge in the middle of a log changes the entries after it,
+/// which takes half a millisecond for a million of them; a change of numbers reads all entries.
 pub const ENTRIES_MAX: u64 = 1_000_000;
 
 /// At most `limit` permits in every stretch of length `window`.

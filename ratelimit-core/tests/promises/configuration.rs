@@ -1,4 +1,4 @@
-//! A limit that cannot be honoured is refused when it is built, and the error names the reason.
+//! An invalid limit is refused when it is built, and the error names the reason.
 
 use core::time::Duration;
 

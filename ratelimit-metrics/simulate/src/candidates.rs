@@ -41,7 +41,7 @@ pub enum CandidateError {
     /// The text is not a table of limits.
     #[error("{0}")]
     Text(#[from] toml::de::Error),
-    /// The numbers of a limit cannot be honoured.
+    /// The numbers of a limit are invalid.
     #[error("{name}: {source}")]
     Limit {
         /// The limit.

@@ -224,7 +224,7 @@ impl Limit {
         Self { algorithm: self.algorithm.clone(), config }
     }
 
-    /// The algorithm, if its numbers can be honoured.
+    /// The algorithm, if its numbers are valid.
     pub(crate) fn algorithm(&self) -> Result<Algorithm, ConfigError> {
         let limit = self.limit()?;
         let window = self.length("window").unwrap_or_default();

@@ -8,8 +8,8 @@ use crate::{
     state::load::{Load, Numbers},
 };
 
-/// The parameters of an adaptive hybrid. Every value is fine here;
-/// [`Quota::new`](super::Quota::new) refuses what it cannot honour.
+/// The parameters of an adaptive hybrid. Any value is possible here;
+/// [`Quota::new`](super::Quota::new) refuses invalid ones.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Parameters {
