@@ -171,9 +171,8 @@ pub(crate) trait Definition: Clone + Eq + Sized {
     /// Gives back up to `cost` of what is left of the charge that `receipt` is of.
     fn settle(&self, state: &mut Self::State, now: Timestamp, cost: Cost, receipt: Receipt);
 
-    /// Returns true if the charge that `receipt` is of can be extended: if it is still held, of an
-    /// algorithm whose permits are held. True for algorithms whose permits are not held: there is
-    /// nothing to extend.
+    /// Returns true if the charge of `receipt` is still held, so that it can be extended. By
+    /// default true, for algorithms whose permits are not held.
     fn holds(&self, _: &Self::State, _now: Timestamp, _: Option<Receipt>) -> bool {
         true
     }
