@@ -30,8 +30,8 @@ impl Status {
 pub struct LimitsDecision {
     each: Vec<Decision>,
     bound: usize,
-    /// The policy that denied, if any did: whoever is admitted needs no name, and to share a policy is an
-    /// access to memory that all threads write to.
+    /// The policy that denied, if any did. An admitted request needs no name, and sharing a policy
+    /// writes to memory of all threads.
     denied_by: Option<Policy>,
 }
 

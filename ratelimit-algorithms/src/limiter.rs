@@ -207,9 +207,9 @@ impl<B: Backend, P: Policies + Clone + 'static> Limiter<B, P> {
 
     /// Waits until `key` has permits left, and spends them.
     ///
-    /// Callers who wait for a key by this limiter or its clones are served in the order in which
-    /// they came. A wait that is dropped leaves the queue at once, and has spent nothing, or the
-    /// whole charge. (A mere [`check`](Self::check) does not queue.)
+    /// Callers that wait for a key by this limiter or its clones are served in order of arrival. A
+    /// wait that is dropped leaves the queue at once, and has spent nothing, or the whole charge.
+    /// (A [`check`](Self::check) does not queue.)
     ///
     /// It gives a [`Permit`](crate::Permit), to settle if the cost is known only afterwards.
     ///

@@ -159,10 +159,10 @@ impl<'a, B: Backend> Limits<'a, B> {
 
     /// Waits until every limit admits its cost, and spends all of them.
     ///
-    /// Callers are served in the order in which they came, over all keys that they wait for: nobody
-    /// who came later is served before a caller that waits for one of its keys, however large the
-    /// cost. So a caller that waits for a key that is spent holds up those that came later, for its
-    /// other keys too. Apart from that it is as [`Limiter::until_ready`].
+    /// Callers are served in order of arrival, over all keys that they wait for: no later caller
+    /// overtakes one that waits for one of its keys, however large the cost. So a caller that waits
+    /// for a spent key also holds up later callers of its other keys. Otherwise it works as
+    /// [`Limiter::until_ready`].
     ///
     /// ```
     /// use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The source of a key's policy: one policy for all keys and for ever, or one that may change.
+//! The source of a key's policy: a fixed one for all keys, or one that may change.
 
 use std::{borrow::Cow, fmt, sync::Arc};
 

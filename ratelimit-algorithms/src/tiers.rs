@@ -178,8 +178,8 @@ impl Tiers {
         TierByKey { tiers: self.clone(), choose }
     }
 
-    /// These tiers, where every key is in `tier`: for a limiter that is told the tier of each key, see
-    /// [`Limiter::in_tier`](crate::Limiter::in_tier).
+    /// These tiers, with every key in `tier`: for a limiter whose caller sets the tier of each key
+    /// by [`Limiter::in_tier`](crate::Limiter::in_tier).
     pub fn in_tier(&self, tier: Tier) -> InTier {
         InTier { tiers: self.clone(), tier }
     }

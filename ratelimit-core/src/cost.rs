@@ -33,12 +33,12 @@ impl Cost {
 
 /// Tells one charge from all others, so that a refund gives back no more than is left of it.
 ///
-/// Without a receipt, a refund takes back the newest charges, whoever made them. With one, it gives
-/// back what is still charged of this very charge: nothing once its window has gone; of a bucket,
-/// the part that would not have overflowed by then, as far as that is known. So a late refund never
-/// makes room that was not there, however many charges there are, and in whatever order they are
-/// given back. (It goes by the times that the store's clock gave. After a step back, a reset of the
-/// key or a refund without a receipt, it may take back what somebody else has charged since.)
+/// Without a receipt, a refund takes back the newest charges of any caller. With one, it gives back
+/// the rest of this very charge: nothing once its window has gone; of a bucket, the part that would
+/// not have overflowed by then, as far as that is known. So a late refund never makes room that was
+/// not there, however many charges there are, and in whatever order they are given back. (It relies
+/// on the times of the store's clock. After a step back, a reset of the key or a refund without a
+/// receipt, it may take back later charges of others.)
 ///
 /// A receipt belongs to the numbers it was charged under. Under other numbers it gives nothing
 /// back, nor after other numbers have been in force. Of a leaky bucket used as a queue only the

@@ -103,7 +103,7 @@ pub enum ConfigError {
         /// The algorithm.
         algorithm: &'static str,
     },
-    /// A tier that nobody has added.
+    /// A tier that was not added.
     UnknownTier,
     /// Two tiers of one name.
     DuplicateTier,

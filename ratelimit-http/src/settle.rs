@@ -1,8 +1,8 @@
 //! Settling: charging a request the cost that its response tells.
 //!
-//! A request is settled when the head of its response is there; or, if its cost is told later, or if it
-//! holds permits while it is served, when the body has ended. A request that gets no response, and a body
-//! that is dropped before its end, are settled in the drop.
+//! A request is settled when the head of its response is there; or when the body has ended, if its
+//! cost is reported later, or if it holds permits while it is served. A request that gets no
+//! response, and a body that is dropped before its end, are settled in the drop.
 //!
 //! The response to a gRPC call tells its cost at its end: its status is in the trailers, or in the head of
 //! a call that fails at once.
@@ -30,7 +30,7 @@ pub(crate) trait Reservation: Send + Sync {
     /// stays.
     fn read(&mut self, response: &Parts) -> Result<(), Rejection>;
 
-    /// Notes that the request has its response: it is not free from now on, whatever becomes of it.
+    /// Notes that the request has its response, so that it is not free from now on.
     fn answer(&mut self);
 
     /// Returns true if the charge is settled at the end of the body.

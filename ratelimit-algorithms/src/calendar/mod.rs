@@ -100,7 +100,7 @@ impl CalendarWindow {
         Self { zone: name.into(), ..self }
     }
 
-    /// The same windows with a limit of so many permits.
+    /// The same windows with another limit.
     #[cfg(feature = "serde")]
     pub(crate) fn with_limit(self, limit: u64) -> Self {
         Self { limit: Some(limit), ..self }

@@ -42,8 +42,9 @@ use crate::{
 /// | `in_flight` | `held_at_most`, and no `window` |
 /// | `adaptive` | `burst_multiplier`, `adaptive_window`, `high_load_threshold`, `low_load_threshold`, `penalty`, `scope` (`per_key`, `shared`) |
 ///
-/// With `debt_max`, keys may owe so many permits, see [`Policy::with_debt_max`], which says of which
-/// limits. Make such a rule a [`policy`](Self::policy), or take it from a [`LimitsFile`](crate::LimitsFile).
+/// `debt_max` is the most permits that a key may owe, see [`Policy::with_debt_max`], which names
+/// the limits that allow it. Make such a rule a [`policy`](Self::policy), or take it from a
+/// [`LimitsFile`](crate::LimitsFile).
 ///
 /// Lengths always have units: `60s`, `1m30s`, `250ms`. Other fields and invalid numbers are
 /// refused.

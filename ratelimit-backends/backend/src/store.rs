@@ -105,7 +105,7 @@ pub struct StoreBackend<S, C = WallClock> {
 }
 
 impl<S: Store> StoreBackend<S> {
-    /// A backend over `store` that goes by the wall clock, as stores that others share must.
+    /// A backend over `store` with the wall clock, as stores that several processes share need it.
     #[must_use]
     pub fn new(store: S) -> Self {
         Self::with_clock(store, WallClock::new())
@@ -113,7 +113,7 @@ impl<S: Store> StoreBackend<S> {
 }
 
 impl<S: Store, C: Clock> StoreBackend<S, C> {
-    /// A backend over `store` that goes by `clock`.
+    /// A backend over `store` with another clock.
     #[must_use]
     pub fn with_clock(store: S, clock: C) -> Self {
         Self { store, clock, names: Names::default() }

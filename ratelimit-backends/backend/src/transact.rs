@@ -159,8 +159,8 @@ pub fn decide(
     Ok((entries.iter().zip(records).map(change).collect(), decisions))
 }
 
-/// Decides about a batch whose policies admit nothing, as [`decide`] would, whatever is stored; `None`
-/// about any other. A store calls it first, so that it is not asked in vain.
+/// Decides about a batch whose policies admit nothing, as [`decide`] would, whatever is stored;
+/// `None` about any other. A store calls it first, to save loading the records.
 pub fn refuse(
     batch: Batch<'_>,
     action: Action,

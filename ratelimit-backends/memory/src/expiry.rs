@@ -1,10 +1,10 @@
 //! The time at which a sweep of a shard is worth its cost.
 //!
-//! A sweep looks at every record of a shard, so it should free a fair share of them. It is due
-//! when one record in [`SHARE`] of those that the last sweep kept has expired, or one of the
-//! records stored since, once these are as many. So a flood of new keys pays for looking at
-//! [`SHARE`] records or so each, however full the table is; and at most two records in [`SHARE`]
-//! are kept while new keys are refused for want of room.
+//! A sweep looks at every record of a shard, so it should free a fair share of them. It is due when
+//! one record in [`SHARE`] of those that the last sweep kept has expired, or one of the records
+//! stored since, once these are as many. So a flood of new keys pays for looking at [`SHARE`]
+//! records or so each, however full the table is; and at most two expired records in [`SHARE`] are
+//! kept while new keys are refused.
 
 use std::sync::atomic::Ordering;
 

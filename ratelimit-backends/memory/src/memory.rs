@@ -50,9 +50,9 @@ impl Memory {
 }
 
 impl<C: Clock> Memory<C> {
-    /// A store of at most `keys_max` keys that goes by `clock`: by a
-    /// [`WallClock`](ratelimit_backend::WallClock), for instance, where the time for which the machine
-    /// sleeps has to count.
+    /// A store of at most `keys_max` keys with another clock: a
+    /// [`WallClock`](ratelimit_backend::WallClock), for instance, also counts the time for which
+    /// the machine sleeps.
     #[must_use]
     pub fn with_clock(clock: C, keys_max: NonZeroUsize) -> Self {
         Self::over(clock, keys_max)

@@ -39,8 +39,8 @@ pub(crate) fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
     }
 }
 
-/// Waits for a mutex that nobody has for long: looks again after pauses that grow, so that whoever
-/// has it can take several steps before the lock's memory is fetched away, and only then sleeps.
+/// Waits for a mutex that is held briefly: tries again after growing pauses, so that the holder can
+/// take several steps before its cache line is taken away, and only then sleeps.
 #[cold]
 fn wait_for<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     for round in 1..=PATIENCE {

@@ -59,7 +59,7 @@ impl<S> Table<S> {
         self.records.load(Ordering::Relaxed)
     }
 
-    /// New keys refused for want of room.
+    /// New keys refused because the table was full.
     pub(crate) fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }

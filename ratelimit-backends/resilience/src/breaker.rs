@@ -59,7 +59,7 @@ impl<B> Breaker<B> {
 }
 
 impl<B, C> Breaker<B, C> {
-    /// A breaker over `inner` whose backoffs go by `clock`.
+    /// A breaker over `inner` with another clock for its backoffs.
     #[must_use]
     pub fn with_clock(inner: B, clock: C) -> Self {
         let seed = RandomState::new().hash_one(());

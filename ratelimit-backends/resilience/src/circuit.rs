@@ -221,7 +221,7 @@ impl Health {
     }
 }
 
-/// Fewer failures may be bad luck; more are waiting in vain.
+/// Fewer failures may be chance; more would delay more callers.
 const FAILURES_MAX: NonZeroU32 = NonZeroU32::new(5).unwrap();
 
 /// About as long as a caller waits for a check.

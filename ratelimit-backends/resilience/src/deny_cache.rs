@@ -64,8 +64,8 @@ impl<B> DenyCache<B> {
 }
 
 impl<B, C> DenyCache<B, C> {
-    /// A cache of up to `denials_max` denials of `inner` that goes by `clock`. It allocates all of them
-    /// at once.
+    /// A cache of up to `denials_max` denials of `inner`, with another clock. It allocates all of
+    /// them at once.
     #[must_use]
     pub fn with_clock(inner: B, clock: C, denials_max: NonZeroUsize) -> Self {
         Self { inner, clock, denials: Arc::new(Denials::new(denials_max)) }

@@ -54,7 +54,7 @@ struct LocalCheck<'a> {
 }
 
 impl LocalLimits {
-    /// Limits in `store`. Nobody else should use it, and it should decide without waiting: a bounded
+    /// Limits in `store`, which should have no other users, and decide without waiting: a bounded
     /// store in memory.
     #[must_use]
     pub fn new(store: impl SyncBackend + 'static) -> Self {

@@ -46,7 +46,7 @@ impl<B: Backend> Resilient<B> {
 }
 
 impl<B: Backend, C: Clock + Clone> Resilient<B, C> {
-    /// The same with another clock for the breaker. The deadline goes by `tokio`'s timer.
+    /// The same with another clock for the breaker. The deadline uses `tokio`'s timer.
     #[must_use]
     pub fn with_clock(inner: B, clock: C) -> Self {
         let breaker = Breaker::with_clock(Deadline::new(inner), clock.clone());

@@ -60,10 +60,10 @@ const ATTEMPTS: usize = 2;
 /// About what a transaction takes.
 const PAUSE_MIN: Duration = Duration::from_micros(20);
 
-/// The share of the time left that one sleep may take: whoever has waited longest tries most often.
+/// The share of the time left that one sleep may take, so that the longest waiter tries most often.
 const HASTE: u32 = 32;
 
-/// Some dozens of transactions: the processor is left to whoever holds the lock.
+/// Some dozens of transactions: the processor is left to the holder of the lock.
 const PAUSE_MAX: Duration = Duration::from_micros(500);
 
 const A_YEAR: Duration = Duration::from_secs(365 * 86_400);

@@ -94,7 +94,7 @@ impl SqliteSettings {
         Self { keys_max, ..self }
     }
 
-    /// Sets the clock to go by; by default the wall's, which all processes of a host share.
+    /// Sets the clock; by default the wall clock, which all processes of a host share.
     pub fn with_clock(self, clock: impl Clock + 'static) -> Self {
         Self { clock: Arc::new(clock), ..self }
     }

@@ -75,8 +75,8 @@ impl PolicyItems {
         self.first.is(policy)
     }
 
-    /// The items that tell of a decision by `policy` (the first one, if none is given) about the
-    /// client named `partition` (in base64).
+    /// The items about a decision by `policy` (the first one, if none is given) for the client
+    /// named `partition` (in base64).
     pub(super) fn items(
         &self,
         decision: &Decision,
@@ -181,7 +181,7 @@ impl QuotaUnit {
 }
 
 impl LimitItems {
-    /// Adds the items to the lists, unless they tell of a policy of this name already.
+    /// Adds the items to the lists, unless they have a policy of this name already.
     pub(super) fn write(&self, headers: &mut HeaderMap) {
         if !self.is_told || headers.get_all(&LIMIT).iter().any(|line| self.is_in(line)) {
             return;

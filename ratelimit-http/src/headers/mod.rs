@@ -12,7 +12,7 @@ pub(crate) use self::draft::number;
 use self::draft::{LimitItems, PartitionKeys, PolicyItems};
 use crate::limit::LimitKey;
 
-/// The headers that tell of a limit.
+/// The headers that describe a limit.
 ///
 /// `draft-ietf-httpapi-ratelimit-headers` has changed several times, so each of its versions that is
 /// in use has a variant of its own.
@@ -33,8 +33,8 @@ pub enum HeaderFormat {
 }
 
 impl HeaderFormat {
-    /// Writes the headers that tell of a decision, for a handler that checks a limiter itself; none,
-    /// if the limit is [only watched](Decision::is_watched).
+    /// Writes the headers about a decision, for a handler that checks a limiter itself; none, if
+    /// the limit is [only watched](Decision::is_watched).
     ///
     /// ```
     /// use http::{HeaderMap, HeaderName, header::Entry};
@@ -129,8 +129,8 @@ impl Headers {
         !self.tells_each() || self.limits.get(limit).is_none_or(|limit| limit.began_with(policy))
     }
 
-    /// The values that tell of `decisions` about `keys`, but for limits that are only watched. A form
-    /// with room for one limit tells of the one that bound.
+    /// The values about `decisions` of `keys`, without limits that are only watched. A form with
+    /// room for one limit has the one that bound.
     pub(crate) fn prepare(&self, decisions: &LimitDecisions, keys: &[LimitKey]) -> PreparedHeaders {
         if decisions.bound().is_watched() {
             return PreparedHeaders::default();
@@ -207,8 +207,8 @@ impl LimitFields {
         Self { limit, remaining, reset: reset_after.as_secs_ceil() }
     }
 
-    /// Writes the three headers, unless `headers` tell of a stricter limit already, or there is no
-    /// bound to tell of.
+    /// Writes the three headers, unless `headers` have a stricter limit already, or the limit has
+    /// no bound.
     fn write(&self, headers: &mut HeaderMap, [limit, remaining, reset]: Names) {
         if self.limit == UNLIMITED {
             return;

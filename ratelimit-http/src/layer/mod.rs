@@ -117,8 +117,8 @@ impl<B: Clone, K: Clone, P: Clone> RateLimitLayer<B, K, P> {
     /// Checks each request with one more limit, together with the others: either all of them
     /// admit and are charged, or none is. They have to be on one store.
     ///
-    /// The response to a denied request tells of the limit with the longest wait, that to an
-    /// admitted one of the limit with the least remaining. Draft 10 tells of all.
+    /// Headers of a denied request give the limit with the longest wait, those of an admitted one
+    /// the limit with the least remaining. Draft 10 gives all limits.
     ///
     /// ```
     /// # use ratelimit_algorithms::{FixedWindow, Limiter, TokenBucket};

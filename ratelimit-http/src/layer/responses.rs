@@ -10,7 +10,7 @@ use crate::{HeaderFormat, QuotaUnit, Rejection, response::Responder};
 
 impl<B: Clone, K: Clone, P: Clone> RateLimitLayer<B, K, P> {
     /// Writes the limit into these headers, in place of [`HeaderFormat::XRateLimit`]; an empty list
-    /// writes none. No header tells of a limit that is only watched.
+    /// writes none. No header mentions a limit that is only watched.
     pub fn headers(mut self, formats: impl IntoIterator<Item = HeaderFormat>) -> Self {
         self.pipeline_mut().headers.set_formats(formats);
         self

@@ -98,7 +98,8 @@ impl Simulation {
         }
     }
 
-    /// The same with room for so many clients. Requests of others are counted, and not decided.
+    /// The same with room for another number of clients. Requests of others are counted, and not
+    /// decided.
     #[must_use]
     pub fn with_clients_max(mut self, clients_max: usize) -> Self {
         self.clients = Clients::new(clients_max);

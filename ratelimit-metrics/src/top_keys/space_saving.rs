@@ -41,7 +41,7 @@ pub(crate) struct SpaceSaving<T> {
 }
 
 impl<T> SpaceSaving<T> {
-    /// Makes a sketch of so many entries, at least one.
+    /// Makes a sketch of this number of entries, at least one.
     pub(crate) fn new(capacity: usize) -> Self {
         let by_id = HashMap::default();
         let capacity = capacity.max(1);
