@@ -1,4 +1,4 @@
-//! The seven algorithms, on one store: what each makes of twelve requests at once.
+//! The seven algorithms, on one store: the decisions of each about twelve requests at once.
 //!
 //! `cargo run -p ratelimit-algorithms --example algorithms`
 
@@ -11,7 +11,7 @@ use ratelimit_algorithms::{
 use ratelimit_memory::Memory;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // Another store is another line here, and nothing else changes.
+    // For another store only this line changes.
     let store = Memory::new();
     let window = Duration::from_secs(10);
 

@@ -1,4 +1,4 @@
-//! One key, one limit: spend, look, give back, forget.
+//! One key, one limit: check, peek, refund, reset.
 //!
 //! `cargo run -p ratelimit-algorithms --example check`
 
@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let denied = limiter.check("user:42").cost(16).now()?;
     println!("allowed: {}, come back in {}", denied.is_allowed(), denied.retry_after());
 
-    // More than there ever is would be no denial: no wait would help.
+    // A cost above the limit is an error, not a denial: no wait would help.
     if let Err(error) = limiter.check("user:42").cost(50).now() {
         println!("error: {error}");
     }

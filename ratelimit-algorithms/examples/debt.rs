@@ -1,4 +1,4 @@
-//! Let a key owe what it has used beyond its limit: for prices that are known only afterwards.
+//! A key that owes what it has used beyond its limit: for costs that are known only afterwards.
 //!
 //! `cargo run -p ratelimit-algorithms --example debt`
 
@@ -9,7 +9,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let policy = Policy::new("tokens", TokenBucket::per_minute(1_000))?.with_debt_max(50_000)?;
     let tokens = Limiter::with_policies(Memory::new(), policy)?;
 
-    // One token is reserved, and a response of 5 000 comes back: 4 000 more than there are.
+    // One token is reserved, and the response takes 5 000: 4 000 more than the limit.
     tokens.acquire("user:42").now()?.settle(5_000).now()?;
     match tokens.acquire("user:42").now() {
         Err(AcquireError::Denied(decision)) => {

@@ -1,4 +1,4 @@
-//! A limit on a function, written on it.
+//! A limit on a function, by an attribute.
 //!
 //! `cargo run -p ratelimit-algorithms --features macros --example decorator`
 
@@ -16,7 +16,7 @@ fn export(user_id: u64) -> Result<String, AcquireError> {
     Ok(format!("all of {user_id}"))
 }
 
-/// Whoever has no permit gets nothing; no key means one for all callers.
+/// Without a permit the result is `None`. Without `key` all callers share one.
 #[rate_limit(limiter = EXPORTS, on_limit = "none")]
 fn tip() -> Option<&'static str> {
     Some("keep calls idempotent")

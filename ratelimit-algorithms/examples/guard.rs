@@ -1,4 +1,4 @@
-//! A permit as a value: a denial is an error with the time to come back inside.
+//! A permit as a value: a denial is an error that has the time to retry.
 //!
 //! `cargo run -p ratelimit-algorithms --example guard`
 
@@ -8,12 +8,12 @@ use ratelimit_memory::Memory;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let limiter = Limiter::new(Memory::new(), "jobs", FixedWindow::per_day(3))?;
 
-    // Work that counts, whatever comes of it.
+    // Work that counts, whether it succeeds or not.
     let permit = limiter.acquire("user:42").now()?;
     println!("{} left", permit.decision().remaining);
     permit.keep();
 
-    // Work that counts only if it ends well: an early return gives the permit back.
+    // Work that counts only if it succeeds: an early return gives the permit back.
     let permit = limiter.acquire("user:42").now()?.refund_on_drop();
     if "not a number".parse::<u32>().is_ok() {
         permit.keep();

@@ -1,5 +1,5 @@
-//! So many at once: a permit is held while the work is done, and a holder that has gone is released in
-//! the end.
+//! Limited concurrency: a permit is held while the work is done, and lapses if its holder has
+//! crashed.
 //!
 //! `cargo run -p ratelimit-algorithms --example in_flight`
 
@@ -19,15 +19,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let denied = streams.check("user:42").now()?;
     println!("both are held; if nobody is done, the next may start in {}", denied.retry_after());
 
-    // A long job asks for more time.
+    // A long job extends its permit.
     println!("still held: {}", first.extend().now()?);
 
-    // Whoever is done makes room: a permit that is dropped is given back.
+    // A permit that is dropped is given back.
     drop(second);
     println!("{} free", streams.peek("user:42").now()?.remaining);
     first.refund().now()?;
 
-    // With a rate, as one.
+    // Together with a rate.
     let both = Limits::new(&streams, "user:42", 1).and(&requests, "user:42", 1);
     let permits = both.acquire().now()?;
     println!("{} in flight is free meanwhile", streams.peek("user:42").now()?.remaining);

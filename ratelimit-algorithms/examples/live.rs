@@ -14,7 +14,7 @@ use ratelimit_memory::Memory;
 fn main() -> Result<(), Box<dyn Error>> {
     let store = Memory::new();
 
-    // An operator lowers a limit. What is in use sees it at the next check.
+    // An operator lowers a limit. The next check sees it.
     let uploads = Live::new("uploads", TokenBucket::per_minute(60))?;
     let limiter = Limiter::with_policies(store.clone(), uploads.clone())?;
     println!("uploads: {} left", limiter.check("user:42").now()?.remaining);
@@ -24,8 +24,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("uploads, still {}: {error}", uploads.current().limit());
     }
 
-    // Customers have tiers, which their contracts name. A tier is found when a contract is read,
-    // so that a name that is wrong is found out then.
+    // Customers have tiers, which their contracts name. A tier is looked up when a contract is
+    // read, so that a wrong name is an error then.
     let tiers = Tiers::new("api", TokenBucket::per_second(10))?;
     tiers.add("pro", TokenBucket::per_second(100))?;
     tiers.add("acme", TokenBucket::per_second(1_000))?;
@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let limiter = Limiter::with_policies(store, by_contract)?;
     println!("api: {} left", limiter.check("user:42").cost(3).now()?.remaining);
 
-    // The customer buys: the key keeps what it has, and fills up to more, and faster.
+    // The customer upgrades: the key keeps its tokens, and refills faster, up to more.
     let pro = tiers.tier("pro")?;
     contracts.write().map_err(|error| error.to_string())?.insert(b"user:42".to_vec(), pro);
     let decision = limiter.check("user:42").now()?;

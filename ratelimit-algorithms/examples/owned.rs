@@ -28,7 +28,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let mut jobs = Vec::new();
     for prompt in ["a haiku", "a sonnet", "an epic"] {
-        // In the order in which they came, over both limits.
+        // In order of arrival, over both limits.
         let limits = Limits::new(&requests, "user:42", 1).and(&tokens, "user:42", 1_000);
         let permits = limits.until_ready().within(Duration::from_secs(1)).await?;
         jobs.push(tokio::spawn(Job { prompt, permits: permits.into_owned() }.run()));

@@ -1,4 +1,4 @@
-//! Charging without asking, giving back, and blocking for a while.
+//! Charging without a decision, refunding, and blocking for a while.
 //!
 //! `cargo run -p ratelimit-algorithms --example penalize`
 

@@ -1,4 +1,4 @@
-//! Reserve an estimate, then settle what it cost: for prices that are known only afterwards.
+//! Reserve an estimate, then settle the actual cost: for costs that are known only afterwards.
 //!
 //! `cargo run -p ratelimit-algorithms --example reserve`
 
@@ -10,15 +10,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let requests = Limiter::new(store.clone(), "requests", TokenBucket::per_hour(60))?;
     let tokens = Limiter::new(store, "tokens", TokenBucket::per_hour(10_000))?;
 
-    // One limit: 1 000 are reserved, 412 were used, the rest comes back.
+    // One limit: 1 000 are reserved, 412 were used, the rest is given back.
     tokens.acquire("user:42").cost(1_000).now()?.settle(412).now()?;
     println!("{} tokens left", tokens.peek("user:42").now()?.remaining);
 
-    // It took more than was reserved.
+    // It used more than was reserved.
     tokens.acquire("user:42").cost(100).now()?.settle(250).now()?;
     println!("{} tokens left", tokens.peek("user:42").now()?.remaining);
 
-    // It was called off.
+    // It was cancelled.
     tokens.acquire("user:42").cost(5_000).now()?.refund().now()?;
     println!("{} tokens left", tokens.peek("user:42").now()?.remaining);
 

@@ -11,7 +11,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let hourly = Limiter::new(store.clone(), "hourly", SlidingWindowCounter::per_hour(1_000))?;
     let organisation = Limiter::new(store, "organisation", FixedWindow::per_day(50_000))?;
 
-    // Keys, algorithms and costs are each limit's own.
+    // Each limit has its own key, algorithm and cost.
     let limits =
         Limits::new(&burst, "user:42", 1).and(&hourly, "user:42", 1).and(&organisation, "org:7", 5);
     let admitted =

@@ -1,4 +1,4 @@
-//! Take as many permits as there are: for work that comes in batches, and may be cut to size.
+//! Take as many permits as are left: for work in batches of any size.
 //!
 //! `cargo run -p ratelimit-algorithms --example take`
 

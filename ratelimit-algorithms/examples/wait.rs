@@ -18,7 +18,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("mail {number} after {:?}", start.elapsed());
     }
 
-    // With a deadline that cannot be kept, the answer comes at once.
+    // A deadline that cannot be met fails at once.
     if let Err(error) = mails.until_ready("user:42").cost(2).within(Duration::from_millis(1)).await
     {
         println!("error: {error}");

@@ -1,4 +1,5 @@
-//! Requests whose cost their responses tell: a hundred rows are reserved, and settled for those that were read.
+//! Requests whose cost is known from the response: a hundred rows are reserved, and settled for
+//! those that were read.
 //!
 //! `cargo run -p ratelimit-http --features axum --example cost [ADDRESS]`, and then
 //! `curl -i http://ADDRESS/?20`
@@ -11,7 +12,7 @@ use ratelimit_http::{PeerAddr, RateLimitLayer, cost_header};
 use ratelimit_memory::Memory;
 use tokio::net::TcpListener;
 
-/// Reads as many rows as the query says, and says so.
+/// Reads the number of rows in the query, and reports it as the cost.
 async fn rows(uri: Uri) -> ([(&'static str, String); 1], String) {
     let rows: u64 = uri.query().and_then(|rows| rows.parse().ok()).unwrap_or(1);
     ([("x-cost", rows.to_string())], format!("{rows} rows\n"))

@@ -28,7 +28,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     loop {
         let (stream, peer) = listener.accept().await?;
         let service = ServiceBuilder::new()
-            // hyper does not know the other end of the connection: who accepts it does.
+            // hyper does not know the peer; the code that accepts the connection does.
             .map_request(move |mut request: Request<Incoming>| {
                 request.extensions_mut().insert(Peer(peer));
                 request

@@ -1,4 +1,4 @@
-//! Clients that requests count against: behind a proxy, by credential, and two things together.
+//! Keys of requests: clients behind a proxy, credentials, and both together.
 //!
 //! `cargo run -p ratelimit-http --example identity`
 
@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("from {peer}, for {forwarded_for}: counts against {counts}");
     }
 
-    // A credential counts where there is one, the client else; each method for itself.
+    // By credential if there is one, else by client; each method separately.
     let key = ApiKey::header("x-api-key").or(client).and(MethodName);
     let (one, other) =
         (request("10.0.0.1:1", "2001:db8::1")?, request("10.0.0.1:1", "2001:db8::2")?);

@@ -48,7 +48,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(axum::serve(listener, app).await?)
 }
 
-/// A request is charged before it is known whether it fails; then a success costs nothing.
+/// A request is charged before its outcome is known; a success is then refunded.
 fn failures_only(response: &http::response::Parts) -> Option<u64> {
     response.status.is_success().then_some(0)
 }
@@ -59,7 +59,7 @@ struct Login {
     password: String,
 }
 
-/// Reads the body, which the limiter does not, and leaves what it says to the layers within.
+/// Reads the body, and puts the user into the extensions for the layers inside.
 async fn read_login(mut request: Request, next: Next) -> Response {
     let body = std::mem::replace(request.body_mut(), Body::empty());
     let Ok(body) = to_bytes(body, BODY_BYTES_MAX).await else {

@@ -1,4 +1,5 @@
-//! A client that is late instead of refused: it has a limit of its own, and heeds what the server says.
+//! A client that waits instead of being refused: it has a limit of its own, and obeys the server's
+//! headers.
 //!
 //! `cargo run -p ratelimit-http --features axum,tokio --example outgoing`
 

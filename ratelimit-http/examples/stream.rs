@@ -1,4 +1,5 @@
-//! Answers whose cost is known at their end: requests and tokens as one, settled for what was streamed.
+//! Streams whose cost is known at their end: requests and tokens as one, settled for the words
+//! sent.
 //!
 //! `cargo run -p ratelimit-http --features axum --example stream [ADDRESS]`, and then
 //! `curl -i http://ADDRESS/?seven%20words%20are%20more%20than%20one`
@@ -18,7 +19,7 @@ use ratelimit_http::{ActualCost, PeerAddr, RateLimitLayer, RequestLimit};
 use ratelimit_memory::Memory;
 use tokio::net::TcpListener;
 
-/// A body that sends one word after the other, and tells what each has cost.
+/// A body that sends one word after the other, and reports the cost of each.
 struct Words {
     words: std::vec::IntoIter<String>,
     cost: ActualCost,
@@ -50,7 +51,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let requests = Limiter::new(store.clone(), "requests", TokenBucket::per_minute(60))?;
     let tokens = Limiter::new(store, "tokens", TokenBucket::per_hour(1_000))?;
 
-    // Each request reserves a hundred tokens, and has cost as many as it has words.
+    // Each request reserves a hundred tokens, and costs one token per word.
     let layer = RateLimitLayer::new(requests, PeerAddr)
         .also(RequestLimit::new(tokens, PeerAddr).cost(100))
         .settle_at_end();

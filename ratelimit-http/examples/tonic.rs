@@ -31,7 +31,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(server.serve_with_incoming(TcpIncoming::from(listener)).await?)
 }
 
-/// Says where the request comes from, which tonic knows by another name.
+/// Inserts the peer, which tonic has under another type.
 fn tell_peer(mut request: Request<Body>) -> Request<Body> {
     let info = request.extensions().get::<TcpConnectInfo>();
     if let Some(peer) = info.and_then(TcpConnectInfo::remote_addr) {

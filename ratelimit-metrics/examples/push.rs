@@ -1,4 +1,4 @@
-//! Metrics that are pushed as they come, by a recorder of one method.
+//! Metrics pushed to StatsD, by a recorder of one method.
 //!
 //! `cargo run -p ratelimit-metrics --example push`
 

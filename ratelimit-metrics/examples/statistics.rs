@@ -1,4 +1,4 @@
-//! Totals, the keys that are denied most, and the text for Prometheus.
+//! Totals, the most denied keys, and the text for Prometheus.
 //!
 //! `cargo run -p ratelimit-metrics --features keys --example statistics`
 

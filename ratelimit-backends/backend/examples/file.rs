@@ -1,7 +1,7 @@
-//! A store in a folder, for all processes of a host: run it twice, and it remembers.
+//! A store in a folder, for all processes of a host: a second run finds the state of the first.
 //!
 //! A swap holds the lock file, writes the table anew beside the old one, and renames it. So it is
-//! whole after a crash, and slow; what waits for a disk here had better do so off the executor.
+//! whole after a crash, and slow; a real store should wait for the disk outside of the executor.
 
 use std::{
     collections::HashMap,

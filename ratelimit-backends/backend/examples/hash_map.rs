@@ -1,4 +1,4 @@
-//! A store of one's own: a `HashMap` behind a mutex. It never forgets, so it needs no TTL.
+//! A custom store: a `HashMap` behind a mutex. It never drops an entry, so it ignores TTLs.
 
 use std::{collections::HashMap, error::Error, sync::Mutex, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Two hosts that lease from one store: what they ask of it, and what they admit.
+//! Two hosts that lease from one store: their calls of the store, and their admissions.
 //!
 //! `cargo run -p ratelimit-lease --example leased`
 

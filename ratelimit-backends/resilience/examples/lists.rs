@@ -1,4 +1,4 @@
-//! Keys that are always let through, or never, without asking the store.
+//! Keys that are always allowed or always denied, without a call of the store.
 //!
 //! `cargo run -p ratelimit-resilience --example lists`
 

@@ -1,4 +1,4 @@
-//! A store that is away, and a limit of this process that stands in for it.
+//! An unreachable store, and a limit of this process in its place.
 //!
 //! `cargo run -p ratelimit-resilience --features tokio --example resilient`
 
@@ -10,7 +10,7 @@ use ratelimit_core::{Action, Batch};
 use ratelimit_memory::Memory;
 use ratelimit_resilience::{LocalLimits, OnFailure, Resilient};
 
-/// As a server that nobody reaches.
+/// Like an unreachable server.
 #[derive(Default)]
 struct Away(Names);
 

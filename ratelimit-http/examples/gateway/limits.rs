@@ -88,8 +88,8 @@ impl<B: Backend + Clone + 'static> Limits<B> {
         })
     }
 
-    /// Checks all limits as one. Tokens are charged by the estimate, and settled at the end of the
-    /// stream for what it has used; permits in flight are given back then.
+    /// Checks all limits as one. The estimate of tokens is charged, and settled for the actual
+    /// usage at the end of the stream; permits in flight are given back then.
     pub(crate) fn layer(&self) -> RateLimitLayer<B, impl AsyncKeyFn + Clone + 'static, InTier> {
         let account = Extension::new(|account: &Account| account.id);
         let team = Extension::new(|account: &Account| account.team);
@@ -111,10 +111,10 @@ impl<B: Backend + Clone + 'static> Limits<B> {
     }
 }
 
-/// Longer than any stream; then a gateway that held its permit has crashed.
+/// Longer than any stream, so that only permits of a crashed gateway lapse.
 const STREAM_MAX: Duration = Duration::from_secs(3_600);
 
-/// The tier of a request: that of its account by now.
+/// The tier of a request: the present one of its account.
 fn in_tier(pro: Tier) -> impl Fn(&Parts) -> Tier + Send + Sync {
     move |request| match request.extensions.get() {
         Some(Account { plan: Plan::Pro, .. }) => pro,

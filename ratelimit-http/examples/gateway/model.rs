@@ -30,7 +30,7 @@ async fn complete(request: String) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/event-stream")], Body::new(Events(received)))
 }
 
-/// Sends the events of an answer, as long as somebody listens.
+/// Sends the events of an answer, until the connection is closed.
 async fn generate(request: String, events: Sender<String>) -> Option<()> {
     let request: Value = serde_json::from_str(&request).ok()?;
     let words: Vec<_> = request["prompt"].as_str()?.split_whitespace().collect();

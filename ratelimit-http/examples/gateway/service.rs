@@ -1,4 +1,4 @@
-//! The gateway: the way of a request past the limits to the model, and of the stream back.
+//! The gateway: passes a request through the limits to the model, and the stream back.
 
 use std::{
     collections::HashMap,
@@ -31,7 +31,7 @@ use crate::{
     usage::{MeteredBody, Usage},
 };
 
-/// Accounts by their API keys, which a database would hold. Clones are the same accounts.
+/// Accounts by API key; a real gateway has a database. Clones are the same accounts.
 #[derive(Clone)]
 pub(crate) struct Accounts(Arc<RwLock<HashMap<String, Account>>>);
 
@@ -75,7 +75,7 @@ impl Gateway {
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> io::Result<()> {
         let layer = limits.layer();
-        // The last layer is the outermost: nobody's body is read who has no account.
+        // The last layer is the outermost: bodies are read only of clients with an account.
         let app = Router::new()
             .route("/v1/completions", post(complete))
             .layer(layer.clone())
@@ -83,7 +83,7 @@ impl Gateway {
             .route("/v1/plan", put(change_plan))
             .layer(middleware::from_fn_with_state(self.clone(), authenticate))
             .with_state(self.clone());
-        // Tokens go on as they come.
+        // Tokens are sent on at once.
         let listener = listener.tap_io(|connection| _ = connection.set_nodelay(true));
         axum::serve(listener, app).with_graceful_shutdown(stop).await?;
         layer.settled().await;
@@ -91,7 +91,7 @@ impl Gateway {
     }
 }
 
-/// Finds the account of a request, which the limits and their tiers go by.
+/// Finds the account of a request, for the keys and tiers of the limits.
 async fn authenticate(
     State(gateway): State<Gateway>,
     mut request: Request,
@@ -104,14 +104,14 @@ async fn authenticate(
     next.run(request).await
 }
 
-/// A request for a completion, as it goes on to the model.
+/// A request for a completion, as it is sent to the model.
 #[derive(Clone)]
 struct Prompt {
     body: Bytes,
     tokens: u64,
 }
 
-/// Reads the body, which the layer does not, and leaves the estimate to it.
+/// Reads the body, and puts the estimate into the extensions for the layer.
 async fn read_prompt(mut request: Request, next: Next) -> Response {
     let body = std::mem::replace(request.body_mut(), Body::empty());
     let Ok(body) = to_bytes(body, BODY_BYTES_MAX).await else {
@@ -128,7 +128,7 @@ async fn read_prompt(mut request: Request, next: Next) -> Response {
 /// More than most prompts.
 const BODY_BYTES_MAX: usize = 1 << 20;
 
-/// A word is a token here; a gateway would have the tokenizer of its model.
+/// A word is a token here; a real gateway uses the tokenizer of its model.
 fn parse(body: Bytes) -> Option<(Prompt, Estimate)> {
     let request: Value = serde_json::from_slice(&body).ok()?;
     let tokens = u64::try_from(request["prompt"].as_str()?.split_whitespace().count()).ok()?;
@@ -160,7 +160,7 @@ async fn complete(
     }
 }
 
-/// Changes the plan of the account that asks, as if it had paid.
+/// Changes the plan of the request's account.
 async fn change_plan(
     State(gateway): State<Gateway>,
     Extension(account): Extension<Account>,

@@ -1,4 +1,4 @@
-//! The tokens that a stream has used, counted while it passes.
+//! Counts the tokens of a stream while it passes.
 
 use std::{
     pin::Pin,
@@ -11,8 +11,8 @@ use hyper::body::Incoming;
 use ratelimit_http::ActualCost;
 use serde_json::Value;
 
-/// Tokens that were used so far. The layer settles the request for them when its stream has ended, or
-/// its client has left.
+/// The tokens used so far. The layer settles the request for them when its stream has ended, or its
+/// client has disconnected.
 pub(crate) struct Usage {
     cost: ActualCost,
     meter: Meter,
@@ -26,7 +26,7 @@ impl Usage {
         usage
     }
 
-    /// Makes the request cost no tokens: the model has not taken it.
+    /// Makes the request cost no tokens: the model has not accepted it.
     pub(crate) fn refund(&self) {
         self.tell(0);
     }
@@ -45,8 +45,8 @@ impl Usage {
 
 /// Counts the tokens in server-sent events, which come in pieces of any size.
 ///
-/// An event with a `token` is one more. An event with a `usage` has the number of all, the prompt's
-/// included, as the model has counted them.
+/// An event with a `token` counts as one. An event with a `usage` has the total by the model's own
+/// count, the prompt included.
 pub(crate) struct Meter {
     pub(crate) used: u64,
     /// The line that has not ended yet.
@@ -77,7 +77,7 @@ impl Meter {
     }
 }
 
-/// Longer than any event; what is longer is not counted.
+/// Longer than any event; longer lines are not counted.
 const LINE_BYTES_MAX: usize = 64 << 10;
 
 /// The body of the model's answer on its way to the client. Dropped, it closes the connection to the

@@ -1,5 +1,5 @@
-//! Choose a limit by an access log: who would have been denied by a candidate, and the smallest limit that
-//! denies one client in a hundred at most.
+//! Choose a limit by an access log: the clients that a candidate would have denied, and the
+//! smallest limit that denies at most one client in a hundred.
 //!
 //! `cargo run -p ratelimit-simulate --example simulate [LOG]`
 
