@@ -1,5 +1,5 @@
-//! Many async callers at once, each of which waits for its answers: how many they get a second, and
-//! how long half of them take, and the slowest hundredth.
+//! Many concurrent async callers: their decisions a second, and the median and the 99th percentile
+//! of the time that one takes.
 
 use std::{
     sync::Arc,

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: what a decision costs, ours and a peer's, side by side.
+//! `cargo xtask bench`: the cost of a decision, ours beside a peer's.
 //!
 //! Both sides of a row run in turns in one process, several rounds, so that whatever else the
 //! machine does meets both; the medians are compared. A row is written where its subject is, in

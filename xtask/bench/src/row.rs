@@ -31,7 +31,7 @@ pub(crate) enum Unit {
 /// The mark that a row should reach.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Mark {
-    /// Nothing: the row is there to look at.
+    /// None: the row is information only.
     None,
     /// At most this share of what it is compared with.
     Ratio(f64),

@@ -17,7 +17,7 @@ pub(crate) type Store = Observed<Arc<dyn Backend>, Recorders>;
 
 type Recorders = Arc<(Statistics, TopKeys)>;
 
-/// The senders of the page's requests. These names are no secrets; whoever else comes is shown by a
+/// The senders of the page's requests. These names are no secrets; other clients are shown by a
 /// digest.
 const CLIENTS: [&str; 2] = ["alice", "bob"];
 

@@ -1,4 +1,4 @@
-//! Whom a request is from: whatever its headers say, the parsers agree with the models.
+//! The client of a request: for any headers, the parsers agree with the models.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -66,7 +66,7 @@ fn request(name: &'static str, data: &[u8]) -> Option<Parts> {
     Some(request)
 }
 
-/// A proxy that is believed.
+/// A trusted proxy.
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 
 const LENGTH_MAX: usize = 300;

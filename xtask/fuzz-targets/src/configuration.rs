@@ -1,4 +1,4 @@
-//! A configuration is refused, or means what a policy can honour.
+//! A configuration is refused, or gives a valid policy.
 
 use std::{collections::BTreeMap, str::FromStr};
 

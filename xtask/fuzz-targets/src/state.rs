@@ -1,4 +1,4 @@
-//! Bytes that are no state are refused, and those that are lead nowhere outside of the limit.
+//! Invalid bytes of a state are refused, and valid ones never lead above the limit.
 
 use ratelimit_core::{
     Timestamp,

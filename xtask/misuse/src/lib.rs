@@ -1,1 +1,1 @@
-//! Likely mistakes, in `tests`, and what the compiler says of each.
+//! Likely mistakes, in `tests`, and the compiler's message about each.

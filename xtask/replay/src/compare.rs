@@ -1,8 +1,8 @@
-//! Compares what was decided with what the file says, as the traces' own notes prescribe.
+//! Compares decisions with those in the file, by the rules of the traces' notes.
 //!
 //! A field named in `differs` is expected to be what `right` says (anything, where `right` says
 //! nothing), any other what was recorded; decisions and `remaining` exactly, seconds within a
-//! millisecond. Where this project's meaning is deliberately another nothing is compared.
+//! millisecond. Values that this project defines differently on purpose are not compared.
 
 use std::fmt;
 
@@ -110,7 +110,7 @@ fn expected<'a>(step: &'a Map<String, Value>, field: &str) -> Option<&'a Value> 
 
 fn agrees(expected: &Value, found: Option<&Value>, decided: &Map<String, Value>) -> bool {
     if decided.get("error").is_some_and(|error| error == "Cost") {
-        // It can never be admitted: a refusal, and no time at which to come back.
+        // It can never be admitted: a refusal, without a time to retry.
         return matches!(expected, Value::Bool(false) | Value::Null);
     }
     match (expected, found) {

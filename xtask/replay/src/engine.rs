@@ -43,7 +43,7 @@ impl Engine {
         }
     }
 
-    /// A store that knows nobody yet, and goes by `clock`.
+    /// An empty store with this clock.
     pub(crate) async fn store(&mut self, clock: ManualClock) -> Result<Arc<dyn Backend>> {
         Ok(match self {
             Self::Core => {

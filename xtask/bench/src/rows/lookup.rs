@@ -1,6 +1,6 @@
-//! The rest of a check without its limit: a lock, a lookup, three words written in place, and an
-//! answer of thirteen: in a table like our own, with keys inline and the same hash. No limiter that
-//! keeps its state so, and says as much, takes less. There are no marks here.
+//! A check without its limit: a lock, a lookup, three words written in place, and a result of
+//! thirteen, in a table like our own, with keys inline and the same hash. It is the floor for
+//! limiters of this kind. There are no marks here.
 
 use std::{
     hash::{BuildHasher, Hasher},

@@ -1,7 +1,7 @@
-//! The cost of other limiters that do less, or do it otherwise. There are no marks here.
+//! The cost of limiters with fewer or other features. There are no marks here.
 //!
-//! throttlecrab's is for one thread at a time, and takes the rate with every call. pingora-limits counts in a
-//! sketch: it may take one key for another, and does not say when to come back.
+//! throttlecrab's is for one thread at a time, and takes the rate with every call. pingora-limits
+//! counts in a sketch: it may confuse keys, and gives no time to retry.
 
 use std::{
     sync::{Mutex, PoisonError},

@@ -1,5 +1,5 @@
-//! Checks a second, beside the Python library that this one began as. A hot key, each
-//! algorithm on each store that works for it there.
+//! Checks a second, beside the Python library that this one started from: a hot key, each algorithm
+//! on each store that supports it there.
 //!
 //! It is installed from PyPI into a virtual environment beside this program. Where there is no
 //! Python, or it cannot be installed, these rows are left out.

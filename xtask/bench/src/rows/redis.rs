@@ -1,5 +1,5 @@
-//! Decisions a second of a server, beside a script that one writes by hand, and
-//! what do they cost it? On a `redis-server` of this run's own.
+//! Decisions a second of a server, and their cost to it, beside a script written by hand. On a
+//! `redis-server` of this run.
 
 mod composite;
 mod concurrent;

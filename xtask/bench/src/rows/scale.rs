@@ -1,5 +1,5 @@
-//! The growth of the cost of a check: with keys, with keys that make room, with limits asked as
-//! one, with entries of a log, with callers?
+//! The growth of the cost of a check: with keys, with evictions, with limits in a batch, with
+//! entries of a log, with callers.
 //!
 //! Each row stands beside the smallest of its kind. `--plots` draws them.
 
@@ -48,7 +48,7 @@ fn series(
     Ok(())
 }
 
-/// Known keys, so many, evenly.
+/// A number of known keys, used evenly.
 fn keys(count: usize) -> Result<Side<'static>> {
     let limiter = setup::ours(SharedClock::new().0, Outcome::Allowed.bucket())?;
     (0..count).for_each(|number| drop(limiter.check(&key(number)).now()));
@@ -58,7 +58,7 @@ fn keys(count: usize) -> Result<Side<'static>> {
     Ok(Box::new(move || nanos_each(1, &asked, |key| limiter.check(key.as_str()).now())))
 }
 
-/// New keys, into a store that is full of so many expired ones.
+/// New keys, into a store that is full of expired ones.
 fn evicted(count: usize) -> Result<Side<'static>> {
     let (clock, room) = (SharedClock::new().0, NonZeroUsize::new(count));
     let store = Memory::with_clock(clock.clone(), room.unwrap_or(NonZeroUsize::MIN));

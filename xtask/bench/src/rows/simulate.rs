@@ -1,5 +1,5 @@
-//! The time of a simulation of four limits for each line of a log, beside `awk` that counts
-//! the requests of each client in the same file? Both are one thread.
+//! The time of a simulation of four limits for each line of a log, beside `awk` that counts the
+//! requests of each client in the same file. Both run on one thread.
 
 use std::{
     fs::File,

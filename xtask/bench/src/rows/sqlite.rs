@@ -1,4 +1,4 @@
-//! Decisions a second of a store in a file, beside a loop that one would write by hand.
+//! Decisions a second of a store in a file, beside a loop written by hand.
 
 mod concurrent;
 mod handwritten;

@@ -1,5 +1,5 @@
-//! A minute of the demo, simulated: its limit, its leases and its traffic, with a store in memory and clocks that
-//! are moved by hand. One of the holders is killed in the middle. Every run is the same.
+//! A minute of the demo, simulated: its limit, its leases and its traffic, with a store in memory
+//! and manual clocks. One of the holders is killed in the middle. Every run is the same.
 
 use std::{collections::VecDeque, num::NonZeroUsize};
 

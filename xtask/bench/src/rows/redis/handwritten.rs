@@ -1,5 +1,5 @@
-//! The peer: a token bucket as a script that one writes in an afternoon, and runs with fred. It
-//! computes in doubles and says no more than how many tokens are left.
+//! The peer: a token bucket as a short script, run with fred. It computes in doubles, and returns
+//! only the tokens left.
 
 use anyhow::Result;
 use fred::{

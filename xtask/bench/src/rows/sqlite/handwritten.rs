@@ -1,5 +1,5 @@
-//! The peer: a token bucket in SQLite as one writes it in an afternoon, prepared statements
-//! included. It computes in doubles and says no more than yes or no.
+//! The peer: a short token bucket in SQLite, with prepared statements. It computes in doubles, and
+//! returns only yes or no.
 
 use std::{path::Path, time::SystemTime};
 

@@ -67,8 +67,8 @@ fn crowd(processes: usize, file: &Path) -> Result<(f64, f64)> {
 /// The prefix of the names of probes that are processes of [`crowd`]; the file follows.
 pub(crate) const PROBE: &str = "sqlite ";
 
-/// Asks for a while, and reports its rate and its longest wait. Who hears of a timeout asks again,
-/// and has waited all the while.
+/// Checks for a while, and reports its rate and its longest wait. A check that times out is
+/// retried, and its wait continues.
 pub(crate) fn probe(file: &str) -> Result<()> {
     let (limiter, keys) = (open(Path::new(file), Outcome::Allowed, DEADLINE)?, keys());
     let (began, mut asked, mut longest) = (Instant::now(), 0.0, Duration::ZERO);
