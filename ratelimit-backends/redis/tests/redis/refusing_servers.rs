@@ -65,6 +65,8 @@ async fn a_wrong_password_is_told_at_once_and_not_tried_without_end() {
     for credentials in ["", ":hunter3@", "nobody:hunter2@"] {
         let url = format!("redis://{credentials}127.0.0.1:{}", proxy.port);
         let settings = RedisSettings::new(&url).expect("the URL is good");
+        // Long enough for a slow machine to answer.
+        let settings = settings.with_deadline(Duration::from_secs(10));
         let before = proxy.accepted();
         let redis = settings.connect_lazily();
         // Attempts are counted by real time, since a server refuses them; a slow machine makes fewer.
