@@ -8,7 +8,7 @@ use ratelimit_servers::{Proxy, Server, poll};
 
 use crate::{
     store::spend,
-    store_behind_proxy::{Scene, failure, hourly, in_time},
+    store_behind_proxy::{Scene, failure, hourly, within},
 };
 
 // FAULTS 156.
@@ -66,13 +66,14 @@ async fn a_wrong_password_is_told_at_once_and_not_tried_without_end() {
         let url = format!("redis://{credentials}127.0.0.1:{}", proxy.port);
         let settings = RedisSettings::new(&url).expect("the URL is good");
         // Long enough for a slow machine to answer.
-        let settings = settings.with_deadline(Duration::from_secs(10));
+        let deadline = Duration::from_secs(10);
+        let settings = settings.with_deadline(deadline);
         let before = proxy.accepted();
         let redis = settings.connect_lazily();
         // Attempts are counted by real time, since a server refuses them; a slow machine makes fewer.
         let begun = tokio::time::Instant::now();
         while begun.elapsed() < Duration::from_secs(1) {
-            let refused = in_time(spend(&redis, &hourly(10), b"key", 1)).await;
+            let refused = within(deadline, spend(&redis, &hourly(10), b"key", 1)).await;
             let text = format!("{refused:?}");
             assert_eq!(failure(refused), (ErrorKind::Auth, Effect::NotApplied), "{url}");
             assert!(!text.contains("hunter"), "{text}");
