@@ -1,8 +1,8 @@
 //! Checks that share a command.
 //!
-//! A check that comes alone is sent at once. One that comes while two commands of the same policy,
-//! action and cost are in flight waits until one of them has completed, but for a millisecond at most, and
-//! goes with all that have come meanwhile, in their order. The script decides each of them by
+//! A check that comes alone is sent at once. One that comes while two commands of the same numbers and
+//! action are in flight waits until one of them has completed, but for a millisecond at most, and
+//! goes with all that have come meanwhile, in their order, whatever they cost. The script decides each of them by
 //! itself, as if it had come alone. So a busy server spends its time on decisions, not on commands.
 //!
 //! Checks that share a command share nothing else: each has a deadline and a timer of its own, and
@@ -40,14 +40,13 @@ pub(crate) struct Coalescer {
     pub(crate) turns: WaitQueues,
 }
 
-/// All that checks of one command have in common: everything but their keys.
+/// All that checks of one command have in common: everything but their keys and terms.
 #[derive(Debug, Eq, Hash, PartialEq)]
 pub(crate) struct BatchKey {
     pub(crate) script: &'static Script,
     /// The scripts' word for a spend or a take.
     pub(crate) word: &'static str,
     pub(crate) header: Bytes,
-    pub(crate) terms: Bytes,
 }
 
 /// The same, and the slot in a cluster.
@@ -76,15 +75,16 @@ struct Queue {
 struct Caller {
     id: u64,
     key: String,
+    terms: Bytes,
     deadline: Instant,
     outcome: oneshot::Sender<Outcome>,
 }
 
 /// The way a check goes, decided when it comes.
 enum Entry {
-    Alone(Arc<QueueKey>),
+    Alone(Arc<QueueKey>, Bytes),
     /// Alone, too, but others may wait for it to complete.
-    First(InFlight),
+    First(InFlight, Bytes),
     Waiting(Waiting),
 }
 
@@ -105,35 +105,45 @@ impl Coalescer {
         }
     }
 
-    /// Spends on one key, or takes, together with others that share all but the key.
+    /// Spends on one key, or takes, together with others that share all but the key and the terms.
     ///
     /// All but the wait is done before the future, which would take room for it.
     pub(crate) fn spend(
         self: &Arc<Self>,
         batch: BatchKey,
-        alone: &[String; 1],
+        (alone, terms): (&[String; 1], Bytes),
         deadline: Instant,
     ) -> impl Future<Output = Outcome> {
         let [key] = alone;
         let batch = Arc::new((batch, self.servers.slot(key)));
         let entry = if self.group_max <= 1 {
-            Ok(Entry::Alone(batch))
+            Ok(Entry::Alone(batch, terms))
         } else {
-            self.enter(&batch, key, deadline)
+            self.enter(&batch, (key, terms), deadline)
         };
         async move {
             match entry? {
-                Entry::Alone(batch) => self.send(&batch.0, alone, deadline).await,
-                Entry::First(flight) => self.send(&flight.batch.0, alone, deadline).await,
+                Entry::Alone(batch, terms) => self.send(&batch.0, alone, [terms], deadline).await,
+                Entry::First(flight, terms) => {
+                    self.send(&flight.batch.0, alone, [terms], deadline).await
+                }
                 Entry::Waiting(waiting) => waiting.outcome_by(deadline).await,
             }
         }
     }
 
-    async fn send(&self, batch: &BatchKey, keys: &[String], deadline: Instant) -> Outcome {
-        let BatchKey { script, word, header, terms } = batch;
+    /// Sends checks of some keys, and of the terms that each has or all have.
+    async fn send(
+        &self,
+        batch: &BatchKey,
+        keys: &[String],
+        terms: impl IntoIterator<Item = Bytes>,
+        deadline: Instant,
+    ) -> Outcome {
+        let BatchKey { script, word, header } = batch;
         let word = Bytes::from_static(word.as_bytes());
-        let arguments = vec![self.clock.argument()?, word, header.clone(), terms.clone()];
+        let arguments = [self.clock.argument()?, word, header.clone()];
+        let arguments = arguments.into_iter().chain(terms).collect();
         self.servers
             .run(Command { code: Code::Script(script), keys, arguments, charges: true }, deadline)
             .await
@@ -142,7 +152,7 @@ impl Coalescer {
     fn enter(
         self: &Arc<Self>,
         batch: &Arc<QueueKey>,
-        key: &str,
+        (key, terms): (&str, Bytes),
         deadline: Instant,
     ) -> Result<Entry, BackendError> {
         let mut queues = self.queues();
@@ -151,7 +161,7 @@ impl Coalescer {
         if queue.in_flight < IN_FLIGHT_MAX && queue.waiting.is_empty() {
             queue.in_flight += 1;
             *callers += 1;
-            return Ok(Entry::First(self.in_flight(batch, Stage::Sent { callers: 1 })));
+            return Ok(Entry::First(self.in_flight(batch, Stage::Sent { callers: 1 }), terms));
         }
         if self.callers_max <= *callers {
             return Err(BackendError::not_applied(ErrorKind::Overloaded));
@@ -160,7 +170,8 @@ impl Coalescer {
         *last_id += 1;
         let id = *last_id;
         let (sender, outcome) = oneshot::channel();
-        queue.waiting.push_back(Caller { id, key: key.to_owned(), deadline, outcome: sender });
+        let key = key.to_owned();
+        queue.waiting.push_back(Caller { id, key, terms, deadline, outcome: sender });
         let completed = queue.schedule();
         drop(queues);
         self.spawn(batch, completed);
@@ -265,7 +276,11 @@ impl InFlight {
         let Some(deadline) = group.iter().map(|caller| caller.deadline).max() else { return };
 
         let keys: Vec<_> = group.iter().map(|caller| caller.key.clone()).collect();
-        let outcome = self.coalescer.send(&self.batch.0, &keys, deadline).await;
+        let mut terms: Vec<_> = group.iter().map(|caller| caller.terms.clone()).collect();
+        if terms.iter().all(|terms| *terms == group[0].terms) {
+            terms.truncate(1);
+        }
+        let outcome = self.coalescer.send(&self.batch.0, &keys, terms, deadline).await;
         self.share_out(group, outcome);
     }
 
@@ -308,7 +323,8 @@ impl InFlight {
         tokio::spawn(async move {
             if !caller.outcome.is_closed() {
                 let key = slice::from_ref(&caller.key);
-                let outcome = coalescer.send(&batch.0, key, caller.deadline).await;
+                let terms = [caller.terms.clone()];
+                let outcome = coalescer.send(&batch.0, key, terms, caller.deadline).await;
                 caller.tell(outcome);
             }
         });

@@ -61,7 +61,7 @@ async fn run_at(
     let reply = match (action, &mut words[..]) {
         (Action::Spend | Action::Take, [header, terms]) => {
             let [header, terms] = [header, terms].map(mem::take);
-            request.spend(BatchKey { script, word, header, terms }).await?
+            request.spend(BatchKey { script, word, header }, terms).await?
         }
         _ => {
             let arguments = [request.time()?, Bytes::from_static(word.as_bytes())];

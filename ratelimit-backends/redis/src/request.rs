@@ -47,10 +47,11 @@ impl Request {
         }
     }
 
-    /// Spends on the first state, or takes, in one command with others that share all but the key.
-    pub(crate) fn spend(&self, batch: BatchKey) -> impl Future<Output = Outcome> {
+    /// Spends on the first state, or takes, in one command with others that share all but the key and
+    /// the terms.
+    pub(crate) fn spend(&self, batch: BatchKey, terms: Bytes) -> impl Future<Output = Outcome> {
         let alone = self.keys.first_chunk().expect("a batch that is sent has a check");
-        self.coalescer.spend(batch, alone, self.deadline)
+        self.coalescer.spend(batch, (alone, terms), self.deadline)
     }
 
     /// Waits for a turn on the first key, among the callers of this runtime; true if there was a

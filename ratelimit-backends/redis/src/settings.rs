@@ -102,10 +102,10 @@ impl RedisSettings {
         Self { queue_max: queue_max.get(), ..self }
     }
 
-    /// Sets the most checks that share a command, 1,024 at most; by default 64. They are checks of
-    /// one key, of the same policy, at the same cost and, in a cluster, of the same slot, that come
-    /// while two such commands are in flight; each is decided by itself. With one, every check has a
-    /// command of its own.
+    /// Sets the most checks that share a command, 1,024 at most; by default 64. Spends, or takes, of one
+    /// key each share a command if they are under the same numbers and, in a cluster, of the same slot,
+    /// and arrive while two such commands are in flight. Each is decided by itself, at its own cost. With
+    /// one, every check has a command of its own.
     pub fn with_group_max(self, group_max: NonZeroUsize) -> Self {
         Self { group_max: group_max.get().min(GROUP_MAX), ..self }
     }

@@ -1,17 +1,20 @@
 -- The step of one check, mirrors `apply` in ratelimit-core/src/step.rs; or of many that have nothing
--- to do with one another, but are of one policy and at one cost. Replies with the verdict and what
--- was found, end to end; of many, with as much for each.
+-- to do with one another, but are under the same numbers. Replies with the verdict and what was found,
+-- end to end; of many, with as much for each.
+--
+--   ARGV[3]      the header of all states
+--   ARGV[3 + i]  the terms of KEYS[i]; where there are only one key's, all have those
 
-local header, terms = ARGV[3], ARGV[4]
+local header = ARGV[3]
 
-local function decide(key)
-  damaged, reserved, changed = false, false, false
+local function decide(key, terms)
+  damaged, reserved, changed, outside = false, false, false, false
   local found, fits, after, ttl, pulled = step(key, header, terms)
   if not damaged and ARGV[2] ~= 'peek' then store(key, header, fits and after or pulled, ttl) end
   return verdict(fits) .. (found or '')
 end
 
-if not KEYS[2] then return decide(KEYS[1]) end
+if not KEYS[2] then return decide(KEYS[1], ARGV[4]) end
 local reply = {}
-for i, key in ipairs(KEYS) do reply[i] = decide(key) end
+for i, key in ipairs(KEYS) do reply[i] = decide(key, ARGV[3 + i] or ARGV[4]) end
 return reply

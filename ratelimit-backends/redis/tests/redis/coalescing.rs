@@ -32,13 +32,15 @@ async fn checks_that_share_a_command_are_decided_as_the_core_does_one_by_one() {
         clock.advance(Micros::new(1 << random.u32(..27)));
         let now = clock.now().expect("tests stay within representable time");
         let policy = random.choice(&policies).expect("there are some");
-        let cost = random.u64(1..=3);
         let keys: Vec<_> =
             (0..random.usize(1..=100)).map(|_| KEYS[random.usize(..KEYS.len())]).collect();
+        // All at one cost, or each at its own.
+        let (first, step) = (random.u64(0..3), random.u64(0..2));
+        let cost = |index: usize| 1 + (first + step * index as u64) % 3;
 
         let found = spend_at_once(&redis, policy, &keys, cost).await;
-        for (key, found) in keys.iter().zip(found) {
-            let check = check(policy, key, cost);
+        for (index, (key, found)) in keys.iter().zip(found).enumerate() {
+            let check = check(policy, key, cost(index));
             let wanted = core.apply(Batch::one(&check), Action::Spend, now);
             let wanted = wanted.expect("nothing is wrong")[0];
             assert_eq!(found.expect("nothing is wrong"), wanted, "round {round}: {check:?}");
@@ -70,7 +72,7 @@ async fn where_groups_are_of_one_no_command_is_shared() {
     let policy = hourly(1_000);
     let _ = spend(&redis, &policy, b"key", 1).await.expect("the script is loaded");
     server.cli(&["CONFIG", "RESETSTAT"]);
-    let _ = spend_at_once(&redis, &policy, &[KEYS[0]; 50], 1).await;
+    let _ = spend_at_once(&redis, &policy, &[KEYS[0]; 50], |_| 1).await;
     assert_eq!(server.calls("evalsha"), 50);
 }
 
@@ -86,7 +88,7 @@ async fn a_state_that_is_none_fails_its_own_check_and_no_other() {
         server.cli(&["HSET", &key, "field", "value"]);
 
         let keys: Vec<&[u8]> = (0..40_u8).map(|at| KEYS[usize::from(at % 4)]).collect();
-        let answers = spend_at_once(&redis, &policy, &keys, 1).await;
+        let answers = spend_at_once(&redis, &policy, &keys, |_| 1).await;
         for (key, answer) in keys.iter().zip(answers) {
             match *key {
                 b"bad" => assert_eq!(failure(answer), (ErrorKind::Corrupt, Effect::NotApplied)),
@@ -108,7 +110,7 @@ async fn a_server_that_is_full_refuses_those_that_charge_and_denies_the_others()
     server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
 
     let keys: Vec<&[u8]> = (0..40_u8).map(|at| KEYS[usize::from(at % 4)]).collect();
-    let answers = spend_at_once(&redis, &policy, &keys, 1).await;
+    let answers = spend_at_once(&redis, &policy, &keys, |_| 1).await;
     for (key, answer) in keys.iter().zip(answers) {
         match *key {
             b"bad" => assert!(!answer.expect("a denial writes nothing").is_allowed()),
@@ -128,7 +130,7 @@ async fn in_a_cluster_keys_of_one_slot_share_commands_and_others_do_not() {
     let (policy, mut commands) = (hourly(1_000), Vec::new());
     for store in [redis, group] {
         let keys: Vec<&[u8]> = (0..80_u8).map(|at| KEYS[usize::from(at % 4)]).collect();
-        for answer in spend_at_once(&store, &policy, &keys, 1).await {
+        for answer in spend_at_once(&store, &policy, &keys, |_| 1).await {
             assert!(answer.expect("the nodes decide").is_allowed());
         }
         commands.push(cluster.nodes.iter().map(|node| node.calls("evalsha")).sum::<u64>());
@@ -143,7 +145,7 @@ async fn in_a_cluster_keys_of_one_slot_share_commands_and_others_do_not() {
 async fn those_that_wait_for_a_silent_server_hear_of_it_in_time_too() {
     let Some(scene) = Scene::new().await else { return };
     scene.server.pause();
-    let answers = spend_at_once(&scene.redis, &scene.policy, &[KEYS[0]; 200], 1);
+    let answers = spend_at_once(&scene.redis, &scene.policy, &[KEYS[0]; 200], |_| 1);
     let answers = in_time(answers).await;
     for answer in answers {
         // The first to hear nothing gives the connection up.
@@ -168,11 +170,11 @@ async fn spend_at_once(
     redis: &Redis,
     policy: &Policy,
     keys: &[&'static [u8]],
-    cost: u64,
+    cost: impl Fn(usize) -> u64,
 ) -> Vec<Result<Decision, BackendError>> {
     let mut tasks = JoinSet::new();
     for (index, &key) in keys.iter().enumerate() {
-        let (redis, policy) = (redis.clone(), policy.clone());
+        let (redis, policy, cost) = (redis.clone(), policy.clone(), cost(index));
         tasks.spawn(async move { (index, spend(&redis, &policy, key, cost).await) });
     }
     let mut answers = tasks.join_all().await;
