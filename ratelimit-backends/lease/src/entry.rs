@@ -67,6 +67,8 @@ pub(crate) struct Drawn {
     pub(crate) until: Timestamp,
     /// Few permits are left: it is time to take more.
     pub(crate) is_low: bool,
+    /// No permits are left.
+    pub(crate) is_last: bool,
     lot: u64,
 }
 
@@ -132,7 +134,7 @@ impl Entry {
         decision.reset_after = decision.reset_after - (now - lot.asked);
         self.count(cost, now);
         let is_low = left <= self.mark && self.take_size(now).is_some();
-        Some(Drawn { decision, lot: number, until, is_low })
+        Some(Drawn { decision, lot: number, until, is_low, is_last: left == 0 })
     }
 
     /// Returns true if a request of `cost` could be admitted here, now or after a take.
@@ -241,6 +243,17 @@ impl Entry {
     /// Returns true if permits are held, or a take of them is under way.
     pub(crate) fn is_live(&self, now: Timestamp) -> bool {
         self.is_taking(now) || 0 < self.held(now)
+    }
+
+    /// Returns true if the key is hot, or has permits, or is about to: what the store decides is worth a note.
+    pub(crate) fn is_warm(&self, now: Timestamp) -> bool {
+        HOT <= self.demand(now) || self.is_live(now)
+    }
+
+    /// The first instant at which no permits may be used; the epoch if there are none.
+    pub(crate) fn has_permits_until(&self) -> Timestamp {
+        let lots = self.lots.iter().flatten().filter(|lot| 0 < lot.left);
+        lots.map(|lot| lot.until).max().unwrap_or(Timestamp::EPOCH)
     }
 
     /// The permits asked for in the last length of a lease.

@@ -115,9 +115,11 @@ impl Leases {
         })
     }
 
-    /// Counts a batch that the store is to decide.
-    pub(crate) fn count(&self, checks: &[Check<'_>], now: Timestamp) {
-        checks.iter().for_each(|check| self.table.count(check, now));
+    /// Counts a batch that the store is to decide. Returns true if each of its keys is hot or has permits: only
+    /// then is what the store decides of use.
+    pub(crate) fn count(&self, checks: &[Check<'_>], now: Timestamp) -> bool {
+        let warm = checks.iter().filter(|check| self.table.count(check, now));
+        warm.count() == checks.len()
     }
 
     /// Passes the store's decisions about a spend, sent at `asked`, to the entries.
@@ -159,9 +161,9 @@ impl Leases {
         self.table.collect(COOLED_MAX, |entry| withdraw(entry).into_iter().flatten())
     }
 
-    /// The unused permits of some keys, whether hot or not.
-    pub(crate) fn unused(&self, now: Timestamp) -> Vec<OwnedCheck> {
-        self.table.collect(CLOSED_MAX, |entry| entry.withdraw(now))
+    /// The unused permits of at most `keys_max` keys, whether hot or not.
+    pub(crate) fn unused(&self, keys_max: usize, now: Timestamp) -> Vec<OwnedCheck> {
+        self.table.collect(keys_max, |entry| entry.withdraw(now))
     }
 
     /// Counts permits that were sent back: those that the store has taken back, and those that lapse. Returns
@@ -214,6 +216,3 @@ impl Drop for EndLeases<'_> {
 
 /// Keys whose permits go back beside a take.
 const COOLED_MAX: usize = 8;
-
-/// Keys whose permits go back at once when leases end.
-const CLOSED_MAX: usize = 64;

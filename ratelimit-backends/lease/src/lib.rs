@@ -58,6 +58,7 @@
 //! [`LeaseTerms`]: ratelimit_core::LeaseTerms
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod holder;
 mod leased;
 mod leases;
 mod takes;
@@ -73,6 +74,8 @@ mod stats;
 
 #[cfg(test)]
 mod exhaustive;
+#[cfg(test)]
+mod lookups;
 
 pub use crate::{leased::Leased, length::LeaseLength, stats::LeaseStats};
 

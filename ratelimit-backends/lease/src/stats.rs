@@ -26,6 +26,9 @@ pub(crate) struct Counters {
     lapsed: AtomicU64,
     given_back: AtomicU64,
     round_trips: AtomicU64,
+    /// Searches of the table.
+    #[cfg(test)]
+    lookups: AtomicU64,
 }
 
 impl Counters {
@@ -45,8 +48,18 @@ impl Counters {
         self.round_trips.fetch_add(1, Ordering::Relaxed);
     }
 
+    #[cfg(test)]
+    pub(crate) fn add_lookup(&self) {
+        self.lookups.fetch_add(1, Ordering::Relaxed);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn lookups(&self) -> u64 {
+        self.lookups.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn read(&self) -> LeaseStats {
-        let Self { leased, lapsed, given_back, round_trips } = self;
+        let Self { leased, lapsed, given_back, round_trips, .. } = self;
         let [leased, lapsed, given_back, round_trips] =
             [leased, lapsed, given_back, round_trips].map(|count| count.load(Ordering::Relaxed));
         LeaseStats { leased, lapsed, given_back, round_trips }

@@ -3,6 +3,9 @@
 //! Each key has eight places, which it shares with other keys: a *set*, behind one mutex. A new key takes the
 //! place of the one with the least demand that has no lease. If all eight have one, it is not counted, and
 //! its requests go to the store. So the table is full at its capacity, and no flood of keys ends a lease.
+//!
+//! A set tells without its mutex which keys have permits. So a request of a key that has none locks it once:
+//! to count the demand.
 
 use std::{
     fmt,
@@ -25,7 +28,7 @@ use crate::{
 /// The entries of keys.
 pub(crate) struct Table {
     hasher: foldhash::fast::RandomState,
-    sets: Box<[Mutex<Set>]>,
+    sets: Box<[Set]>,
     pub(crate) counters: Counters,
     length: LeaseLength,
     held_max: AtomicU64,
@@ -33,11 +36,20 @@ pub(crate) struct Table {
     takes: AtomicU64,
 }
 
-/// Some keys, and their hashes apart: most of them need not be looked at.
+/// Some keys. What is beside the mutex is changed under it, and read without it to save a search.
 #[derive(Default)]
 struct Set {
-    hashes: [u64; WAYS],
-    places: Vec<Place>,
+    /// The hash of the key in each place: most keys need not be looked at.
+    hashes: [AtomicU64; WAYS],
+    /// The first instant at which that key has no permits here, in microseconds.
+    until: [AtomicU64; WAYS],
+    places: Mutex<Vec<Place>>,
+}
+
+/// A set whose mutex is locked.
+struct LockedSet<'a> {
+    set: &'a Set,
+    places: MutexGuard<'a, Vec<Place>>,
 }
 
 struct Place {
@@ -66,7 +78,7 @@ impl Table {
     /// A table of at most `keys_max` keys, rounded up to a power of two from eight on.
     pub(crate) fn new(keys_max: NonZeroUsize, length: LeaseLength) -> Self {
         let sets = keys_max.get().div_ceil(WAYS).next_power_of_two();
-        let sets = (0..sets).map(|_| Mutex::default()).collect();
+        let sets = (0..sets).map(|_| Set::default()).collect();
         let [held_max, takes] = [u64::MAX, 0].map(AtomicU64::new);
         let (hasher, counters) = (Default::default(), Counters::default());
         Self { hasher, sets, counters, length, held_max, takes }
@@ -82,44 +94,61 @@ impl Table {
         self.held_max.store(permits, Ordering::Relaxed);
     }
 
-    /// Admits a check from a lease. `None` changes nothing: there are no permits.
+    /// Admits a check from a lease. `None` changes nothing: there are no permits, and if the key has none at
+    /// all, its set was not locked.
     #[inline(always)]
     pub(crate) fn draw(&self, check: &Check<'_>, now: Timestamp) -> Option<Drawn> {
         let hash = self.hash(check);
-        let mut set = self.lock(hash);
-        let entry = set.find(hash, check).filter(|entry| entry.is_under(check))?;
-        entry.draw(check.cost().get(), now)
+        let set = self.set(hash);
+        let index = set.with_permits(hash, now)?;
+        let mut set = self.lock(set);
+        let place = set.places.get_mut(index).filter(|place| place.is_of(check))?;
+        let entry = Some(&mut place.entry).filter(|entry| entry.is_under(check))?;
+        let drawn = entry.draw(check.cost().get(), now)?;
+        if drawn.is_last {
+            set.note(index);
+        }
+        Some(drawn)
     }
 
     /// Counts a check that the store is to decide. A changed policy ends the key's leases.
-    pub(crate) fn count(&self, check: &Check<'_>, now: Timestamp) {
-        let Some(terms) = self.terms(check) else { return };
+    ///
+    /// Returns true if the key is hot or has permits: then the entry has use for what the store decides.
+    pub(crate) fn count(&self, check: &Check<'_>, now: Timestamp) -> bool {
+        let Some(terms) = self.terms(check) else { return false };
         let mut tally = Tally::default();
         let hash = self.hash(check);
-        let mut set = self.lock(hash);
+        let mut set = self.lock(self.set(hash));
         let fresh = || Entry::new(check.policy().clone(), terms, now);
-        let entry = match set.find(hash, check) {
-            Some(entry) if entry.is_under(check) => Some(entry),
-            Some(entry) => {
-                entry.end(&mut tally);
-                *entry = fresh();
-                Some(entry)
+        let index = match set.find(hash, check) {
+            Some(index) => {
+                let entry = &mut set.places[index].entry;
+                if !entry.is_under(check) {
+                    entry.end(&mut tally);
+                    *entry = fresh();
+                    set.note(index);
+                }
+                Some(index)
             }
             None => set.insert(hash, check, fresh(), (now, &mut tally)),
         };
-        if let Some(entry) = entry {
+        let is_warm = index.is_some_and(|index| {
+            let entry = &mut set.places[index].entry;
             entry.count(check.cost().get(), now);
-        }
+            entry.is_warm(now)
+        });
         drop(set);
         self.counters.add(tally);
+        is_warm
     }
 
     /// Returns true if a check could be admitted here, now or after a take.
     pub(crate) fn can_serve(&self, check: &Check<'_>, now: Timestamp) -> bool {
         let hash = self.hash(check);
-        let mut set = self.lock(hash);
-        let entry = set.find(hash, check).filter(|entry| entry.is_under(check));
-        entry.is_some_and(|entry| entry.can_serve(check.cost().get(), now))
+        let set = self.lock(self.set(hash));
+        let Some(index) = set.find(hash, check) else { return false };
+        let entry = &set.places[index].entry;
+        entry.is_under(check) && entry.can_serve(check.cost().get(), now)
     }
 
     /// Begins a take for the key of a check, if it is time for one.
@@ -139,9 +168,12 @@ impl Table {
     pub(crate) fn update(&self, check: &Check<'_>, change: impl FnOnce(&mut Entry, &mut Tally)) {
         let mut tally = Tally::default();
         let hash = self.hash(check);
-        if let Some(entry) = self.lock(hash).find(hash, check) {
-            change(entry, &mut tally);
+        let mut set = self.lock(self.set(hash));
+        if let Some(index) = set.find(hash, check) {
+            change(&mut set.places[index].entry, &mut tally);
+            set.note(index);
         }
+        drop(set);
         self.counters.add(tally);
     }
 
@@ -153,15 +185,18 @@ impl Table {
     ) -> Vec<OwnedCheck> {
         let mut collected = Vec::new();
         for set in &self.sets {
-            for Place { key, entry } in &mut lock(set).places {
+            let mut set = self.lock(set);
+            for index in 0..set.places.len() {
                 if keys_max <= collected.len() {
                     return collected;
                 }
+                let Place { key, entry } = &mut set.places[index];
                 for Unused { permits, receipt } in take_out(entry) {
                     let (policy, key) = (entry.policy().clone(), key.clone());
                     let receipt = Some(receipt);
                     collected.push(OwnedCheck { policy, key, cost: permits, receipt });
                 }
+                set.note(index);
             }
         }
         collected
@@ -185,19 +220,36 @@ impl Table {
     }
 
     #[inline(always)]
-    fn lock(&self, hash: u64) -> MutexGuard<'_, Set> {
-        let index = (hash >> 32) as usize & (self.sets.len() - 1);
-        lock(&self.sets[index])
+    fn set(&self, hash: u64) -> &Set {
+        &self.sets[(hash >> 32) as usize & (self.sets.len() - 1)]
+    }
+
+    /// Locks a set even if poisoned: no caller's code runs under the lock. Every look at an entry begins so.
+    #[inline(always)]
+    fn lock<'a>(&self, set: &'a Set) -> LockedSet<'a> {
+        #[cfg(test)]
+        self.counters.add_lookup();
+        LockedSet { set, places: set.places.lock().unwrap_or_else(PoisonError::into_inner) }
     }
 }
 
 impl Set {
+    /// The place of a key that most likely has permits, without the mutex.
     #[inline(always)]
-    fn find(&mut self, hash: u64, check: &Check<'_>) -> Option<&mut Entry> {
-        let Self { hashes, places } = self;
-        let place =
-            hashes.iter().zip(places).find(|(known, place)| **known == hash && place.is_of(check));
-        place.map(|(_, place)| &mut place.entry)
+    fn with_permits(&self, hash: u64, now: Timestamp) -> Option<usize> {
+        // Relaxed: under the mutex it is looked at again, and who comes late asks the store.
+        let is_of = |known: &AtomicU64| known.load(Ordering::Relaxed) == hash;
+        let index = self.hashes.iter().position(is_of)?;
+        (now.as_micros() < self.until[index].load(Ordering::Relaxed)).then_some(index)
+    }
+}
+
+impl LockedSet<'_> {
+    #[inline(always)]
+    fn find(&self, hash: u64, check: &Check<'_>) -> Option<usize> {
+        let mut places = self.set.hashes.iter().zip(&*self.places);
+        places
+            .position(|(known, place)| known.load(Ordering::Relaxed) == hash && place.is_of(check))
     }
 
     /// Adds an entry; `None` if there is no place for it.
@@ -207,7 +259,7 @@ impl Set {
         check: &Check<'_>,
         entry: Entry,
         (now, tally): (Timestamp, &mut Tally),
-    ) -> Option<&mut Entry> {
+    ) -> Option<usize> {
         let place = Place { key: check.key().as_bytes().into(), entry };
         let index = if self.places.len() < WAYS {
             self.places.push(place);
@@ -219,8 +271,15 @@ impl Set {
             self.places[index] = place;
             index
         };
-        self.hashes[index] = hash;
-        Some(&mut self.places[index].entry)
+        self.set.hashes[index].store(hash, Ordering::Relaxed);
+        self.note(index);
+        Some(index)
+    }
+
+    /// Notes until when the key in a place has permits, after a change.
+    fn note(&self, index: usize) {
+        let until = self.places[index].entry.has_permits_until();
+        self.set.until[index].store(until.as_micros(), Ordering::Relaxed);
     }
 }
 
@@ -229,12 +288,6 @@ impl Place {
     fn is_of(&self, check: &Check<'_>) -> bool {
         *self.key == *check.key().as_bytes() && self.entry.policy().shares_name(check.policy())
     }
-}
-
-/// Locks a set even if poisoned: no caller's code runs under the lock.
-#[inline(always)]
-fn lock(set: &Mutex<Set>) -> MutexGuard<'_, Set> {
-    set.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Shows how many keys there may be, and none of them.

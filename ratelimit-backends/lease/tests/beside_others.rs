@@ -1,10 +1,17 @@
 //! Leases beside what else stands around a store, and what applications do with a decision.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{
+    num::NonZeroUsize,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use ratelimit_algorithms::{Backend, Limiter, Source, SyncBackend, TokenBucket};
-use ratelimit_backend::{ManualClock, Names, Reply};
+use ratelimit_backend::{BackendError, ErrorKind, ManualClock, Names, Reply};
 use ratelimit_core::{Action, Batch, Calendar, Micros, Policy, Timestamp, fixed_window};
 use ratelimit_lease::{LeaseLength, Leased};
 use ratelimit_memory::Memory;
@@ -21,7 +28,7 @@ fn store() -> (Store, ManualClock) {
     (Memory::with_clock(clock.clone(), KEYS_MAX), clock)
 }
 
-fn leased<B>(store: B, clock: &ManualClock) -> Leased<B, ManualClock> {
+fn leased<B: Backend>(store: B, clock: &ManualClock) -> Leased<B, ManualClock> {
     Leased::with_clock(store, LeaseLength::share(0.01).unwrap(), clock.clone(), KEYS_MAX)
 }
 
@@ -111,6 +118,46 @@ async fn a_deadline_and_a_breaker_may_stand_below_leases_and_above() {
     }
 }
 
+/// A store that can be made to fail.
+#[derive(Clone)]
+struct Failing(Store, Arc<AtomicBool>);
+
+impl Backend for Failing {
+    fn apply<'a>(&'a self, batch: Batch<'a>, action: Action) -> Reply<'a> {
+        if self.1.load(Ordering::Relaxed) {
+            return Reply::ready(Err(BackendError::not_applied(ErrorKind::Unavailable)));
+        }
+        self.0.apply(batch, action)
+    }
+
+    fn names(&self) -> &Names {
+        self.0.names()
+    }
+}
+
+#[tokio::test]
+async fn held_permits_are_used_while_a_breaker_below_is_open_and_not_while_one_above_is() {
+    let (store, clock) = store();
+    let is_down = Arc::new(AtomicBool::new(false));
+    let store = Failing(store, Arc::clone(&is_down));
+    let below = leased(Resilient::with_clock(store.clone(), clock.clone()), &clock);
+    let above = Resilient::with_clock(leased(store, &clock), clock);
+    let stores: [(Arc<dyn Backend>, bool); 2] = [(Arc::new(below), true), (Arc::new(above), false)];
+    for (store, is_used) in stores {
+        is_down.store(false, Ordering::Relaxed);
+        let limiter = limiter(store);
+        while limiter.check("key").await.unwrap().source() != Source::Lease {
+            tokio::task::yield_now().await;
+        }
+        is_down.store(true, Ordering::Relaxed);
+        for _ in 0..5 {
+            limiter.check("other").await.expect_err("the store fails");
+        }
+        let source = limiter.check("key").await.map(|decision| decision.source()).ok();
+        assert_eq!(source, is_used.then_some(Source::Lease));
+    }
+}
+
 #[tokio::test]
 async fn what_a_fallback_decides_is_not_leased() {
     let clock = ManualClock::new(START);
@@ -179,5 +226,6 @@ async fn who_waits_for_a_permit_of_a_hot_key_gets_one() {
     make_hot(&limiter);
     for _ in 0..100 {
         limiter.until_ready("key").within(Duration::from_secs(1)).await.unwrap().keep();
+        limiter.pace("key").await.unwrap().keep();
     }
 }

@@ -38,7 +38,7 @@ pub(crate) fn simulate(terms: &Terms) -> Result<Minute> {
         let leased = leased.with_held_max(terms.held_max);
         Ok(Limiter::with_policies(leased, terms.policy.clone())?)
     };
-    let mut holders = Vec::new();
+    let (mut holders, mut killed) = (Vec::new(), None);
     for _ in 0..PROCESSES {
         holders.push(Some(holder()?));
     }
@@ -47,7 +47,8 @@ pub(crate) fn simulate(terms: &Terms) -> Result<Minute> {
     for now in 0..LENGTH_MS {
         clock.set(at(now));
         match now {
-            KILLED_MS => holders[1] = None,
+            // Not dropped: that would give back what it holds.
+            KILLED_MS => killed = holders[1].take(),
             STARTED_MS => holders[1] = Some(holder()?),
             _ => {}
         }
@@ -65,6 +66,7 @@ pub(crate) fn simulate(terms: &Terms) -> Result<Minute> {
             _ => minute.admitted.push(count),
         }
     }
+    drop(killed);
     Ok(minute)
 }
 
