@@ -166,6 +166,7 @@ proptest! {
     }
 }
 
+// FAULTS 46.
 #[test]
 fn the_third_denies_and_none_is_charged() {
     let now = 1_700_000_000_000_000;

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use ratelimit_core::{
     Policy, StateError,
-    store::{Record, VERSION},
+    store::{Record, VERSION, words_beside_log},
 };
 
 use crate::{
@@ -115,13 +115,73 @@ proptest! {
     }
 }
 
+/// Each word of a state in turn is another one. A log's costs may be any.
+// FAULTS 41, 42.
+#[test]
+fn a_word_that_no_step_could_have_left_is_corrupt_or_stays_within_the_limit() {
+    const NOW: u64 = 1_700_000_000_000_000;
+    const BEYOND: u64 = 1 << 53;
+    for rule in one_of_each() {
+        let mut subject = Subject::new(&rule);
+        assert!(subject.spend(NOW, 1).is_allowed());
+        let record = subject.record.clone().expect("the key is known");
+        let (header, words) = (record.header(), record.words());
+        let has_log = words_beside_log(&header).is_some();
+        for (place, &word) in words.iter().enumerate() {
+            for other in [0, 1, word + 1, 2 * word + 1, BEYOND - 1, BEYOND, u64::MAX] {
+                let mut altered = words.clone();
+                altered[place] = other;
+                let read = Record::from_words(&header, &altered, &subject.policy);
+                let is_refused = read == Err(StateError::Corrupt);
+                assert!(is_refused || has_log || other < BEYOND, "{rule:?} {place} {other}");
+                if let Ok(record) = read {
+                    let found = answers_within_the_limit(subject.clone(), record, &[NOW], 0);
+                    assert!(found.is_ok(), "{rule:?} {place} {other}: {found:?}");
+                }
+            }
+        }
+    }
+}
+
+/// What is beyond 64 bits is not cut off.
+// FAULTS 42.
+#[test]
+fn a_number_of_more_than_64_bits_is_corrupt() {
+    for rule in one_of_each() {
+        let mut subject = Subject::new(&rule);
+        assert!(subject.spend(0, 1).is_allowed());
+        let mut bytes = subject.record.expect("the key is known").encode();
+        let last = bytes.pop().expect("a record is some numbers");
+        if bytes.last().is_some_and(|before| 0x80 <= *before) {
+            // The last number is a longer one.
+            continue;
+        }
+        bytes.push(last | 0x80);
+        bytes.extend([0x80; 8]);
+        let with = |highest| Record::decode(&[&bytes[..], &[highest]].concat(), &subject.policy);
+        assert_eq!(with(2), Err(StateError::Corrupt), "{rule:?}");
+        assert!(with(0).is_ok(), "{rule:?}");
+    }
+}
+
 pub(crate) fn stays_within_the_limit(
-    mut subject: Subject,
+    subject: Subject,
     bytes: &[u8],
     times: &[u64],
     share: u64,
 ) -> Result<(), TestCaseError> {
-    let Ok(record) = Record::decode(bytes, &subject.policy) else { return Ok(()) };
+    match Record::decode(bytes, &subject.policy) {
+        Ok(record) => answers_within_the_limit(subject, record, times, share),
+        Err(_) => Ok(()),
+    }
+}
+
+fn answers_within_the_limit(
+    mut subject: Subject,
+    record: Record,
+    times: &[u64],
+    share: u64,
+) -> Result<(), TestCaseError> {
     subject.record = Some(record);
     let limit = subject.limit();
     for &now in times {

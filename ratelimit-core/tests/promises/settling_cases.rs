@@ -209,3 +209,49 @@ fn a_charge_of_a_later_time_is_not_settled() {
         assert_eq!(settled.remaining, before, "{rule:?}");
     }
 }
+
+/// What was given back of a charge already, by nobody in particular, is not given back on top.
+// FAULTS 24.
+#[test]
+fn refunds_with_and_without_a_receipt_leave_no_more_than_the_limit() {
+    const NOW: u64 = 1_700_000_000_000_000;
+    for rule in one_of_each() {
+        let mut subject = Subject::new(&rule);
+        let (charge, other) = (subject.spend(NOW, 2), subject.spend(NOW, 1));
+        assert!(charge.is_allowed() && other.is_allowed(), "{rule:?}");
+        let receipt = subject.receipt(&charge, 2);
+        let _ = subject.refund(NOW, 2);
+        assert!(subject.settle(NOW, 2, receipt).remaining <= subject.limit(), "{rule:?}");
+        assert!(subject.peek(NOW, 1).remaining <= subject.limit(), "{rule:?}");
+    }
+}
+
+/// As much was given back of another charge since, so of each of ten charges of a permit only nine tenths
+/// are. Then 5.9 permits are missing, and 15.9 after one more charge: no more than 5.9 may be given back of
+/// what was charged before.
+// FAULTS 24.
+#[test]
+fn parts_of_permits_that_were_given_back_of_other_charges_are_not_given_back_again() {
+    const SECOND: u64 = 1_000_000;
+    let (capacity, rate, period) = (60, 1, SECOND);
+    for rule in [
+        Rule::TokenBucket { capacity, refill: rate, period, initial: capacity },
+        Rule::LeakyBucket { capacity, leak: rate, period, longest_delay: None },
+    ] {
+        let (mut subject, start) = (Subject::new(&rule), 1_700_000_000_000_000);
+        let mut charge = |cost| {
+            let spent = subject.spend(start, cost);
+            subject.receipt(&spent, cost)
+        };
+        let (small, [large, last]) = ([(); 10].map(|()| charge(1)), [10, 10].map(charge));
+        let soon = start + SECOND / 10;
+        let _ = subject.settle(soon, 10, large);
+        for receipt in small {
+            let _ = subject.settle(soon, 1, receipt);
+        }
+        let later = start + 51 * SECOND / 10;
+        assert!(subject.spend(later, 10).is_allowed());
+        let left = subject.settle(later, 10, last).remaining;
+        assert!((49..=50).contains(&left), "{rule:?}: {left}");
+    }
+}

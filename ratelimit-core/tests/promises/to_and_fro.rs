@@ -268,3 +268,18 @@ fn of_more_sets_of_numbers_than_four_those_are_kept_that_count_longest() {
     let long = bucket(100, HOUR);
     assert_eq!(remaining_after(20, long), 0);
 }
+
+/// More sets of numbers than are kept: those that count longest stay.
+// FAULTS 208.
+#[test]
+fn of_many_sets_of_numbers_those_that_count_longest_are_kept() {
+    let policy = |limit, window| Rule::FixedWindow { limit, window, align: Align::Epoch }.policy();
+    let mut subject = Subject::of(policy(10, 24 * HOUR));
+    assert!(subject.spend(START, 10).is_allowed());
+    for limit in 11..=16 {
+        subject = subject.under(policy(limit, HOUR));
+        assert!(subject.spend(START, 1).is_allowed());
+    }
+    assert_eq!(subject.peek(START + HOUR, 1).remaining, 16);
+    assert_eq!(subject.under(policy(10, 24 * HOUR)).peek(START + HOUR, 1).remaining, 0);
+}
