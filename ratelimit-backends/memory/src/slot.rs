@@ -162,6 +162,7 @@ mod tests {
         Policy::new(name, Algorithm::from(quota)).unwrap()
     }
 
+    // FAULTS 77.
     #[test]
     fn keys_of_any_length_and_content_have_places_of_their_own() {
         let (hashers, policy) = (Hashers::default(), policy("name"));
@@ -174,7 +175,9 @@ mod tests {
                 keys.push(key);
             }
         }
-        let mut slots = HashMap::new();
+        keys.push(b"#".to_vec());
+        let SlotKey(first, second, third) = hashers.slot(&policy, None).id;
+        let mut slots = HashMap::from([([first, second, third], b"the sensor".to_vec())]);
         for key in keys {
             let slot = hashers.slot(&policy, Some(Key::new(&key).unwrap()));
             assert!(slot.is(&policy, &slot.id.into()), "{key:?} is not itself");
