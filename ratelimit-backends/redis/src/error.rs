@@ -88,3 +88,25 @@ pub(crate) fn word(details: &str) -> Option<&str> {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Reason(String);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // FAULTS 142, 153.
+    #[test]
+    fn a_cluster_that_is_down_and_a_server_that_is_nowhere_are_unavailable() {
+        let failure =
+            |cause, details: &'static str| Failure { cause, details: details.into(), name: "none" };
+        let down = failure(Cause::Lost, "CLUSTERDOWN The cluster is down");
+        let nowhere = failure(Cause::Unreachable, "no server for it");
+        for (failure, charges, effect) in [
+            (&down, true, Effect::Unknown),
+            (&down, false, Effect::NotApplied),
+            (&nowhere, true, Effect::NotApplied),
+        ] {
+            let error = command_error(failure, charges);
+            assert_eq!((error.kind(), error.effect()), (ErrorKind::Unavailable, effect));
+        }
+    }
+}

@@ -267,3 +267,16 @@ pub enum UrlError {
     #[error("url asks for encryption, which needs the feature tls-rustls or tls-native")]
     NoTls,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // FAULTS 220.
+    #[test]
+    fn connections_and_checks_that_share_a_command_are_bounded() {
+        let settings = RedisSettings::new("redis://localhost").expect("the URL is good");
+        let settings = settings.with_pool_size(NonZeroUsize::MAX).with_group_max(NonZeroUsize::MAX);
+        assert_eq!((settings.pool_size, settings.group_max), (POOL_MAX, GROUP_MAX));
+    }
+}

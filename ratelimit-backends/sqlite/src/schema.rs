@@ -135,6 +135,17 @@ const WAL_BYTES_MAX: i32 = PAGE_BYTES * WAL_PAGES_MAX;
 mod tests {
     use super::*;
 
+    // FAULTS 178.
+    #[test]
+    fn each_mode_waits_for_the_disk_as_it_says() {
+        for (mode, found) in [(Synchronous::Normal, 1), (Synchronous::Full, 2)] {
+            let connection = Connection::open_in_memory().unwrap();
+            prepare(&connection, false, mode).unwrap();
+            let pragma = connection.pragma_query_value(None, "synchronous", |row| row.get(0));
+            assert_eq!(pragma, Ok(found), "{mode:?}");
+        }
+    }
+
     // FAULTS 187.
     #[test]
     fn a_file_that_keeps_no_write_ahead_log_is_refused() {

@@ -82,6 +82,7 @@ async fn a_time_to_live_of_ten_million_years_is_one_of_285() {
     assert!(ttl_ms <= 9_007_199_254_741 + 10_000, "{ttl_ms}");
 }
 
+// FAULTS 88, 90.
 #[tokio::test]
 async fn the_text_of_a_key_is_never_seen_by_the_server() {
     let Some(server) = Server::start(&[]) else { return };

@@ -112,7 +112,7 @@ async fn an_async_check_blocks_no_other_task() {
     assert_eq!(decision.unwrap().remaining, 9);
 }
 
-// FAULTS 189.
+// FAULTS 59, 189.
 #[test]
 fn a_closed_store_has_answered_who_waited_and_says_closed_to_others() {
     let folder = Folder::new();
