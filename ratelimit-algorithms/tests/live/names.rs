@@ -64,6 +64,18 @@ fn another_handle_or_policy_of_the_name_is_refused_even_with_equal_numbers() -> 
 
 // FAULTS 10.
 #[test]
+fn limiters_of_the_same_tiers_share_their_name_and_what_is_spent() -> Outcome {
+    let (store, tiers) = (store().0, Tiers::new("api", daily())?);
+    let one = Limiter::with_policies(store.clone(), tiers.by_key(|_| Tier::DEFAULT))?;
+    let other = Limiter::with_policies(store.clone(), tiers.in_tier(Tier::DEFAULT))?;
+    is_refused(&store, Tiers::new("api", daily())?.in_tier(Tier::DEFAULT));
+    assert!(one.check("key").cost(4).now()?.is_allowed());
+    assert_eq!(other.peek("key").now()?.remaining, 6);
+    Ok(())
+}
+
+// FAULTS 10.
+#[test]
 fn one_handle_serves_several_stores() -> Outcome {
     let limit = Live::new("api", daily())?;
     let one = Limiter::with_policies(store().0, limit.clone())?;
