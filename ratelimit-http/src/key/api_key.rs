@@ -194,3 +194,17 @@ fn token(authorization: &[u8]) -> &[u8] {
 }
 
 const BEARER: &[u8] = b"Bearer";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // FAULTS 194.
+    #[test]
+    fn the_pepper_of_a_process_is_random() {
+        let mut bytes = *PEPPER;
+        bytes.sort_unstable();
+        let different = bytes.chunk_by(|a, b| a == b).count();
+        assert!(KEY_LEN / 2 < different, "so few, once in 10^20 runs");
+    }
+}

@@ -280,6 +280,7 @@ mod tests {
         assert_eq!(cooldown(1, 9, false).corrected_by(cooldown(2, 5, true)).end, start + secs(5));
     }
 
+    // FAULTS 225, 226.
     #[test]
     fn a_cooldown_ends_by_itself_or_when_it_is_lifted() {
         let (cooldowns, now, key) = (Cooldowns::default(), Instant::now(), RequestKey::from("a"));

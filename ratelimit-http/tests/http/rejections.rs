@@ -117,6 +117,7 @@ async fn a_request_from_nowhere_is_the_servers_fault() {
     }
 }
 
+// FAULTS 223.
 #[tokio::test]
 async fn a_missing_or_repeated_api_key_is_the_clients_fault() {
     let app = app(per_minute(1, ApiKey::header("x-api-key")));

@@ -48,7 +48,7 @@ fn layered(store: &Store) -> RateLimitLayer<Store, PeerAddr> {
         .also(RequestLimit::new(per(store, "daily", 10), key).cost(4))
 }
 
-// FAULTS 46.
+// FAULTS 46, 118.
 #[tokio::test]
 async fn several_limits_are_charged_together_or_not_at_all() {
     let (store, _) = store();

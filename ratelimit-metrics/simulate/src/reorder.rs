@@ -90,6 +90,7 @@ mod tests {
         assert_eq!(late, 1);
     }
 
+    // FAULTS 238.
     #[test]
     fn no_more_than_the_bound_is_held_back() {
         let times: Vec<u64> = (0..2 * HELD_MAX as u64).rev().collect();

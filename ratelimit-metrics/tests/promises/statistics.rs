@@ -89,6 +89,7 @@ fn a_take_costs_what_it_got() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
+// FAULTS 196.
 #[test]
 fn a_call_about_several_limits_is_one_call_and_a_check_of_each() {
     let (theirs, statistics) = shared(Statistics::new());

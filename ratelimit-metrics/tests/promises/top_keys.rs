@@ -73,7 +73,7 @@ fn a_digest_says_nothing_to_who_has_not_the_pepper() {
     assert_eq!(digest(&one).to_string().len(), 32);
 }
 
-// FAULTS 192.
+// FAULTS 192, 193.
 #[test]
 fn keys_are_kept_in_clear_only_where_that_is_asked_for_and_only_in_part() {
     let hashed = TopKeys::new(Ranking::Requests, size(10));

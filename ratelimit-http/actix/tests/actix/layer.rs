@@ -3,7 +3,7 @@
 use std::sync::mpsc;
 
 use actix_web::{
-    App, Error, HttpResponse,
+    App, Error, HttpMessage as _, HttpResponse,
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     error::ErrorUnauthorized,
@@ -13,7 +13,7 @@ use actix_web::{
 };
 use ratelimit_actix::RateLimit;
 use ratelimit_algorithms::{FixedWindow, Limiter, Live};
-use ratelimit_http::{RateLimitLayer, Warning, cost_header};
+use ratelimit_http::{ActualCost, RateLimitLayer, Warning, cost_header};
 
 use crate::support::{Store, limiter, store};
 
@@ -60,11 +60,15 @@ async fn a_limiter_that_is_applied_twice_is_noticed() {
     assert!(matches!(warning, Warning::AppliedTwice { limiter } if limiter == "api"));
 }
 
-/// Refuses every request as middlewares do: by an error, of which actix-web makes the response.
+/// Refuses every request as middlewares do: by an error, of which actix-web makes the response. Tells that
+/// it was free, where that is asked.
 async fn refuse(
-    _: ServiceRequest,
+    request: ServiceRequest,
     _: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
+    if let Some(cost) = request.extensions().get::<ActualCost>() {
+        cost.set("api", 0).unwrap();
+    }
     Err(ErrorUnauthorized("no session"))
 }
 
@@ -104,6 +108,8 @@ async fn a_refusal_by_an_inner_middleware_is_a_response_to_the_client() {
     assert_eq!(refused(layer().refund_unanswered()).await, limited, "it was answered");
     let by_status = layer().settle_by(|response| (response.status == 401).then_some(0));
     assert_eq!(refused(by_status).await, vec![(401, "2".to_owned()); 5], "it is settled");
+    let at_end = layer().settle_at_end();
+    assert_eq!(refused(at_end).await, vec![(401, "2".to_owned()); 5], "it told its cost");
 }
 
 #[actix_web::test]

@@ -273,6 +273,7 @@ mod tests {
         check(&["2027-02-28T00:00:00Z"], 211 * 86_400_000);
     }
 
+    // FAULTS 226.
     #[test]
     fn what_cannot_be_read_or_meant_is_no_wait() {
         check(

@@ -176,6 +176,7 @@ fn keys_and_costs_are_fields_of_any_name() {
     assert_eq!(clients, ["ann /v1", "bob /v1"]);
 }
 
+// FAULTS 238.
 #[test]
 fn lines_of_other_kinds_in_the_log_of_a_program_are_no_requests() {
     let other = "{\"timestamp\":\"2025-10-10T13:55:36.000000Z\",\"level\":\"DEBUG\",\"fields\":\

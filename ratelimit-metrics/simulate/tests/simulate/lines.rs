@@ -1,5 +1,7 @@
 //! Lines that are no requests, too late, cut off or too many.
 
+use std::io::{self, Read};
+
 use proptest::prelude::*;
 use ratelimit_simulate::{Format, LogCounts, LogError, LogReader, LogSettings, Micros, Simulation};
 
@@ -17,7 +19,7 @@ fn simulation() -> Simulation {
     Simulation::new("api = { limit = 1, window = '10s' }".parse().unwrap())
 }
 
-fn read(settings: LogSettings, log: &[u8]) -> (Result<(), LogError>, LogCounts, Simulation) {
+fn read(settings: LogSettings, log: impl Read) -> (Result<(), LogError>, LogCounts, Simulation) {
     let (mut simulation, mut reader) = (simulation(), LogReader::new(settings).unwrap());
     let outcome = reader.read(log, &mut simulation);
     let counts = reader.finish(&mut simulation);
@@ -71,6 +73,27 @@ fn a_log_that_is_cut_off_is_read_as_far_as_it_goes() {
         assert!((100..=5_000).contains(&counts.requests), "{counts:?}");
         assert_eq!(simulation.report().requests, counts.requests);
         assert!(counts.bad <= 1);
+    }
+}
+
+/// A disk that fails.
+struct Torn;
+
+impl Read for Torn {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::UnexpectedEof.into())
+    }
+}
+
+// FAULTS 238.
+#[test]
+fn every_whole_line_before_a_cut_is_decided() {
+    for lines in [1, 63, 64, 65, 100] {
+        let log: String = (0..lines).map(|n| line(&format!("10.0.0.{n}"), 0)).collect();
+        let (outcome, counts, simulation) =
+            read(LogSettings::default(), log.as_bytes().chain(Torn));
+        assert!(matches!(outcome, Err(LogError::Cut(_))), "{outcome:?}");
+        assert_eq!((counts.requests, simulation.report().requests), (lines, lines));
     }
 }
 
@@ -159,7 +182,7 @@ proptest! {
             settings.format = Some(format.parse::<Format>().unwrap());
             settings.paths = "!/x*".parse().unwrap();
             settings.statuses = "!5??".parse().unwrap();
-            let (outcome, counts, _) = read(settings, &log);
+            let (outcome, counts, _) = read(settings, &log[..]);
             if outcome.is_ok() {
                 let kinds = counts.requests + counts.left_out + counts.other + counts.bad;
                 prop_assert_eq!(kinds, counts.lines);
@@ -175,7 +198,7 @@ fn a_field_that_the_log_does_not_have_is_refused_by_its_name() {
     let (outcome, ..) = read(settings.clone(), line("203.0.113.9", 0).as_bytes());
     let said = outcome.unwrap_err().to_string();
     assert_eq!(said, "a log in the format combined has no field api_key");
-    let (outcome, ..) = read(settings, b"time,client\n1760104536,203.0.113.9\n");
+    let (outcome, ..) = read(settings, &b"time,client\n1760104536,203.0.113.9\n"[..]);
     let said = outcome.unwrap_err().to_string();
     assert_eq!(said, "a log in the format csv has no field api_key");
 }
