@@ -158,6 +158,7 @@ fn a_process_has_one_pepper() {
     assert_eq!(key(&api_key(), &request), key(&api_key(), &request));
 }
 
+// FAULTS 223.
 #[test]
 fn a_fallback_is_for_clients_that_say_nothing() {
     let client = ApiKey::header("x-api-key").or("someone");
