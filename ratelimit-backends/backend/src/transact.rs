@@ -150,13 +150,47 @@ pub fn decide(
     entries: &[Entry],
     now: Timestamp,
 ) -> Result<(Vec<Change<Record>>, Decisions), StateError> {
-    let mut records: Vec<_> = entries.iter().map(|entry| entry.record().cloned()).collect();
+    let mut records = records(entries);
     let decisions = apply(batch, action, &mut records, now)?;
+    Ok((changes(action, entries, records, now), decisions))
+}
+
+/// Applies `action` to several batches of the same slots, one after the other, as so many calls of
+/// [`decide`] would; returns the change of each entry from the first to the last, and the decisions of
+/// each batch.
+///
+/// So a store may load and write once for many callers.
+///
+/// # Errors
+///
+/// If a record is of another algorithm than a policy.
+pub fn decide_in_turn(
+    batches: &[Batch<'_>],
+    action: Action,
+    entries: &[Entry],
+    now: Timestamp,
+) -> Result<(Vec<Change<Record>>, Vec<Decisions>), StateError> {
+    let mut records = records(entries);
+    let decisions = batches.iter().map(|batch| apply(*batch, action, &mut records, now));
+    let decisions = decisions.collect::<Result<_, _>>()?;
+    Ok((changes(action, entries, records, now), decisions))
+}
+
+fn records(entries: &[Entry]) -> Vec<Option<Record>> {
+    entries.iter().map(|entry| entry.record().cloned()).collect()
+}
+
+fn changes(
+    action: Action,
+    entries: &[Entry],
+    records: Vec<Option<Record>>,
+    now: Timestamp,
+) -> Vec<Change<Record>> {
     let change = |(entry, next): (&Entry, Option<Record>)| match action {
         Action::Peek => Change::Keep,
         _ => entry.change(next, now),
     };
-    Ok((entries.iter().zip(records).map(change).collect(), decisions))
+    entries.iter().zip(records).map(change).collect()
 }
 
 /// Decides about a batch whose policies admit nothing, as [`decide`] would, whatever is stored;

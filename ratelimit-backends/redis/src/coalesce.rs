@@ -26,6 +26,7 @@ use crate::{
     dispatch::{Code, Command, Servers},
     error::protocol_error,
     script::{Script, ScriptClock},
+    swap_queue::SwapQueues,
     wait_queue::WaitQueues,
 };
 
@@ -34,10 +35,11 @@ pub(crate) struct Coalescer {
     pub(crate) servers: Servers,
     pub(crate) clock: ScriptClock,
     /// The most checks that share a command.
-    group_max: usize,
+    pub(crate) group_max: usize,
     callers_max: usize,
     queues: Mutex<Queues>,
     pub(crate) turns: WaitQueues,
+    pub(crate) swaps: SwapQueues,
 }
 
 /// All that checks of one command have in common: everything but their keys and terms.
@@ -102,6 +104,7 @@ impl Coalescer {
             callers_max,
             queues: Mutex::default(),
             turns: WaitQueues::default(),
+            swaps: SwapQueues::default(),
         }
     }
 

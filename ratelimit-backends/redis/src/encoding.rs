@@ -122,6 +122,12 @@ fn read_plain(flat: &[u8], entries: Option<u64>, policy: &Policy) -> Result<Reco
     Ok(Record::from_words(header, &words, policy)?.hiding(hidden))
 }
 
+/// Returns true if a value's state is under the numbers of this header, as it is stored.
+pub(crate) fn is_under(flat: &[u8], framed: &[u8]) -> bool {
+    let mut plain = flat;
+    take_in_front(&mut plain).is_some() && plain.starts_with(framed)
+}
+
 /// The kind of a state, by its header as it is stored.
 pub(crate) fn kind(framed: &[u8]) -> u8 {
     *framed.get(2).expect("a header is its length, a version, a kind and numbers")

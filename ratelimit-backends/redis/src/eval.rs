@@ -15,6 +15,7 @@ use crate::{
     error::protocol_error,
     request::Request,
     script::{self, Script},
+    stored_values::Values,
 };
 
 /// The outcome of a script.
@@ -22,8 +23,9 @@ pub(crate) enum Evaluated {
     Decided(Decisions),
     /// Nothing was done: a value is not of the policy's own numbers, or no script knows the action.
     NotOwn,
-    /// Nothing was done: a value is under other numbers of the policy's algorithm.
-    Changed,
+    /// Nothing was done: a value is under other numbers of the policy's algorithm. It is told where it is
+    /// a string, and the only one.
+    Changed(Option<Values>),
     /// Nothing was done: another client is changing a value.
     Reserved,
     /// Nothing was done: the terms were not of the server's time, which is this.
@@ -113,7 +115,13 @@ pub(crate) fn decide(
         Verdict::Denied => false,
         Verdict::Admitted => true,
         Verdict::NotOwn => return Ok(Evaluated::NotOwn),
-        Verdict::Changed => return Ok(Evaluated::Changed),
+        Verdict::Changed => {
+            let seen = match reply.found[..] {
+                [flat] if !flat.is_empty() => Some(Values::one(reply.now, flat)),
+                _ => None,
+            };
+            return Ok(Evaluated::Changed(seen));
+        }
         Verdict::Reserved => return Ok(Evaluated::Reserved),
         Verdict::Outside => return Ok(Evaluated::Outside(reply.now)),
     };

@@ -38,8 +38,12 @@ mod encoding;
 mod eval;
 mod keys;
 mod list_diff;
+mod read_values;
 mod script;
+mod shared_swap;
 mod stored_values;
+mod swap;
+mod swap_queue;
 
 mod cluster;
 mod coalesce;

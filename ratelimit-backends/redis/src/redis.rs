@@ -89,10 +89,9 @@ impl Redis {
         }
         let coalescer = self.server.runtimes.current()?;
         let request = Request { coalescer, keys, deadline: self.deadline() };
-        let begun = Instant::now();
         match eval::run(&request, batch, action).await? {
             Evaluated::Decided(decisions) => Ok(decisions),
-            other => Box::pin(compare_and_swap::run(&request, batch, action, other, begun)).await,
+            other => Box::pin(compare_and_swap::run(&request, batch, action, other)).await,
         }
     }
 

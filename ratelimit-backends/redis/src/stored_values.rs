@@ -1,20 +1,11 @@
-//! The values under the keys of a batch, as they are found, and perhaps reserved.
+//! The values under the keys of a batch, as scripts tell them.
 
-use std::{iter, time::Duration};
+use ratelimit_core::Timestamp;
 
-use ratelimit_backend::BackendError;
-use ratelimit_core::{Action, Timestamp};
-use tokio::time::Instant;
-
-use crate::{
-    connection::client::{Bytes, Reply},
-    encoding::ENTRY_BYTES,
-    error::protocol_error,
-    request::Request,
-    script::READ,
-};
+use crate::connection::client::{Bytes, Reply};
 
 /// A value that was found under a key.
+#[derive(Clone)]
 pub(crate) enum Value {
     String(Bytes),
     /// The elements of a list, end to end.
@@ -28,78 +19,32 @@ impl Value {
     }
 }
 
-/// Reads the time, and the values under the keys at that time; `None` if another client has reserved
-/// one. A token reserves the lists among them for this client, and all others where it says so.
-pub(crate) async fn read(
-    request: &Request,
-    action: Action,
-    token: &Bytes,
-    reserves_all: bool,
-) -> Result<Option<(Timestamp, Vec<Option<Value>>)>, BackendError> {
-    let lease = request.deadline.saturating_duration_since(Instant::now());
-    let lease_ms = lease.clamp(LEASE_MIN, LEASE_MAX).as_millis().to_string();
-    let flag = |is_set| Bytes::from_static(if is_set { b"1" } else { b"0" });
-    // A reset forgets what others are changing, too.
-    let reads_reserved = flag(matches!(action, Action::Peek | Action::Reset));
-    let reserves_all = flag(reserves_all);
-    let arguments =
-        vec![request.time()?, token.clone(), lease_ms.into(), reads_reserved, reserves_all];
-    let reply = request.run(&READ, arguments, false).await?;
-    let (now, found) = parse(reply).ok_or_else(|| protocol_error(false))?;
-    if found.is_empty() {
-        return Ok(None);
-    }
-    if found.len() != request.keys.len() {
-        return Err(protocol_error(false));
-    }
-    let mut values = Vec::with_capacity(found.len());
-    for (key, found) in iter::zip(&request.keys, found) {
-        values.push(match found {
-            Found::Nothing => None,
-            Found::String(flat) => Some(Value::String(flat)),
-            // It need not be read to be removed.
-            Found::List if action == Action::Reset => Some(Value::List(NO_STATE)),
-            Found::List => {
-                let elements = request.elements(key).await?;
-                let Some(flat) = join(&elements, token) else { return Ok(None) };
-                Some(Value::List(flat))
-            }
-        });
-    }
-    Ok(Some((now, values)))
+/// The values under the keys of a batch, and a time at which they were there.
+pub(crate) struct Values {
+    pub(crate) now: Timestamp,
+    pub(crate) found: Vec<Option<Value>>,
 }
 
-/// The elements of a list, end to end, without a reservation; `None` if `token` should have reserved
-/// it, and has not. A list that has gone since is none, too.
-fn join(elements: &[Reply], token: &Bytes) -> Option<Bytes> {
-    let (head, entries) = elements.split_first()?;
-    let head = head.as_bytes()?;
-    let reservation = head.first_chunk::<RESERVATION_BYTES>().filter(|found| found[0] == 0);
-    if !token.is_empty() && !reservation.is_some_and(|found| found.ends_with(token)) {
-        return None;
+impl Values {
+    /// The one value that a script has found.
+    pub(crate) fn one(now: Timestamp, flat: &[u8]) -> Self {
+        Self { now, found: vec![Some(Value::String(Bytes::copy_from_slice(flat)))] }
     }
-    let head = &head[reservation.map_or(0, |found| found.len())..];
-    let mut flat = Vec::with_capacity(head.len() + entries.len() * ENTRY_BYTES);
-    flat.extend_from_slice(head);
-    for entry in entries.iter().map(Reply::as_bytes) {
-        match entry.filter(|entry| entry.len() == ENTRY_BYTES) {
-            Some(entry) => flat.extend_from_slice(entry),
-            None => return Some(NO_STATE),
-        }
+
+    /// The values that a swap has found in place of those that it was told, by its reply. The inner
+    /// `None` if another client has reserved one, or one is a list, which is not told.
+    pub(crate) fn in_place(reply: Reply) -> Option<Option<Self>> {
+        let (now, found) = parse(reply)?;
+        let string = |found| match found {
+            Found::Nothing => Some(None),
+            Found::String(flat) => Some(Some(Value::String(flat))),
+            Found::List => None,
+        };
+        let is_told = !found.is_empty();
+        let found: Option<Vec<_>> = found.into_iter().map(string).collect();
+        Some(found.filter(|_| is_told).map(|found| Self { now, found }))
     }
-    Some(flat.into())
 }
-
-/// The scripts' word for what is no state.
-const NO_STATE: Bytes = Bytes::from_static(b"?");
-
-/// As in the scripts.
-const RESERVATION_BYTES: usize = 16;
-
-/// The longest time for which a client that has gone keeps others from a key.
-const LEASE_MAX: Duration = Duration::from_secs(1);
-
-const LEASE_MIN: Duration = Duration::from_millis(1);
 
 /// A value as the script tells it.
 pub(crate) enum Found {
@@ -113,11 +58,16 @@ pub(crate) fn parse(reply: Reply) -> Option<(Timestamp, Vec<Found>)> {
     let Reply::Array(parts) = reply else { return None };
     let mut parts = parts.into_iter();
     let Reply::Integer(now) = parts.next()? else { return None };
-    let now = Timestamp::from_micros(u64::try_from(now).ok()?)?;
+    let now = time(now)?;
     let value = |part| match part {
         Reply::Bytes(bytes) => Found::String(bytes),
         Reply::Array(_) => Found::List,
         _ => Found::Nothing,
     };
     Some((now, parts.map(value).collect()))
+}
+
+/// A time as scripts tell it.
+pub(crate) fn time(now: i64) -> Option<Timestamp> {
+    Timestamp::from_micros(u64::try_from(now).ok()?)
 }

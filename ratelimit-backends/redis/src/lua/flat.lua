@@ -21,6 +21,11 @@ local function server_now()
   return time[1] * 1000000 + time[2]
 end
 
+-- The time that states are read at.
+local function shown_time(test)
+  return test == '' and server_now() or test + 0
+end
+
 -- Stands for a list.
 local LIST = {}
 

@@ -46,7 +46,7 @@ local function open_holds(key, header)
   -- An error, of another type, is a table without elements.
   local size = #value - #header - HOLD
   if size < 0 or size % HOLD ~= 0 or value:sub(1, #header) ~= header then
-    refuse(value)
+    refuse(value, value, header)
     holds.found = false
     return holds
   end

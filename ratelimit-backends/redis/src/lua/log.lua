@@ -56,7 +56,7 @@ local function open_log(key, header, words, window)
   if head and head:sub(1, #header) ~= header then head = behind_earlier(key, head) end
   if front.err or head
     and (#head ~= #header + 7 * words or head:sub(1, #header) ~= header) then
-    refuse(front[1])
+    refuse(front[1], head, header, true)
   elseif head then
     log.head = head
     log.base = unpack_words('>I7', head, #header + 1)

@@ -11,7 +11,7 @@ local function decide(key, terms)
   damaged, reserved, changed, outside = false, false, false, false
   local found, fits, after, ttl, pulled = step(key, header, terms)
   if not damaged and ARGV[2] ~= 'peek' then store(key, header, fits and after or pulled, ttl) end
-  return verdict(fits) .. (found or '')
+  return verdict(fits) .. (found or changed or '')
 end
 
 if not KEYS[2] then return decide(KEYS[1], ARGV[4]) end

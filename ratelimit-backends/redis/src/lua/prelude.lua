@@ -48,15 +48,21 @@ local reserved = false
 -- caller has to come again with those of the window that the time is in.
 local outside = false
 
--- Set where a value is of this policy's algorithm, with nothing around its state, under other numbers.
+-- Set where a value is of this policy's algorithm, with nothing around its state, under other numbers: to
+-- the value, or to '' where that is a list.
 local changed = false
 
--- Notes that a value is not this policy's own.
-local function refuse(value)
+-- Notes that a value is not this policy's own. Of a list it is the head; `state` is what comes behind
+-- states under earlier numbers.
+local function refuse(value, state, header, is_list)
   damaged = true
   if type(value) == 'string' and 16 <= #value and value:byte(1) == 0 then
     local time = call('TIME')
     reserved = reserved or time[1] * 1000000 + time[2] < unpack_words('>I7', value, 2)
+  end
+  -- The version and the kind follow the length of the header.
+  if type(state) == 'string' and state:sub(2, 3) == header:sub(2, 3) then
+    changed = is_list and '' or value
   end
 end
 
@@ -83,9 +89,7 @@ local function read(key, header, words)
     local found = value
     value = behind_earlier(key, value)
     if #value ~= #header + 7 * words or value:sub(1, #header) ~= header then
-      -- The version and the kind follow the length of the header.
-      changed = changed or type(value) == 'string' and value:sub(2, 3) == header:sub(2, 3)
-      refuse(found)
+      refuse(found, value, header)
       return false
     end
   end

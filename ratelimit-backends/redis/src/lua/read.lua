@@ -26,5 +26,5 @@ elseif token ~= '' then
   end
 end
 
-reply[1] = ARGV[1] == '' and server_now() or ARGV[1] + 0
+reply[1] = shown_time(ARGV[1])
 return reply

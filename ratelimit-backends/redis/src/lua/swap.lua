@@ -1,26 +1,35 @@
 -- Stores new values if all strings still are what was read, all lists are still reserved, and no
--- other client has reserved any of them; else none. Replies with 1 if it did, 0 if not.
+-- other client has reserved any of them; else none. Replies with the time if it did; if not, as
+-- `read.lua` does.
 --
 --   ARGV[1]       this client's token
---   ARGV[7i - 5]  of KEYS[i]: the string as it was read; '' if there was nothing, 'list' if there was a
+--   ARGV[2]       the time in microseconds, for tests; '' for the server's
+--   ARGV[7i - 4]  of KEYS[i]: the string as it was read; '' if there was nothing, 'list' if there was a
 --                 list, '*' if it does not matter
---   ARGV[7i - 4]  what to store: a string; or the head of a list, and its first entries
---   ARGV[7i - 3]  the length of the head; 0 of a string
---   ARGV[7i - 2]  its time to live in milliseconds; 'keep' to store nothing, 'remove' to do that
---   ARGV[7i - 1], ARGV[7i]  the first and the last element of the list that stay; 0 if none do
---   ARGV[7i + 1]  the entries behind those that stay
+--   ARGV[7i - 3]  what to store: a string; or the head of a list, and its first entries
+--   ARGV[7i - 2]  the length of the head; 0 of a string
+--   ARGV[7i - 1]  its time to live in milliseconds; 'keep' to store nothing, 'remove' to do that
+--   ARGV[7i], ARGV[7i + 1]  the first and the last element of the list that stay; 0 if none do
+--   ARGV[7i + 2]  the entries behind those that stay
 
 local token, values, kinds, reservations = ARGV[1], {}, {}, {}
+local found, free, same = {}, true, true
 for i, key in ipairs(KEYS) do
-  local wanted = ARGV[7 * i - 5]
+  local wanted = ARGV[7 * i - 4]
   if wanted ~= '*' then
     local value, kind, reservation = flat(key)
-    local is_same = value == LIST and wanted == 'list' and reservation:sub(-TOKEN) == token
-      or (value or '') == wanted
-    if not is_same or is_foreign(reservation, token) then return 0 end
+    same = same and (value == LIST and wanted == 'list' and reservation:sub(-TOKEN) == token
+      or (value or '') == wanted)
+    free = free and not is_foreign(reservation, token)
     values[i], kinds[i], reservations[i] = value, kind, reservation
+    found[i + 1] = value == LIST and {} or value or false
+  else
+    found[i + 1] = false
   end
 end
+found[1] = shown_time(ARGV[2])
+if not free then return {found[1]} end
+if not same then return found end
 
 local ELEMENTS = 1000
 
@@ -38,8 +47,8 @@ local function push(command, key, bytes)
 end
 
 for i, key in ipairs(KEYS) do
-  local value, head, ttl = ARGV[7 * i - 4], tonumber(ARGV[7 * i - 3]), ARGV[7 * i - 2]
-  local first, last = ARGV[7 * i - 1], ARGV[7 * i]
+  local value, head, ttl = ARGV[7 * i - 3], tonumber(ARGV[7 * i - 2]), ARGV[7 * i - 1]
+  local first, last = ARGV[7 * i], ARGV[7 * i + 1]
   if ttl == 'remove' then
     redis.call('DEL', key)
   elseif ttl == 'keep' then
@@ -50,8 +59,8 @@ for i, key in ipairs(KEYS) do
     if first == '0' then redis.call('DEL', key) else redis.call('LTRIM', key, first, last) end
     push('LPUSH', key, value:sub(head + 1))
     redis.call('LPUSH', key, value:sub(1, head))
-    push('RPUSH', key, ARGV[7 * i + 1])
+    push('RPUSH', key, ARGV[7 * i + 2])
     redis.call('PEXPIRE', key, ttl)
   end
 end
-return 1
+return found[1]

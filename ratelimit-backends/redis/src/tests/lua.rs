@@ -284,7 +284,7 @@ impl Server {
         let reply = self.run(script, &keys, &arguments.collect::<Vec<_>>());
         match eval::decide(&reply, batch, action).expect("a reply") {
             Evaluated::Decided(decisions) => Some(decisions),
-            Evaluated::NotOwn | Evaluated::Changed => None,
+            Evaluated::NotOwn | Evaluated::Changed(_) => None,
             Evaluated::Reserved => panic!("nobody else is here"),
             Evaluated::Outside(_) => panic!("the terms are of this time"),
         }

@@ -18,6 +18,7 @@ mod migration;
 mod network;
 mod outage;
 mod refusing_servers;
+mod rolling_deploy;
 mod runtimes;
 mod sentinel;
 mod server_side;
