@@ -12,7 +12,7 @@ use crate::{
     connection::client::{Bytes, Reply},
     encoding, error,
     eval::{self, Evaluated},
-    stored_values::{self, Found},
+    stored_values::{self, Found, Values},
 };
 
 /// Takes `data` for each reply that a server ever gives.
@@ -36,6 +36,7 @@ pub fn replies(mut data: &[u8]) {
                 assert!(decisions.iter().all(|decision| decision.remaining <= policy.limit()));
             }
         }
+        let _ = Values::in_place(reply.clone());
         let values = stored_values::parse(reply.clone());
         let values = values.map_or_else(Vec::new, |(_, values)| values);
         for found in values {

@@ -20,6 +20,7 @@ use crate::{
     keys::Keyspace,
     request::Request,
     runtimes::Runtimes,
+    shared_swap,
 };
 
 /// Keeps state in Redis, or a group of it. Clones are the same store.
@@ -89,7 +90,12 @@ impl Redis {
         }
         let coalescer = self.server.runtimes.current()?;
         let request = Request { coalescer, keys, deadline: self.deadline() };
-        match eval::run(&request, batch, action).await? {
+        let evaluated = if shared_swap::is_open(&request, batch, action) {
+            Evaluated::Changed(None)
+        } else {
+            eval::run(&request, batch, action).await?
+        };
+        match evaluated {
             Evaluated::Decided(decisions) => Ok(decisions),
             other => Box::pin(compare_and_swap::run(&request, batch, action, other)).await,
         }

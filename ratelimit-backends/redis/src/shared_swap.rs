@@ -9,14 +9,14 @@
 //! Like checks that share a command, they share nothing else: each has a deadline and a timer of its
 //! own, and one that is dropped before the swap is sent is not charged.
 
-use std::{iter, sync::Arc};
+use std::{iter, sync::Arc, time::Duration};
 
 use ratelimit_backend::{BackendError, ErrorKind};
 use ratelimit_core::{Action, Batch};
 use tokio::{
-    sync::oneshot,
+    sync::{Notify, oneshot},
     task::yield_now,
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 
 use crate::{
@@ -35,19 +35,30 @@ pub(crate) const fn is_for(action: Action) -> bool {
     matches!(action, Action::Spend | Action::Take)
 }
 
+/// Returns true if checks of these keys and numbers share swaps at present. Then one that comes joins
+/// them at once: the script would find other numbers, most likely.
+pub(crate) fn is_open(request: &Request, batch: Batch<'_>, action: Action) -> bool {
+    let swaps = &request.coalescer.swaps;
+    swaps.are_any_open() && is_for(action) && swaps.is_open(&queue_key(request, batch, action))
+}
+
+fn queue_key(request: &Request, batch: Batch<'_>, action: Action) -> QueueKey {
+    QueueKey {
+        keys: request.keys.clone(),
+        headers: batch.slots().map(|slot| encoding::framed(&slot.header())).collect(),
+        takes: action == Action::Take,
+    }
+}
+
 /// Decides together with others that have found other numbers under the same keys; `None` where the
-/// script may decide by now. `seen` is what the script has found.
+/// script may decide by now. `seen` is what the script has found, if it was asked and tells.
 pub(crate) async fn decide(
     request: &Request,
     batch: Batch<'_>,
     action: Action,
     seen: Option<Values>,
 ) -> Outcome {
-    let key = QueueKey {
-        keys: request.keys.clone(),
-        headers: batch.slots().map(|slot| encoding::framed(&slot.header())).collect(),
-        takes: action == Action::Take,
-    };
+    let key = Arc::new(queue_key(request, batch, action));
     let place = Place::default();
     let (sender, outcome) = oneshot::channel();
     let caller = Caller {
@@ -57,9 +68,9 @@ pub(crate) async fn decide(
         is_claimed: Arc::clone(&place.is_claimed),
         outcome: sender,
     };
-    let (coalescer, key) = (Arc::clone(&request.coalescer), Arc::new(key));
-    if coalescer.swaps.enter(&key, caller) {
-        tokio::spawn(Queue { coalescer, key, is_open: true }.serve());
+    if let Some(came) = request.coalescer.swaps.enter(&key, caller) {
+        let coalescer = Arc::clone(&request.coalescer);
+        tokio::spawn(Queue { coalescer, key, came, is_open: true }.serve());
     }
     let kind = match timeout_at(request.deadline, outcome).await {
         Ok(Ok(outcome)) => return outcome,
@@ -74,24 +85,28 @@ pub(crate) async fn decide(
 struct Queue {
     coalescer: Arc<Coalescer>,
     key: Arc<QueueKey>,
+    came: Arc<Notify>,
     /// True until the task has found that nobody waits.
     is_open: bool,
 }
 
 impl Queue {
-    /// Serves all that wait, until nobody does.
+    /// Serves all that wait, until nobody has for a while.
     async fn serve(mut self) {
         // Whoever shared a command with the first is about to come.
         yield_now().await;
         let (mut group, mut values) = (Vec::new(), None);
-        let (mut lost, mut turn) = (0, None);
+        let (mut lost, mut turn, mut lingers) = (0, None, true);
         loop {
             values = self.take_waiting(&mut group, values);
             if group.is_empty() {
-                if self.coalescer.swaps.ends(&self.key) {
+                let is_quiet = !lingers || timeout(LINGER, self.came.notified()).await.is_err();
+                if is_quiet && self.coalescer.swaps.ends(&self.key) {
                     self.is_open = false;
                     return;
                 }
+                // Others that were told with it are about to come, too.
+                yield_now().await;
                 continue;
             }
             let outcome = self.attempt(&mut group, values.take(), lost, &mut turn).await;
@@ -99,11 +114,11 @@ impl Queue {
                 Ok(Attempt::Decided(decisions, left)) => {
                     let told = iter::zip(group.drain(..), decisions);
                     told.for_each(|(caller, decisions)| caller.tell(Ok(Some(decisions))));
-                    (values, lost, turn) = (left, 0, None);
+                    (values, lost, turn, lingers) = (left, 0, None, true);
                 }
                 Ok(Attempt::Lost(Some(found))) if self.are_own(&found) => {
                     group.drain(..).for_each(|caller| caller.tell(Ok(None)));
-                    lost = 0;
+                    (lost, turn, lingers) = (0, None, false);
                 }
                 Ok(Attempt::Lost(found)) => {
                     group.iter().for_each(Caller::release);
@@ -186,6 +201,9 @@ impl Drop for Queue {
         }
     }
 }
+
+/// The time for which a queue stays open without a caller.
+const LINGER: Duration = Duration::from_millis(1);
 
 /// The swaps that are lost before the keys are reserved: meanwhile those that win go on.
 const LOST_MAX: usize = 8;

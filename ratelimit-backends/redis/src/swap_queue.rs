@@ -1,22 +1,36 @@
 //! Checks that wait for a swap to share.
 
 use std::{
-    collections::{HashMap, hash_map},
+    collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
 use ratelimit_backend::BackendError;
 use ratelimit_core::store::Decisions;
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{
+    sync::{Notify, oneshot},
+    time::Instant,
+};
 
 use crate::{detached_batch::OwnedBatch, stored_values::Values};
 
 /// The queues of one runtime, each with a task that serves it.
 #[derive(Default)]
-pub(crate) struct SwapQueues(Mutex<HashMap<Arc<QueueKey>, Vec<Caller>>>);
+pub(crate) struct SwapQueues {
+    queues: Mutex<HashMap<Arc<QueueKey>, Waiting>>,
+    /// The number of queues, for those that look without the lock.
+    open: AtomicUsize,
+}
+
+/// The checks that wait in a queue.
+struct Waiting {
+    callers: Vec<Caller>,
+    /// Notified when one comes.
+    came: Arc<Notify>,
+}
 
 /// All that checks of one swap have in common: their keys, and the headers of their own numbers.
 #[derive(Eq, Hash, PartialEq)]
@@ -30,7 +44,7 @@ pub(crate) struct QueueKey {
 pub(crate) struct Caller {
     pub(crate) batch: OwnedBatch,
     pub(crate) deadline: Instant,
-    /// The values that its script has found, and so read after it came.
+    /// The values that its script has found, and so read after it came; if it has asked one.
     pub(crate) seen: Option<Values>,
     /// Set by the task while a swap decides the check, and by the caller when it leaves.
     pub(crate) is_claimed: Arc<AtomicBool>,
@@ -41,44 +55,61 @@ pub(crate) struct Caller {
 pub(crate) type Outcome = Result<Option<Decisions>, BackendError>;
 
 impl SwapQueues {
-    /// Queues a check; true if it is the first, whose queue has to be served.
-    pub(crate) fn enter(&self, key: &Arc<QueueKey>, caller: Caller) -> bool {
-        match self.queues().entry(Arc::clone(key)) {
-            hash_map::Entry::Occupied(mut waiting) => {
-                waiting.get_mut().push(caller);
-                false
-            }
-            hash_map::Entry::Vacant(place) => {
-                place.insert(vec![caller]);
-                true
-            }
+    /// Returns true if there is any queue.
+    pub(crate) fn are_any_open(&self) -> bool {
+        // A queue that is seen too late or too early costs a round trip.
+        self.open.load(Ordering::Relaxed) != 0
+    }
+
+    /// Returns true if there is such a queue.
+    pub(crate) fn is_open(&self, key: &QueueKey) -> bool {
+        self.queues().contains_key(key)
+    }
+
+    /// Queues a check. The first of a queue has it served, and gets what is notified of further ones.
+    pub(crate) fn enter(&self, key: &Arc<QueueKey>, caller: Caller) -> Option<Arc<Notify>> {
+        let mut queues = self.queues();
+        if let Some(waiting) = queues.get_mut(key) {
+            waiting.callers.push(caller);
+            waiting.came.notify_one();
+            return None;
         }
+        let came = Arc::<Notify>::default();
+        let waiting = Waiting { callers: vec![caller], came: Arc::clone(&came) };
+        queues.insert(Arc::clone(key), waiting);
+        self.open.store(queues.len(), Ordering::Relaxed);
+        Some(came)
     }
 
     /// Takes the first of those that wait.
     pub(crate) fn take(&self, key: &QueueKey, count: usize) -> Vec<Caller> {
         let mut queues = self.queues();
-        let Some(waiting) = queues.get_mut(key) else { return Vec::new() };
-        waiting.drain(..waiting.len().min(count)).collect()
+        let Some(Waiting { callers, .. }) = queues.get_mut(key) else { return Vec::new() };
+        callers.drain(..callers.len().min(count)).collect()
     }
 
     /// Ends a queue if nobody waits.
     pub(crate) fn ends(&self, key: &QueueKey) -> bool {
         let mut queues = self.queues();
-        let is_empty = queues.get(key).is_none_or(Vec::is_empty);
+        let is_empty = queues.get(key).is_none_or(|waiting| waiting.callers.is_empty());
         if is_empty {
             queues.remove(key);
+            self.open.store(queues.len(), Ordering::Relaxed);
         }
         is_empty
     }
 
     /// Ends a queue. Those that wait find out.
     pub(crate) fn abandon(&self, key: &QueueKey) {
-        let _waiting = self.queues().remove(key);
+        let mut queues = self.queues();
+        let waiting = queues.remove(key);
+        self.open.store(queues.len(), Ordering::Relaxed);
+        drop(queues);
+        drop(waiting);
     }
 
-    fn queues(&self) -> MutexGuard<'_, HashMap<Arc<QueueKey>, Vec<Caller>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn queues(&self) -> MutexGuard<'_, HashMap<Arc<QueueKey>, Waiting>> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

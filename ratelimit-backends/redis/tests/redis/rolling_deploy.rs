@@ -1,6 +1,6 @@
 //! Two processes with other numbers on one key.
 
-use std::time::Duration;
+use std::{slice, time::Duration};
 
 use ratelimit_core::{Action, Decision, Policy, fixed_window, sliding_window_log};
 use ratelimit_redis::Redis;
@@ -72,7 +72,7 @@ async fn callers_that_leave_a_shared_swap_are_charged_once_or_never() {
     let (old, new) = (window(1_000_000), window(2_000_000));
     let (mut begun, mut answered, mut others) = (0, 0, 0);
     for round in 0..effort(400, 60) {
-        others += admitted(&near, &[old.clone()], 1).await;
+        others += admitted(&near, slice::from_ref(&old), 1).await;
         let mut callers = JoinSet::new();
         for caller in 0..8 {
             let (far, new) = (far.clone(), new.clone());
