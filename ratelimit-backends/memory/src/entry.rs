@@ -113,6 +113,11 @@ impl Entry {
             Micros::ZERO => self.lifetime(now - retention),
             lifetime => lifetime + retention,
         };
+        Self::look_after(left, now)
+    }
+
+    /// The time of a look after so long, or after a minute.
+    pub(crate) fn look_after(left: Micros, now: Timestamp) -> Timestamp {
         now + left.min(LOOK_AGAIN)
     }
 

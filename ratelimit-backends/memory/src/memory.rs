@@ -5,7 +5,7 @@ use std::{fmt, num::NonZeroUsize, sync::Arc};
 use ratelimit_backend::{Backend, BackendError, Clock, Names, Reply, SyncBackend};
 use ratelimit_core::{
     Action, Batch, Check, Decision, Timestamp,
-    store::{Decisions, apply},
+    store::{CompactState, Decisions, apply},
 };
 
 #[cfg(feature = "dashmap")]
@@ -107,7 +107,10 @@ impl<C: Clock, S: Shards> Memory<C, S> {
         let slot = table.slot(policy, Some(check.key()));
         let mut shard = table.lock(table.shard_of(&slot));
         let now = clock.now()?;
-        if let Some(state) = shard.get(&slot).and_then(|entry| entry.compact_under(policy))
+        let Some(entry) = shard.get(&slot) else {
+            return Ok(self.spend_first(shard, slot, *check, now)?.into());
+        };
+        if let Some(state) = entry.compact_under(policy)
             && let Some(step) = state.spend(policy, cost, now)
         {
             // The decision needs no lock.
@@ -117,8 +120,29 @@ impl<C: Clock, S: Shards> Memory<C, S> {
         Ok(self.spend_otherwise(shard, slot, *check, now)?.into())
     }
 
-    /// Spends on a key that is new, has a log, or whose policy has changed or feeds a shared
-    /// sensor.
+    /// Spends on a new key. A compact state is made without a record around it.
+    #[cold]
+    #[inline(never)]
+    fn spend_first(
+        &self,
+        mut shard: Locked<'_, S>,
+        slot: HashedSlot<'_>,
+        check: Check<'_>,
+        now: Timestamp,
+    ) -> Result<Decision, BackendError> {
+        let policy = check.policy();
+        let Some((step, state)) = CompactState::begin(policy, check.cost(), now) else {
+            return self.spend_otherwise(shard, slot, check, now);
+        };
+        if let Some((state, lifetime)) = state {
+            self.0.table.reserve(1, std::slice::from_mut(&mut shard), now)?;
+            shard.insert_new(&slot, state, lifetime, now);
+        }
+        drop(shard);
+        Ok(step.decision(policy, now))
+    }
+
+    /// Spends on a key that has a log, or will, or whose policy has changed or feeds a shared sensor.
     #[cold]
     #[inline(never)]
     fn spend_otherwise(

@@ -9,7 +9,10 @@
 use std::sync::atomic::Ordering;
 
 use ratelimit_backend::{BackendError, ErrorKind};
-use ratelimit_core::{Key, Micros, Policy, Timestamp, store::Record};
+use ratelimit_core::{
+    Key, Micros, Policy, Timestamp,
+    store::{CompactState, Record},
+};
 
 use crate::{
     entry::Entry,
@@ -214,11 +217,34 @@ impl<'a, S: Shards> Locked<'a, S> {
 
     /// Stores a record at a `slot` that has none. Room for it has been reserved.
     pub(crate) fn insert(&mut self, slot: &HashedSlot<'_>, record: Record, now: Timestamp) {
+        let entry = Entry::new(slot.id.into(), record);
+        let expires = entry.expires(now, self.table.retention);
+        self.insert_entry(slot, entry, expires, now);
+    }
+
+    /// The same of the compact state of a new key, which may be dropped after `lifetime`.
+    pub(crate) fn insert_new(
+        &mut self,
+        slot: &HashedSlot<'_>,
+        state: CompactState,
+        lifetime: Micros,
+        now: Timestamp,
+    ) {
+        let (id, policy) = (slot.id.into(), slot.policy.clone());
+        let expires = Entry::look_after(lifetime + self.table.retention, now);
+        self.insert_entry(slot, Entry::Compact { id, policy, state }, expires, now);
+    }
+
+    fn insert_entry(
+        &mut self,
+        slot: &HashedSlot<'_>,
+        entry: Entry,
+        expires: Timestamp,
+        now: Timestamp,
+    ) {
         if self.records.count() == self.records.capacity() {
             self.make_room(now);
         }
-        let entry = Entry::new(slot.id.into(), record);
-        let expires = entry.expires(now, self.table.retention);
         self.records.insert(slot.hash, entry, |entry| self.table.hash(entry));
         self.expiry().record_stored(expires, self.records.count());
         self.table.note_due(self.expiry().at());

@@ -28,6 +28,24 @@ pub struct CompactStep {
 }
 
 impl CompactState {
+    /// Spends on a key never seen. Returns the step, and the state to store with the time from `now` until
+    /// it may be dropped; no state if a fresh one is as good.
+    ///
+    /// `None` if the states of such a policy are not compact.
+    #[must_use = "nobody else stores the state"]
+    pub fn begin(
+        policy: &Policy,
+        cost: Cost,
+        now: Timestamp,
+    ) -> Option<(CompactStep, Option<(Self, Micros)>)> {
+        with_quota!(policy.algorithm(), quota => {
+            let mut state = Self(quota.fresh(now).compact()?);
+            let step = state.spend_under(quota, cost, now)?;
+            let lifetime = lifetime(quota, state.0, now)?;
+            Some((step, (!lifetime.is_zero()).then_some((state, lifetime))))
+        })
+    }
+
     /// Decides at `now` whether `cost` fits, as one of a batch: nothing is changed yet. A batch that
     /// fits is [stored](Self::store); one that does not is [denied](Self::deny).
     ///
@@ -60,11 +78,19 @@ impl CompactState {
     /// `None` if the states of such a policy are not compact.
     #[inline(always)]
     pub fn spend(&mut self, policy: &Policy, cost: Cost, now: Timestamp) -> Option<CompactStep> {
-        with_quota!(policy.algorithm(), quota => {
-            let Step { rewound, charged, .. } = step(quota, self.0, cost, now)?;
-            self.0 = if charged.is_allowed() { charged.left } else { rewound };
-            Some(charged)
-        })
+        with_quota!(policy.algorithm(), quota => self.spend_under(quota, cost, now))
+    }
+
+    #[inline(always)]
+    fn spend_under<A: Definition>(
+        &mut self,
+        quota: &A,
+        cost: Cost,
+        now: Timestamp,
+    ) -> Option<CompactStep> {
+        let Step { rewound, charged, .. } = step(quota, self.0, cost, now)?;
+        self.0 = if charged.is_allowed() { charged.left } else { rewound };
+        Some(charged)
     }
 
     /// The time from `now` until the state may be dropped.

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use ratelimit_core::{
     Action, Batch, Check, Decision, Key, Policy,
-    store::{Record, apply},
+    store::{CompactState, Record, apply},
 };
 
 use crate::{
@@ -56,9 +56,10 @@ proptest! {
     }
 }
 
-/// Spends on the compact state of a known key, if it has one: alone, and as a batch does.
+/// Spends on the compact state of a key, if it has one: alone, and as a batch does.
 fn spend(subject: &mut Subject, now: u64, cost: u64) -> Option<Decision> {
-    let (policy, mut state) = subject.record.clone()?.into_compact().ok()?;
+    let Some(record) = subject.record.clone() else { return begin(subject, now, cost) };
+    let (policy, mut state) = record.into_compact().ok()?;
     let cost = check(&policy, "key", cost).cost();
     let mut other = state;
     let step = state.spend(&policy, cost, at(now)).expect("a compact state");
@@ -70,6 +71,19 @@ fn spend(subject: &mut Subject, now: u64, cost: u64) -> Option<Decision> {
         assert_eq!((other, stored.decision(&policy, at(now))), (state, decision));
     }
     subject.record = Record::from_compact(policy, state);
+    Some(decision)
+}
+
+/// The same of a key never seen.
+fn begin(subject: &mut Subject, now: u64, cost: u64) -> Option<Decision> {
+    let policy = subject.policy.clone();
+    let cost = check(&policy, "key", cost).cost();
+    let (step, begun) = CompactState::begin(&policy, cost, at(now))?;
+    let decision = step.decision(&policy, at(now));
+    if let Some((state, lifetime)) = begun {
+        assert_eq!(lifetime, state.lifetime(&policy, at(now)));
+        subject.record = Record::from_compact(policy, state);
+    }
     Some(decision)
 }
 
