@@ -10,6 +10,7 @@ use blake3::KEY_LEN;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ratelimit_algorithms::{Decision, Micros, Policy, Source, UNLIMITED};
 
+use super::number::NUMBER_MAX;
 use crate::RequestKey;
 
 pub(crate) const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -220,13 +221,4 @@ impl fmt::Debug for PartitionKeys {
 
 fn value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).expect("names and numbers are visible characters")
-}
-
-/// The largest integer of a structured field (RFC 9651): 15 digits.
-const NUMBER_MAX: u64 = 999_999_999_999_999;
-
-/// A number as a header's value, in one allocation of its size; `HeaderValue::from` makes two.
-pub(crate) fn number(value: u64) -> HeaderValue {
-    let mut digits = itoa::Buffer::new();
-    HeaderValue::from_str(digits.format(value.min(NUMBER_MAX))).expect("digits are visible")
 }

@@ -2,14 +2,15 @@
 //! of `draft.rs`.
 
 mod draft;
+mod number;
 
 use http::{HeaderMap, HeaderName, header::Entry};
 use ratelimit_algorithms::{Decision, Policy, UNLIMITED};
 use smallvec::SmallVec;
 
 pub use self::draft::QuotaUnit;
-pub(crate) use self::draft::number;
 use self::draft::{LimitItems, PartitionKeys, PolicyItems};
+pub(crate) use self::number::number;
 use crate::limit::LimitKey;
 
 /// The headers that describe a limit.
