@@ -137,7 +137,9 @@ impl Responder {
             (Self::Grpc, _) => grpc::response(rejection.status(), rejection.retry_after()),
         };
         let length = number(response.body().len() as u64);
-        rejection.set_retry_after(response.headers_mut());
+        if !matches!(self, Self::Json) {
+            rejection.set_retry_after(response.headers_mut());
+        }
         // Set here, since a HEAD is told the length of a body that it does not get.
         response.headers_mut().insert(CONTENT_LENGTH, length);
         let is_head = request.is_some_and(|request| request.method == Method::HEAD);
@@ -189,9 +191,13 @@ const TYPES: &str = "https://iana.org/assignments/http-problem-types#";
 fn response(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Bytes> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
+    *response.headers_mut() = HeaderMap::with_capacity(HEADERS);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
+
+/// The headers of most rejections: three of the response, and three of the limit.
+const HEADERS: usize = 6;
 
 /// A decision that denied the request.
 impl From<Decision> for Rejection {
