@@ -59,12 +59,12 @@ impl Calendar {
         boundaries: impl IntoIterator<Item = Timestamp>,
     ) -> Result<Self, ConfigError> {
         let mut boundaries = boundaries.into_iter();
-        let (mut runs, mut windows) = (Vec::<Run>::new(), 0_u64);
+        let (mut runs, mut windows, mut length_of_run) = (Vec::new(), 0_u64, None);
         let Some(mut start) = boundaries.next() else { return Ok(Self::unknown(id(name))) };
         for end in boundaries {
             let length = NonZeroU64::new((end - start).as_micros());
             let length = length.ok_or(ConfigError::NotAscending { field: "boundaries" })?;
-            if runs.last().is_none_or(|run| run.length != length) {
+            if length_of_run.replace(length) != Some(length) {
                 runs.push(Run { start, length });
             }
             (start, windows) = (end, windows.saturating_add(1));
