@@ -19,7 +19,7 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_types::StatusExt;
 use tower::{Layer, ServiceExt, service_fn, util::MapRequestLayer};
 
-use crate::support::{Broken, Far, on, one_per_minute, per_minute, poll, store};
+use crate::support::{Broken, Far, before_any_task, on, one_per_minute, per_minute, poll, store};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -199,9 +199,25 @@ async fn trailers_come_once_the_call_is_settled_and_without_a_status_the_charge_
         let whole = body.collect().await?;
         let found = whole.trailers().and_then(|trailers| trailers.get("grpc-status"));
         assert_eq!(found.map(HeaderValue::as_bytes), status.map(str::as_bytes));
-        assert_eq!(left(&limiter).await, 1_000 - spent, "{status:?}");
+        assert_eq!(before_any_task(left(&limiter)), 1_000 - spent, "{status:?}");
     }
     Ok(())
+}
+
+// FAULTS 239.
+#[tokio::test]
+async fn a_call_that_fails_at_once_is_settled_by_its_head() {
+    let limiter = hundred(store().0);
+    let layer = RateLimitLayer::new(limiter.clone(), "all").cost(60);
+    let layer = layer.settle_by(|response| (response.status == 404).then_some(1));
+    let not_found = service_fn(async |_: Request<Body>| {
+        let head = Response::builder().header("content-type", "application/grpc");
+        let response = head.header(GRPC_STATUS, "5").body(Body::empty());
+        Ok::<_, Infallible>(response.expect("response is valid"))
+    });
+    let response = layer.layer(not_found).oneshot(Request::new(Body::empty())).await;
+    assert!(response.is_ok());
+    assert_eq!(left(&limiter).await, 99);
 }
 
 // FAULTS 239.

@@ -78,10 +78,11 @@ fn a_text_cannot_pretend_to_be_another_part() {
 // FAULTS 82.
 #[test]
 fn credentials_are_compared_byte_by_byte() {
-    let spelled: [&[u8]; 9] = [
+    let spelled: [&[u8]; 10] = [
         b"alice",
         b"Alice",
         ALICE,
+        b"\x31\xfealice\x80",
         "caf\u{e9}".as_bytes(),
         "cafe\u{301}".as_bytes(),
         "\u{ff41}lice".as_bytes(),
@@ -98,8 +99,18 @@ fn credentials_are_compared_byte_by_byte() {
 // FAULTS 80.
 #[test]
 fn bytes_that_others_would_interpret_stay_as_they_are() {
-    let raw: [&[u8]; 5] = [b"\0", b"\r\nINCR x", b"\xff\xfe", b"\xed\xa0\x80", b"'; DROP TABLE x"];
+    let raw: [&[u8]; 7] = [
+        b"\0",
+        b"\r\nINCR x",
+        b"\xff\xfe",
+        b"\xfe\xff",
+        b"\xed\xa0\x80",
+        b"\xed\xa0\x81",
+        b"'; DROP TABLE x",
+    ];
     all_differ(&raw.map(RequestKey::from));
+    let api_key = ApiKey::header("x-api-key");
+    all_differ(&raw.map(|credential| api_key.key_of(credential)));
 }
 
 // FAULTS 83.

@@ -45,6 +45,8 @@ fn no_debug_output_tells_a_secret() {
     let api_key = ApiKey::header("x-api-key").pepper(CANARY);
     let key = api_key.key(&head).expect("request has a key");
     is_clean(&format!("{key:?}{api_key:?}{:?}", RequestKey::from(CANARY)));
+    let other = ApiKey::header("x-api-key").pepper("0123456789abcdef");
+    assert_eq!(format!("{api_key:?}"), format!("{other:?}"), "nor what was derived from one");
     is_clean(&String::from_utf8_lossy(key.as_ref()));
     let layer = per_minute(1, api_key);
     is_clean(&format!("{layer:?}{:?}", layer.layer(())));

@@ -107,6 +107,16 @@ pub(crate) fn poll<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     std::pin::Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
 }
 
+/// The output of a future that is polled until it is ready: no task runs meanwhile.
+pub(crate) fn before_any_task<F: Future>(future: F) -> F::Output {
+    let mut future = Box::pin(future);
+    loop {
+        if let Poll::Ready(output) = poll(&mut future) {
+            return output;
+        }
+    }
+}
+
 /// A store that fails, or never answers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Broken {

@@ -37,6 +37,9 @@ fn an_ipv6_prefix_has_32_to_128_bits() {
     for bits in [32, 48, 56, 64, 128] {
         assert!(ClientIp::builder().ipv6_prefix(bits).build().is_ok());
     }
+    let default = ClientIp::builder().build();
+    assert_eq!(default, ClientIp::builder().ipv6_prefix(64).build());
+    assert_eq!(default, Ok(ClientIp::peer()));
 }
 
 // FAULTS 14.
