@@ -67,8 +67,6 @@ pub(crate) struct Drawn {
     pub(crate) until: Timestamp,
     /// Few permits are left: it is time to take more.
     pub(crate) is_low: bool,
-    /// No permits are left.
-    pub(crate) is_last: bool,
     lot: u64,
 }
 
@@ -134,7 +132,7 @@ impl Entry {
         decision.reset_after = decision.reset_after - (now - lot.asked);
         self.count(cost, now);
         let is_low = left <= self.mark && self.take_size(now).is_some();
-        Some(Drawn { decision, lot: number, until, is_low, is_last: left == 0 })
+        Some(Drawn { decision, lot: number, until, is_low })
     }
 
     /// Returns true if a request of `cost` could be admitted here, now or after a take.

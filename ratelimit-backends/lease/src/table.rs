@@ -94,8 +94,8 @@ impl Table {
         self.held_max.store(permits, Ordering::Relaxed);
     }
 
-    /// Admits a check from a lease. `None` changes nothing: there are no permits, and if the key has none at
-    /// all, its set was not locked.
+    /// Admits a check from a lease. `None` changes nothing: there are no permits. A set is locked only if the key
+    /// most likely has some: the last one that is used is noted with the next change of the entry.
     #[inline(always)]
     pub(crate) fn draw(&self, check: &Check<'_>, now: Timestamp) -> Option<Drawn> {
         let hash = self.hash(check);
@@ -104,11 +104,7 @@ impl Table {
         let mut set = self.lock(set);
         let place = set.places.get_mut(index).filter(|place| place.is_of(check))?;
         let entry = Some(&mut place.entry).filter(|entry| entry.is_under(check))?;
-        let drawn = entry.draw(check.cost().get(), now)?;
-        if drawn.is_last {
-            set.note(index);
-        }
-        Some(drawn)
+        entry.draw(check.cost().get(), now)
     }
 
     /// Counts a check that the store is to decide. A changed policy ends the key's leases.
