@@ -83,6 +83,24 @@ impl Server {
         Some((server.url(), Some(server)))
     }
 
+    /// Returns true if the program was built with TLS.
+    ///
+    /// Without a certificate it ends at once in any case, and says why. (Valkey has the settings in
+    /// every build.)
+    pub fn has_tls() -> bool {
+        let mut command = Command::new(program());
+        command.args([
+            "--port",
+            "0",
+            "--bind",
+            "127.0.0.1",
+            "--tls-port",
+            &free_port().to_string(),
+        ]);
+        let output = command.output().expect("the program is there");
+        String::from_utf8_lossy(&output.stdout).contains("No tls-cert-file")
+    }
+
     /// Ends it, as a crash would.
     pub fn kill(&mut self) {
         let _ = self.process.kill();
@@ -134,7 +152,7 @@ impl Server {
     }
 
     /// Returns true if it has a setting of this name.
-    pub fn knows(&self, setting: &str) -> bool {
+    fn knows(&self, setting: &str) -> bool {
         !self.cli(&["CONFIG", "GET", setting]).is_empty()
     }
 
