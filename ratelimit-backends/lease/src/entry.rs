@@ -370,3 +370,49 @@ const HOT: u64 = 4;
 
 /// Fewer permits are not worth a call.
 const PERMITS_MIN: u64 = 2;
+
+#[cfg(test)]
+mod tests {
+    use ratelimit_core::{Action, Batch, Key, store::apply, token_bucket};
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_micros(1_700_000_000_000_000).unwrap();
+
+    /// A hot key's entry, and the store's decision about as many permits by an action.
+    fn hot() -> (Entry, impl Fn(Action, u64) -> Decision) {
+        let minute = core::time::Duration::from_secs(60);
+        let quota = token_bucket::Quota::new(10_000, 10_000, minute).unwrap();
+        let policy = Policy::new("api", quota).unwrap();
+        let terms = LeaseTerms::new(&policy, Micros::from_millis(600)).unwrap();
+        let mut entry = Entry::new(policy.clone(), terms, NOW);
+        let decide = move |action, cost| {
+            let check = Check::new(&policy, Key::new("key").unwrap(), cost).unwrap();
+            apply(Batch::one(&check), action, &mut [None], NOW).unwrap()[0]
+        };
+        (0..20).for_each(|_| entry.count(1, NOW));
+        entry.learn(&decide(Action::Spend, 1), NOW, NOW);
+        (entry, decide)
+    }
+
+    // FAULTS 236.
+    #[test]
+    fn a_take_that_has_failed_is_followed_by_none_until_the_store_has_decided() {
+        let ((mut entry, decide), mut tally) = (hot(), Tally::default());
+        let take = entry.begin_take(1, NOW, &mut tally).unwrap();
+        entry.fail_take(take, NOW);
+        assert_eq!(entry.begin_take(2, NOW, &mut tally), None);
+        entry.learn(&decide(Action::Spend, 1), NOW, NOW);
+        assert!(entry.begin_take(3, NOW, &mut tally).is_some());
+    }
+
+    // FAULTS 236.
+    #[test]
+    fn a_time_before_a_take_is_none_to_use_it_at() {
+        let ((mut entry, decide), mut tally) = (hot(), Tally::default());
+        let take = entry.begin_take(1, NOW, &mut tally).unwrap();
+        entry.end_take(take, &decide(Action::Take, take.permits), NOW, &mut tally);
+        assert!(entry.draw(1, NOW - Micros::new(1)).is_none());
+        assert!(entry.draw(1, NOW).is_some());
+    }
+}

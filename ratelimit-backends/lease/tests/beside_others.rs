@@ -11,8 +11,10 @@ use std::{
 };
 
 use ratelimit_algorithms::{Backend, Limiter, Source, SyncBackend, TokenBucket};
-use ratelimit_backend::{BackendError, ErrorKind, ManualClock, Names, Reply};
-use ratelimit_core::{Action, Batch, Calendar, Micros, Policy, Timestamp, fixed_window};
+use ratelimit_backend::{BackendError, Clock, ErrorKind, ManualClock, Names, Reply};
+use ratelimit_core::{
+    Action, Batch, Calendar, Micros, Policy, Timestamp, fixed_window, store::Decisions,
+};
 use ratelimit_lease::{LeaseLength, Leased};
 use ratelimit_memory::Memory;
 use ratelimit_metrics::{Observed, Statistics};
@@ -228,4 +230,42 @@ async fn who_waits_for_a_permit_of_a_hot_key_gets_one() {
         limiter.until_ready("key").within(Duration::from_secs(1)).await.unwrap().keep();
         limiter.pace("key").await.unwrap().keep();
     }
+}
+
+/// A store that takes a second for each take, once it is slow.
+struct SlowTakes(Store, ManualClock, AtomicBool);
+
+impl Backend for SlowTakes {
+    fn apply<'a>(&'a self, batch: Batch<'a>, action: Action) -> Reply<'a> {
+        Reply::ready(self.apply_now(batch, action))
+    }
+
+    fn names(&self) -> &Names {
+        self.0.names()
+    }
+}
+
+impl SyncBackend for SlowTakes {
+    fn apply_now(&self, batch: Batch<'_>, action: Action) -> Result<Decisions, BackendError> {
+        if action == Action::Take && self.2.load(Ordering::Relaxed) {
+            self.1.advance(Micros::from_secs(1));
+        }
+        self.0.apply_now(batch, action)
+    }
+}
+
+/// On the calling thread: the permits that it has drawn may not be used any more then.
+// FAULTS 236.
+#[test]
+fn what_was_drawn_before_a_take_that_outlasts_the_lease_is_not_used() {
+    let (store, clock) = store();
+    let store = Arc::new(SlowTakes(store, clock.clone(), AtomicBool::new(false)));
+    let limiter = limiter(leased(store.clone(), &clock));
+    make_hot(&limiter);
+    store.2.store(true, Ordering::Relaxed);
+    let mut late = (0..100).map(|_| {
+        let source = limiter.check("key").now().unwrap().source();
+        (START < clock.now().unwrap()).then_some(source)
+    });
+    assert_eq!(late.find_map(|late| late), Some(Source::Store));
 }

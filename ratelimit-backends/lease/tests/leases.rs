@@ -333,6 +333,24 @@ fn a_million_keys_take_no_more_room_than_the_table_has_and_end_no_lease() {
     assert_eq!(spend(&holder, &policy).source(), Source::Lease);
 }
 
+// FAULTS 236.
+#[test]
+fn a_table_that_is_full_of_leases_ends_none_of_them_for_another_key() {
+    let (store, clock) = store();
+    let length = LeaseLength::share(0.01).unwrap();
+    let holder = Leased::with_clock(store, length, clock, NonZeroUsize::new(8).unwrap());
+    let policy = |number| {
+        let algorithm = Algorithm::try_from(TokenBucket::per_minute(10_000)).unwrap();
+        Policy::new(&format!("bucket-{number}"), algorithm).unwrap()
+    };
+    let (leased, other) = ([0, 1, 2, 3, 4, 5, 6, 7].map(policy), policy(8));
+    for policy in &leased {
+        let _ = make_hot(&holder, policy);
+    }
+    assert!((0..100).all(|_| spend(&holder, &other).source() == Source::Store));
+    assert!(leased.iter().all(|policy| spend(&holder, policy).source() == Source::Lease));
+}
+
 #[test]
 fn closing_gives_back_what_is_held_and_every_request_goes_to_the_store() {
     let (store, clock) = store();
