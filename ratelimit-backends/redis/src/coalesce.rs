@@ -36,7 +36,8 @@ pub(crate) struct Coalescer {
     pub(crate) clock: ScriptClock,
     /// The most checks that share a command.
     pub(crate) group_max: usize,
-    callers_max: usize,
+    /// The most callers without an outcome.
+    pub(crate) callers_max: usize,
     queues: Mutex<Queues>,
     pub(crate) turns: WaitQueues,
     pub(crate) swaps: SwapQueues,

@@ -26,7 +26,7 @@ use crate::{
     request::Request,
     stored_values::{Value, Values},
     swap::{Attempt, Mode, pause, swap},
-    swap_queue::{Caller, Outcome, Place, QueueKey},
+    swap_queue::{Caller, Outcome, QueueKey},
     wait_queue::Turn,
 };
 
@@ -59,7 +59,9 @@ pub(crate) async fn decide(
     seen: Option<Values>,
 ) -> Outcome {
     let key = Arc::new(queue_key(request, batch, action));
-    let place = Place::default();
+    let swaps = &request.coalescer.swaps;
+    let place = swaps.place(request.coalescer.callers_max);
+    let place = place.ok_or(BackendError::not_applied(ErrorKind::Overloaded))?;
     let (sender, outcome) = oneshot::channel();
     let caller = Caller {
         batch: OwnedBatch::from(batch),
@@ -68,7 +70,7 @@ pub(crate) async fn decide(
         is_claimed: Arc::clone(&place.is_claimed),
         outcome: sender,
     };
-    if let Some(came) = request.coalescer.swaps.enter(&key, caller) {
+    if let Some(came) = swaps.enter(&key, caller) {
         let coalescer = Arc::clone(&request.coalescer);
         tokio::spawn(Queue { coalescer, key, came, is_open: true }.serve());
     }

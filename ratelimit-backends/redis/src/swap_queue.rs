@@ -23,6 +23,8 @@ pub(crate) struct SwapQueues {
     queues: Mutex<HashMap<Arc<QueueKey>, Waiting>>,
     /// The number of queues, for those that look without the lock.
     open: AtomicUsize,
+    /// All callers without an outcome.
+    callers: AtomicUsize,
 }
 
 /// The checks that wait in a queue.
@@ -66,6 +68,12 @@ impl SwapQueues {
         self.queues().contains_key(key)
     }
 
+    /// A place for one more caller; `None` if there are `most` already.
+    pub(crate) fn place(&self, most: usize) -> Option<Place<'_>> {
+        let place = Place { is_claimed: Arc::default(), callers: &self.callers };
+        (self.callers.fetch_add(1, Ordering::Relaxed) < most).then_some(place)
+    }
+
     /// Queues a check. The first of a queue has it served, and gets what is notified of further ones.
     pub(crate) fn enter(&self, key: &Arc<QueueKey>, caller: Caller) -> Option<Arc<Notify>> {
         let mut queues = self.queues();
@@ -81,10 +89,11 @@ impl SwapQueues {
         Some(came)
     }
 
-    /// Takes the first of those that wait.
+    /// Takes the first of those that wait, and drops those that have left.
     pub(crate) fn take(&self, key: &QueueKey, count: usize) -> Vec<Caller> {
         let mut queues = self.queues();
         let Some(Waiting { callers, .. }) = queues.get_mut(key) else { return Vec::new() };
+        callers.retain(|caller| !caller.outcome.is_closed());
         callers.drain(..callers.len().min(count)).collect()
     }
 
@@ -114,21 +123,22 @@ impl SwapQueues {
 }
 
 /// A caller's place in a queue, which it leaves when this is dropped.
-#[derive(Default)]
-pub(crate) struct Place {
+pub(crate) struct Place<'a> {
     pub(crate) is_claimed: Arc<AtomicBool>,
+    callers: &'a AtomicUsize,
 }
 
-impl Place {
+impl Place<'_> {
     /// Leaves; false if the check may have been charged.
     pub(crate) fn leave(&self) -> bool {
         !self.is_claimed.swap(true, Ordering::AcqRel)
     }
 }
 
-impl Drop for Place {
+impl Drop for Place<'_> {
     fn drop(&mut self) {
         self.leave();
+        self.callers.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -145,5 +155,22 @@ impl Caller {
 
     pub(crate) fn tell(self, outcome: Outcome) {
         let _ = self.outcome.send(outcome);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SwapQueues;
+
+    // FAULTS 140.
+    #[test]
+    fn no_more_callers_wait_for_a_shared_swap_than_may() {
+        let queues = SwapQueues::default();
+        for _ in 0..2 {
+            let places = [queues.place(2), queues.place(2)];
+            assert!(places.iter().all(Option::is_some));
+            assert!(queues.place(2).is_none());
+            assert!(queues.place(2).is_none(), "a refusal takes no place");
+        }
     }
 }
