@@ -8,8 +8,8 @@
 //! The number of keys is bounded. Keys that are as good as new are evicted, in small steps, when
 //! room is needed; no other key ever is. When there is no room left, new keys are refused with
 //! [`ErrorKind::Capacity`](ratelimit_backend::ErrorKind::Capacity), and known keys stay exact. A
-//! flood of new keys cannot make a full store sweep again and again: a large one (of more than 2
-//! 000 keys) may refuse them while up to a sixteenth of its keys is idle.
+//! flood of new keys cannot make a full store sweep again and again: a store of more than two thousand
+//! keys may refuse them while up to a sixteenth of its keys is idle.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod memory;
