@@ -4,7 +4,7 @@
 //! Each change is a swap, and one serves many: the checks that find the other process's numbers wait in
 //! a queue, a task decides one after the other by the core, and swaps in what the last one leaves. A
 //! swap that comes too late is answered with the value that is there, so that the next needs no read.
-//! When others have changed the value to these checks' own numbers, they go on by script.
+//! Once the value is under these checks' own numbers again, they go on by script.
 //!
 //! Like checks that share a command, they share nothing else: each has a deadline and a timer of its
 //! own, and one that is dropped before the swap is sent is not charged.
@@ -195,7 +195,7 @@ impl Queue {
     }
 }
 
-/// Where the runtime has shut down, those that wait find out.
+/// Ends the queue if the runtime has shut down, so that its callers fail at once.
 impl Drop for Queue {
     fn drop(&mut self) {
         if self.is_open {

@@ -143,7 +143,7 @@ fn a_word_that_no_step_could_have_left_is_corrupt_or_stays_within_the_limit() {
     }
 }
 
-/// What is beyond 64 bits is not cut off.
+/// Numbers beyond 64 bits are not cut off.
 // FAULTS 42.
 #[test]
 fn a_number_of_more_than_64_bits_is_corrupt() {

@@ -210,7 +210,7 @@ fn a_charge_of_a_later_time_is_not_settled() {
     }
 }
 
-/// What was given back of a charge already, by nobody in particular, is not given back on top.
+/// A part of a charge that was given back before, with no receipt of its own, is not given back again.
 // FAULTS 24.
 #[test]
 fn refunds_with_and_without_a_receipt_leave_no_more_than_the_limit() {
