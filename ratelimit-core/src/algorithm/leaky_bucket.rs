@@ -10,8 +10,8 @@ use alloc::{vec, vec::Vec};
 use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
-    CarryOver, ConfigError, Cost, Decision, Fraction, LIMIT_MAX, Micros, Outcome, Receipt,
-    Timestamp, WINDOW_MAX,
+    CarryOver, ConfigError, Cost, Decision, Fraction, Micros, Outcome, Receipt, Timestamp,
+    WINDOW_MAX,
     algorithm::definition::{Definition, Leasing, Size},
     decision::Standing,
     number::{self, division::scale_ceil, encoding::Reader, rate::Rate},
@@ -218,7 +218,7 @@ impl Definition for Quota {
     }
 
     fn debt_max(&self) -> u64 {
-        self.rate.permits_floor(self.rate.units_in(WINDOW_MAX)).min(LIMIT_MAX)
+        self.rate.debt_max()
     }
 
     /// The bucket overflows by as many units as it takes; in a queue, the place behind what is owed must

@@ -8,8 +8,7 @@ use alloc::{vec, vec::Vec};
 use core::{num::NonZeroU64, time::Duration};
 
 use crate::{
-    CarryOver, ConfigError, Cost, Decision, Fraction, LIMIT_MAX, Micros, Outcome, Receipt,
-    Timestamp, WINDOW_MAX,
+    CarryOver, ConfigError, Cost, Decision, Fraction, Micros, Outcome, Receipt, Timestamp,
     algorithm::definition::{Definition, Leasing, Size},
     decision::Standing,
     number::{self, division::scale_floor, encoding::Reader, rate::Rate},
@@ -213,7 +212,7 @@ impl Definition for Quota {
     }
 
     fn debt_max(&self) -> u64 {
-        self.rate.permits_floor(self.rate.units_in(WINDOW_MAX)).min(LIMIT_MAX)
+        self.rate.debt_max()
     }
 
     /// The bucket is as many units below empty as it takes; what the last microsecond brings too much is

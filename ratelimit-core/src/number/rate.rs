@@ -12,7 +12,7 @@ use core::{num::NonZeroU64, time::Duration};
 use crate::{
     ConfigError, Fraction, Micros,
     number::{
-        self, PRODUCT_MAX, WINDOW_MAX,
+        self, LIMIT_MAX, PRODUCT_MAX, WINDOW_MAX,
         division::{ceil, gcd, scale_ceil, scale_floor},
     },
 };
@@ -81,6 +81,13 @@ impl Rate {
     /// Permits per microsecond, exactly.
     pub(crate) const fn as_fraction(&self) -> Fraction {
         Fraction { numerator: self.per_micro.get(), denominator: self.per_permit }
+    }
+
+    /// The most permits that may be owed: as many as come back in [`WINDOW_MAX`], but so few that their
+    /// units and those of a full bucket, which are at most [`PRODUCT_MAX`], have an exact sum.
+    pub(crate) fn debt_max(&self) -> u64 {
+        let units = self.units_in(WINDOW_MAX).min(u64::MAX.saturating_sub(PRODUCT_MAX));
+        self.permits_floor(units).min(LIMIT_MAX)
     }
 
     /// The units that come back in `length`. Most rates bring back one in a microsecond: a period

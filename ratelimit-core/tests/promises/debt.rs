@@ -2,27 +2,26 @@
 
 use proptest::prelude::*;
 use ratelimit_core::{
-    Action, CarryOver, Check, ConfigError, CostError, Decision, Key, LIMIT_MAX, Policy, Receipt,
-    Timestamp, UNLIMITED, WINDOW_MAX, fixed_window::Align, store::Record,
+    Action, CarryOver, Check, ConfigError, CostError, Decision, Key, LIMIT_MAX, Policy, Timestamp,
+    UNLIMITED, WINDOW_MAX, fixed_window::Align, store::Record,
 };
 
 use crate::{
-    bounds::bound,
     key_under_test::{Subject, reset_after, retry_after},
     rule::{self, Rule, one_of_each, share_of},
-    trace::{Course, Step, history, shares, worn},
+    trace::{Step, history, shares, worn},
 };
 
 const NOW: u64 = 1_700_000_000_000_000;
 
 /// All rules whose keys may owe.
-fn owing() -> impl Strategy<Value = Rule> {
+pub(crate) fn owing() -> impl Strategy<Value = Rule> {
     let owes = |rule: &Rule| rule.policy().with_debt_max(1).is_ok();
     rule::any().prop_filter("hybrids and permits in flight cannot owe", owes)
 }
 
 /// Debts, in permits, and as a share of the most that there may be.
-fn debts() -> impl Strategy<Value = (u64, u64)> {
+pub(crate) fn debts() -> impl Strategy<Value = (u64, u64)> {
     (prop_oneof![1_u64..=20, 1_u64..=5_000, Just(LIMIT_MAX)], shares())
 }
 
@@ -35,7 +34,7 @@ fn debtor(rule: &Rule, history: &(u64, Vec<Step>), debt: (u64, u64)) -> (Subject
 }
 
 /// The most that keys of a policy may owe.
-fn most(policy: &Policy) -> u64 {
+pub(crate) fn most(policy: &Policy) -> u64 {
     match policy.clone().with_debt_max(u64::MAX) {
         Err(ConfigError::LimitTooLarge { field: "debt_max", max }) => max,
         other => panic!("{other:?}"),
@@ -95,63 +94,6 @@ proptest! {
         }
         let reset = reset_after(&subject.peek(now, 1));
         prop_assert!(subject.clone().spend(now + reset, subject.limit()).is_allowed() || rule.starts_low());
-    }
-
-    /// In any stretch of time no more is used than the limit admits in it, and the most that may be owed.
-    #[test]
-    fn no_stretch_of_time_uses_more_than_its_bound_and_the_debt(
-        rule in owing(),
-        (start, steps) in history(),
-        debt in debts(),
-    ) {
-        // Such windows begin when a debt is paid back, wherever that is.
-        let is_first = matches!(rule, Rule::FixedWindow { align: Align::First, .. });
-        if is_first || rule.starts_low() {
-            return Ok(());
-        }
-        let mut subject = Subject::new(&rule);
-        let debt_max = debt.0.min(most(&subject.policy));
-        subject.policy = subject.policy.clone().with_debt_max(debt_max).expect("as much may be owed");
-        let mut course = Course::new(&rule, start);
-        let mut used: Vec<(u64, u64)> = Vec::new();
-        let mut receipts: Vec<(usize, Receipt)> = Vec::new();
-        for (index, step) in steps.into_iter().enumerate() {
-            let before = course.now;
-            let now = course.go(step.wait);
-            if now < before {
-                break;
-            }
-            let decision = match index % 3 {
-                0 => subject.penalize(now, step.cost(subject.limit() + debt_max)),
-                1 if !receipts.is_empty() => {
-                    // The charge has used less than it was charged for.
-                    let (charge, receipt) = receipts.swap_remove(index % receipts.len());
-                    let given = step.cost(subject.limit()).min(used[charge].1);
-                    used[charge].1 -= given;
-                    if 0 < given {
-                        let _ = subject.settle(now, given, receipt);
-                    }
-                    subject.peek(now, 1)
-                }
-                _ => subject.act(Action::Take, now, step.cost(subject.limit())),
-            };
-            if 0 < decision.charged() {
-                if decision.charged() <= subject.limit() && index % 3 != 0 {
-                    let receipt = subject.receipt(&decision, decision.charged());
-                    receipts.push((used.len(), receipt));
-                }
-                used.push((now, decision.charged()));
-            }
-            course.saw(decision);
-        }
-        for (first, &(start, _)) in used.iter().enumerate() {
-            for last in first..used.len() {
-                let (spent, bound) = bound(&rule, &used[..=last], start);
-                // The last window of a debt counts as full in a sliding counter.
-                let most = bound + 1 + u128::from(debt_max);
-                prop_assert!(spent <= most, "{spent} of {most} since {start}: {used:?}");
-            }
-        }
     }
 
     #[test]

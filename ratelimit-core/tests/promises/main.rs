@@ -19,6 +19,7 @@ mod clock;
 mod compact;
 mod configuration;
 mod debt;
+mod debt_bounds;
 mod denial;
 mod drift;
 mod encoding;
