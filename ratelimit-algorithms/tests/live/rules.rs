@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use ratelimit_algorithms::{
-    Adaptive, Algorithm, Align, CalendarWindow, ConfigError, FixedWindow, LeakyBucket, Nothing,
-    Period, Rule, Scope, SlidingWindowCounter, SlidingWindowLog, TokenBucket, Unlimited,
+    Adaptive, Algorithm, Align, ConfigError, FixedWindow, LeakyBucket, Nothing, Rule, Scope,
+    SlidingWindowCounter, SlidingWindowLog, TokenBucket, Unlimited,
 };
 
 use crate::Outcome;
@@ -64,8 +64,11 @@ fn each_algorithm_can_be_written_with_all_it_may_have() {
     }
 }
 
+#[cfg(feature = "calendar")]
 #[test]
 fn a_fixed_window_of_a_table_may_be_one_of_a_calendar() {
+    use ratelimit_algorithms::{CalendarWindow, Period};
+
     let month = CalendarWindow::per(1_000, Period::Month { from: 15 });
     reads(
         r#"{"algorithm": "fixed_window", "limit": 1000, "window": "month from 15 Europe/Berlin"}"#,
