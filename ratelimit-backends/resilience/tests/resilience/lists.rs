@@ -2,7 +2,7 @@
 
 use ratelimit_backend::Backend;
 use ratelimit_core::{Action, Decision, Micros, Outcome, Source, WINDOW_MAX};
-use ratelimit_resilience::{Deadline, Lists};
+use ratelimit_resilience::Lists;
 
 use crate::faulty::{Faulty, ask, ask_all, check, clock, hourly, spend};
 
@@ -195,10 +195,11 @@ fn beside_a_key_that_is_denied_the_others_are_only_looked_at() {
     assert_eq!((decisions.len(), store.asked()), (2, asked), "all of them are listed");
 }
 
+#[cfg(feature = "tokio")]
 #[test]
 fn lists_that_have_only_text_tell_so_until_something_else_is_on_them() {
     let (lists, _) = lists();
-    let around = Deadline::new(Box::new(lists.clone()));
+    let around = ratelimit_resilience::Deadline::new(Box::new(lists.clone()));
     let told = || [around.lists_only_text("api"), around.lists_only_text("jobs")];
     assert_eq!(told(), [false, false]);
     lists.under("api").deny("mallory");
