@@ -343,3 +343,22 @@ impl KeyState for Holds {
 
 /// Memory is given back when holds fill less than one part in this many of it.
 const SLACK: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_given_back_when_most_holds_have_gone_and_not_before() {
+        let at = |micros| Timestamp::EPOCH + Micros::new(micros);
+        let mut holds = Holds::default();
+        for number in 1..=1_000 {
+            holds.add(Hold { at: at(0), length: Micros::new(number), number, cost: 1 });
+        }
+        let whole = holds.holds.capacity();
+        holds.drop_lapsed(at(500));
+        assert_eq!((holds.holds.len(), holds.holds.capacity()), (500, whole));
+        holds.drop_lapsed(at(990));
+        assert!(holds.holds.capacity() < whole / 8, "{}", holds.holds.capacity());
+    }
+}

@@ -66,6 +66,18 @@ fn a_decision_that_charged_nothing_gives_no_receipt_of_others() {
 }
 
 #[test]
+fn a_peek_gives_no_receipt_of_what_others_hold() {
+    let mut subject = of(3);
+    let [first, _] = [(); 2].map(|()| acquire(&mut subject, START));
+    for later in [1, 2] {
+        let peeked = subject.peek(START + later, 1);
+        let receipt = subject.receipt(&peeked, 1);
+        assert_eq!(subject.settle(START + later, 1, receipt).remaining, 1, "{later}");
+        assert!(subject.extend(START + 2, 1, first).is_allowed());
+    }
+}
+
+#[test]
 fn a_hold_lapses_at_its_instant_and_not_a_microsecond_before() {
     let mut subject = of(1);
     let receipt = acquire(&mut subject, START);
@@ -76,6 +88,17 @@ fn a_hold_lapses_at_its_instant_and_not_a_microsecond_before() {
     let _ = acquire(&mut subject, late);
     assert_eq!(subject.settle(late, 1, receipt).remaining, 0, "late: it is another's by now");
     assert!(!subject.extend(late, 1, receipt).is_allowed());
+}
+
+#[test]
+fn a_hold_that_has_lapsed_is_not_extended_though_nobody_has_dropped_it() {
+    let mut subject = of(2);
+    let first = acquire(&mut subject, START);
+    let second = acquire(&mut subject, START + SECOND);
+    let late = START + 10 * SECOND;
+    assert!(!subject.extend(late, 1, first).is_allowed());
+    assert!(subject.extend(late, 1, second).is_allowed());
+    assert_eq!(subject.peek(late, 1).remaining, 1);
 }
 
 #[test]
@@ -151,6 +174,11 @@ fn a_penalty_is_a_hold_that_lapses() {
 }
 
 #[test]
+fn in_no_window_all_of_it_is_back() {
+    assert_eq!(of(1).policy.window(), None);
+}
+
+#[test]
 fn the_numbers_have_their_bounds() {
     let of = |limit, micros| {
         in_flight::Quota::new(limit, core::time::Duration::from_micros(micros)).map(|_| ())
@@ -192,9 +220,29 @@ fn words_of_holds_that_no_step_leaves_are_refused() {
         let read = Record::from_words(&header, &altered, &subject.policy);
         assert!(read.is_err(), "{other} in place of {before} at {place}");
     }
+    let mut of_nothing = words;
+    [of_nothing[7], of_nothing[11]] = [0, 2];
+    assert!(Record::from_words(&header, &of_nothing, &subject.policy).is_err());
 }
 
-/// Memory is not kept for the most that was ever held.
+#[test]
+fn what_is_read_has_the_bounds_of_what_is_held() {
+    let mut subject = of(HELD_MAX);
+    let _ = acquire(&mut subject, 100);
+    let record = subject.record.take().expect("it is known");
+    let last_max = (1 << 53) - 1;
+    for (last, held, is_read) in [
+        (last_max, HELD_MAX, true),
+        (last_max + 1, HELD_MAX, false),
+        (last_max, HELD_MAX + 1, false),
+    ] {
+        let mut words = record.words();
+        [words[0], words[2], words[7]] = [last, held, held];
+        let read = Record::from_words(&record.header(), &words, &subject.policy);
+        assert_eq!(read.is_ok(), is_read, "{last} {held}");
+    }
+}
+
 #[test]
 fn ten_thousand_holds_come_and_go() {
     let mut subject = of(HELD_MAX);
