@@ -1,6 +1,6 @@
 //! Commands that run tools of others: where to get them, and how they are called.
 
-use std::{fs, io};
+use std::{env, fs, io, slice};
 
 use xtask::Arguments;
 
@@ -81,41 +81,71 @@ pub(crate) fn fuzz_targets() -> Result<Vec<String>, String> {
 }
 
 /// Changes the code that decides, one place at a time, and looks for a test that fails. That takes
-/// hours, so tests are built quickly, and those that check a million times are left out.
+/// hours, so tests are built quickly, those that check a million times are left out, and a property is
+/// given few cases, unless `PROPTEST_CASES` says how many; what fails is not made smaller.
 // FAULTS 202.
 pub(crate) fn mutants(arguments: &Arguments) -> Result<(), String> {
     MUTANTS.find(arguments)?;
-    let quickly = [("CARGO_PROFILE_TEST_OPT_LEVEL", "0"), ("CARGO_PROFILE_TEST_DEBUG", "0")];
     let made = fs::create_dir_all(workspace::root().join("target/mutants"));
     made.map_err(|error| format!("target/mutants: {error}"))?;
     let wanted = arguments.operands();
-    let is_wanted = |package| wanted.is_empty() || wanted.iter().any(|name| name == package);
+    let is_wanted = |package: &str| wanted.is_empty() || wanted.iter().any(|name| name == package);
     let mut is_caught = true;
-    for (package, files) in MUTATED.into_iter().filter(|(package, _)| is_wanted(*package)) {
+    for Mutated { package, files, tests } in MUTATED.iter().filter(|it| is_wanted(it.package)) {
         let output = format!("target/mutants/{package}");
-        let mut mutants = cargo(&["mutants", "--all-features", "--package", package]);
-        mutants.args(["--output", &output]).args(files.iter().flat_map(|file| ["--file", file]));
+        let mut mutants = cargo(&["mutants", "--all-features", "--profile", "mutants"]);
+        mutants.args(["--package", package, "--output", &output]);
+        let file = arguments.value("--file");
+        let files = file.as_ref().map_or(*files, slice::from_ref);
+        mutants.args(files.iter().flat_map(|file| ["--file", file]));
+        mutants.args(tests.iter().map(|test| format!("--cargo-arg=--test={test}")));
+        mutants.arg("--cargo-arg=--lib");
         if let Some(shard) = arguments.value("--shard") {
             mutants.args(["--shard", shard]);
         }
         mutants.args(["--", "--", "--skip", "drift::", "--skip", "million"]);
-        is_caught &= run(mutants.envs(quickly)).is_ok();
+        mutants.env("PROPTEST_MAX_SHRINK_ITERS", "0");
+        if env::var_os("PROPTEST_CASES").is_none() {
+            mutants.env("PROPTEST_CASES", FEW_CASES);
+        }
+        is_caught &= run(&mut mutants).is_ok();
     }
     if is_caught { Ok(()) } else { Err("some changes went unnoticed: target/mutants".to_owned()) }
 }
 
+const FEW_CASES: &str = "16";
+
 /// Returns the names of the packages that are changed.
 pub(crate) fn mutated_packages() -> Vec<String> {
-    MUTATED.map(|(package, _)| package.to_owned()).to_vec()
+    MUTATED.iter().map(|mutated| mutated.package.to_owned()).collect()
 }
 
-/// The sources that are changed: all of the core; what drops records; what a holder of leases may
-/// spend; what tells clients apart.
-const MUTATED: [(&str, &[&str]); 4] = [
-    ("ratelimit-core", &["ratelimit-core/src/**/*.rs"]),
-    ("ratelimit-memory", &["expiry.rs", "table.rs"]),
-    ("ratelimit-lease", &["entry.rs", "length.rs"]),
-    ("ratelimit-http", &["**/key/*.rs"]),
+struct Mutated {
+    package: &'static str,
+    /// The sources that are changed.
+    files: &'static [&'static str],
+    /// The tests that look, beside the unit tests: those that start no servers.
+    tests: &'static [&'static str],
+}
+
+/// All of the core; what drops records; what a holder of leases may spend; what tells clients apart.
+const MUTATED: [Mutated; 4] = [
+    Mutated {
+        package: "ratelimit-core",
+        files: &["ratelimit-core/src/**/*.rs"],
+        tests: &["promises", "serialized"],
+    },
+    Mutated {
+        package: "ratelimit-memory",
+        files: &["expiry.rs", "table.rs"],
+        tests: &["conformance", "promises"],
+    },
+    Mutated {
+        package: "ratelimit-lease",
+        files: &["entry.rs", "length.rs"],
+        tests: &["leases", "simulation"],
+    },
+    Mutated { package: "ratelimit-http", files: &["**/key/*.rs"], tests: &["http"] },
 ];
 
 /// Checks whose code is built in, under which licences, and what is known against it: `deny.toml`

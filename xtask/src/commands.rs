@@ -164,6 +164,11 @@ static COMMANDS: [Command; 23] = [
         about: "Changes code that decides, drops or tells clients apart, and looks for a test that fails.",
         options: &[
             Flag {
+                name: "--file",
+                value: Value::Text("GLOB"),
+                about: "only these sources, as in debt.rs or **/state/*.rs",
+            },
+            Flag {
                 name: "--shard",
                 value: Value::Text("K/N"),
                 about: "only the K-th of N parts, counted from 0",
