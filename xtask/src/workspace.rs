@@ -155,18 +155,24 @@ mod tests {
         }
     }
 
+    /// A test is a function, or a line of a macro that makes one.
     #[test]
-    fn the_tests_that_the_comparison_names_are_there() {
+    fn the_tests_that_pages_name_are_there() {
         let sources = files("rs").unwrap();
         let texts: Vec<_> = sources.iter().map(|path| text(path).unwrap()).collect();
-        let page = text(&root().join("docs/comparison.md")).unwrap();
-        let rows = page.lines().filter(|line| line.starts_with('|'));
-        let named = rows.filter_map(|row| row.strip_suffix("` |")?.rsplit('`').next());
-        let named: Vec<_> = named.filter(|name| 3 < name.matches('_').count()).collect();
-        assert!(!named.is_empty());
-        for name in named {
-            let is_there = texts.iter().any(|text| text.contains(&format!("fn {name}(")));
-            assert!(is_there, "{name}");
+        let is_there = |name: &str| {
+            let [function, line] = [format!("fn {name}("), format!("    {name}: ")];
+            texts.iter().any(|text| text.contains(&function) || text.contains(&line))
+        };
+        let mut pages = files_in(&root().join("docs/mutations"), "md").unwrap();
+        pages.push(root().join("docs/comparison.md"));
+        for path in pages {
+            let page = text(&path).unwrap();
+            let rows = page.lines().filter(|line| line.starts_with('|'));
+            let quoted = rows.flat_map(|row| row.split('`').skip(1).step_by(2));
+            for name in quoted.filter(|name| 3 < name.matches('_').count()) {
+                assert!(is_there(name), "{}: {name}", path.display());
+            }
         }
     }
 
