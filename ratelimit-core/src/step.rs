@@ -77,20 +77,33 @@ fn apply_any(
 }
 
 impl Record {
-    /// Spends as [`apply`] does for one check, where nothing but the step is to be done: if the record
-    /// was written under this very policy, the state alone counts, and no sensor is shared.
+    /// Spends as [`apply`] does for one check, where only a state is to be stepped: no sensor is shared,
+    /// and there is neither a debt nor a block. A state under other numbers is carried over.
     ///
     /// `None` says that nothing has changed, and that [`apply`] has to decide.
     #[inline]
     pub fn spend(&mut self, check: &Check<'_>, now: Timestamp) -> Option<Decision> {
         let policy = check.policy();
-        if !self.under.is(policy) || !self.is_plain_at(now) {
+        if !self.is_plain_at(now) || !self.under.is(policy) && !self.adopt(check, now) {
             return None;
         }
         with_quota!(policy.algorithm(), quota => match quota.state_mut(&mut self.state) {
             Some(state) if !quota.shares_sensor() => Some(spend(quota, state, check.cost(), now)),
             _ => None,
         })
+    }
+
+    /// Brings a record of nothing but states up to `now` and to the numbers of the check. Returns false,
+    /// and changes nothing, if there is more to that than to carry the state over.
+    fn adopt(&mut self, check: &Check<'_>, now: Timestamp) -> bool {
+        let policy = check.policy();
+        let [found, want] = algorithms(check.slot(), self);
+        let is_change = found == want && policy.limit() != 0 && !policy.algorithm().shares_sensor();
+        if is_change {
+            self.rewind(policy, now);
+            self.bring_up(policy, now);
+        }
+        is_change
     }
 
     /// Spends on a key never seen, as [`apply`] does for one check; returns the record to store, if

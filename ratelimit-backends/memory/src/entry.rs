@@ -56,6 +56,19 @@ impl Entry {
         }
     }
 
+    /// The state, if it is compact and was written under equal numbers, which are this policy's from now on.
+    pub(crate) fn compact_under_equal(&mut self, policy: &Policy) -> Option<&mut CompactState> {
+        match self {
+            Self::Compact { policy: under, state, .. }
+                if under.algorithm() == policy.algorithm() =>
+            {
+                *under = policy.clone();
+                Some(state)
+            }
+            _ => None,
+        }
+    }
+
     /// The record, if it is boxed.
     #[inline]
     pub(crate) fn boxed(&mut self) -> Option<&mut Record> {

@@ -12,7 +12,6 @@ use ratelimit_core::{
 use crate::dashmap::Dashmap;
 use crate::{
     SwiftClock,
-    entry::Entry,
     mutexes::Mutexes,
     shard_locks::{Few, ShardLocks},
     shards::Shards,
@@ -152,10 +151,19 @@ impl<C: Clock, S: Shards> Memory<C, S> {
         check: Check<'_>,
         now: Timestamp,
     ) -> Result<Decision, BackendError> {
-        if let Some(record) = shard.get(&slot).and_then(Entry::boxed)
-            && let Some(decision) = record.spend(&check, now)
-        {
-            return Ok(decision);
+        let (policy, cost) = (check.policy(), check.cost());
+        if let Some(entry) = shard.get(&slot) {
+            if let Some(state) = entry.compact_under_equal(policy)
+                && let Some(step) = state.spend(policy, cost, now)
+            {
+                drop(shard);
+                return Ok(step.decision(policy, now));
+            }
+            if let Some(record) = entry.boxed()
+                && let Some(decision) = record.spend(&check, now)
+            {
+                return Ok(decision);
+            }
         }
         let batch = Batch::one(&check);
         if check.policy().algorithm().shares_sensor() {

@@ -48,10 +48,10 @@ impl Earlier {
     ) -> Option<Box<Self>> {
         let mut earlier = before.unwrap_or_else(|| Box::new(Self::none(now)));
         let kept = &mut earlier.kept;
-        kept.retain(|kept| !kept.lifetime(now).is_zero());
-        let is_own = |kept: &Kept| A::of(&kept.algorithm) == Some(quota);
-        let own = kept.iter().position(is_own);
-        if let Some(own) = own.and_then(|index| quota.state_mut(&mut kept[index].state)) {
+        let own = kept.iter().position(|kept| A::of(&kept.algorithm) == Some(quota));
+        if let Some(own) = own.and_then(|index| quota.state_mut(&mut kept[index].state))
+            && !quota.lifetime(own, now).is_zero()
+        {
             quota.rewind(own, now);
             quota.join(state, own, now);
         }
@@ -60,16 +60,19 @@ impl Earlier {
         match own {
             Some(index) if is_over => drop(kept.swap_remove(index)),
             Some(index) => kept[index] = left(),
-            None if is_over => {}
-            None => kept.push(left()),
+            None => kept.extend((!is_over).then(left)),
         }
+        let mut longest = quota.lifetime(state, now);
+        kept.retain(|kept| {
+            let lifetime = kept.lifetime(now);
+            longest = longest.max(lifetime);
+            !lifetime.is_zero()
+        });
         if KEPT_MAX < kept.len() {
             // The one that counts longest has most to give away.
             kept.sort_by_key(|kept| Reverse(kept.lifetime(now)));
             kept.truncate(KEPT_MAX);
         }
-        let lifetimes = kept.iter().map(|kept| kept.lifetime(now));
-        let longest = lifetimes.fold(quota.lifetime(state, now), Micros::max);
         (earlier.since, earlier.until) = (now, (now + longest).min(Timestamp::MAX));
         (!longest.is_zero()).then_some(earlier)
     }
