@@ -134,6 +134,10 @@ impl Server {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
     /// Returns what `redis-cli` prints for a command.
     pub fn cli(&self, command: &[&str]) -> String {
         cli(self.port, command)
@@ -179,28 +183,48 @@ pub struct Cluster {
 impl Cluster {
     /// Starts one, as [`Server::start`] does.
     pub fn start() -> Option<Self> {
-        let has_port = Server::start(&[])?.knows("cluster-port");
-        let node = |_| {
-            let bus = free_port().to_string();
-            let cluster = ["--cluster-enabled", "yes"];
-            // Without it, nodes speak to one another at the port that is higher by 10,000.
-            let port = if has_port { &["--cluster-port", &*bus][..] } else { &[] };
-            // The loss of a node is known soon, and is not that of all.
-            let loss = ["--cluster-node-timeout", "1000", "--cluster-require-full-coverage", "no"];
-            Server::start(&[&cluster, port, &loss].concat())
-        };
-        let nodes: Vec<_> = (0..3).map(node).collect::<Option<_>>()?;
-        let addresses: Vec<_> =
-            nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
-        let mut create = vec!["--cluster", "create"];
+        let nodes: Vec<_> = (0..3).map(|_| Self::node()).collect::<Option<_>>()?;
+        let addresses: Vec<_> = nodes.iter().map(Server::address).collect();
+        let mut create = vec!["create"];
         create.extend(addresses.iter().map(String::as_str));
-        create.push("--cluster-yes");
-        let made = Command::new("redis-cli").args(&create).output().expect("redis-cli runs");
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stdout));
+        Self::manage(&create);
         let is_ready =
             |node: &Server| poll(|| node.cli(&["CLUSTER", "INFO"]).contains("cluster_state:ok"));
         assert!(nodes.iter().all(is_ready), "the cluster came up");
         Some(Self { nodes })
+    }
+
+    /// Starts a replica of a node, which takes its place when that is lost.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be added.
+    pub fn add_replica_of(&self, node: usize) -> Option<Server> {
+        let (primary, replica) = (&self.nodes[node], Self::node()?);
+        let id = primary.cli(&["CLUSTER", "MYID"]);
+        let [new, known] = [&replica, primary].map(Server::address);
+        Self::manage(&["add-node", &new, &known, "--cluster-slave", "--cluster-master-id", &id]);
+        let is_up = || replica.info("replication", "master_link_status:up").is_some();
+        assert!(poll(is_up), "it is in step");
+        Some(replica)
+    }
+
+    fn node() -> Option<Server> {
+        let has_port = Server::start(&[])?.knows("cluster-port");
+        let bus = free_port().to_string();
+        let cluster = ["--cluster-enabled", "yes"];
+        // Without it, nodes speak to one another at the port that is higher by 10,000.
+        let port = if has_port { &["--cluster-port", &*bus][..] } else { &[] };
+        // The loss of a node is known soon, and is not that of all.
+        let loss = ["--cluster-node-timeout", "1000", "--cluster-require-full-coverage", "no"];
+        Server::start(&[&cluster, port, &loss].concat())
+    }
+
+    fn manage(command: &[&str]) {
+        let mut cli = Command::new("redis-cli");
+        let output = cli.arg("--cluster").args(command).arg("--cluster-yes").output();
+        let output = output.expect("redis-cli runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     }
 
     /// Returns the URL for clients.

@@ -133,6 +133,39 @@ async fn a_node_that_is_killed_keeps_nobody_from_the_others() {
     }
 }
 
+/// Only keys of the lost node are asked for, so no other node says where they are now.
+// FAULTS 153.
+#[tokio::test]
+async fn a_replica_that_takes_the_place_of_its_primary_is_found_and_goes_on_with_its_keys() {
+    let Some((mut cluster, redis)) = connect().await else { return };
+    let Some(replica) = cluster.add_replica_of(2) else { return };
+    let policy = hourly(1_000_000);
+    let mut spent = Vec::new();
+    for key in 0..KEYS {
+        let before = cluster.nodes[2].keys().len();
+        let left = spend(&redis, &policy, &[key], 1).await.expect("it decides").remaining;
+        if before < cluster.nodes[2].keys().len() {
+            spent.push((key, left));
+        }
+    }
+    assert!(!spent.is_empty());
+    assert!(poll(|| replica.keys().len() == spent.len()), "it has repeated all");
+    cluster.nodes[2].kill();
+    let begun = Instant::now();
+    for (key, left) in spent {
+        let decision = loop {
+            match within(SECOND, spend(&redis, &policy, &[key], 1)).await {
+                Ok(decision) => break decision,
+                answer => assert_eq!(failure(answer).0, ErrorKind::Unavailable),
+            }
+            assert!(begun.elapsed() < 20 * SECOND, "service resumes");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        };
+        assert_eq!(decision.remaining, left - 1);
+    }
+    assert!(replica.info("replication", "role:master").is_some());
+}
+
 /// The permits left of each key after it was charged along with the others.
 async fn left(redis: &Redis, policy: &Policy, keys: &[&str]) -> Result<Vec<u64>, BackendError> {
     let checks: Vec<_> = keys.iter().map(|key| check(policy, key.as_bytes(), 1)).collect();
