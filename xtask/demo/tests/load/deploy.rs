@@ -2,6 +2,7 @@
 
 use std::{iter, sync::Arc, time::Duration};
 
+use ratelimit_backend::StoreBackend;
 use ratelimit_core::{Action, Policy, fixed_window, token_bucket};
 use ratelimit_servers::effort;
 use tokio::{
@@ -11,14 +12,18 @@ use tokio::{
 
 use crate::stores::{NAMES, Store, Stores, apply, check};
 
+#[expect(dead_code, reason = "the example is a program")]
+#[path = "../../../../ratelimit-backends/backend/examples/hash_map.rs"]
+mod hash_map;
+
 // FAULTS 214.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_check_fails_because_another_process_has_other_numbers() {
     let Some(stores) = Stores::start(DEADLINE) else { return };
     println!(
-        "store   algorithm    callers  checks a second, and the longest: same numbers; other numbers"
+        "store        algorithm    callers  checks a second, and the longest: same numbers; other numbers"
     );
-    for name in NAMES {
+    for name in NAMES.into_iter().chain([TWO_METHODS]) {
         for (algorithm, policies) in [("fixed window", windows()), ("token bucket", buckets())] {
             for callers in effort(&[32, 256][..], &[32]) {
                 let mut row = Vec::new();
@@ -27,7 +32,7 @@ async fn no_check_fails_because_another_process_has_other_numbers() {
                         run(&stores, name, [&policies[0], new], *callers).await;
                     row.push(format!("{per_second:.0}, {longest:.1?}"));
                 }
-                println!("{name:7} {algorithm:12} {callers:>7}  {}", row.join("; "));
+                println!("{name:12} {algorithm:12} {callers:>7}  {}", row.join("; "));
             }
         }
     }
@@ -41,9 +46,15 @@ async fn run(
     policies: [&Policy; 2],
     callers: usize,
 ) -> (f64, Duration) {
-    let first = stores.open(name).await;
-    // Memory is one process's.
-    let second = if name == "memory" { Arc::clone(&first) } else { stores.open(name).await };
+    let first: Store = match name {
+        TWO_METHODS => Arc::new(StoreBackend::new(hash_map::Map::default())),
+        _ => stores.open(name).await,
+    };
+    // What is in memory is one process's.
+    let second = match name {
+        "memory" | TWO_METHODS => Arc::clone(&first),
+        _ => stores.open(name).await,
+    };
     let _ = apply(&first, check(policies[1], "key", 1), Action::Reset).await.unwrap();
     let mut spenders = JoinSet::new();
     let begun = Instant::now();
@@ -84,6 +95,9 @@ fn buckets() -> [Policy; 2] {
         Policy::new("bucket", quota.unwrap()).unwrap()
     })
 }
+
+/// A store of two methods, in memory.
+const TWO_METHODS: &str = "two methods";
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
