@@ -400,6 +400,20 @@ fn hybrids_and_permits_in_flight_owe_nothing_and_no_limit_more_than_it_pays_back
 }
 
 #[test]
+fn a_debt_is_no_share_of_a_limit_of_everything() {
+    let under = |limit| {
+        let policy = Rule::Calendar { limit, lengths: [1 << 40; 4] }.policy();
+        let policy = policy.with_debt_max(5).expect("it may owe");
+        policy.with_carry_over(CarryOver::Proportional)
+    };
+    let mut subject = Subject::of(under(10));
+    assert_eq!(subject.penalize(NOW, 15).charged(), 15);
+    let mut unlimited = subject.under(under(UNLIMITED));
+    assert!(unlimited.spend(NOW, 1).is_allowed());
+    assert_eq!(unlimited.under(under(30)).peek(NOW, 1).remaining, 30 - 16);
+}
+
+#[test]
 fn a_penalty_may_be_as_large_as_what_may_be_owed_beside_the_limit() {
     let rule = one_of_each()[0];
     let policy = rule.policy().with_debt_max(5).expect("it may owe");
