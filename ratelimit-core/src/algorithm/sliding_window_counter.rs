@@ -20,12 +20,13 @@ use crate::{
     algorithm::definition::{Definition, Leasing, Size},
     decision::Standing,
     number::{
-        self, PRODUCT_MAX,
+        self,
         division::{Share, scale_ceil},
         encoding::Reader,
         tick::Tick,
     },
     state::key_state::KeyState,
+    time::EXACT_MAX,
 };
 
 /// An estimated `limit` permits per window.
@@ -39,6 +40,9 @@ pub struct Quota {
 }
 
 /// The state of a key: the window that was last charged, its count, and the one before.
+///
+/// Counts that are carried over may be far above the limit. Their weight then is, too, and a product
+/// that saturates says as much.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct State {
     start: Timestamp,
@@ -74,11 +78,6 @@ impl Quota {
         let window = number::window("window", window)?;
         let (tick, ticks) = Tick::fit(window, limit);
         Ok(Self { limit, window, tick, ticks })
-    }
-
-    /// The largest count whose weight every store computes exactly; never below the limit.
-    fn count_max(&self) -> u64 {
-        PRODUCT_MAX / self.ticks
     }
 
     /// The state as `now` finds it: rolled into the present window, if that is another one.
@@ -144,13 +143,12 @@ impl Definition for Quota {
             ("window", self.window.get()),
             ("tick", self.tick.micros().get()),
             ("ticks", self.ticks.get()),
-            ("count_max", self.count_max()),
         ]
     }
 
     fn read_state(&self, input: &mut Reader<'_>) -> Option<State> {
         let (start, [previous, current]) = (input.timestamp()?, input.numbers()?);
-        let is_fit = previous.max(current) <= self.count_max() && start.floor(self.window) == start;
+        let is_fit = previous.max(current) <= EXACT_MAX && start.floor(self.window) == start;
         is_fit.then_some(State { start, previous, current })
     }
 
@@ -281,8 +279,6 @@ impl Definition for Quota {
                 .saturating_add(weight(current, from.ticks.get()));
             State { current: share.ceil(spent, from.ticks.get()), ..self.fresh(now) }
         };
-        state.previous = state.previous.min(self.count_max());
-        state.current = state.current.min(self.count_max());
     }
 
     /// The previous window weighs less than the present one: what one state has more in the present

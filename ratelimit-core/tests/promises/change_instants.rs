@@ -4,7 +4,7 @@ use num_bigint::BigInt;
 use num_rational::BigRational;
 use num_traits::{ToPrimitive, Zero};
 use proptest::prelude::*;
-use ratelimit_core::{CarryOver, Detail, Fraction, fixed_window::Align};
+use ratelimit_core::{CarryOver, Detail, Fraction, LIMIT_MAX, fixed_window::Align};
 
 use crate::{
     key_under_test::{Subject, at, retry_after},
@@ -104,6 +104,26 @@ proptest! {
         let then = now + retry_after(&denied);
         prop_assert!(!changed.peek(then - 1, cost).is_allowed());
         prop_assert!(changed.spend(then, cost).is_allowed());
+    }
+}
+
+proptest! {
+    /// The new limit would never have let as many through; they fade like any.
+    #[test]
+    fn permits_that_a_counter_carries_over_count_until_they_have_faded_and_no_longer(
+        spent in prop_oneof![100_u64..=100_000, 100_u64..=LIMIT_MAX],
+        limit in 1_u64..=20,
+        window in prop_oneof![2_u64..=1_000, 2_u64..=30 * DAY],
+        share in shares(),
+    ) {
+        let counter = |limit, window| Rule::SlidingWindowCounter { limit, window };
+        let mut subject = Subject::new(&counter(spent, 1));
+        prop_assert!(subject.spend(START, spent).is_allowed());
+        let changed = subject.under(counter(limit, window).policy());
+        let cost = 1 + share_of(limit - 1, share);
+        let weight = u128::from(limit - cost) * u128::from(window) / u128::from(spent);
+        let wait = 2 * window - START % window - u64::try_from(weight).expect("a part of a window");
+        prop_assert_eq!(retry_after(&changed.peek(START, cost)), wait);
     }
 }
 

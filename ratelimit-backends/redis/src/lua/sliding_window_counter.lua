@@ -8,7 +8,7 @@ local function sliding_window_counter(key, header, terms)
   if found then
     start, previous, current = unpack_words('>I7I7I7', found, #header + 1)
     damaged = damaged or EXACT_MAX < start or start % window ~= 0
-      or count_max < previous or count_max < current
+      or EXACT_MAX < previous or EXACT_MAX < current
     -- rewind
     if now < start then
       start, previous, current = begin, 0, max(current, min(current + previous, limit))
@@ -23,7 +23,7 @@ local function sliding_window_counter(key, header, terms)
     end
   end
 
-  -- weight, carried
+  -- weight, carried; a product beyond 2^53 may be inexact, but then it is beyond the limit, too
   local weight = ticks - floor((now - start) / tick)
   local carried = ceil(previous * weight / ticks)
   if takes then cost = part(cost, limit - current - carried) end
