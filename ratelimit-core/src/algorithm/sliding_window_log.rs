@@ -180,14 +180,14 @@ impl Definition for Quota {
         }
     }
 
-    /// The entries that still count keep their instants, whatever the window. Of more than fit, the
-    /// oldest are merged: no request fits before the last of them leaves.
+    /// The entries that still count keep their instants, whatever the window. Those whose share comes to
+    /// nothing go. Of more than fit, the oldest are merged: no request fits before the last of them leaves.
     fn carry(&self, from: &Self, log: &mut Log, rule: CarryOver, now: Timestamp) {
         log.drop_expired(from.length(), now);
-        log.merge_oldest(self.entries_max);
         if rule == CarryOver::Proportional {
             log.scale(self.limit, from.limit);
         }
+        log.merge_oldest(self.entries_max);
     }
 
     fn entries_max(&self) -> Option<u64> {

@@ -125,6 +125,24 @@ proptest! {
         let wait = 2 * window - START % window - u64::try_from(weight).expect("a part of a window");
         prop_assert_eq!(retry_after(&changed.peek(START, cost)), wait);
     }
+
+    /// A share of the limit is no more permits than that, and so no more entries.
+    #[test]
+    fn a_log_that_keeps_its_share_needs_no_more_entries_than_permits(
+        from in (1_u64..=40, 1_u64..=20 * SECOND),
+        to in (1_u64..=10, 1_u64..=20 * SECOND),
+        history in history(),
+        share in shares(),
+    ) {
+        let log = |(limit, window), entries_max| Rule::SlidingWindowLog { limit, window, entries_max };
+        let (subject, now) = worn(&log(from, 1_000_000), &history);
+        let cost = 1 + share_of(to.0 - 1, share);
+        let changed = |entries_max| {
+            let policy = log(to, entries_max).policy();
+            subject.under(policy.with_carry_over(CarryOver::Proportional)).peek(now, cost)
+        };
+        prop_assert_eq!(changed(to.0), changed(1_000_000));
+    }
 }
 
 // FAULTS 210.
