@@ -191,7 +191,15 @@ impl Record {
 
     /// Gives back what is left of a charge, if its receipt is good.
     pub(crate) fn settle(&mut self, now: Timestamp, cost: Cost, receipt: Receipt) {
-        if self.is_good(receipt, now) {
+        // A hold is named by its number, whatever the receipt says of its cost.
+        let cost = if self.under.algorithm().holds_permits() {
+            Some(cost)
+        } else {
+            cost.at_most(receipt.cost)
+        };
+        if let Some(cost) = cost
+            && self.is_good(receipt, now)
+        {
             self.give_back(now, |record| {
                 with_state_mut!(record, quota, state => quota.settle(state, now, cost, receipt));
             });

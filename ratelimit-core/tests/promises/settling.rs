@@ -5,7 +5,7 @@
 
 use proptest::prelude::*;
 use ratelimit_core::{
-    CarryOver, Decision, Detail, Outcome, Receipt,
+    Action, CarryOver, Decision, Detail, Outcome, Receipt,
     adaptive::{self},
 };
 
@@ -135,6 +135,27 @@ proptest! {
         prop_assert!(left == fresh || stays, "{left} of {fresh}");
     }
 
+    /// However much is to be given back, and whoever else has spent at that instant.
+    #[test]
+    fn a_receipt_gives_back_no_more_than_its_charge(
+        rule in rule::any(),
+        history in history(),
+        share in shares(),
+        asked in shares(),
+    ) {
+        let (mut subject, now) = worn(&rule, &history);
+        let [cost, asked] = [share, asked].map(|share| 1 + share_of(subject.limit() - 1, share));
+        let spent = subject.spend(now, cost);
+        if !spent.is_allowed() {
+            return Ok(());
+        }
+        let receipt = subject.receipt(&spent, cost);
+        let _ = subject.act(Action::Take, now, subject.limit());
+        let before = subject.peek(now, 1).remaining;
+        let settled = subject.settle(now, asked, receipt);
+        prop_assert!(settled.remaining <= before + cost, "{settled:?} after {before}");
+    }
+
     // FAULTS 24.
     #[test]
     fn a_receipt_gives_nothing_back_once_the_key_would_be_as_good_as_new(
@@ -165,7 +186,7 @@ proptest! {
         let (mut subject, now) = worn(&rule, &history);
         let cost = 1 + share_of(subject.limit() - 1, share);
         let (mut exact, before) = (subject.clone(), subject.peek(now, 1));
-        let charged = subject.act(ratelimit_core::Action::Penalize, now, cost);
+        let charged = subject.act(Action::Penalize, now, cost);
         prop_assert!(charged.is_allowed());
         // One request may fit that is as large as several that would not: the next finds more load, or
         // a longer queue.
