@@ -159,7 +159,7 @@ fn take_entries(words: &mut Vec<u64>) -> Vec<u64> {
 
 pub(crate) fn put(bytes: &mut Vec<u8>, word: u64) {
     let [first, rest @ ..] = word.min(WORD_MAX).to_be_bytes();
-    debug_assert_eq!(first, 0, "nothing beyond 2^53 comes here");
+    debug_assert_eq!(first, 0, "nothing beyond seven bytes comes here");
     bytes.extend(rest);
 }
 
@@ -172,7 +172,8 @@ pub(crate) const ENTRY_BYTES: usize = 2 * WORD_BYTES;
 /// The first byte of a value with states under earlier numbers; no header is as long.
 const EARLIER: u8 = 255;
 
-const WORD_MAX: u64 = (1 << 53) - 1;
+/// Beyond 2^53 there is only the end of a block in the last years of time, which no script reads.
+const WORD_MAX: u64 = (1 << (8 * WORD_BYTES)) - 1;
 
 pub(crate) const WRAP: u64 = 1 << 52;
 

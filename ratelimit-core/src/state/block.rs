@@ -32,9 +32,9 @@ impl Block {
         [self.since.as_micros(), self.until.as_micros()]
     }
 
-    /// Reads a block from its [`words`](Self::words).
+    /// Reads a block from its [`words`](Self::words). Its end may lie beyond representable time.
     pub(crate) fn read(input: &mut Reader<'_>) -> Option<Self> {
-        let (since, until) = (input.timestamp()?, input.timestamp()?);
+        let (since, until) = (input.timestamp()?, Timestamp::from_word(input.number()?));
         (since < until && until - since <= WINDOW_MAX).then_some(Self { since, until })
     }
 

@@ -74,7 +74,8 @@ impl Earlier {
             kept.truncate(KEPT_MAX);
         }
         (earlier.since, earlier.until) = (now, (now + longest).min(Timestamp::MAX));
-        (!longest.is_zero()).then_some(earlier)
+        // Nothing comes after the end of time.
+        (now < earlier.until).then_some(earlier)
     }
 
     const fn none(now: Timestamp) -> Self {

@@ -1,7 +1,9 @@
 //! Any input at all: no panic, and an answer within the limit.
 
 use proptest::prelude::*;
-use ratelimit_core::{Action, ConfigError, LIMIT_MAX, Timestamp, WINDOW_MAX, adaptive::Scope};
+use ratelimit_core::{
+    Action, ConfigError, LIMIT_MAX, Policy, Timestamp, WINDOW_MAX, adaptive::Scope, store::Record,
+};
 
 use crate::{
     key_under_test::{Subject, retry_after},
@@ -68,6 +70,63 @@ proptest! {
                 prop_assert!(decision.is_allowed() || 0 < retry_after(&decision) || now == END);
                 prop_assert!(!decision.is_allowed() || 0 < before.remaining);
             }
+        }
+    }
+}
+
+/// The policy of a rule, whose keys may owe as much as there may be.
+fn owing_most(rule: &Rule) -> Policy {
+    let policy = rule.policy();
+    match policy.clone().with_debt_max(u64::MAX) {
+        Err(ConfigError::LimitTooLarge { max, .. }) => policy.with_debt_max(max).expect("the most"),
+        _ => policy,
+    }
+}
+
+/// Blocks and debts may end beyond representable time, and numbers change at its very end.
+fn charges() -> impl Strategy<Value = Vec<(Action, u64, u64)>> {
+    let action = prop_oneof![
+        2 => Just(Action::Spend),
+        1 => Just(Action::Refund),
+        2 => Just(Action::Penalize),
+        1 => Just(Action::Block(WINDOW_MAX)),
+    ];
+    let time = prop_oneof![Just(0), Just(END - 1), Just(END), END - LONGEST..=END, 0..=END];
+    prop::collection::vec((action, time, prop_oneof![Just(1), any::<u64>()]), 1..20)
+}
+
+proptest! {
+    #[test]
+    fn what_is_left_at_the_ends_of_time_is_read_again(
+        (from, to) in rule::changes(),
+        charges in charges(),
+    ) {
+        let mut policies = [owing_most(&from), owing_most(&to)];
+        let mut subject = Subject::of(policies[0].clone());
+        for (index, (action, now, cost)) in charges.into_iter().enumerate() {
+            if index % 3 == 2 {
+                policies.reverse();
+                subject = subject.under(policies[0].clone());
+            }
+            let limit = subject.limit();
+            let _ = match action {
+                Action::Penalize => {
+                    subject.penalize(now, cost.clamp(1, limit + subject.policy.debt_max()))
+                }
+                _ => subject.act(action, now, cost.clamp(1, limit)),
+            };
+            let Some(record) = &subject.record else { continue };
+            let (bytes, policy) = (record.encode(), record.policy());
+            let read = Record::decode(&bytes, policy);
+            prop_assert_eq!(read.map(|read| read.encode()), Ok(bytes.clone()), "{:?}", record);
+            let read = Record::from_words(&record.header(), &record.words(), policy);
+            let earlier = record.earlier();
+            let read = if earlier.is_empty() {
+                read
+            } else {
+                read.and_then(|read| read.with_earlier(&earlier))
+            };
+            prop_assert_eq!(read.map(|read| read.encode()), Ok(bytes), "{:?}", record);
         }
     }
 }
