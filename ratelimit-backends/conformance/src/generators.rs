@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use ratelimit_core::{
-    Algorithm, Calendar, CarryOver, LIMIT_MAX, Micros, Policy, Timestamp, WINDOW_MAX, adaptive,
-    fixed_window, in_flight, leaky_bucket, sliding_window_counter, sliding_window_log,
+    Algorithm, Calendar, CarryOver, ConfigError, LIMIT_MAX, Micros, Policy, Timestamp, WINDOW_MAX,
+    adaptive, fixed_window, in_flight, leaky_bucket, sliding_window_counter, sliding_window_log,
     token_bucket,
 };
 
@@ -24,6 +24,9 @@ pub(crate) const ONE_OF_EACH: [Generator; 7] = [
     permits_in_flight,
 ];
 
+/// Any algorithm under either of two names.
+pub(crate) const ANY_ALGORITHM: [Generator; 2] = [any, any];
+
 /// Logs of one window, see [`Trace::run_long_logs`](crate::traces::Trace::run_long_logs).
 pub(crate) const LONG_LOGS: [Generator; 2] = [long_sliding_window_log, long_adaptive_hybrid];
 
@@ -39,19 +42,45 @@ pub(crate) fn policies(
     let policy = |(index, generate): (usize, &Generator)| {
         let policy = Policy::new(&format!("policy-{index}"), generate(random));
         let policy = policy.expect("the name is good").with_carry_over(pick(random, rules));
-        let debt_max = if random.bool() { 0 } else { limit(random) };
-        // Some may not owe as much, and others nothing.
-        policy.clone().with_debt_max(debt_max).unwrap_or(policy)
+        owing(random, policy)
     };
     generators.iter().enumerate().map(policy).collect()
 }
 
+/// A policy of each algorithm, of random numbers.
+#[must_use]
+pub fn random_policies(random: &mut Rng) -> Vec<Policy> {
+    policies(random, &ONE_OF_EACH, &ANY_CARRY_OVER)
+}
+
+/// The policy with a debt of nothing, of some permits, or of the most that there may be.
+fn owing(random: &mut Rng, policy: Policy) -> Policy {
+    let debt_max = match random.u8(..4) {
+        0 | 1 => 0,
+        2 => limit(random),
+        _ => LIMIT_MAX,
+    };
+    match policy.clone().with_debt_max(debt_max) {
+        Err(ConfigError::LimitTooLarge { max, .. }) => {
+            policy.with_debt_max(max).expect("it is the most")
+        }
+        // Keys of some may owe nothing.
+        result => result.unwrap_or(policy),
+    }
+}
+
+/// Generates an algorithm of any kind.
+fn any(random: &mut Rng) -> Algorithm {
+    pick(random, &ONE_OF_EACH)(random)
+}
+
 pub(crate) fn fixed_window(random: &mut Rng) -> Algorithm {
+    let (limit, window) = limit_and_window(random);
     let quota = match random.u8(..4) {
-        0 => fixed_window::Quota::by_calendar(limit(random), calendar(random)),
+        0 => fixed_window::Quota::by_calendar(limit, calendar(random)),
         one => {
             let align = [fixed_window::Align::Epoch, fixed_window::Align::First];
-            fixed_window::Quota::new(limit(random), window(random), align[usize::from(one % 2)])
+            fixed_window::Quota::new(limit, window, align[usize::from(one % 2)])
         }
     };
     let quota = quota.expect("in range");
@@ -63,13 +92,14 @@ pub(crate) fn fixed_window(random: &mut Rng) -> Algorithm {
 }
 
 pub(crate) fn sliding_window_log(random: &mut Rng) -> Algorithm {
-    let (limit, window) = (limit(random), window(random));
+    let (limit, window) = limit_and_window(random);
     let quota = sliding_window_log::Quota::capped(limit, window, of_any_size(random, ENTRIES_MAX));
     quota.expect("in range").into()
 }
 
 pub(crate) fn sliding_window_counter(random: &mut Rng) -> Algorithm {
-    sliding_window_counter::Quota::new(limit(random), window(random)).expect("in range").into()
+    let (limit, window) = limit_and_window(random);
+    sliding_window_counter::Quota::new(limit, window).expect("in range").into()
 }
 
 /// Generates windows that are so long that not too many of them are all of time.
@@ -82,9 +112,9 @@ fn calendar(random: &mut Rng) -> Calendar {
 /// Generates again if a bucket would take too long to fill.
 pub(crate) fn token_bucket(random: &mut Rng) -> Algorithm {
     loop {
-        let (capacity, refill) = (limit(random), limit(random));
+        let ((capacity, window), refill) = (limit_and_window(random), limit(random));
         let initial = if random.bool() { capacity } else { random.u64(..=capacity) };
-        let quota = token_bucket::Quota::new(capacity, refill, window(random));
+        let quota = token_bucket::Quota::new(capacity, refill, window);
         if let Ok(quota) = quota.and_then(|quota| quota.with_initial(initial)) {
             return quota.into();
         }
@@ -93,8 +123,8 @@ pub(crate) fn token_bucket(random: &mut Rng) -> Algorithm {
 
 pub(crate) fn leaky_bucket(random: &mut Rng) -> Algorithm {
     loop {
-        let (capacity, leak) = (limit(random), limit(random));
-        let Ok(quota) = leaky_bucket::Quota::new(capacity, leak, window(random)) else { continue };
+        let ((capacity, period), leak) = (limit_and_window(random), limit(random));
+        let Ok(quota) = leaky_bucket::Quota::new(capacity, leak, period) else { continue };
         if random.bool() {
             return quota.into();
         }
@@ -135,6 +165,18 @@ fn long_adaptive_hybrid(random: &mut Rng) -> Algorithm {
     parameters.burst_multiplier = pick(random, &[1.0, 2.5]);
     parameters.scope = pick(random, &[adaptive::Scope::PerKey, adaptive::Scope::Shared]);
     adaptive::Quota::new(&parameters).expect("in range").into()
+}
+
+/// Returns a limit and a window; now and then such that their product, in microseconds, is close to the
+/// largest that stores form.
+fn limit_and_window(random: &mut Rng) -> (u64, Duration) {
+    if random.u8(..6) != 0 {
+        return (limit(random), window(random));
+    }
+    let product = (1_u64 << random.u32(51..=53)) - 2 + random.u64(..=4);
+    let window = of_any_size(random, WINDOW_MAX.as_micros());
+    let limit = (product / window + random.u64(..=1)).clamp(1, LIMIT_MAX);
+    (limit, Duration::from_micros(window))
 }
 
 /// Returns a limit, most often a small one, so that it is reached.

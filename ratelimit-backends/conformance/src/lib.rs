@@ -43,6 +43,7 @@ pub use crate::{
 };
 #[doc(hidden)]
 pub use crate::{
+    generators::random_policies,
     processes::run_processes,
     store_under_test::StoreUnderTest,
     suite::{promise, run},

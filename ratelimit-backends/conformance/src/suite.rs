@@ -108,6 +108,7 @@ promises! { $
         adaptive_hybrids_decide_as_the_core
         permits_in_flight_decide_as_the_core
         batches_decide_as_the_core
+        algorithms_that_change_decide_as_the_core
         long_logs_decide_as_the_core
         growing_stores_decide_as_the_core;
     one_key:

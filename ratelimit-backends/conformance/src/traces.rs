@@ -58,6 +58,12 @@ pub async fn batches_decide_as_the_core(store: StoreUnderTest) {
     Trace::new(&store).run(&generators::ONE_OF_EACH, &generators::ANY_CARRY_OVER, 5).await;
 }
 
+/// Under one name, algorithms of all kinds: what is stored under another one is an error, or starts anew.
+pub async fn algorithms_that_change_decide_as_the_core(store: StoreUnderTest) {
+    let rules = [CarryOver::AsIs, CarryOver::Reset, CarryOver::Reset];
+    Trace::new(&store).run(&generators::ANY_ALGORITHM, &rules, 2).await;
+}
+
 /// Logs of hundreds of entries: a store may read and write a part of one.
 // FAULTS 2, 38, 166.
 pub async fn long_logs_decide_as_the_core(store: StoreUnderTest) {
@@ -96,8 +102,8 @@ pub(crate) struct Trace {
     random: Rng,
     /// The decision of the last step: its times are used to hit the very moment.
     last: Option<Decision>,
-    /// A receipt of some charge, or of no charge at all: stores must agree on odd receipts, too.
-    receipt: Option<Receipt>,
+    /// Receipts of some charges, or of no charge at all: stores must agree on odd receipts, too.
+    receipts: VecDeque<Receipt>,
     /// The last steps, shown when one goes wrong.
     history: VecDeque<String>,
 }
@@ -109,7 +115,7 @@ impl Trace {
             reference: ReferenceStore::default(),
             random: Rng::with_seed(store.effort.seed),
             last: None,
-            receipt: None,
+            receipts: VecDeque::new(),
             history: VecDeque::new(),
         }
     }
@@ -118,15 +124,17 @@ impl Trace {
     /// change all the time, by one of the carry-over `rules`.
     pub(crate) async fn run(mut self, generators: &[Generator], rules: &[CarryOver], most: usize) {
         let (start, steps) = (self.store.now(), self.store.effort.trace_steps);
-        let (mut often, mut seldom) = (Vec::new(), Vec::new());
+        self.store.set(Timestamp::EPOCH);
+        let (mut sets, mut others) = ([const { Vec::new() }; SETS], 13);
         for step in 0..steps {
             if step % PHASE == 0 {
-                [often, seldom] =
-                    [(); 2].map(|()| generators::policies(&mut self.random, generators, rules));
+                sets = sets.map(|_| generators::policies(&mut self.random, generators, rules));
+                others = if self.random.u8(..4) == 0 { 2 } else { 13 };
             }
             self.move_clock(share(start, step + 1, steps));
             // A batch has one set of numbers for a name.
-            let policies = if self.random.u8(..13) == 0 { &seldom } else { &often };
+            let is_other = self.random.u8(..others) == 0;
+            let policies = &sets[if is_other { self.random.usize(1..SETS) } else { 0 }];
             let checks = self.random_checks(policies, most);
             let action = self.random_action();
             self.compare(step, &checks, action).await;
@@ -186,27 +194,34 @@ impl Trace {
     fn random_check<'a>(&mut self, policy: &'a Policy) -> Check<'a> {
         let key = pick::<&[u8]>(&mut self.random, &[b"a", b"b", b"{c}"]);
         let largest = policy.limit().clamp(1, LIMIT_MAX);
-        let cost = match self.random.u8(..10) {
+        let cost = match self.random.u8(..12) {
             0..6 => 1,
             6..9 => self.random.u64(1..=largest.div_ceil(3)),
-            _ => self.random.u64(1..=largest),
+            9 => self.random.u64(1..=largest),
+            10 => self.last.map_or(1, |last| last.remaining).clamp(1, largest),
+            _ => self.last.map_or(1, |last| last.remaining.saturating_add(1)).clamp(1, largest),
         };
         if self.random.u8(..8) == 0 {
-            let cost = self.random.u64(cost..=cost + policy.debt_max());
-            return penalty(policy, key, cost);
+            let over = match policy.debt_max() {
+                0 => 0,
+                debt_max => of_any_size(&mut self.random, debt_max),
+            };
+            return penalty(policy, key, cost + over);
         }
-        let receipt = self.receipt.filter(|_| self.random.bool());
-        check(policy, key, cost).with_receipt(receipt)
+        let receipt = self.random.choice(&self.receipts).copied();
+        check(policy, key, cost).with_receipt(receipt.filter(|_| self.random.bool()))
     }
 
     fn random_action(&mut self) -> Action {
         match self.random.u8(..100) {
             0..60 => Action::Spend,
             60..70 => Action::Take,
-            70..80 => Action::Peek,
-            80..93 => Action::Refund,
-            93..96 => Action::Penalize,
-            96..99 => Action::Block(Micros::new(of_any_size(&mut self.random, 1 << 24))),
+            70..78 => Action::Peek,
+            78..80 => Action::Extend,
+            80..92 => Action::Refund,
+            92..96 => Action::Penalize,
+            96..98 => Action::Block(Micros::new(of_any_size(&mut self.random, 1 << 24))),
+            98 => Action::Block(Micros::new(of_any_size(&mut self.random, 1 << 50))),
             _ => Action::Reset,
         }
     }
@@ -252,8 +267,12 @@ impl Trace {
                 _ => check.cost().get(),
             };
             let charge = self.last.as_ref().zip(checks.last());
-            self.receipt =
-                charge.map(|(last, check)| Receipt::of(last, check.policy(), cost(last, check)));
+            self.receipts.extend(
+                charge.map(|(last, check)| Receipt::of(last, check.policy(), cost(last, check))),
+            );
+            if RECEIPTS < self.receipts.len() {
+                self.receipts.pop_front();
+            }
         }
 
         let kind = |error: BackendError| (error.kind(), error.effect());
@@ -266,11 +285,30 @@ impl Trace {
     }
 }
 
-/// The latest time for a step. All time is spread over the steps; a later step may use up what earlier
-/// ones have left.
+/// The latest time for a step: some days after the epoch, or before the end of time, in the first and the
+/// last eighth of all steps. All time from `start` on is spread over the others; a later step may use up
+/// what earlier ones have left.
 fn share(start: Timestamp, step: u64, steps: u64) -> Timestamp {
-    start + Micros::new((Timestamp::MAX - start).as_micros() / steps * step)
+    let part = |first: Timestamp, last: Timestamp, from: u64, to: u64| {
+        first + Micros::new((last - first).as_micros() / (to - from).max(1) * (step - from))
+    };
+    let (early, late) = (steps / 8, steps - steps / 8);
+    if step <= early {
+        part(Timestamp::EPOCH, Timestamp::EPOCH + DAYS, 0, early)
+    } else if step <= late {
+        part(start, Timestamp::MAX - DAYS, early, late)
+    } else {
+        part(Timestamp::MAX - DAYS, Timestamp::MAX, late, steps)
+    }
 }
+
+const DAYS: Micros = Micros::from_secs(10 * 86_400);
+
+/// So many sets of numbers take turns: more than a record keeps beside the present ones.
+const SETS: usize = 7;
+
+/// So many receipts are at hand.
+const RECEIPTS: usize = 4;
 
 /// Enough for several long logs.
 const LONG_STEPS: u64 = 10_000;
