@@ -1,3 +1,4 @@
 //! Tests of what the public interface does not show: the scripts by themselves.
 
 mod lua;
+mod server;
