@@ -241,8 +241,11 @@ impl<'a> Entry<'a> {
                 let [found, want] = algorithms(check.slot(), record);
                 found != want
             };
-            // There is nothing to give back, and nothing that is kept beside the state may go.
-            let is_vain = action == Action::Refund && record.is_state_over(now);
+            // There is nothing to give back, and nothing that is kept beside the state may go. Under numbers
+            // that come back there may be.
+            let is_vain = action == Action::Refund
+                && record.under.is(check.policy())
+                && record.is_state_over(now);
             is_vain || (begins_anew || is_other()) && record.lifetime(now).is_zero()
         });
         if let Some(record) = record {

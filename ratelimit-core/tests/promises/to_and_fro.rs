@@ -6,8 +6,8 @@ use ratelimit_core::{CarryOver, Outcome, fixed_window::Align, store::Record};
 use crate::{
     key_under_test::Subject,
     model::Reference,
-    rule::{self, Adaptive, Rule},
-    trace::{Course, spending},
+    rule::{self, Adaptive, Rule, share_of},
+    trace::{Course, history, shares, spending, worn},
 };
 
 const SECOND: u64 = 1_000_000;
@@ -144,7 +144,7 @@ proptest! {
             let cost = step.cost(subject.limit());
             course.saw(subject.spend(now, cost));
         }
-        let then = course.now + subject.lifetime(course.now) + rule::share_of(HOUR, later);
+        let then = course.now + subject.lifetime(course.now) + share_of(HOUR, later);
         let mut changed = subject.under(rules[turn % rules.len()].policy());
         changed.sensor = None;
         let mut dropped = Subject { record: None, ..changed.clone() };
@@ -267,6 +267,28 @@ fn of_more_sets_of_numbers_than_four_those_are_kept_that_count_longest() {
     assert_eq!(remaining_after(5, short), 100, "it would have been whole before the others");
     let long = bucket(100, HOUR);
     assert_eq!(remaining_after(20, long), 0);
+}
+
+proptest! {
+    /// Also the first under numbers that come back, when nothing of those in between counts any more.
+    #[test]
+    fn a_refund_tells_what_the_next_check_finds(
+        (from, to) in rule::changes(),
+        history in history(),
+        rest in 0_u64..=2_000_000,
+        share in shares(),
+    ) {
+        let (subject, now) = worn(&from, &history);
+        let mut between = subject.under(to.policy());
+        let _ = between.spend(now, 1);
+        let now = now + share_of(to.span(), rest);
+        let mut back = between.under(from.policy());
+        let cost = 1 + share_of(back.limit() - 1, share);
+        let told = back.refund(now, cost);
+        let found = back.peek(now, cost);
+        prop_assert_eq!(told.remaining, found.remaining);
+        prop_assert_eq!(told.reset_after, found.reset_after);
+    }
 }
 
 /// More sets of numbers than are kept: those that count longest stay.
