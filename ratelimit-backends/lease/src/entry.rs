@@ -415,4 +415,27 @@ mod tests {
         assert!(entry.draw(1, NOW - Micros::new(1)).is_none());
         assert!(entry.draw(1, NOW).is_some());
     }
+
+    #[test]
+    fn what_is_put_back_is_held_again() {
+        let ((mut entry, decide), mut tally) = (hot(), Tally::default());
+        let take = entry.begin_take(1, NOW, &mut tally).unwrap();
+        entry.end_take(take, &decide(Action::Take, take.permits), NOW, &mut tally);
+        let held = entry.held(NOW);
+        let drawn = entry.draw(2, NOW).unwrap();
+        assert_eq!(entry.held(NOW), held - 2);
+        entry.put_back(&drawn, 2);
+        assert_eq!(entry.held(NOW), held);
+        assert!(entry.can_serve(2, NOW) && !entry.can_serve(10_000, NOW));
+    }
+
+    #[test]
+    fn what_is_drawn_later_tells_the_time_that_is_left() {
+        let ((mut entry, decide), mut tally) = (hot(), Tally::default());
+        let take = entry.begin_take(1, NOW, &mut tally).unwrap();
+        entry.end_take(take, &decide(Action::Take, take.permits), NOW, &mut tally);
+        let later = Micros::new(1_000);
+        let [first, second] = [NOW, NOW + later].map(|now| entry.draw(1, now).unwrap().decision);
+        assert_eq!(first.reset_after - second.reset_after, later);
+    }
 }
