@@ -97,7 +97,7 @@ fn an_error_names_the_file_and_the_cause_in_one_line() {
     let error = SqliteSettings::file(&missing).open().unwrap_err();
     let (text, before) = (error.to_string(), "store is unavailable (nothing was charged): ");
     assert!(text.starts_with(&format!("{before}{}: ", missing.display())), "{text}");
-    assert!(text.contains("No such file") && !text.contains('\n'), "{text}");
+    assert!(text.contains("(os error ") && !text.contains('\n'), "{text}");
 
     folder.stranger().pragma_update(None, "application_id", 0x1234).unwrap();
     let cause = folder.settings().open().unwrap_err().cause().unwrap().to_string();
