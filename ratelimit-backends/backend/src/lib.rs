@@ -13,6 +13,7 @@ mod reply;
 
 mod store;
 pub mod transact;
+mod turns;
 
 mod clock;
 mod error;

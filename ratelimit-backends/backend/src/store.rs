@@ -11,6 +11,7 @@ use ratelimit_core::{
 use crate::{
     Backend, BackendError, Change, Clock, Names, Reply, WallClock,
     transact::{CompareAndSwap, Entry, refuse, transact},
+    turns::{Turn, Turns},
 };
 
 /// Keeps bytes under keys, and swaps them; [`StoreBackend`] makes a full backend of it.
@@ -91,9 +92,14 @@ pub struct Swap<'a, V> {
 /// A full backend over a [`Store`].
 ///
 /// It loads the records of a batch, applies the action, and swaps what has changed, all of it or
-/// nothing. Where another caller was faster it starts over, a bounded number of times; then it gives
-/// up with [`ErrorKind::Overloaded`](crate::ErrorKind::Overloaded), and nothing was charged. A decision that changes nothing
+/// nothing. Where another caller was faster it starts over, at most 63 times; then it gives up with
+/// [`ErrorKind::Overloaded`](crate::ErrorKind::Overloaded), and nothing was charged. A decision that changes nothing
 /// writes nothing, and a record that is as good as new is removed.
+///
+/// Callers of one backend that have lost eight swaps in a row take turns, in order. The first of them tries
+/// again; if it loses eight more to callers that have just come, these stand behind it. So however many share
+/// a key, none of them gives up because of the others, but for other processes. A caller whose store hangs
+/// keeps those behind it waiting: give calls a deadline, which ends both.
 ///
 /// A policy's record is stored under its name, a colon and the key; its shared load sensor under
 /// its name and a number sign. Bytes that are not a valid record are
@@ -102,6 +108,7 @@ pub struct StoreBackend<S, C = WallClock> {
     store: S,
     clock: C,
     names: Names,
+    turns: Turns,
 }
 
 impl<S: Store> StoreBackend<S> {
@@ -116,7 +123,7 @@ impl<S: Store, C: Clock> StoreBackend<S, C> {
     /// A backend over `store` with another clock.
     #[must_use]
     pub fn with_clock(store: S, clock: C) -> Self {
-        Self { store, clock, names: Names::default() }
+        Self { store, clock, names: Names::default(), turns: Turns::default() }
     }
 
     /// The store.
@@ -139,7 +146,8 @@ impl<S: Store, C: Clock> StoreBackend<S, C> {
 
     async fn run(&self, batch: Batch<'_>, action: Action) -> Result<Decisions, BackendError> {
         let keys = batch.slots().map(stored_key).collect();
-        let mut entries = Entries { backend: self, batch, action, keys, loaded: Vec::new() };
+        let (loaded, turns) = (Vec::new(), Vec::new());
+        let mut entries = Entries { backend: self, batch, action, keys, loaded, turns, lost: 0 };
         transact(batch, action, &mut entries).await
     }
 }
@@ -171,6 +179,10 @@ struct Entries<'a, S: Store, C> {
     action: Action,
     keys: Vec<Vec<u8>>,
     loaded: Vec<Option<Versioned<S::Version>>>,
+    /// Its turn of each key, once it has waited for it.
+    turns: Vec<Turn<'a>>,
+    /// The swaps that it has lost; in its turn, those since then.
+    lost: u32,
 }
 
 impl<S: Store, C: Clock> CompareAndSwap for Entries<'_, S, C> {
@@ -196,14 +208,41 @@ impl<S: Store, C: Clock> CompareAndSwap for Entries<'_, S, C> {
         if let [] | [Change::Keep] = changes[..] {
             return Ok(true);
         }
+        if self.turns.is_empty() && self.backend.turns.are_closed(&self.keys) {
+            self.turns = self.backend.turns.of(&self.keys).await;
+            return Ok(false);
+        }
         let mut swaps = Vec::with_capacity(changes.len());
         for ((key, loaded), change) in iter::zip(&self.keys, &self.loaded).zip(&changes) {
             let change = change.as_ref().map(Vec::as_slice);
             swaps.push(Swap { key, loaded: loaded.as_ref().map(|old| &old.version), change });
         }
-        self.backend.store.compare_and_swap(&swaps).await
+        let is_swapped = self.backend.store.compare_and_swap(&swaps).await?;
+        if !is_swapped {
+            self.lose().await;
+        }
+        Ok(is_swapped)
     }
 }
+
+impl<S: Store, C> Entries<'_, S, C> {
+    /// Counts a swap that was lost, and has others wait for this caller, or this one for others.
+    async fn lose(&mut self) {
+        self.lost = self.lost.saturating_add(1);
+        if self.lost < LOST_MAX {
+            return;
+        }
+        if self.turns.is_empty() {
+            self.turns = self.backend.turns.of(&self.keys).await;
+            self.lost = 0;
+        } else {
+            self.turns.iter().for_each(Turn::close);
+        }
+    }
+}
+
+/// As many swaps are lost before a caller stands in line, and before it closes the line.
+const LOST_MAX: u32 = 8;
 
 /// A record that is as good as new is removed.
 fn encode<V>((change, loaded): (Change<Record>, &Option<Versioned<V>>)) -> Change<Vec<u8>> {

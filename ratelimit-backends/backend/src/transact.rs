@@ -231,8 +231,8 @@ pub async fn transact(
     Err(BackendError::not_applied(ErrorKind::Overloaded).with_source(Contended))
 }
 
-/// Each conflict means that another caller has succeeded: so as many callers as this may ask about
-/// one key at once, and all of them succeed.
+/// Each conflict means that another caller has succeeded: so as many callers as this may ask about one key
+/// once, at the same time, and all of them succeed.
 const ATTEMPTS_MAX: usize = 64;
 
 /// The cause of an `Overloaded` error.
