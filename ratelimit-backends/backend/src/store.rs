@@ -96,10 +96,10 @@ pub struct Swap<'a, V> {
 /// [`ErrorKind::Overloaded`](crate::ErrorKind::Overloaded), and nothing was charged. A decision that changes nothing
 /// writes nothing, and a record that is as good as new is removed.
 ///
-/// Callers of one backend that have lost eight swaps in a row take turns, in order. The first of them tries
+/// Callers of one backend that have lost eight swaps of a key take turns, in order. The first of them tries
 /// again; if it loses eight more to callers that have just come, these stand behind it. So however many share
-/// a key, none of them gives up because of the others, but for other processes. A caller whose store hangs
-/// keeps those behind it waiting: give calls a deadline, which ends both.
+/// a key, each loses at most 17 swaps to the others, and gives up only if other processes win the rest. A caller
+/// whose store hangs keeps those behind it waiting: give calls a deadline, which ends both.
 ///
 /// A policy's record is stored under its name, a colon and the key; its shared load sensor under
 /// its name and a number sign. Bytes that are not a valid record are

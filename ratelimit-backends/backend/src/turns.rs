@@ -2,8 +2,11 @@
 //!
 //! Of many that load an entry and swap it at the same time one succeeds, and the others start over. Those that have
 //! lost a number of times stand in line, and only the first of a line goes on trying. If it keeps losing to
-//! callers that have just come, it closes the line to them: they stand behind it. So nobody loses without
-//! end, and a caller in luck waits for nobody.
+//! callers that have just come, it closes the line to them: they stand behind it.
+//!
+//! Whoever loads after a line is closed sees that before it swaps. Of those that had loaded before, one can still
+//! win, and then the entry is another than the rest have loaded. So the first loses once more at most. A caller
+//! that does not lose waits for nobody.
 
 use std::{
     collections::{BTreeMap, HashMap},
