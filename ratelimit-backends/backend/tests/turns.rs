@@ -1,23 +1,23 @@
 //! Many callers of one backend on one key of a store that is a turn of the executor away.
 
+#[expect(dead_code, reason = "the example is a program")]
+#[path = "../examples/hash_map.rs"]
+mod hash_map;
+
 use std::{
-    collections::HashMap,
     future::{Future, pending, poll_fn},
     pin::pin,
-    sync::{
-        Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     task::Poll,
     time::Duration,
 };
 
 use async_trait::async_trait;
-use ratelimit_backend::{
-    Backend, BackendError, Change, ManualClock, Store, StoreBackend, Swap, Versioned,
-};
+use ratelimit_backend::{Backend, BackendError, ManualClock, Store, StoreBackend, Swap, Versioned};
 use ratelimit_core::{Action, Batch, Check, Decision, Key, Policy, fixed_window};
 use tokio::task::{JoinSet, yield_now};
+
+use crate::hash_map::Map;
 
 /// As many as this would lose 64 swaps in a row, if they all went on trying.
 const CALLERS: usize = 256;
@@ -166,20 +166,14 @@ fn backend() -> StoreBackend<Near, ManualClock> {
     StoreBackend::with_clock(Near::default(), ManualClock::default())
 }
 
-/// A map that is one turn of the executor away.
+/// The map of the example, one turn of the executor away.
 #[derive(Default)]
 struct Near {
-    map: Mutex<HashMap<Vec<u8>, Vec<u8>>>,
+    map: Map,
     /// Swaps that were not made.
     lost: AtomicUsize,
     /// Swaps do not end.
     hangs: AtomicBool,
-}
-
-impl Near {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Vec<u8>, Vec<u8>>> {
-        self.map.lock().expect("no holder panics")
-    }
 }
 
 #[async_trait]
@@ -187,9 +181,9 @@ impl Store for Near {
     type Version = Vec<u8>;
 
     async fn load(&self, key: &[u8]) -> Result<Option<Versioned<Vec<u8>>>, BackendError> {
-        let bytes = self.lock().get(key).cloned();
+        let loaded = self.map.load(key).await;
         yield_now().await;
-        Ok(bytes.map(|bytes| Versioned { version: bytes.clone(), bytes }))
+        loaded
     }
 
     async fn compare_and_swap(&self, swaps: &[Swap<'_, Vec<u8>>]) -> Result<bool, BackendError> {
@@ -197,18 +191,8 @@ impl Store for Near {
         if self.hangs.load(Ordering::Relaxed) {
             pending::<()>().await;
         }
-        let mut map = self.lock();
-        if swaps.iter().any(|swap| map.get(swap.key) != swap.loaded) {
-            self.lost.fetch_add(1, Ordering::Relaxed);
-            return Ok(false);
-        }
-        for swap in swaps {
-            match swap.change {
-                Change::Keep => {}
-                Change::Put { value, .. } => drop(map.insert(swap.key.into(), value.into())),
-                Change::Remove => drop(map.remove(swap.key)),
-            }
-        }
-        Ok(true)
+        let is_swapped = self.map.compare_and_swap(swaps).await?;
+        self.lost.fetch_add(usize::from(!is_swapped), Ordering::Relaxed);
+        Ok(is_swapped)
     }
 }

@@ -36,6 +36,7 @@ fn debtor(rule: &Rule, history: &(u64, Vec<Step>), debt: (u64, u64)) -> (Subject
 /// The most that keys of a policy may owe.
 pub(crate) fn most(policy: &Policy) -> u64 {
     match policy.clone().with_debt_max(u64::MAX) {
+        Err(ConfigError::NoDebt { .. }) => 0,
         Err(ConfigError::LimitTooLarge { field: "debt_max", max }) => max,
         other => panic!("{other:?}"),
     }

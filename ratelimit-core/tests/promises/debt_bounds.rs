@@ -1,4 +1,4 @@
-//! What a key that may owe permits uses, and when it has paid them back, to the microsecond.
+//! A key that may owe permits uses no more than its bound, and pays back at its rate to the microsecond.
 
 use proptest::prelude::*;
 use ratelimit_core::{Action, Receipt, WINDOW_MAX, fixed_window::Align};

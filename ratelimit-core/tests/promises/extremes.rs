@@ -6,6 +6,7 @@ use ratelimit_core::{
 };
 
 use crate::{
+    debt::most,
     key_under_test::{Subject, retry_after},
     rule::{self, Adaptive, Rule},
 };
@@ -77,10 +78,8 @@ proptest! {
 /// The policy of a rule, whose keys may owe as much as there may be.
 fn owing_most(rule: &Rule) -> Policy {
     let policy = rule.policy();
-    match policy.clone().with_debt_max(u64::MAX) {
-        Err(ConfigError::LimitTooLarge { max, .. }) => policy.with_debt_max(max).expect("the most"),
-        _ => policy,
-    }
+    let debt_max = most(&policy);
+    policy.with_debt_max(debt_max).expect("it is the most")
 }
 
 /// Blocks and debts may end beyond representable time, and numbers change at its very end.

@@ -183,7 +183,8 @@ pub struct Cluster {
 impl Cluster {
     /// Starts one, as [`Server::start`] does.
     pub fn start() -> Option<Self> {
-        let nodes: Vec<_> = (0..3).map(|_| Self::node()).collect::<Option<_>>()?;
+        let probe = Server::start(&[])?;
+        let nodes: Vec<_> = (0..3).map(|_| Self::node(&probe)).collect::<Option<_>>()?;
         let addresses: Vec<_> = nodes.iter().map(Server::address).collect();
         let mut create = vec!["create"];
         create.extend(addresses.iter().map(String::as_str));
@@ -200,7 +201,8 @@ impl Cluster {
     ///
     /// If it cannot be added.
     pub fn add_replica_of(&self, node: usize) -> Option<Server> {
-        let (primary, replica) = (&self.nodes[node], Self::node()?);
+        let primary = &self.nodes[node];
+        let replica = Self::node(primary)?;
         let id = primary.cli(&["CLUSTER", "MYID"]);
         let [new, known] = [&replica, primary].map(Server::address);
         Self::manage(&["add-node", &new, &known, "--cluster-slave", "--cluster-master-id", &id]);
@@ -209,8 +211,9 @@ impl Cluster {
         Some(replica)
     }
 
-    fn node() -> Option<Server> {
-        let has_port = Server::start(&[])?.knows("cluster-port");
+    /// Starts a node of the program that `other` runs.
+    fn node(other: &Server) -> Option<Server> {
+        let has_port = other.knows("cluster-port");
         let bus = free_port().to_string();
         let cluster = ["--cluster-enabled", "yes"];
         // Without it, nodes speak to one another at the port that is higher by 10,000.
